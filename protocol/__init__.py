@@ -1,0 +1,1 @@
+"""What travels: frames, their codec, errors and close codes. Pure: no input, no output, nothing of the house."""

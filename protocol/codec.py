@@ -1,0 +1,89 @@
+"""Bytes to frames and back: one decoder for all commands, and ``wire``, which prepares a frame for any number of sockets.
+
+Server frames are unmasked, so the same bytes object, WebSocket header included, serves every socket (RFC 6455,
+section 5.1: only a client masks).
+"""
+
+from typing import Any, Final
+
+import msgspec
+from msgspec import UNSET, Struct
+
+from protocol.errors import BadFrame, Invalid, KonnectError, UnknownCommand
+from protocol.frames import AnyCommand, Error, Ok
+
+_decode: Final = msgspec.msgpack.Decoder(AnyCommand).decode
+_encode: Final = msgspec.msgpack.Encoder().encode
+
+
+class _Loose(Struct):
+    """Enough of a refused frame to answer it under its own id."""
+
+    id: Any = None
+    t: Any = None
+
+
+_decode_loose: Final = msgspec.msgpack.Decoder(_Loose).decode
+_TAGS: Final = frozenset(str(cls.__struct_config__.tag) for cls in AnyCommand.__args__)
+
+
+def decode(payload: bytes) -> AnyCommand:
+    """One command from one message's bytes.
+
+    Raises:
+        BadFrame: Not one MessagePack map.
+        UnknownCommand: A map whose ``t`` names no command.
+        Invalid: A field is missing, of the wrong type or out of bounds; the text says which.
+    """
+    try:
+        return _decode(payload)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as problem:
+        raise _explain(payload, problem) from problem
+
+
+def claimed_id(payload: bytes) -> int | None:
+    """The ``id`` of a frame that :func:`decode` refused, if one can be read."""
+    try:
+        found = _decode_loose(payload).id
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    return found if type(found) is int and 0 <= found < 2**53 else None
+
+
+def _explain(payload: bytes, problem: Exception) -> KonnectError:
+    if not isinstance(problem, msgspec.ValidationError):
+        return BadFrame("the message is not one MessagePack map")
+    try:
+        loose = _decode_loose(payload)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return BadFrame("the message is not one MessagePack map")
+    if isinstance(loose.t, str) and loose.t not in _TAGS:
+        return UnknownCommand(f"no command is called {loose.t[:64]!r}")
+    return Invalid(str(problem))
+
+
+def wire(frame: Struct) -> bytes:
+    """*frame* as one unmasked binary WebSocket message, header and all, ready for any socket."""
+    return message(_encode(frame))
+
+
+def message(payload: bytes) -> bytes:
+    """*payload* behind the header of a final, binary, unmasked WebSocket frame (RFC 6455, section 5.2)."""
+    size = len(payload)
+    if size < 126:
+        return bytes((0x82, size)) + payload
+    if size < 65_536:
+        return b"\x82\x7e" + size.to_bytes(2, "big") + payload
+    return b"\x82\x7f" + size.to_bytes(8, "big") + payload
+
+
+def ok(command_id: int, result: Struct) -> bytes:
+    """The wire form of the answer to a command that succeeded."""
+    return message(_encode(Ok(command_id, result)))
+
+
+def error(command_id: int | None, problem: KonnectError) -> bytes:
+    """The wire form of the answer to a command that did not."""
+    after = problem.retry_after_ms
+    return message(_encode(Error(command_id, problem.code, str(problem), UNSET if after is None else after)))
+

@@ -1,0 +1,250 @@
+"""The error tree: one class per thing that can go wrong between a client and Konnect.
+
+::
+
+    KonnectError
+    ├── Refused                     the request can never succeed as it stands
+    │   ├── BadFrame                bad_frame            not one MessagePack map
+    │   ├── BinaryOnly              binary_only          a text message
+    │   ├── UnknownCommand          unknown_command      no command has this "t"
+    │   ├── Invalid                 invalid              a field is missing, of the wrong type or out of bounds
+    │   ├── BadCursor               bad_cursor           a cursor this server did not write
+    │   ├── HelloFirst              hello_first          a command before hello
+    │   ├── HelloTwice              hello_twice          a second hello
+    │   ├── Unauthorized            unauthorized         token missing, malformed, expired or for somebody else
+    │   ├── BadCredentials          bad_credentials      unknown e-mail or wrong password
+    │   ├── EmailTaken              email_taken          the address has an account
+    │   ├── NotFound                not_found            nothing here by that name
+    │   ├── MethodNotAllowed        method_not_allowed   the address exists, the method does not
+    │   ├── UnknownUser             unknown_user         no such person
+    │   ├── NotAMember              not_a_member         not (or no longer) in the conversation, or there is none
+    │   ├── AlreadyAMember          already_a_member     the person is in the conversation
+    │   ├── Forbidden               forbidden            a member, but without the right
+    │   ├── WrongKind               wrong_kind           a direct conversation has fixed members
+    │   ├── KeyReused               key_reused           the key was used with other content
+    │   ├── ConversationFull        conversation_full    the group has its most members
+    │   ├── TooManySockets          too_many_sockets     the person has too many sockets open
+    │   ├── TooLarge                too_large            a body or frame over its limit
+    │   └── UpgradeNeedsNewConnection  upgrade_needs_new_connection  an upgrade on a connection that already served HTTP
+    └── TryLater                    the same request may succeed later
+        ├── RateLimited             rate_limited         with retry_after_ms
+        ├── Unavailable             unavailable          storage does not answer
+        └── InternalError           internal_error       a bug of ours, contained
+"""
+
+from typing import ClassVar
+from uuid import UUID
+
+
+class KonnectError(Exception):
+    """Something a client is told: ``code`` is stable and for machines, ``str(error)`` is for people."""
+
+    code: ClassVar[str] = "error"
+    status: ClassVar[int] = 500  # over HTTP
+    fix: ClassVar[str] = ""  # what the client may do about it; printed in docs/protocol.md
+
+    @property
+    def retry_after_ms(self) -> int | None:
+        """When the same request may be tried again, in milliseconds; None when time does not help."""
+        return None
+
+
+class Refused(KonnectError):
+    """The request can never succeed as it stands."""
+
+    code, status, fix = "refused", 400, "Change the request."
+
+
+class TryLater(KonnectError):
+    """The same request may succeed later; repeating it with the same key is safe."""
+
+    code, status, fix = "try_later", 503, "Repeat the same request, with the same key, later."
+
+
+class BadFrame(Refused):
+    """The message is not one MessagePack map."""
+
+    code, status, fix = "bad_frame", 400, "Send one MessagePack map per WebSocket message."
+
+
+class BinaryOnly(Refused):
+    """A text message arrived; frames are binary messages."""
+
+    code, status, fix = "binary_only", 400, "Send binary WebSocket messages."
+
+
+class UnknownCommand(Refused):
+    """No command has this ``t``."""
+
+    code, status, fix = "unknown_command", 400, "Look the name up in this document; newer commands need a newer server."
+
+
+class Invalid(Refused):
+    """A field is missing, of the wrong type or out of bounds; the message names it."""
+
+    code, status, fix = "invalid", 400, "Correct the field that the message names."
+
+
+class BadCursor(Refused):
+    """The cursor is not one that a Konnect server wrote."""
+
+    code, status, fix = "bad_cursor", 400, "Drop the cursor and send hello without one."
+
+
+class HelloFirst(Refused):
+    """A command came before ``hello`` was answered."""
+
+    code, status, fix = "hello_first", 401, "Send hello first."
+
+
+class HelloTwice(Refused):
+    """This connection has said hello already."""
+
+    code, status, fix = "hello_twice", 400, "Send hello once; renew a token with auth.renew."
+
+
+class Unauthorized(Refused):
+    """The token is missing, malformed, expired or somebody else's."""
+
+    code, status, fix = "unauthorized", 401, "Get a new access token (POST /v1/auth/refresh) and try again with it."
+
+
+class BadCredentials(Refused):
+    """Unknown e-mail or wrong password: the answer is the same, so that nobody learns which."""
+
+    code, status, fix = "bad_credentials", 401, "Check e-mail and password."
+
+
+class EmailTaken(Refused):
+    """The address already has an account."""
+
+    code, status, fix = "email_taken", 409, "Sign in, or use another address."
+
+
+class NotFound(Refused):
+    """Nothing here by that name."""
+
+    code, status, fix = "not_found", 404, "Check the address or the id."
+
+
+class MethodNotAllowed(Refused):
+    """The address exists, but not with this method."""
+
+    code, status, fix = "method_not_allowed", 405, "Use a method that the Allow header names."
+
+
+class UnknownUser(Refused):
+    """No such person."""
+
+    code, status, fix = "unknown_user", 404, "Check the user's id."
+
+    def __init__(self, user: UUID) -> None:
+        super().__init__(f"there is no user {user}")
+        self.user = user
+
+
+class NotAMember(Refused):
+    """The person is not, or no longer, a member of the conversation; or there is no such conversation."""
+
+    code, status, fix = "not_a_member", 403, "Ask a member to add you."
+
+    def __init__(self, user: UUID, conversation: UUID) -> None:
+        super().__init__(f"user {user} is not a member of conversation {conversation}")
+        self.user, self.conversation = user, conversation
+
+
+class AlreadyAMember(Refused):
+    """The person to add is a member already."""
+
+    code, status, fix = "already_a_member", 409, "Nothing to do."
+
+    def __init__(self, user: UUID, conversation: UUID) -> None:
+        super().__init__(f"user {user} is already a member of conversation {conversation}")
+        self.user, self.conversation = user, conversation
+
+
+class Forbidden(Refused):
+    """A member, but without the right to do this."""
+
+    code, status, fix = "forbidden", 403, "Ask somebody who has the right."
+
+
+class WrongKind(Refused):
+    """A direct conversation has its two members for ever."""
+
+    code, status, fix = "wrong_kind", 409, "Create a group instead."
+
+
+class KeyReused(Refused):
+    """The key was used before with other content; the first stands."""
+
+    code, status, fix = "key_reused", 409, "Make a new key for new content."
+
+    def __init__(self, key: str) -> None:
+        super().__init__(f"key {key!r} was used before with other content")
+        self.key = key
+
+
+class ConversationFull(Refused):
+    """The group has as many members as this server allows."""
+
+    code, status, fix = "conversation_full", 409, "Remove somebody first, or create another group."
+
+
+class TooManySockets(Refused):
+    """The person has as many sockets open as this server allows."""
+
+    code, status, fix = "too_many_sockets", 429, "Close another device's socket; the same device replaces its own."
+
+
+class TooLarge(Refused):
+    """A body or a frame is over its limit."""
+
+    code, status, fix = "too_large", 413, "Send less at once."
+
+
+class UpgradeNeedsNewConnection(Refused):
+    """A WebSocket upgrade came on a connection that has already served HTTP."""
+
+    code, status, fix = (
+        "upgrade_needs_new_connection",
+        421,
+        "Open a new connection for the upgrade; behind a proxy, switch kept-alive connections to Konnect off.",
+    )
+
+
+class RateLimited(TryLater):
+    """Too many commands in too short a time."""
+
+    code, status, fix = "rate_limited", 429, "Wait retry_after_ms, then repeat."
+
+    def __init__(self, retry_after_ms: int) -> None:
+        super().__init__(f"too many commands; try again in {retry_after_ms} ms")
+        self._retry_after_ms = retry_after_ms
+
+    @property
+    def retry_after_ms(self) -> int | None:
+        """Milliseconds until the same command would be accepted."""
+        return self._retry_after_ms
+
+
+class Unavailable(TryLater):
+    """Storage does not answer; what was acknowledged is safe, this request's outcome may be unknown."""
+
+    code, status, fix = "unavailable", 503, "Repeat with the same key after a moment."
+
+
+class InternalError(TryLater):
+    """A bug of ours, contained; it is in the server's log."""
+
+    code, status, fix = "internal_error", 500, "Repeat with the same key; tell the operator if it persists."
+
+
+def catalogue() -> list[type[KonnectError]]:
+    """Every error a client can meet, in the order of this file."""
+
+    def leaves(cls: type[KonnectError]) -> list[type[KonnectError]]:
+        below = cls.__subclasses__()
+        return [leaf for sub in below for leaf in leaves(sub)] if below else [cls]
+
+    return leaves(KonnectError)

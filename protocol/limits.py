@@ -1,0 +1,23 @@
+"""The bounds that the wire promises; where a server may set its own, these are the defaults."""
+
+from typing import Final
+
+FRAME_BYTES: Final = 65_536  # one message from a client, whole
+PAGE_BYTES: Final = 262_144  # one page of history or of a resume
+HISTORY_ENTRIES: Final = 100
+HEADS: Final = 1_000  # conversations a hello may name
+RECENT_ENTRIES: Final = 20  # entries a conversation event may carry
+TEXT_CHARS: Final = 8_192  # code points
+TITLE_CHARS: Final = 200
+KEY_CHARS: Final = 64
+DEVICE_CHARS: Final = 64
+TOKEN_CHARS: Final = 4_096
+CURSOR_CHARS: Final = 512
+GROUP_MEMBERS: Final = 1_000
+CREATE_MEMBERS: Final = 1_000
+PING_BYTES: Final = 4_096
+WATCH_USERS: Final = 1_000
+LIST_CONVERSATIONS: Final = 100
+LOOKUP_USERS: Final = 100
+NAMED_MEMBERS: Final = 100  # up to this many members, names and receipts travel with the conversation
+SEQ_MAX: Final = 2**63 - 1
