@@ -1,0 +1,310 @@
+"""What travels over HTTP: bodies with their limits in the types, and the list of endpoints that documents and routes share.
+
+Bodies are JSON objects. Unknown fields are ignored and new fields have defaults, as on the socket. Every error is a
+:class:`Problem` (RFC 9457, ``application/problem+json``) whose ``code`` is that of ``protocol/errors.py``.
+"""
+
+from typing import Annotated, Final, Literal, NamedTuple
+from uuid import UUID
+
+import msgspec
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from protocol import errors, limits
+from protocol.frames import User
+
+BODY_BYTES: Final = 65_536  # one JSON body, whole
+HEAD_BYTES: Final = 16_384  # request line and headers of one request
+EMAIL_CHARS: Final = 254  # RFC 5321, section 4.5.3.1.3, less the angle brackets
+NAME_CHARS: Final = 100
+PASSWORD_MIN_CHARS: Final = 8
+PASSWORD_CHARS: Final = 256
+REFRESH_TOKEN_CHARS: Final = 512
+
+# One @ with something on both sides, a dot inside the domain, no blanks or control characters; blanks around it are
+# trimmed. More than this only a mail can tell. Linear in the length: the parts cannot match each other's separators.
+EMAIL_PATTERN: Final = (
+    "^\\s*[^\\s@\\u0000-\\u001f\\u007f]{1,64}@[^\\s@.\\u0000-\\u001f\\u007f]+(\\.[^\\s@.\\u0000-\\u001f\\u007f]+)+\\s*$"
+)
+NAME_PATTERN: Final = "^[^\\u0000-\\u001f\\u007f]*[^\\s\\u0000-\\u001f\\u007f][^\\u0000-\\u001f\\u007f]*$"
+
+Email = Annotated[
+    str,
+    Meta(
+        max_length=EMAIL_CHARS, pattern=EMAIL_PATTERN, examples=["ann@example.com"],
+        description="An e-mail address. Blanks around it are dropped; upper and lower case name the same account.",
+    ),
+]  # fmt: skip
+Name = Annotated[
+    str,
+    Meta(
+        min_length=1, max_length=NAME_CHARS, pattern=NAME_PATTERN, examples=["Ann"],
+        description="The name that others see. Blanks around it are dropped; control characters are refused.",
+    ),
+]  # fmt: skip
+NewPassword = Annotated[
+    str,
+    Meta(
+        min_length=PASSWORD_MIN_CHARS, max_length=PASSWORD_CHARS, examples=["correct horse battery"],
+        description="Any characters; compared after Unicode normalisation (NFKC), never trimmed.",
+    ),
+]  # fmt: skip
+Password = Annotated[str, Meta(min_length=1, max_length=PASSWORD_CHARS, examples=["correct horse battery"])]
+DeviceLabel = Annotated[
+    str,
+    Meta(
+        max_length=limits.DEVICE_CHARS, pattern="^[^\\u0000]*$", examples=["Ann's phone"],
+        description="What this sign-in is called in a list of one's devices; may be empty.",
+    ),
+]  # fmt: skip
+RefreshToken = Annotated[
+    str,
+    Meta(
+        min_length=1, max_length=REFRESH_TOKEN_CHARS, pattern="^[\\u0021-\\u007e]*$",
+        description="Opaque. Good for one refresh, whose answer brings the next one. Keep it where others cannot read it.",
+    ),
+]  # fmt: skip
+
+
+# --- Requests ---------------------------------------------------------------------------------------------------------
+
+
+class Register(Struct, frozen=True):
+    """Make an account and sign in."""
+
+    email: Email
+    password: NewPassword
+    name: Name
+    device: DeviceLabel = ""
+
+
+class Login(Struct, frozen=True):
+    """Sign in."""
+
+    email: Email
+    password: Password
+    device: DeviceLabel = ""
+
+
+class Refresh(Struct, frozen=True):
+    """Exchange a refresh token for new tokens."""
+
+    refresh_token: RefreshToken
+
+
+class Logout(Struct, frozen=True):
+    """End a sign-in. Without a refresh token, the one that the bearer token belongs to."""
+
+    refresh_token: RefreshToken | None = None
+
+
+# --- Answers ----------------------------------------------------------------------------------------------------------
+
+
+class Me(Struct, frozen=True):
+    """A person, as they see themselves."""
+
+    id: UUID
+    name: str
+    email: str
+    created_at_ms: int
+
+
+class SignedIn(Struct, frozen=True):
+    """The person, an access token for HTTP and socket, and the refresh token that brings the next pair."""
+
+    user: Me
+    access_token: Annotated[str, Meta(description="A JWT (EdDSA); send it as `Authorization: Bearer ...` and in `hello`.")]
+    refresh_token: RefreshToken
+    expires_in_s: Annotated[int, Meta(ge=0, description="How long the access token is good from now, in seconds.")]
+
+
+class Jwk(Struct, frozen=True):
+    """One public key that access tokens may be signed with (RFC 8037)."""
+
+    kid: str
+    x: Annotated[str, Meta(description="The public key's 32 bytes, base64url.")]
+    kty: Literal["OKP"] = "OKP"
+    crv: Literal["Ed25519"] = "Ed25519"
+    alg: Literal["EdDSA"] = "EdDSA"
+    use: Literal["sig"] = "sig"
+
+
+class Jwks(Struct, frozen=True):
+    """The keys in use, newest first."""
+
+    keys: list[Jwk]
+
+
+class Index(Struct, frozen=True):
+    """What answers here, and where to go on."""
+
+    name: str
+    version: str
+    description: str
+    links: dict[str, str]
+
+
+class Health(Struct, frozen=True):
+    """All is well."""
+
+    status: Literal["ok"] = "ok"
+
+
+class Problem(Struct, frozen=True, omit_defaults=True):
+    """What went wrong (RFC 9457). ``code`` is stable and for machines; ``detail`` is for people."""
+
+    type: Annotated[str, Meta(description="Where this code is explained, relative to the server.", examples=["/docs#error-invalid"])]
+    title: Annotated[str, Meta(description="The code's meaning, the same for each occurrence.")]
+    status: Annotated[int, Meta(ge=400, le=599)]
+    detail: Annotated[str, Meta(description="What is wrong with this very request.")]
+    code: Annotated[str, Meta(description="Stable; see the table of errors.", examples=["invalid"])]
+    retry_after_ms: Annotated[int, Meta(ge=0, description="When the same request may be tried again.")] | UnsetType = UNSET
+
+
+# --- Endpoints --------------------------------------------------------------------------------------------------------
+
+
+class Answer(NamedTuple):
+    """One answer that is not an error. ``body`` is None when there is none, or when it is not JSON (see ``media``)."""
+
+    description: str
+    body: type[Struct] | None = None
+    media: str | None = "application/json"  # None: no body
+
+
+class PathParameter(NamedTuple):
+    """One ``{name}`` of a path."""
+
+    name: str
+    kind: type
+    description: str
+
+
+class Endpoint(NamedTuple):
+    """One method on one path. ``errors`` are those of its own; :data:`COMMON_ERRORS` may come from every endpoint."""
+
+    name: str  # operationId
+    method: Literal["GET", "POST"]
+    path: str  # parameters as {name}
+    tag: Literal["auth", "people", "socket", "server"]
+    summary: str
+    description: str
+    answers: dict[int, Answer]
+    errors: tuple[type[errors.KonnectError], ...] = ()
+    request: type[Struct] | None = None
+    request_required: bool = True
+    auth: Literal["none", "bearer", "optional"] = "none"
+    parameters: tuple[PathParameter, ...] = ()
+
+
+TAGS: Final = {
+    "auth": "Accounts and sign-ins. An access token is good for 15 minutes, over HTTP and on the socket; a refresh token brings the next one.",
+    "people": "People, as their own account and as others see them.",
+    "socket": "The realtime door. Its frames are described by /asyncapi.json.",
+    "server": "The server itself: health, metrics, keys and documents.",
+}  # fmt: skip
+
+COMMON_ERRORS: Final[tuple[type[errors.KonnectError], ...]] = (
+    errors.BadRequest, errors.HeadTooLarge, errors.Unavailable, errors.InternalError,
+)  # fmt: skip
+_BODY_ERRORS: Final = (errors.Invalid, errors.TooLarge, errors.UnsupportedMediaType, errors.RequestTimeout)
+_SIGNED_IN: Final = "Signed in: the person and a fresh pair of tokens."
+
+ENDPOINTS: Final[tuple[Endpoint, ...]] = (
+    Endpoint(
+        "register", "POST", "/v1/auth/register", "auth", "Make an account",
+        "Makes an account and signs in. Limited per client address and per e-mail address.",
+        {201: Answer(_SIGNED_IN, SignedIn)},
+        (*_BODY_ERRORS, errors.EmailTaken, errors.RateLimited), Register,
+    ),
+    Endpoint(
+        "login", "POST", "/v1/auth/login", "auth", "Sign in",
+        "Signs in with e-mail and password. An unknown e-mail and a wrong password get the same answer. "
+        "Limited per client address and per e-mail address.",
+        {200: Answer(_SIGNED_IN, SignedIn)},
+        (*_BODY_ERRORS, errors.BadCredentials, errors.RateLimited), Login,
+    ),
+    Endpoint(
+        "refresh", "POST", "/v1/auth/refresh", "auth", "Get new tokens",
+        "Exchanges a refresh token for a new pair. Each refresh token is good once. If the answer was lost, the same "
+        "request within 60 seconds gets the same refresh token again; an older token is taken for stolen and ends the "
+        "whole sign-in. A sign-in that is not refreshed for 30 days (the server's choice) ends by itself.",
+        {200: Answer(_SIGNED_IN, SignedIn)},
+        (*_BODY_ERRORS, errors.Unauthorized, errors.RateLimited), Refresh,
+    ),
+    Endpoint(
+        "logout", "POST", "/v1/auth/logout", "auth", "Sign out",
+        "Ends one sign-in: its refresh tokens are refused from now on and its sockets are closed with `signed_out`. "
+        "Names the sign-in by the refresh token in the body, or by the bearer token alone. Repeating it does no harm.",
+        {204: Answer("Signed out, now or before.", None, None)},
+        (*_BODY_ERRORS, errors.Unauthorized), Logout, request_required=False, auth="optional",
+    ),
+    Endpoint(
+        "me", "GET", "/v1/me", "people", "One's own account",
+        "The account that the access token belongs to.",
+        {200: Answer("The account.", Me)}, (errors.Unauthorized,), auth="bearer",
+    ),
+    Endpoint(
+        "user", "GET", "/v1/users/{id}", "people", "A person's public profile",
+        "What others see of a person.",
+        {200: Answer("The person.", User)}, (errors.Unauthorized, errors.Invalid, errors.UnknownUser), auth="bearer",
+        parameters=(PathParameter("id", UUID, "The person's id."),),
+    ),
+    Endpoint(
+        "socket", "GET", "/v1/socket", "socket", "Open the socket",
+        "With a WebSocket upgrade and the subprotocol `konnect.v1`: the realtime door. Without an upgrade: name, version "
+        "and links. The upgrade must be the first request of its connection.",
+        {
+            101: Answer("The connection is a WebSocket from here on.", None, None),
+            200: Answer("No upgrade was asked for: name, version and links.", Index),
+        },
+        (errors.UpgradeNeedsNewConnection,),
+    ),
+    Endpoint(
+        "authIndex", "GET", "/v1/auth", "auth", "What is here", "Name, version and links.",
+        {200: Answer("Name, version and links.", Index)},
+    ),
+    Endpoint(
+        "usersIndex", "GET", "/v1/users", "people", "What is here", "Name, version and links.",
+        {200: Answer("Name, version and links.", Index)},
+    ),
+    Endpoint(
+        "index", "GET", "/", "server", "What is here",
+        "Name, version and links; a small page with the same for a browser.",
+        {200: Answer("Name, version and links.", Index)},
+    ),
+    Endpoint(
+        "healthz", "GET", "/healthz", "server", "Is the process alive?", "Answers as long as the process does.",
+        {200: Answer("Alive.", Health)},
+    ),
+    Endpoint(
+        "readyz", "GET", "/readyz", "server", "May traffic come here?",
+        "Answers 200 while the database answers and the server is not draining; else 503 `unavailable`.",
+        {200: Answer("Ready.", Health)},
+    ),
+    Endpoint(
+        "metrics", "GET", "/metrics", "server", "Metrics", "Counters and gauges in Prometheus' text format.",
+        {200: Answer("The metrics.", None, "text/plain; version=1.0.0; charset=utf-8")},
+    ),
+    Endpoint(
+        "jwks", "GET", "/.well-known/jwks.json", "server", "Keys of access tokens",
+        "The public keys that access tokens are signed with (RFC 7517), the newest first; a rotation keeps the one before.",
+        {200: Answer("The keys.", Jwks)},
+    ),
+    Endpoint(
+        "openapi", "GET", "/openapi.json", "server", "This document", "The HTTP endpoints as OpenAPI 3.1.",
+        {200: Answer("The document.", None)},
+    ),
+    Endpoint(
+        "asyncapi", "GET", "/asyncapi.json", "server", "The socket's document", "The socket's frames as AsyncAPI 3.0.",
+        {200: Answer("The document.", None)},
+    ),
+    Endpoint(
+        "docs", "GET", "/docs", "server", "A page to read", "Endpoints, frames and errors on one page, for people.",
+        {200: Answer("The page.", None, "text/html; charset=utf-8")},
+    ),
+)  # fmt: skip
+BY_NAME: Final = {endpoint.name: endpoint for endpoint in ENDPOINTS}
+
+encode_json: Final = msgspec.json.Encoder(uuid_format="canonical").encode
