@@ -25,9 +25,13 @@
     │   ├── ConversationFull        conversation_full    the group has its most members
     │   ├── TooManySockets          too_many_sockets     the person has too many sockets open
     │   ├── TooLarge                too_large            a body or frame over its limit
+    │   ├── BadRequest              bad_request          an HTTP request, or its JSON body, that cannot be read
+    │   ├── HeadTooLarge            head_too_large       an HTTP request line and headers over their limit
+    │   ├── UnsupportedMediaType    unsupported_media_type  an HTTP body that is not JSON
     │   └── UpgradeNeedsNewConnection  upgrade_needs_new_connection  an upgrade on a connection that already served HTTP
     └── TryLater                    the same request may succeed later
         ├── RateLimited             rate_limited         with retry_after_ms
+        ├── RequestTimeout          request_timeout      an HTTP request that took too long to arrive
         ├── Unavailable             unavailable          storage does not answer
         └── InternalError           internal_error       a bug of ours, contained
 """
@@ -203,6 +207,24 @@ class TooLarge(Refused):
     code, status, fix = "too_large", 413, "Send less at once."
 
 
+class BadRequest(Refused):
+    """The HTTP request, or its JSON body, cannot be read."""
+
+    code, status, fix = "bad_request", 400, "Send well-formed HTTP/1.1, and one JSON object as the body."
+
+
+class HeadTooLarge(Refused):
+    """The request line and headers are over their limit."""
+
+    code, status, fix = "head_too_large", 431, "Send fewer or shorter headers."
+
+
+class UnsupportedMediaType(Refused):
+    """The body is of a kind that is not taken here."""
+
+    code, status, fix = "unsupported_media_type", 415, "Send JSON, with Content-Type: application/json."
+
+
 class UpgradeNeedsNewConnection(Refused):
     """A WebSocket upgrade came on a connection that has already served HTTP."""
 
@@ -226,6 +248,12 @@ class RateLimited(TryLater):
     def retry_after_ms(self) -> int | None:
         """Milliseconds until the same command would be accepted."""
         return self._retry_after_ms
+
+
+class RequestTimeout(TryLater):
+    """The HTTP request took too long to arrive."""
+
+    code, status, fix = "request_timeout", 408, "Send the whole request without pauses."
 
 
 class Unavailable(TryLater):
