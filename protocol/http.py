@@ -10,7 +10,24 @@ from uuid import UUID
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from protocol import errors, limits
+from protocol import limits
+from protocol.errors import (
+    BadCredentials,
+    BadRequest,
+    EmailTaken,
+    HeadTooLarge,
+    InternalError,
+    Invalid,
+    KonnectError,
+    RateLimited,
+    RequestTimeout,
+    TooLarge,
+    Unauthorized,
+    Unavailable,
+    UnknownUser,
+    UnsupportedMediaType,
+    UpgradeNeedsNewConnection,
+)
 from protocol.frames import User
 
 BODY_BYTES: Final = 65_536  # one JSON body, whole
@@ -114,7 +131,9 @@ class SignedIn(Struct, frozen=True):
     """The person, an access token for HTTP and socket, and the refresh token that brings the next pair."""
 
     user: Me
-    access_token: Annotated[str, Meta(description="A JWT (EdDSA); send it as `Authorization: Bearer ...` and in `hello`.")]
+    access_token: Annotated[
+        str, Meta(description="A JWT (EdDSA); send it as `Authorization: Bearer ...` and in `hello`.")
+    ]
     refresh_token: RefreshToken
     expires_in_s: Annotated[int, Meta(ge=0, description="How long the access token is good from now, in seconds.")]
 
@@ -154,12 +173,16 @@ class Health(Struct, frozen=True):
 class Problem(Struct, frozen=True, omit_defaults=True):
     """What went wrong (RFC 9457). ``code`` is stable and for machines; ``detail`` is for people."""
 
-    type: Annotated[str, Meta(description="Where this code is explained, relative to the server.", examples=["/docs#error-invalid"])]
+    type: Annotated[
+        str, Meta(description="Where this code is explained, relative to the server.", examples=["/docs#error-invalid"])
+    ]
     title: Annotated[str, Meta(description="The code's meaning, the same for each occurrence.")]
     status: Annotated[int, Meta(ge=400, le=599)]
     detail: Annotated[str, Meta(description="What is wrong with this very request.")]
     code: Annotated[str, Meta(description="Stable; see the table of errors.", examples=["invalid"])]
-    retry_after_ms: Annotated[int, Meta(ge=0, description="When the same request may be tried again.")] | UnsetType = UNSET
+    retry_after_ms: Annotated[int, Meta(ge=0, description="When the same request may be tried again.")] | UnsetType = (
+        UNSET
+    )
 
 
 # --- Endpoints --------------------------------------------------------------------------------------------------------
@@ -191,7 +214,7 @@ class Endpoint(NamedTuple):
     summary: str
     description: str
     answers: dict[int, Answer]
-    errors: tuple[type[errors.KonnectError], ...] = ()
+    errors: tuple[type[KonnectError], ...] = ()
     request: type[Struct] | None = None
     request_required: bool = True
     auth: Literal["none", "bearer", "optional"] = "none"
@@ -199,16 +222,17 @@ class Endpoint(NamedTuple):
 
 
 TAGS: Final = {
-    "auth": "Accounts and sign-ins. An access token is good for 15 minutes, over HTTP and on the socket; a refresh token brings the next one.",
+    "auth": "Accounts and sign-ins. An access token is good for 15 minutes, over HTTP and on the socket; "
+    "a refresh token brings the next one.",
     "people": "People, as their own account and as others see them.",
     "socket": "The realtime door. Its frames are described by /asyncapi.json.",
     "server": "The server itself: health, metrics, keys and documents.",
 }  # fmt: skip
 
-COMMON_ERRORS: Final[tuple[type[errors.KonnectError], ...]] = (
-    errors.BadRequest, errors.HeadTooLarge, errors.Unavailable, errors.InternalError,
+COMMON_ERRORS: Final[tuple[type[KonnectError], ...]] = (
+    BadRequest, HeadTooLarge, Unavailable, InternalError,
 )  # fmt: skip
-_BODY_ERRORS: Final = (errors.Invalid, errors.TooLarge, errors.UnsupportedMediaType, errors.RequestTimeout)
+_BODY_ERRORS: Final = (Invalid, TooLarge, UnsupportedMediaType, RequestTimeout)
 _SIGNED_IN: Final = "Signed in: the person and a fresh pair of tokens."
 
 ENDPOINTS: Final[tuple[Endpoint, ...]] = (
@@ -216,14 +240,14 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         "register", "POST", "/v1/auth/register", "auth", "Make an account",
         "Makes an account and signs in. Limited per client address and per e-mail address.",
         {201: Answer(_SIGNED_IN, SignedIn)},
-        (*_BODY_ERRORS, errors.EmailTaken, errors.RateLimited), Register,
+        (*_BODY_ERRORS, EmailTaken, RateLimited), Register,
     ),
     Endpoint(
         "login", "POST", "/v1/auth/login", "auth", "Sign in",
         "Signs in with e-mail and password. An unknown e-mail and a wrong password get the same answer. "
         "Limited per client address and per e-mail address.",
         {200: Answer(_SIGNED_IN, SignedIn)},
-        (*_BODY_ERRORS, errors.BadCredentials, errors.RateLimited), Login,
+        (*_BODY_ERRORS, BadCredentials, RateLimited), Login,
     ),
     Endpoint(
         "refresh", "POST", "/v1/auth/refresh", "auth", "Get new tokens",
@@ -231,24 +255,24 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         "request within 60 seconds gets the same refresh token again; an older token is taken for stolen and ends the "
         "whole sign-in. A sign-in that is not refreshed for 30 days (the server's choice) ends by itself.",
         {200: Answer(_SIGNED_IN, SignedIn)},
-        (*_BODY_ERRORS, errors.Unauthorized, errors.RateLimited), Refresh,
+        (*_BODY_ERRORS, Unauthorized, RateLimited), Refresh,
     ),
     Endpoint(
         "logout", "POST", "/v1/auth/logout", "auth", "Sign out",
         "Ends one sign-in: its refresh tokens are refused from now on and its sockets are closed with `signed_out`. "
         "Names the sign-in by the refresh token in the body, or by the bearer token alone. Repeating it does no harm.",
         {204: Answer("Signed out, now or before.", None, None)},
-        (*_BODY_ERRORS, errors.Unauthorized), Logout, request_required=False, auth="optional",
+        (*_BODY_ERRORS, Unauthorized), Logout, request_required=False, auth="optional",
     ),
     Endpoint(
         "me", "GET", "/v1/me", "people", "One's own account",
         "The account that the access token belongs to.",
-        {200: Answer("The account.", Me)}, (errors.Unauthorized,), auth="bearer",
+        {200: Answer("The account.", Me)}, (Unauthorized,), auth="bearer",
     ),
     Endpoint(
         "user", "GET", "/v1/users/{id}", "people", "A person's public profile",
         "What others see of a person.",
-        {200: Answer("The person.", User)}, (errors.Unauthorized, errors.Invalid, errors.UnknownUser), auth="bearer",
+        {200: Answer("The person.", User)}, (Unauthorized, Invalid, UnknownUser), auth="bearer",
         parameters=(PathParameter("id", UUID, "The person's id."),),
     ),
     Endpoint(
@@ -259,7 +283,7 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
             101: Answer("The connection is a WebSocket from here on.", None, None),
             200: Answer("No upgrade was asked for: name, version and links.", Index),
         },
-        (errors.UpgradeNeedsNewConnection,),
+        (UpgradeNeedsNewConnection,),
     ),
     Endpoint(
         "authIndex", "GET", "/v1/auth", "auth", "What is here", "Name, version and links.",
