@@ -1,4 +1,4 @@
-"""What travels over HTTP: bodies with their limits in the types, and the list of endpoints that documents and routes share.
+"""What travels over HTTP: bodies with their limits in the types; the endpoints that documents and routes share.
 
 Bodies are JSON objects. Unknown fields are ignored and new fields have defaults, as on the socket. Every error is a
 :class:`Problem` (RFC 9457, ``application/problem+json``) whose ``code`` is that of ``protocol/errors.py``.
@@ -78,7 +78,7 @@ RefreshToken = Annotated[
     str,
     Meta(
         min_length=1, max_length=REFRESH_TOKEN_CHARS, pattern="^[\\u0021-\\u007e]*$",
-        description="Opaque. Good for one refresh, whose answer brings the next one. Keep it where others cannot read it.",
+        description="Opaque. Good for one refresh, whose answer brings the next. Keep it where others cannot read it.",
     ),
 ]  # fmt: skip
 
@@ -277,8 +277,8 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
     ),
     Endpoint(
         "socket", "GET", "/v1/socket", "socket", "Open the socket",
-        "With a WebSocket upgrade and the subprotocol `konnect.v1`: the realtime door. Without an upgrade: name, version "
-        "and links. The upgrade must be the first request of its connection.",
+        "With a WebSocket upgrade and the subprotocol `konnect.v1`: the realtime door. Without an upgrade: name, "
+        "version and links. The upgrade must be the first request of its connection.",
         {
             101: Answer("The connection is a WebSocket from here on.", None, None),
             200: Answer("No upgrade was asked for: name, version and links.", Index),
@@ -313,7 +313,7 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
     ),
     Endpoint(
         "jwks", "GET", "/.well-known/jwks.json", "server", "Keys of access tokens",
-        "The public keys that access tokens are signed with (RFC 7517), the newest first; a rotation keeps the one before.",
+        "The public keys that access tokens are signed with (RFC 7517), newest first; a rotation keeps the one before.",
         {200: Answer("The keys.", Jwks)},
     ),
     Endpoint(
