@@ -1,0 +1,445 @@
+-- Conversations, their logs, their members, and how far each member is.
+--
+-- Locks are taken in one order everywhere: conversations by id, then accounts by id; rows that refer to them after that.
+-- Functions that write lock in a first statement and read in later ones: in READ COMMITTED each statement has its own
+-- snapshot, and a snapshot taken before the wait for a lock would miss what the holder of the lock committed
+-- (docs/hazards.md, A2).
+
+create table conversation (
+    id           uuid    primary key,
+    kind         text    not null check (kind in ('direct', 'group')),
+    title        text    check ((kind = 'group') = (title is not null)),
+    history      text    not null default 'all' check (history in ('all', 'from_join')),
+    owner        uuid    references account,
+    last_seq     bigint  not null default 0 check (last_seq >= 0),   -- unindexed, so that an append stays a heap-only update
+    active_at_ms bigint  not null default 0,
+    member_count integer not null default 0 check (member_count >= 0)
+) with (fillfactor = 50);
+
+create table direct (
+    low          uuid not null references account,
+    high         uuid not null references account,
+    conversation uuid not null unique references conversation,
+    primary key (low, high),
+    check (low < high)
+);
+create index direct_high on direct (high);
+
+-- (author, key) of every group ever created: a repeated conversation.create finds the first.
+create table creation (
+    author       uuid not null references account,
+    key          text not null check (length(key) between 1 and 64),
+    conversation uuid not null unique references conversation,
+    digest       uuid not null,
+    primary key (author, key)
+);
+
+-- Membership as spans: entries with since <= seq <= until are visible. Never deleted.
+create table span (
+    conversation uuid    not null references conversation,
+    person       uuid    not null references account,
+    joined       bigint  not null check (joined >= 1),        -- seq of the entry that began it
+    since        bigint  not null check (since between 1 and joined),
+    until        bigint  check (until > joined),              -- seq of the entry that ended it, inclusive
+    place        integer not null default 0,                  -- order among those who joined by the same entry
+    number       bigint  not null,                            -- the person's number at the last change of this row
+    primary key (conversation, person, joined)
+);
+create unique index span_open on span (conversation, person) where until is null;
+create index span_person on span (person, conversation);
+
+create table entry (
+    conversation uuid   not null references conversation,
+    seq          bigint not null check (seq >= 1),
+    kind         text   not null check (kind in ('created', 'message', 'member.added', 'member.removed')),
+    author       uuid   not null,
+    key          text   not null check (length(key) between 1 and 64),
+    digest       uuid   not null,                             -- of the content under this key, to tell a repeat from a reuse
+    at_ms        bigint not null,
+    text         text,
+    subject      uuid,                                        -- who was added or removed
+    detail       json,                                        -- of created: title, members
+    primary key (conversation, seq),
+    unique (conversation, author, key)
+) partition by hash (conversation);
+
+do $$
+begin
+    for part in 0..15 loop
+        execute format('create table entry_%s partition of entry for values with (modulus 16, remainder %s)', part, part);
+    end loop;
+end $$;
+
+-- Cursors, not rows per message. Apart from membership, so that a receipt is no membership change.
+create table receipt (
+    conversation uuid   not null references conversation,
+    person       uuid   not null references account,
+    delivered    bigint not null default 0,
+    read         bigint not null default 0 check (read <= delivered),
+    at_ms        bigint not null,
+    primary key (conversation, person)
+) with (fillfactor = 50);
+
+-- One row at each server start and every few minutes: a cursor that names an unknown one comes from a lost future.
+create table lineage (
+    id uuid        primary key,
+    at timestamptz not null default now()
+);
+
+-- Processes that are there now.
+create table node (
+    id   uuid        primary key,
+    beat timestamptz not null default now()
+);
+
+
+create function now_ms() returns bigint language sql volatile parallel safe
+return floor(extract(epoch from clock_timestamp()) * 1000)::bigint;
+
+create function entry_json(e entry) returns json language sql immutable parallel safe
+return json_strip_nulls(json_build_object(
+    'conversation', e.conversation, 'seq', e.seq, 'kind', e.kind, 'author', e.author, 'key', e.key, 'at_ms', e.at_ms,
+    'text', e.text, 'user', e.subject, 'title', e.detail -> 'title', 'members', e.detail -> 'members'));
+
+
+-- Append a batch of messages, of any conversations.
+--   batch  [{"c": conversation, "a": author, "k": key, "x": text}, ...] in the order to store
+--   heads  [{"c": conversation, "h": seq}, ...] up to where the caller has delivered
+-- Returns {"answers": [{"seq", "at_ms", "new", "reused"}, ...] in the batch's order (seq null: not a member),
+--          "missed": [entry, ...] what others stored above the heads, at most 500}.
+create function append_messages(batch json, heads json) returns json language plpgsql volatile
+set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off set plan_cache_mode = force_generic_plan
+as $$
+declare answer json;
+begin
+    perform from conversation where id in (select c from json_to_recordset(batch) as x(c uuid))
+        order by id for no key update;                      -- wait here; the next statement has a new snapshot
+    with i as materialized (
+        select x.*, md5('message:' || x.t)::uuid as digest
+        from rows from (json_to_recordset(batch) as (c uuid, a uuid, k text, x text)) with ordinality as x(c, a, k, t, n)
+    ), old as materialized (                                -- the key first: a repeat is answered even after a removal
+        select i.n, e.seq, e.at_ms, e.digest
+        from i join entry e on (e.conversation, e.author, e.key) = (i.c, i.a, i.k)
+    ), fresh as materialized (                              -- the first of each key, if the author is a member now
+        select distinct on (c, a, k) * from i
+        where not exists (select from old where old.n = i.n)
+          and exists (select from span m where m.conversation = i.c and m.person = i.a and m.until is null)
+        order by c, a, k, n
+    ), numbered as materialized (
+        select f.*, v.last_seq + row_number() over (partition by f.c order by f.n) as seq, now_ms() as at_ms
+        from fresh f join conversation v on v.id = f.c
+    ), raised as (
+        update conversation v set last_seq = top.seq, active_at_ms = top.at_ms
+        from (select c, max(seq) as seq, max(at_ms) as at_ms from numbered group by c) top where v.id = top.c
+    ), stored as (
+        insert into entry (conversation, seq, kind, author, key, digest, at_ms, text)
+        select c, seq, 'message', a, k, digest, at_ms, t from numbered
+        returning conversation, author, key, seq, at_ms, digest
+    )
+    select json_build_object(
+        'missed', (select coalesce(json_agg(entry_json(e.*) order by e.conversation, e.seq), '[]')
+                   from json_to_recordset(heads) as h(c uuid, h bigint)
+                   cross join lateral (select * from entry where conversation = h.c and seq > h.h order by seq limit 500) e),
+        'answers', (select json_agg(json_build_object(
+                        'seq', coalesce(o.seq, s.seq), 'at_ms', coalesce(o.at_ms, s.at_ms), 'new', f.n is not null,
+                        'reused', coalesce(o.digest, s.digest) is distinct from i.digest
+                                  and coalesce(o.seq, s.seq) is not null) order by i.n)
+                    from i left join old o using (n) left join fresh f using (n)
+                    left join stored s on (s.conversation, s.author, s.key) = (i.c, i.a, i.k)))
+    into answer;
+    return answer;
+end $$;
+
+
+-- Add somebody to a group, remove somebody, or leave.
+--   Returns {"seq", "at_ms", "new"} or {"error": code}; "missing" with not_a_member is the person who is none.
+create function change_member(
+    p_change text, p_conversation uuid, p_author uuid, p_key text, p_user uuid, p_most integer
+) returns json language plpgsql volatile as $$
+declare
+    v conversation;
+    old record;
+    v_digest uuid := md5(p_change || ':' || p_user)::uuid;
+    v_seq bigint;
+    v_at bigint;
+    v_number bigint;
+begin
+    select * into v from conversation where id = p_conversation for no key update;
+    if not found then return json_build_object('error', 'not_a_member', 'missing', p_author); end if;
+
+    select seq, at_ms, digest into old from entry where conversation = p_conversation and author = p_author and key = p_key;
+    if found then
+        if old.digest <> v_digest then return json_build_object('error', 'key_reused'); end if;
+        return json_build_object('seq', old.seq, 'at_ms', old.at_ms, 'new', false);
+    end if;
+
+    if not exists (select from span where conversation = v.id and person = p_author and until is null) then
+        return json_build_object('error', 'not_a_member', 'missing', p_author);
+    end if;
+    if v.kind = 'direct' then return json_build_object('error', 'wrong_kind'); end if;
+    if p_change = 'add' then
+        if not exists (select from account where id = p_user) then return json_build_object('error', 'unknown_user'); end if;
+        if exists (select from span where conversation = v.id and person = p_user and until is null) then
+            return json_build_object('error', 'already_a_member');
+        end if;
+        if v.member_count >= p_most then return json_build_object('error', 'conversation_full'); end if;
+    else
+        if p_change = 'remove' and p_author is distinct from v.owner and p_author <> p_user then
+            return json_build_object('error', 'forbidden');
+        end if;
+        if not exists (select from span where conversation = v.id and person = p_user and until is null) then
+            return json_build_object('error', 'not_a_member', 'missing', p_user);
+        end if;
+    end if;
+
+    v_seq := v.last_seq + 1;
+    v_at := now_ms();
+    insert into entry (conversation, seq, kind, author, key, digest, at_ms, subject)
+    values (v.id, v_seq, case p_change when 'add' then 'member.added' else 'member.removed' end,
+            p_author, p_key, v_digest, v_at, p_user);
+    update account set number = number + 1 where id = p_user returning number into v_number;
+    if p_change = 'add' then
+        insert into span (conversation, person, joined, since, number)
+        values (v.id, p_user, v_seq,
+                case when v.history = 'all' and not exists (select from span where conversation = v.id and person = p_user)
+                     then 1 else v_seq end, v_number);
+        insert into receipt (conversation, person, delivered, read, at_ms) values (v.id, p_user, v_seq, v_seq, v_at)
+        on conflict (conversation, person) do update set delivered = v_seq, read = v_seq, at_ms = v_at;   -- the past is no news
+    else
+        update span set until = v_seq, number = v_number where conversation = v.id and person = p_user and until is null;
+    end if;
+    update conversation set
+        last_seq = v_seq, active_at_ms = v_at,
+        member_count = member_count + case p_change when 'add' then 1 else -1 end,
+        owner = case when p_change <> 'add' and owner = p_user    -- the longest-standing member inherits
+                     then (select person from span where conversation = v.id and until is null order by joined, place limit 1)
+                     else owner end
+    where id = v.id;
+    return json_build_object('seq', v_seq, 'at_ms', v_at, 'new', true);
+end $$;
+
+
+-- Create a group with its first entry. p_members: the owner first, no repeats.
+--   Returns {"conversation", "new"} or {"error": code, "missing": user}.
+create function create_group(
+    p_id uuid, p_author uuid, p_key text, p_title text, p_history text, p_members json, p_most integer
+) returns json language plpgsql volatile as $$
+declare
+    old creation;
+    v_digest uuid := md5(json_build_array('group', p_title, p_history, p_members)::text)::uuid;
+    v_at bigint;
+    v_unknown uuid;
+    v_count integer := json_array_length(p_members);
+begin
+    -- Whoever holds the author's row decides; a repeat that waited here sees what was made meanwhile.
+    perform from account where id = p_author for no key update;
+    if not found then return json_build_object('error', 'unknown_user', 'missing', p_author); end if;
+    select * into old from creation where author = p_author and key = p_key;
+    if found then
+        if old.digest <> v_digest then return json_build_object('error', 'key_reused'); end if;
+        return json_build_object('conversation', old.conversation, 'new', false);
+    end if;
+    if v_count > p_most then return json_build_object('error', 'conversation_full'); end if;
+    select m.value::uuid into v_unknown from json_array_elements_text(p_members) m
+        where not exists (select from account where id = m.value::uuid) limit 1;
+    if found then return json_build_object('error', 'unknown_user', 'missing', v_unknown); end if;
+
+    v_at := now_ms();
+    insert into conversation (id, kind, title, history, owner, last_seq, active_at_ms, member_count)
+    values (p_id, 'group', p_title, p_history, p_author, 1, v_at, v_count);
+    insert into creation (author, key, conversation, digest) values (p_author, p_key, p_id, v_digest);
+    insert into entry (conversation, seq, kind, author, key, digest, at_ms, detail)
+    values (p_id, 1, 'created', p_author, p_key, v_digest, v_at, json_build_object('title', p_title, 'members', p_members));
+    perform raise_and_join(p_id, p_members);
+    return json_build_object('conversation', p_id, 'new', true);
+end $$;
+
+
+-- The one direct conversation of two people.
+--   Returns {"conversation", "new"} or {"error": code, "missing": user}.
+create function open_direct(p_id uuid, p_author uuid, p_user uuid) returns json language plpgsql volatile as $$
+declare
+    v_found uuid;
+    v_at bigint;
+    v_members json := json_build_array(p_author, p_user);
+begin
+    select conversation into v_found from direct where low = least(p_author, p_user) and high = greatest(p_author, p_user);
+    if found then return json_build_object('conversation', v_found, 'new', false); end if;
+    -- Both sides may race: the lower account's row decides, then look again.
+    perform from account where id in (p_author, p_user) order by id for no key update;
+    if not exists (select from account where id = p_user) then
+        return json_build_object('error', 'unknown_user', 'missing', p_user);
+    end if;
+    select conversation into v_found from direct where low = least(p_author, p_user) and high = greatest(p_author, p_user);
+    if found then return json_build_object('conversation', v_found, 'new', false); end if;
+
+    v_at := now_ms();
+    insert into conversation (id, kind, last_seq, active_at_ms, member_count) values (p_id, 'direct', 1, v_at, 2);
+    insert into direct (low, high, conversation) values (least(p_author, p_user), greatest(p_author, p_user), p_id);
+    insert into entry (conversation, seq, kind, author, key, digest, at_ms, detail)
+    values (p_id, 1, 'created', p_author, 'direct', md5('direct')::uuid, v_at, json_build_object('members', v_members));
+    perform raise_and_join(p_id, v_members);
+    return json_build_object('conversation', p_id, 'new', true);
+end $$;
+
+
+-- First members of a new conversation: each one's number rises (accounts in id order), each gets a span from entry 1.
+create function raise_and_join(p_conversation uuid, p_members json) returns void language plpgsql volatile as $$
+begin
+    perform from account where id in (select value::uuid from json_array_elements_text(p_members)) order by id for no key update;
+    with member as (
+        select value::uuid as person, ordinality as place from json_array_elements_text(p_members) with ordinality
+    ), raised as (
+        update account a set number = number + 1 from member m where a.id = m.person returning a.id, a.number
+    )
+    insert into span (conversation, person, joined, since, place, number)
+    select p_conversation, m.person, 1, 1, m.place, r.number from member m join raised r on r.id = m.person;
+end $$;
+
+
+-- Raise cursors; batch [{"c": conversation, "p": person, "d": delivered, "r": read}, ...], one row a person and conversation.
+--   Returns [{"member", "delivered", "read", "rose", "members"}, ...] in the batch's order.
+create function move_receipts(batch json) returns json language plpgsql volatile as $$
+declare answer json;
+begin
+    perform from receipt r where (r.conversation, r.person) in (select c, p from json_to_recordset(batch) as x(c uuid, p uuid))
+        order by r.conversation, r.person for no key update;
+    with i as materialized (
+        select x.c, x.p, x.n, v.member_count, m.person is not null as member,
+               least(greatest(x.d, x.r), v.last_seq) as d, least(x.r, v.last_seq) as r
+        from rows from (json_to_recordset(batch) as (c uuid, p uuid, d bigint, r bigint)) with ordinality as x(c, p, d, r, n)
+        left join conversation v on v.id = x.c
+        left join span m on m.conversation = x.c and m.person = x.p and m.until is null
+    ), moved as (
+        insert into receipt as t (conversation, person, delivered, read, at_ms)
+        select c, p, d, r, now_ms() from i where member order by c, p
+        on conflict (conversation, person) do update
+            set delivered = greatest(t.delivered, excluded.delivered), read = greatest(t.read, excluded.read), at_ms = excluded.at_ms
+            where excluded.delivered > t.delivered or excluded.read > t.read
+        returning conversation, person, delivered, read
+    )
+    select json_agg(json_build_object(
+        'member', i.member, 'delivered', coalesce(m.delivered, r.delivered, i.d, 0), 'read', coalesce(m.read, r.read, i.r, 0),
+        'rose', m.person is not null, 'members', coalesce(i.member_count, 0)) order by i.n)
+    from i left join moved m on (m.conversation, m.person) = (i.c, i.p)
+    left join receipt r on (r.conversation, r.person) = (i.c, i.p)
+    into answer;
+    return answer;
+end $$;
+
+
+-- What entries of one page one person may see.
+--   ranges [{"c": conversation, "lo": seq, "hi": seq}, ...] in the order to send
+--   Returns {"entries": [...], "cut": true when the page was full before the ranges ended}.
+create function visible_entries(p_person uuid, ranges json, p_bytes integer) returns json language sql stable
+set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off
+as $$
+    with sized as materialized (
+        select r.n, e.seq, entry_json(e) as body,
+               sum(coalesce(octet_length(e.text), 0) + coalesce(octet_length(e.detail::text), 0) + 200) over (order by r.n, e.seq) as through
+        from rows from (json_to_recordset(ranges) as (c uuid, lo bigint, hi bigint)) with ordinality as r(c, lo, hi, n)
+        join entry e on e.conversation = r.c and e.seq between r.lo and r.hi
+        where exists (select from span s where s.conversation = e.conversation and s.person = p_person
+                      and e.seq between s.since and coalesce(s.until, 9223372036854775807))
+    ), fitting as (
+        select * from sized where through <= p_bytes or (n, seq) = (select n, seq from sized order by n, seq limit 1)
+    )
+    select json_build_object(
+        'entries', coalesce((select json_agg(body order by n, seq) from fitting), '[]'),
+        'cut', (select count(*) from fitting) < (select count(*) from sized))
+$$;
+
+
+-- Conversations as one of their members sees them; somebody who left sees them as they were at the end of the last
+-- span, without members. Those the person was never in are left out.
+create function conversation_states(p_person uuid, p_ids json, p_recent integer, p_named integer) returns json language sql stable
+as $$
+    select coalesce(json_agg(json_strip_nulls(json_build_object(
+        'conversation', v.id, 'kind', v.kind, 'title', v.title, 'history', v.history, 'owner', v.owner,
+        'head', coalesce(m.until, v.last_seq), 'first_seq', m.since, 'joined', m.joined, 'until', m.until,
+        'read', coalesce(mine.read, 0), 'delivered', coalesce(mine.delivered, 0), 'active_at_ms', v.active_at_ms,
+        'members', case when m.until is null then
+            (select json_agg(s.person order by s.joined, s.place) from span s where s.conversation = v.id and s.until is null) end,
+        'names', case when m.until is null and v.member_count <= p_named then
+            (select json_object_agg(a.id, a.name) from span s join account a on a.id = s.person
+             where s.conversation = v.id and s.until is null) end,
+        'receipts', case when m.until is null and v.member_count <= p_named then
+            (select json_agg(json_build_object('user', r.person, 'delivered', r.delivered, 'read', r.read) order by r.person)
+             from receipt r join span s on s.conversation = v.id and s.person = r.person and s.until is null
+             where r.conversation = v.id and r.person <> p_person) end,
+        'unread', (select count(*) from entry e join span s on s.conversation = v.id and s.person = p_person
+                       and e.seq between s.since and coalesce(s.until, 9223372036854775807)
+                   where e.conversation = v.id and e.seq > coalesce(mine.read, 0) and e.kind = 'message' and e.author <> p_person),
+        'recent', (select json_agg(entry_json(e) order by e.seq) from
+                   (select * from entry e where e.conversation = v.id
+                    and exists (select from span s where s.conversation = v.id and s.person = p_person
+                                and e.seq between s.since and coalesce(s.until, 9223372036854775807))
+                    order by e.seq desc limit p_recent) e))) order by i.n), '[]')
+    from json_array_elements_text(p_ids) with ordinality as i(id, n)
+    join conversation v on v.id = i.id::uuid
+    join lateral (select * from span where conversation = v.id and person = p_person order by joined desc limit 1) m on true
+    left join receipt mine on mine.conversation = v.id and mine.person = p_person
+$$;
+
+
+-- All that a resume starts from, in one snapshot.
+--   Returns {"number", "at_ms", "known": whether p_lineage (null: yes) is one of ours, "spans": [...] in conversation order}.
+create function standing(p_person uuid, p_lineage uuid) returns json language sql stable as $$
+    select json_build_object(
+        'number', (select number from account where id = p_person),
+        'at_ms', now_ms(),
+        'known', p_lineage is null or exists (select from lineage where id = p_lineage),
+        'spans', (select coalesce(json_agg(json_strip_nulls(json_build_object(
+                      'conversation', s.conversation, 'joined', s.joined, 'since', s.since, 'until', s.until,
+                      'last_seq', v.last_seq,
+                      'partner', case when v.kind = 'direct' then
+                          (select case when d.low = p_person then d.high else d.low end from direct d where d.conversation = v.id) end))
+                      order by s.conversation, s.joined), '[]')
+                  from span s join conversation v on v.id = s.conversation where s.person = p_person))
+$$;
+
+
+-- A page of the past, newest p_limit entries below p_before, oldest first.
+--   Returns null for somebody who was never a member, else {"entries": [...], "more": bool}.
+create function history_page(p_person uuid, p_conversation uuid, p_before bigint, p_limit integer, p_bytes integer)
+returns json language sql stable as $$
+    with page as materialized (
+        select e.*::entry as e, e.seq,
+               row_number() over (order by e.seq desc) as nth,
+               sum(coalesce(octet_length(e.text), 0) + coalesce(octet_length(e.detail::text), 0) + 200) over (order by e.seq desc) as through
+        from (select * from entry e
+              where e.conversation = p_conversation and e.seq < p_before
+                and exists (select from span s where s.conversation = p_conversation and s.person = p_person
+                            and e.seq between s.since and coalesce(s.until, 9223372036854775807))
+              order by e.seq desc limit p_limit + 1) e
+    ), fitting as (
+        select * from page where nth <= p_limit and (through <= p_bytes or nth = 1)
+    )
+    select case when exists (select from span where conversation = p_conversation and person = p_person) then
+        json_build_object('entries', coalesce((select json_agg(entry_json(e) order by seq) from fitting), '[]'),
+                          'more', (select count(*) from fitting) < (select count(*) from page)) end
+$$;
+
+
+-- Others' and one's own receipts since a time, in the conversations where receipts are shown and one is a member now.
+create function receipts_since(p_person uuid, p_since_ms bigint, p_named integer) returns json language sql stable as $$
+    select coalesce(json_agg(json_build_object(
+        'conversation', r.conversation, 'user', r.person, 'delivered', r.delivered, 'read', r.read)), '[]')
+    from span m
+    join conversation v on v.id = m.conversation
+    join receipt r on r.conversation = m.conversation and r.at_ms > p_since_ms
+    where m.person = p_person and m.until is null and (v.member_count <= p_named or r.person = p_person)
+$$;
+
+
+-- Whose log or number is above what the asker has delivered.
+--   heads [{"c": conversation, "h": seq}, ...], numbers [{"p": person, "n": number}, ...]
+create function moved(heads json, numbers json) returns json language sql stable
+set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off
+as $$
+    select json_build_object(
+        'conversations', (select coalesce(json_agg(json_build_object('conversation', v.id, 'seq', v.last_seq)), '[]')
+                          from json_to_recordset(heads) as h(c uuid, h bigint) join conversation v on v.id = h.c and v.last_seq > h.h),
+        'people', (select coalesce(json_agg(a.id), '[]')
+                   from json_to_recordset(numbers) as p(p uuid, n bigint) join account a on a.id = p.p and a.number > p.n))
+$$;

@@ -1,0 +1,139 @@
+"""What storage takes and gives: plain rows, the same from PostgreSQL and from the simulated world's fake."""
+
+from uuid import UUID
+
+from msgspec import Struct
+
+from protocol.frames import Entry, History, Kind, Receipt
+
+
+class NewMessage(Struct, frozen=True, rename={"conversation": "c", "author": "a", "key": "k", "text": "x"}):
+    """A message to append."""
+
+    conversation: UUID
+    author: UUID
+    key: str
+    text: str
+
+
+class Answer(Struct, frozen=True):
+    """What became of one message of a batch."""
+
+    new: bool  # stored by this very call
+    reused: bool  # the key stands for other content; nothing was stored
+    seq: int | None = None  # None: the author is not a member, or there is no such conversation
+    at_ms: int | None = None
+
+
+class Appendix(Struct, frozen=True):
+    """The outcome of one append."""
+
+    answers: list[Answer]  # one per message, in the order given
+    missed: list[Entry]  # others' entries above the heads given and below one's own, by (conversation, seq); at most 500 a conversation
+
+
+class Changed(Struct, frozen=True):
+    """Where the entry of a membership change stands."""
+
+    seq: int
+    at_ms: int
+    new: bool
+
+
+class Made(Struct, frozen=True):
+    """A conversation that was opened, or found."""
+
+    conversation: UUID
+    new: bool
+
+
+class Span(Struct, frozen=True):
+    """One stretch of a person's membership; entries with since <= seq <= until are visible."""
+
+    conversation: UUID
+    joined: int  # seq of the entry that began it
+    since: int
+    last_seq: int  # of the conversation, in the same snapshot
+    until: int | None = None
+    partner: UUID | None = None  # in a direct conversation
+
+
+class Standing(Struct, frozen=True):
+    """All that a resume starts from, in one snapshot."""
+
+    at_ms: int
+    known: bool  # whether the lineage asked for is one of this database's
+    spans: list[Span]  # by (conversation, joined)
+    number: int | None = None  # raised by every change of the person's own rows; None: there is no such person
+
+
+class State(Struct, frozen=True):
+    """A conversation as one person sees it; after the last span's end, as it was then and without members."""
+
+    conversation: UUID
+    kind: Kind
+    head: int
+    first_seq: int
+    joined: int
+    read: int
+    delivered: int
+    unread: int
+    active_at_ms: int
+    history: History
+    until: int | None = None
+    title: str | None = None
+    owner: UUID | None = None
+    members: list[UUID] = []
+    names: dict[UUID, str] = {}
+    receipts: list[Receipt] = []
+    recent: list[Entry] = []
+
+
+class Range(Struct, frozen=True, rename={"conversation": "c", "low": "lo", "high": "hi"}):
+    """Entries low <= seq <= high of one conversation."""
+
+    conversation: UUID
+    low: int
+    high: int
+
+
+class Page(Struct, frozen=True):
+    """Entries by the order of the ranges asked for."""
+
+    entries: list[Entry]
+    cut: bool  # the page was full before the ranges ended
+
+
+class Raise(Struct, frozen=True, rename={"conversation": "c", "person": "p", "delivered": "d", "read": "r"}):
+    """Cursors to raise."""
+
+    conversation: UUID
+    person: UUID
+    delivered: int
+    read: int
+
+
+class Raised(Struct, frozen=True):
+    """One's cursors after the raise."""
+
+    member: bool  # False: not a member, nothing was written
+    delivered: int
+    read: int
+    rose: bool
+    members: int  # of the conversation
+
+
+class OthersReceipt(Struct, frozen=True):
+    """A receipt row."""
+
+    conversation: UUID
+    user: UUID
+    delivered: int
+    read: int
+
+
+class Moved(Struct, frozen=True):
+    """What went on without the asker."""
+
+    conversations: dict[UUID, int]  # -> last_seq
+    people: list[UUID]

@@ -1,0 +1,113 @@
+"""Everything the core asks of storage, as one type: PostgreSQL behind it in life, a fake in the simulated world.
+
+Every function either returns what is committed, or raises :class:`storage.errors.StorageUnavailable` (outcome unknown,
+the same call again is safe), :class:`storage.errors.StorageRefused` (can never succeed) or a
+:class:`protocol.errors.Refused` (the caller may not). The contract tests in tests/test_store_contract.py hold for both.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Literal, Protocol
+from uuid import UUID
+
+from protocol.frames import Conversations, Entry, History, HistoryPage, User
+from storage.rows import (
+    Appendix,
+    Changed,
+    Made,
+    Moved,
+    NewMessage,
+    OthersReceipt,
+    Page,
+    Raise,
+    Raised,
+    Range,
+    Standing,
+    State,
+)
+
+Change = Literal["add", "remove", "leave"]
+
+
+class Store(Protocol):
+    """What lasts, as the core sees it."""
+
+    async def append(self, lane: int, messages: Sequence[NewMessage], heads: Mapping[UUID, int]) -> Appendix:
+        """Store *messages* in the order given, each with the next number of its conversation. One commit.
+
+        Args:
+            lane: Which of the dedicated connections; one caller at a time each.
+            messages: May name several conversations. Membership is checked here, under the row locks; the key first.
+            heads: Conversation -> the seq up to which the caller has delivered; what others stored above comes back.
+        """
+
+    async def change_member(
+        self, lane: int, change: Change, conversation: UUID, author: UUID, key: str, user: UUID, most: int
+    ) -> Changed:
+        """Add *user* to a group, remove *user*, or leave (*user* is the author). *most*: members a group may have.
+
+        Raises:
+            NotAMember, AlreadyAMember, WrongKind, Forbidden, UnknownUser, ConversationFull, KeyReused
+        """
+
+    async def log_after(self, lane: int, conversation: UUID, head: int, limit: int) -> list[Entry]:
+        """The log above *head*, at most *limit* entries; for delivery, so not narrowed to one reader."""
+
+    async def create_group(
+        self, new_id: UUID, author: UUID, key: str, title: str, history: History, members: Sequence[UUID], most: int
+    ) -> Made:
+        """Create a group and its first entry. *members*: the author first, no repeats.
+
+        Raises:
+            UnknownUser, ConversationFull, KeyReused
+        """
+
+    async def open_direct(self, new_id: UUID, author: UUID, user: UUID) -> Made:
+        """The one direct conversation of two people, made on first use.
+
+        Raises:
+            UnknownUser
+        """
+
+    async def standing(self, person: UUID, lineage: UUID | None) -> Standing:
+        """What a resume starts from. *lineage*: the one the client's cursor names."""
+
+    async def states(self, person: UUID, conversations: Sequence[UUID], recent: int) -> list[State]:
+        """Conversations as *person* sees them; those the person was never in are left out."""
+
+    async def visible(self, person: UUID, ranges: Sequence[Range], size_bytes: int) -> Page:
+        """What *person* may see of *ranges*, up to about *size_bytes* (at least one entry if there is any)."""
+
+    async def history(self, person: UUID, conversation: UUID, before: int | None, limit: int) -> HistoryPage:
+        """A page of the past, oldest first.
+
+        Raises:
+            NotAMember: *person* was never a member.
+        """
+
+    async def listing(self, person: UUID, cursor: str | None, limit: int) -> Conversations:
+        """One page of the conversations *person* is in, last active first.
+
+        Raises:
+            BadCursor
+        """
+
+    async def raise_receipts(self, moves: Sequence[Raise]) -> list[Raised]:
+        """Raise cursors, clamped to what exists; one move per person and conversation. Answers in the same order."""
+
+    async def receipts_since(self, person: UUID, since_ms: int) -> list[OthersReceipt]:
+        """Receipts written after *since_ms* in the person's conversations, as far as they are shown."""
+
+    async def moved(self, heads: Mapping[UUID, int], numbers: Mapping[UUID, int]) -> Moved:
+        """Which conversations are above these heads, which people above these numbers."""
+
+    async def users(self, ids: Sequence[UUID]) -> list[User]:
+        """Those of *ids* that exist."""
+
+    async def add_lineage(self, lineage: UUID) -> None:
+        """Write a lineage row, before any cursor names it."""
+
+    async def beat(self, node: UUID) -> int:
+        """Say that process *node* is there; how many others are."""
+
+    async def leave(self, node: UUID) -> None:
+        """Say that process *node* goes."""
