@@ -4,6 +4,7 @@ Server frames are unmasked, so the same bytes object, WebSocket header included,
 section 5.1: only a client masks).
 """
 
+from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
@@ -12,7 +13,7 @@ from msgspec import UNSET, Struct
 from protocol.errors import BadFrame, Invalid, KonnectError, UnknownCommand
 from protocol.frames import AnyCommand, Error, Ok
 
-_decode: Final = msgspec.msgpack.Decoder(AnyCommand).decode
+_decode: Final[Callable[[bytes], AnyCommand]] = msgspec.msgpack.Decoder(AnyCommand).decode
 _encode: Final = msgspec.msgpack.Encoder().encode
 
 

@@ -17,20 +17,57 @@ from protocol import limits
 # PostgreSQL cannot store U+0000, so no string of the protocol may hold it (docs/hazards.md, B2).
 _NO_NUL = "^[^\\u0000]*$"
 
-Id = Annotated[int, Meta(ge=0, le=2**53 - 1, description="The client's number for this command; comes back in the answer.")]
-Seq = Annotated[int, Meta(ge=0, le=limits.SEQ_MAX, description="A position in a conversation's log: 1, 2, 3 ... without gaps.")]
+Id = Annotated[
+    int, Meta(ge=0, le=2**53 - 1, description="The client's number for this command; the answer repeats it.")
+]
+Seq = Annotated[
+    int, Meta(ge=0, le=limits.SEQ_MAX, description="A place in a conversation's log; 0 is before the first.")
+]
+AtMs = Annotated[int, Meta(description="Unix time in milliseconds (UTC), by the database's clock.")]
+Conversation = Annotated[UUID, Meta(description="The conversation's id.")]
 Key = Annotated[
     str,
     Meta(
-        min_length=1, max_length=limits.KEY_CHARS, pattern=_NO_NUL,
-        description="The client's idempotency key: unique per author and conversation for ever. A repeat gets the first answer.",
+        min_length=1,
+        max_length=limits.KEY_CHARS,
+        pattern=_NO_NUL,
+        description="The client's idempotency key: unique per author and conversation for ever. A repeat is answered "
+        "as the first was.",
     ),
-]  # fmt: skip
-Text = Annotated[str, Meta(min_length=1, max_length=limits.TEXT_CHARS, pattern=_NO_NUL, description="Code points, not bytes.")]
-Title = Annotated[str, Meta(min_length=1, max_length=limits.TITLE_CHARS, pattern=_NO_NUL)]
-Token = Annotated[str, Meta(min_length=1, max_length=limits.TOKEN_CHARS, description="An access token from /v1/auth/.")]
-Device = Annotated[str, Meta(min_length=1, max_length=limits.DEVICE_CHARS, pattern=_NO_NUL, description="Names this device; stable over reconnects.")]
-Cursor = Annotated[str, Meta(max_length=limits.CURSOR_CHARS, description="Opaque: keep it, send it back unchanged.")]
+]
+Text = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=limits.TEXT_CHARS,
+        pattern=_NO_NUL,
+        description="The message. Its length is counted in code points, not bytes.",
+    ),
+]
+Title = Annotated[
+    str, Meta(min_length=1, max_length=limits.TITLE_CHARS, pattern=_NO_NUL, description="What the group is called.")
+]
+Token = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=limits.TOKEN_CHARS,
+        pattern=_NO_NUL,
+        description="An access token, from `/v1/auth/register`, `login` or `refresh`.",
+    ),
+]
+Device = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=limits.DEVICE_CHARS,
+        pattern=_NO_NUL,
+        description="Names this device among the person's own: the same after each reconnect, another on each device.",
+    ),
+]
+Cursor = Annotated[
+    str, Meta(max_length=limits.CURSOR_CHARS, pattern=_NO_NUL, description="Opaque: keep it, send it back unchanged.")
+]
 History = Literal["all", "from_join"]
 Kind = Literal["direct", "group"]
 EntryKind = Literal["created", "message", "member.added", "member.removed"]
@@ -51,18 +88,37 @@ class Hello(Command, frozen=True, tag="hello"):
 
     token: Token
     device: Device
-    cursor: Cursor | None = None  # the newest that a progress, synced or cursor event gave
+    cursor: Annotated[
+        Cursor | None,
+        Meta(description="The newest that a `progress`, `synced` or `cursor` event gave; null on a first start."),
+    ] = None
     heads: Annotated[
         dict[UUID, Seq],
-        Meta(max_length=limits.HEADS, description="Conversation -> the highest seq up to which the client has everything."),
-    ] = msgspec.field(default_factory=dict)  # fmt: skip
-    recent: Annotated[int, Meta(ge=0, le=limits.RECENT_ENTRIES, description="Last entries to send with a conversation that is not among the heads.")] = 1
+        Meta(
+            max_length=limits.HEADS,
+            description="Conversation -> the highest seq up to which the client has everything.",
+        ),
+    ] = msgspec.field(default_factory=dict)
+    recent: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=limits.RECENT_ENTRIES,
+            description="How many of its last entries to send with a conversation that is not among the heads.",
+        ),
+    ] = 1
 
 
 class Ping(Command, frozen=True, tag="ping"):
     """Ask whether the server is there, and for its time. Answered with :class:`Pong`."""
 
-    data: Annotated[Raw, Meta(description="Any MessagePack value; comes back as it is.")] = Raw()
+    data: Annotated[
+        Raw, Meta(description="Any MessagePack value of at most 4,096 bytes; comes back byte for byte.")
+    ] = Raw()
+
+    def __post_init__(self) -> None:
+        if len(self.data) > limits.PING_BYTES:
+            raise ValueError(f"`data` is longer than {limits.PING_BYTES} bytes")
 
 
 class AuthRenew(Command, frozen=True, tag="auth.renew"):
@@ -74,7 +130,7 @@ class AuthRenew(Command, frozen=True, tag="auth.renew"):
 class ConversationDirect(Command, frozen=True, tag="conversation.direct"):
     """Open the one conversation of oneself and *user*, made on first use. Answered with :class:`Opened`."""
 
-    user: UUID
+    user: Annotated[UUID, Meta(description="The other person.")]
 
 
 class ConversationCreate(Command, frozen=True, tag="conversation.create"):
@@ -82,52 +138,64 @@ class ConversationCreate(Command, frozen=True, tag="conversation.create"):
 
     key: Key
     title: Title
-    members: Annotated[list[UUID], Meta(max_length=limits.CREATE_MEMBERS, description="Besides oneself; repeats are counted once.")]
-    kind: Literal["group"] = "group"
-    history: Annotated[History, Meta(description="What a newcomer sees of the past: all of it, or what comes from joining on.")] = "all"
+    members: Annotated[
+        list[UUID], Meta(max_length=limits.CREATE_MEMBERS, description="Besides oneself; repeats are counted once.")
+    ]
+    kind: Annotated[Literal["group"], Meta(description="A direct conversation is opened by `conversation.direct`.")] = (
+        "group"
+    )
+    history: Annotated[
+        History, Meta(description="What a newcomer sees of the past: all of it, or only what comes from joining on.")
+    ] = "all"
 
 
 class ConversationList(Command, frozen=True, tag="conversation.list"):
     """One page of one's conversations, last active first. Answered with :class:`Conversations`."""
 
-    cursor: Cursor | None = None
-    limit: Annotated[int, Meta(ge=1, le=limits.LIST_CONVERSATIONS)] = 50
+    cursor: Annotated[
+        Cursor | None, Meta(description="Of the page before; null for the first. Not the cursor of `hello`.")
+    ] = None
+    limit: Annotated[
+        int, Meta(ge=1, le=limits.LIST_CONVERSATIONS, description="At most so many conversations on the page.")
+    ] = 50
 
 
 class ConversationGet(Command, frozen=True, tag="conversation.get"):
     """One conversation's present state. Answered with :class:`ConversationState`."""
 
-    conversation: UUID
-    recent: Annotated[int, Meta(ge=0, le=limits.RECENT_ENTRIES)] = 1
+    conversation: Conversation
+    recent: Annotated[
+        int, Meta(ge=0, le=limits.RECENT_ENTRIES, description="How many of its last entries to send along.")
+    ] = 1
 
 
 class ConversationAdd(Command, frozen=True, tag="conversation.add"):
     """Add *user* to a group; any member may. Answered with :class:`Appended`."""
 
-    conversation: UUID
+    conversation: Conversation
     key: Key
-    user: UUID
+    user: Annotated[UUID, Meta(description="Whom to add.")]
 
 
 class ConversationRemove(Command, frozen=True, tag="conversation.remove"):
     """Remove *user* from a group; its owner may. Answered with :class:`Appended`."""
 
-    conversation: UUID
+    conversation: Conversation
     key: Key
-    user: UUID
+    user: Annotated[UUID, Meta(description="Whom to remove.")]
 
 
 class ConversationLeave(Command, frozen=True, tag="conversation.leave"):
     """Leave a group. Answered with :class:`Appended`."""
 
-    conversation: UUID
+    conversation: Conversation
     key: Key
 
 
 class MessageSend(Command, frozen=True, tag="message.send"):
     """Append one message to a conversation. Answered with :class:`Appended` once it is on disk."""
 
-    conversation: UUID
+    conversation: Conversation
     key: Key
     text: Text
 
@@ -135,38 +203,48 @@ class MessageSend(Command, frozen=True, tag="message.send"):
 class HistoryGet(Command, frozen=True, tag="history"):
     """A page of the past, oldest first, ending before *before* (or at the end). Answered with :class:`HistoryPage`."""
 
-    conversation: UUID
-    before: Annotated[int, Meta(ge=1, le=limits.SEQ_MAX)] | None = None
-    limit: Annotated[int, Meta(ge=1, le=limits.HISTORY_ENTRIES)] = 50
+    conversation: Conversation
+    before: Annotated[
+        Annotated[int, Meta(ge=1, le=limits.SEQ_MAX)] | None,
+        Meta(description="Only entries with a smaller seq; null for the newest."),
+    ] = None
+    limit: Annotated[int, Meta(ge=1, le=limits.HISTORY_ENTRIES, description="At most so many entries on the page.")] = (
+        50
+    )
 
 
 class ReceiptMove(Command, frozen=True, tag="receipt"):
-    """Raise one's cursors in a conversation: what was delivered, what was read. They never fall, and are clamped to what
-    exists and may be seen. Read implies delivered. Answered with :class:`Cursors` once stored (within about a second)."""
+    """Raise one's cursors in a conversation: what was delivered, what was read. They never fall, and are clamped to
+    what exists and may be seen. Read implies delivered. Answered with :class:`Cursors` once stored (within about a
+    second)."""
 
-    conversation: UUID
-    delivered: Seq = 0
-    read: Seq = 0
+    conversation: Conversation
+    delivered: Annotated[Seq, Meta(description="Everything up to here has reached this person's devices.")] = 0
+    read: Annotated[Seq, Meta(description="Everything up to here has been read.")] = 0
 
 
 class Typing(Command, frozen=True, tag="typing"):
     """Tell the others that one is typing now. Not stored, may be lost. Answered with :class:`Done`."""
 
-    conversation: UUID
+    conversation: Conversation
 
 
 class PresenceWatch(Command, frozen=True, tag="presence.watch"):
     """Hear of these people's presence on this connection, besides one's direct partners; replaces the watch before.
     Either *users* or *conversation* (its members now). Neither ends the watch. Answered with :class:`Online`."""
 
-    users: Annotated[list[UUID], Meta(max_length=limits.WATCH_USERS)] = msgspec.field(default_factory=list)
-    conversation: UUID | None = None
+    users: Annotated[list[UUID], Meta(max_length=limits.WATCH_USERS, description="Whom to watch.")] = msgspec.field(
+        default_factory=list
+    )
+    conversation: Annotated[UUID | None, Meta(description="Whose members to watch; not together with `users`.")] = None
 
 
 class UserGet(Command, frozen=True, tag="user.get"):
     """Names of people by id. Unknown ids are left out. Answered with :class:`Users`."""
 
-    users: Annotated[list[UUID], Meta(min_length=1, max_length=limits.LOOKUP_USERS)]
+    users: Annotated[
+        list[UUID], Meta(min_length=1, max_length=limits.LOOKUP_USERS, description="Whose names to look up.")
+    ]
 
 
 # --- What answers carry -----------------------------------------------------------------------------------------------
@@ -175,71 +253,76 @@ class UserGet(Command, frozen=True, tag="user.get"):
 class User(Struct, frozen=True, omit_defaults=True):
     """A person, as others see them."""
 
-    id: UUID
-    name: str
+    id: Annotated[UUID, Meta(description="The person's id.")]
+    name: Annotated[str, Meta(description="The name that others see.")]
 
 
 class Entry(Struct, frozen=True, omit_defaults=True, kw_only=True):
     """One entry of a conversation's log."""
 
-    conversation: UUID
-    seq: Seq
-    kind: EntryKind
-    author: UUID  # who did it
-    key: str
-    at_ms: int  # when it was stored, by the database's clock
-    text: str | UnsetType = UNSET  # of a message
-    user: UUID | UnsetType = UNSET  # who was added or removed
-    title: str | UnsetType = UNSET  # of created
-    members: list[UUID] | UnsetType = UNSET  # of created: the first members, their owner first
+    conversation: Conversation
+    seq: Annotated[Seq, Meta(description="Its number in the conversation's log: 1, 2, 3 ... without gaps.")]
+    kind: Annotated[
+        EntryKind, Meta(description="What happened. Ignore a kind that you do not know, but count its seq.")
+    ]
+    author: Annotated[UUID, Meta(description="Who did it.")]
+    key: Annotated[str, Meta(description="The key that its author gave it.")]
+    at_ms: Annotated[AtMs, Meta(description="When it was stored: Unix milliseconds (UTC), by the database's clock.")]
+    text: Annotated[str, Meta(description="Of `message`: what was said.")] | UnsetType = UNSET
+    user: Annotated[UUID, Meta(description="Of `member.added` and `member.removed`: who.")] | UnsetType = UNSET
+    title: Annotated[str, Meta(description="Of `created`: the group's title.")] | UnsetType = UNSET
+    members: (
+        Annotated[list[UUID], Meta(description="Of `created`: the first members, the one who created it first.")]
+        | UnsetType
+    ) = UNSET
 
 
 class Receipt(Struct, frozen=True):
     """How far one member is: both cursors only rise."""
 
-    user: UUID
-    delivered: Seq
-    read: Seq
+    user: Annotated[UUID, Meta(description="Whose cursors these are.")]
+    delivered: Annotated[Seq, Meta(description="Everything up to here has reached one of the person's devices.")]
+    read: Annotated[Seq, Meta(description="The person has read everything up to here.")]
 
 
 class Welcome(Struct, frozen=True):
     """Signed in."""
 
-    user: UUID
-    session: UUID  # names this connection in the server's log
+    user: Annotated[UUID, Meta(description="Who one is, by the token.")]
+    session: Annotated[UUID, Meta(description="Names this connection in the server's log; good for a bug report.")]
 
 
 class Pong(Struct, frozen=True, omit_defaults=True):
     """The server's time, and the data of the ping."""
 
-    at_ms: int
-    data: Raw | UnsetType = UNSET
+    at_ms: Annotated[int, Meta(description="The server's clock: Unix time in milliseconds (UTC).")]
+    data: Annotated[Raw, Meta(description="What the ping carried; absent when it carried nothing.")] | UnsetType = UNSET
 
 
 class Renewed(Struct, frozen=True):
     """How long the socket may now stay open."""
 
-    expires_in_s: int
+    expires_in_s: Annotated[int, Meta(description="Seconds until the new token ends, and this socket with it.")]
 
 
 class Opened(Struct, frozen=True):
     """The conversation's id. Its event ``conversation`` came before this answer."""
 
-    conversation: UUID
+    conversation: Conversation
 
 
 class Appended(Struct, frozen=True):
     """Where the entry stands. It is on disk."""
 
-    seq: Seq
-    at_ms: int
+    seq: Annotated[Seq, Meta(description="The entry's number in its conversation.")]
+    at_ms: Annotated[AtMs, Meta(description="When it was stored: Unix milliseconds (UTC), by the database's clock.")]
 
 
 class Cursors(Struct, frozen=True):
     """One's cursors after the move."""
 
-    delivered: Seq
-    read: Seq
+    delivered: Annotated[Seq, Meta(description="What the server now holds as delivered.")]
+    read: Annotated[Seq, Meta(description="What the server now holds as read.")]
 
 
 class Done(Struct, frozen=True):
@@ -249,47 +332,64 @@ class Done(Struct, frozen=True):
 class Online(Struct, frozen=True):
     """Who of the watched is online now."""
 
-    online: list[UUID]
+    online: Annotated[list[UUID], Meta(description="Those of the watched who are online; the others are not.")]
 
 
 class Users(Struct, frozen=True):
     """The people that were found."""
 
-    users: list[User]
+    users: Annotated[list[User], Meta(description="In no particular order.")]
 
 
 class HistoryPage(Struct, frozen=True):
-    """Entries, oldest first; ``more`` when older ones exist that one may see. May hold fewer than asked: 256 KiB a page."""
+    """A page of the past. May hold fewer entries than were asked for: a page is at most 256 KiB."""
 
-    entries: list[Entry]
-    more: bool
+    entries: Annotated[list[Entry], Meta(description="Oldest first.")]
+    more: Annotated[
+        bool, Meta(description="Older entries exist that one may see: ask again, `before` the first of these.")
+    ]
 
 
 class ConversationState(Struct, frozen=True, omit_defaults=True, kw_only=True):
     """A conversation as one of its members sees it, after entry ``head``. Entries above ``head`` come as ``entry``;
     they may repeat what the state already shows, and applying them again changes nothing."""
 
-    conversation: UUID
-    kind: Kind
-    title: str | None
-    members: list[UUID]  # who belongs now, in the order of joining
-    head: Seq  # the client's new head for this conversation
-    first_seq: Seq  # entries below it belong to an absence or to a past that newcomers do not see; no gap from here on
-    unread: int  # messages of others above one's read cursor
-    read: Seq  # one's own cursors
-    delivered: Seq
-    names: dict[UUID, str] = msgspec.field(default_factory=dict)  # of the members, while they are at most 100
-    receipts: list[Receipt] = msgspec.field(default_factory=list)  # of the others, while they are at most 100
-    recent: list[Entry] = msgspec.field(default_factory=list)  # the last entries up to head, oldest first
-    history: History = "all"
-    owner: UUID | None = None  # of a group
+    conversation: Conversation
+    kind: Annotated[Kind, Meta(description="Two people for ever, or a group.")]
+    title: Annotated[str | None, Meta(description="Of a group; null for a direct conversation.")]
+    members: Annotated[list[UUID], Meta(description="Who belongs now, in the order of joining.")]
+    head: Annotated[
+        Seq, Meta(description="The client's new head for this conversation: live entries go on at head + 1.")
+    ]
+    first_seq: Annotated[
+        Seq,
+        Meta(
+            description="Entries below it may be missing: they belong to an absence, or to a past that newcomers "
+            "do not see. From here on there is no gap."
+        ),
+    ]
+    unread: Annotated[int, Meta(description="Messages of others above one's own read cursor.")]
+    read: Annotated[Seq, Meta(description="One's own read cursor.")]
+    delivered: Annotated[Seq, Meta(description="One's own delivered cursor.")]
+    names: Annotated[
+        dict[UUID, str],
+        Meta(description="Member -> name; absent when there are more than 100 members: see `user.get`."),
+    ] = msgspec.field(default_factory=dict)
+    receipts: Annotated[
+        list[Receipt], Meta(description="How far the others are; absent when there are more than 100 members.")
+    ] = msgspec.field(default_factory=list)
+    recent: Annotated[
+        list[Entry], Meta(description="The last entries up to head, oldest first; as many as were asked for and exist.")
+    ] = msgspec.field(default_factory=list)
+    history: Annotated[History, Meta(description="What a newcomer sees of the past.")] = "all"
+    owner: Annotated[UUID | None, Meta(description="Of a group: who may remove others.")] = None
 
 
 class Conversations(Struct, frozen=True, omit_defaults=True):
     """One page; the next comes by ``cursor``, unless it is absent."""
 
-    conversations: list[ConversationState]
-    cursor: str | None = None
+    conversations: Annotated[list[ConversationState], Meta(description="Last active first.")]
+    cursor: Annotated[str | None, Meta(description="Asks for the next page; absent on the last.")] = None
 
 
 # --- Replies ----------------------------------------------------------------------------------------------------------
@@ -299,16 +399,19 @@ class Ok(Struct, frozen=True, tag_field="t", tag="ok"):
     """The one answer to a command that succeeded."""
 
     id: Id
-    result: Any
+    result: Annotated[Any, Meta(description="A map; which one depends on the command.")]
 
 
 class Error(Struct, frozen=True, tag_field="t", tag="error", omit_defaults=True):
     """The one answer to a command that did not. ``id`` is null when the frame had none that could be read."""
 
-    id: int | None
-    code: str
-    message: str
-    retry_after_ms: int | UnsetType = UNSET
+    id: Annotated[int | None, Meta(description="The command's id; null when the frame had none that could be read.")]
+    code: Annotated[str, Meta(description="Stable, for machines: see the table of errors.")]
+    message: Annotated[str, Meta(description="For people, in English; may change.")]
+    retry_after_ms: (
+        Annotated[int, Meta(description="Of `rate_limited`: milliseconds until the same command would be accepted.")]
+        | UnsetType
+    ) = UNSET
 
 
 # --- Events -----------------------------------------------------------------------------------------------------------
@@ -319,15 +422,18 @@ class Event(Struct, frozen=True, tag_field="t", kw_only=True, omit_defaults=True
 
 
 class EntryEvent(Event, Entry, frozen=True, kw_only=True, omit_defaults=True, tag="entry", tag_field="t"):
-    """A new entry: every connection sees each conversation's entries in seq order, without a gap from ``first_seq`` on."""
+    """A new entry of a log. Every connection sees each conversation's entries in seq order, without a gap."""
 
 
-class ConversationEvent(ConversationState, Event, frozen=True, kw_only=True, omit_defaults=True, tag="conversation", tag_field="t"):
+class ConversationEvent(
+    ConversationState, Event, frozen=True, kw_only=True, omit_defaults=True, tag="conversation", tag_field="t"
+):
     """A conversation that the client does not know, or knows from before an absence; precedes its first entry."""
 
 
 class Progress(Event, frozen=True, tag="progress"):
-    """A page of what was missed is through; a client that breaks off here may come back with this cursor and its heads."""
+    """A page of what was missed is through. A client that breaks off here may come back with this cursor and its
+    heads, and goes on from here."""
 
     cursor: Cursor
 
@@ -348,31 +454,35 @@ class Rewound(Event, frozen=True, tag="rewound"):
     """The database was restored from an older copy. Forget what is known of *conversation*, or of everything when it is
     absent, and start afresh with the events that follow. Unacknowledged sends are repeated as ever."""
 
-    conversation: UUID | UnsetType = UNSET
+    conversation: (
+        Annotated[UUID, Meta(description="What to forget; absent: everything, the cursor too.")] | UnsetType
+    ) = UNSET
 
 
 class ReceiptEvent(Event, frozen=True, tag="receipt"):
-    """Somebody's cursors rose (one's own, too, for one's other devices). Comes for conversations of at most 100 members;
-    one's own always."""
+    """Somebody's cursors rose. Comes for conversations of at most 100 members; one's own, for one's other devices,
+    always."""
 
-    conversation: UUID
-    user: UUID
-    delivered: Seq
-    read: Seq
+    conversation: Conversation
+    user: Annotated[UUID, Meta(description="Whose cursors these are.")]
+    delivered: Annotated[Seq, Meta(description="Everything up to here has reached one of the person's devices.")]
+    read: Annotated[Seq, Meta(description="The person has read everything up to here.")]
 
 
 class TypingEvent(Event, frozen=True, tag="typing"):
     """Somebody is typing; shown for a few seconds."""
 
-    conversation: UUID
-    user: UUID
+    conversation: Conversation
+    user: Annotated[UUID, Meta(description="Who is typing.")]
 
 
 class PresenceEvent(Event, frozen=True, tag="presence"):
     """Somebody came online or went offline (an absence under 10 seconds is not shown)."""
 
-    user: UUID
-    state: Literal["online", "offline"]
+    user: Annotated[UUID, Meta(description="Who.")]
+    state: Annotated[
+        Literal["online", "offline"], Meta(description="What they are now, on all their devices together.")
+    ]
 
 
 AnyCommand = (
@@ -381,7 +491,15 @@ AnyCommand = (
     | PresenceWatch | UserGet
 )  # fmt: skip
 AnyEvent = (
-    EntryEvent | ConversationEvent | Progress | Synced | CursorEvent | Rewound | ReceiptEvent | TypingEvent | PresenceEvent
+    EntryEvent
+    | ConversationEvent
+    | Progress
+    | Synced
+    | CursorEvent
+    | Rewound
+    | ReceiptEvent
+    | TypingEvent
+    | PresenceEvent
 )
 AnyReply = Ok | Error
 
