@@ -1,0 +1,59 @@
+"""Which errors may answer which command: what a client has to be ready for."""
+
+from typing import Final
+
+from protocol import errors, frames
+
+# Before a command is looked at, a frame may be refused for these; the ``id`` of the answer may be null.
+FRAME_ERRORS: Final[tuple[type[errors.KonnectError], ...]] = (
+    errors.BadFrame,
+    errors.BinaryOnly,
+    errors.UnknownCommand,
+)
+
+# Any command may be answered by these.
+COMMON_ERRORS: Final[tuple[type[errors.KonnectError], ...]] = (
+    errors.Invalid,
+    errors.HelloFirst,
+    errors.RateLimited,
+    errors.Unavailable,
+    errors.InternalError,
+)
+
+ERRORS: Final[dict[type[frames.Command], tuple[type[errors.KonnectError], ...]]] = {
+    frames.Hello: (errors.Unauthorized, errors.BadCursor, errors.HelloTwice, errors.TooManySockets),
+    frames.Ping: (),
+    frames.AuthRenew: (errors.Unauthorized,),
+    frames.ConversationDirect: (errors.UnknownUser,),
+    frames.ConversationCreate: (errors.UnknownUser, errors.ConversationFull, errors.KeyReused),
+    frames.ConversationList: (errors.BadCursor,),
+    frames.ConversationGet: (errors.NotAMember,),
+    frames.ConversationAdd: (
+        errors.NotAMember,
+        errors.Forbidden,
+        errors.WrongKind,
+        errors.UnknownUser,
+        errors.AlreadyAMember,
+        errors.ConversationFull,
+        errors.KeyReused,
+    ),
+    frames.ConversationRemove: (
+        errors.NotAMember,
+        errors.Forbidden,
+        errors.WrongKind,
+        errors.UnknownUser,
+        errors.KeyReused,
+    ),
+    frames.ConversationLeave: (errors.NotAMember, errors.WrongKind, errors.KeyReused),
+    frames.MessageSend: (errors.NotAMember, errors.KeyReused),
+    frames.HistoryGet: (errors.NotAMember,),
+    frames.ReceiptMove: (errors.NotAMember,),
+    frames.Typing: (errors.NotAMember,),
+    frames.PresenceWatch: (errors.NotAMember,),
+    frames.UserGet: (),
+}
+
+
+def on_socket() -> set[type[errors.KonnectError]]:
+    """Every error that may come over the socket; the others of the catalogue belong to HTTP alone."""
+    return {*FRAME_ERRORS, *COMMON_ERRORS, *(error for own in ERRORS.values() for error in own)}

@@ -1,0 +1,17 @@
+"""The frames as lists, in the order of their unions."""
+
+from typing import Final, get_args
+
+from msgspec import Struct
+
+from protocol import frames
+
+COMMANDS: Final[tuple[type[frames.Command], ...]] = get_args(frames.AnyCommand)
+EVENTS: Final[tuple[type[frames.Event], ...]] = get_args(frames.AnyEvent)
+RESULTS: Final[tuple[type[Struct], ...]] = tuple(dict.fromkeys(frames.RESULTS[command] for command in COMMANDS))
+RECORDS: Final[tuple[type[Struct], ...]] = (frames.Entry, frames.Receipt, frames.User)  # nested in the others
+
+
+def tag(frame: type[Struct]) -> str:
+    """What stands in ``t``; the empty text for a Struct that is no frame of its own."""
+    return str(frame.__struct_config__.tag or "")

@@ -1,0 +1,193 @@
+"""One example of every frame: the same two people throughout, with fixed ids and times."""
+
+from typing import Any, Final
+from uuid import UUID
+
+from msgspec import Raw, Struct, msgpack
+
+from protocol import frames, http
+from protocol.errors import AlreadyAMember, KeyReused, KonnectError, NotAMember, RateLimited, UnknownUser
+from protocol.schema import prose
+
+AT_MS: Final = 1_795_000_000_000  # 2026-11-18 11:06:40 UTC
+
+
+def _id(number: int, at_ms: int = AT_MS) -> UUID:
+    """A UUIDv7 of *at_ms* whose random part is *number* (RFC 9562, section 5.7)."""
+    return UUID(int=at_ms << 80 | 7 << 76 | 2 << 62 | number)
+
+
+ANN: Final = _id(0xA)
+BOB: Final = _id(0xB)
+CLEO: Final = _id(0xC)
+DIRECT: Final = _id(0xD1)
+GROUP: Final = _id(0x61)
+SESSION: Final = _id(0x5E, AT_MS + 60_000)
+TOKEN: Final = "eyJhbGciOiJFZERTQSJ9.eyJzdWIiOiJhbm4ifQ.c2ln"  # shortened: a true one has some 400 characters
+CURSOR: Final = "AZ9-2Kx7QmCq"
+
+# What a client sends, as it would write it: optional fields that it does not need are left out.
+COMMANDS: Final[dict[type[frames.Command], dict[str, Any]]] = {
+    frames.Hello: {
+        "t": "hello", "id": 1, "token": TOKEN, "device": "ann-phone", "cursor": CURSOR, "heads": {str(DIRECT): 41},
+    },
+    frames.Ping: {"t": "ping", "id": 2, "data": "are you there?"},
+    frames.AuthRenew: {"t": "auth.renew", "id": 3, "token": TOKEN},
+    frames.ConversationDirect: {"t": "conversation.direct", "id": 4, "user": str(BOB)},
+    frames.ConversationCreate: {
+        "t": "conversation.create", "id": 5, "key": "c-5f0d2a", "kind": "group", "title": "Hiking on Sunday",
+        "members": [str(BOB), str(CLEO)],
+    },
+    frames.ConversationList: {"t": "conversation.list", "id": 6, "limit": 20},
+    frames.ConversationGet: {"t": "conversation.get", "id": 7, "conversation": str(GROUP)},
+    frames.ConversationAdd: {
+        "t": "conversation.add", "id": 8, "conversation": str(GROUP), "key": "a-91be07", "user": str(CLEO),
+    },
+    frames.ConversationRemove: {
+        "t": "conversation.remove", "id": 9, "conversation": str(GROUP), "key": "r-22c1d4", "user": str(CLEO),
+    },
+    frames.ConversationLeave: {"t": "conversation.leave", "id": 10, "conversation": str(GROUP), "key": "l-07aa31"},
+    frames.MessageSend: {
+        "t": "message.send", "id": 11, "conversation": str(DIRECT), "key": "m-3f9a61", "text": "See you at eight?",
+    },
+    frames.HistoryGet: {"t": "history", "id": 12, "conversation": str(DIRECT), "before": 41, "limit": 2},
+    frames.ReceiptMove: {"t": "receipt", "id": 13, "conversation": str(DIRECT), "delivered": 42, "read": 42},
+    frames.Typing: {"t": "typing", "id": 14, "conversation": str(DIRECT)},
+    frames.PresenceWatch: {"t": "presence.watch", "id": 15, "users": [str(BOB), str(CLEO)]},
+    frames.UserGet: {"t": "user.get", "id": 16, "users": [str(BOB)]},
+}  # fmt: skip
+
+
+def message(seq: int, author: UUID, text: str, key: str = "m-3f9a61", conversation: UUID = DIRECT) -> frames.Entry:
+    """An entry of kind ``message``, one minute after the one before."""
+    return frames.Entry(
+        conversation=conversation,
+        seq=seq,
+        kind="message",
+        author=author,
+        key=key,
+        at_ms=AT_MS + seq * 60_000,
+        text=text,
+    )
+
+
+_GROUP_STATE: Final[dict[str, Any]] = {
+    "conversation": GROUP, "kind": "group", "title": "Hiking on Sunday", "members": [ANN, BOB, CLEO], "head": 7,
+    "first_seq": 1, "unread": 2, "read": 5, "delivered": 7, "names": {ANN: "Ann", BOB: "Bob", CLEO: "Cleo"},
+    "receipts": [frames.Receipt(BOB, 7, 7), frames.Receipt(CLEO, 6, 4)],
+    "recent": [message(7, BOB, "I bring the map.", "m-b0b007", GROUP)], "owner": ANN,
+}  # fmt: skip
+_DIRECT_STATE: Final[dict[str, Any]] = {
+    "conversation": DIRECT, "kind": "direct", "title": None, "members": [ANN, BOB], "head": 41, "first_seq": 1,
+    "unread": 0, "read": 41, "delivered": 41, "names": {ANN: "Ann", BOB: "Bob"},
+    "receipts": [frames.Receipt(BOB, 41, 40)], "recent": [message(41, ANN, "Cinema tonight?", "m-11d0c4")],
+}  # fmt: skip
+
+RESULTS: Final[dict[type[Struct], Struct]] = {
+    frames.Welcome: frames.Welcome(ANN, SESSION),
+    frames.Pong: frames.Pong(AT_MS + 61_000, Raw(msgpack.encode("are you there?"))),
+    frames.Renewed: frames.Renewed(900),
+    frames.Opened: frames.Opened(DIRECT),
+    frames.Conversations: frames.Conversations([frames.ConversationState(**_DIRECT_STATE)], CURSOR),
+    frames.ConversationState: frames.ConversationState(**_GROUP_STATE),
+    frames.Appended: frames.Appended(42, AT_MS + 42 * 60_000),
+    frames.HistoryPage: frames.HistoryPage(
+        [message(39, BOB, "Yes!", "m-b0b039"), message(40, ANN, "Great.", "m-0aa940")], True
+    ),
+    frames.Cursors: frames.Cursors(42, 42),
+    frames.Done: frames.Done(),
+    frames.Online: frames.Online([BOB]),
+    frames.Users: frames.Users([frames.User(BOB, "Bob")]),
+}
+
+RECORDS: Final[dict[type[Struct], Struct]] = {
+    frames.Entry: message(42, ANN, "See you at eight?"),
+    frames.Receipt: frames.Receipt(BOB, 42, 40),
+    frames.User: frames.User(BOB, "Bob"),
+}
+
+# Where several commands share a result and the story needs another one.
+_OWN_RESULTS: Final[dict[type[frames.Command], Struct]] = {
+    frames.ConversationCreate: frames.Opened(GROUP),
+    frames.ConversationAdd: frames.Appended(8, AT_MS + 8 * 60_000),
+    frames.ConversationRemove: frames.Appended(9, AT_MS + 9 * 60_000),
+    frames.ConversationLeave: frames.Appended(10, AT_MS + 10 * 60_000),
+}
+
+EVENTS: Final[dict[type[frames.Event], frames.Event]] = {
+    frames.EntryEvent: frames.EntryEvent(
+        conversation=DIRECT, seq=42, kind="message", author=ANN, key="m-3f9a61", at_ms=AT_MS + 42 * 60_000,
+        text="See you at eight?",
+    ),
+    frames.ConversationEvent: frames.ConversationEvent(**_GROUP_STATE),
+    frames.Progress: frames.Progress(cursor=CURSOR),
+    frames.Synced: frames.Synced(cursor=CURSOR),
+    frames.CursorEvent: frames.CursorEvent(cursor=CURSOR),
+    frames.Rewound: frames.Rewound(conversation=DIRECT),
+    frames.ReceiptEvent: frames.ReceiptEvent(conversation=DIRECT, user=BOB, delivered=42, read=42),
+    frames.TypingEvent: frames.TypingEvent(conversation=DIRECT, user=BOB),
+    frames.PresenceEvent: frames.PresenceEvent(user=BOB, state="online"),
+}  # fmt: skip
+
+ERROR: Final = frames.Error(11, NotAMember.code, str(NotAMember(ANN, DIRECT)))
+
+_ME: Final = http.Me(ANN, "Ann", "ann@example.com", AT_MS)
+_REFRESH_TOKEN: Final = "kr1-5c0f2a-Zm9yIHNob3cgb25seQ"  # shortened too
+
+# Bodies over HTTP: what a client sends as it would write it, what the server answers as its Struct.
+REQUESTS: Final[dict[type[Struct], dict[str, Any]]] = {
+    http.Register: {"email": "ann@example.com", "password": "correct horse battery", "name": "Ann"},
+    http.Login: {"email": "ann@example.com", "password": "correct horse battery", "device": "Ann's phone"},
+    http.Refresh: {"refresh_token": _REFRESH_TOKEN},
+    http.Logout: {"refresh_token": _REFRESH_TOKEN},
+}
+BODIES: Final[dict[type[Struct], Struct]] = {
+    http.SignedIn: http.SignedIn(_ME, TOKEN, _REFRESH_TOKEN, 900),
+    http.Me: _ME,
+    frames.User: frames.User(BOB, "Bob"),
+    http.Jwks: http.Jwks([http.Jwk("2026-11-18", "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo")]),
+    http.Index: http.Index(
+        "Konnect", "0.1.0", "A realtime messaging server.", {"docs": "/docs", "socket": "/v1/socket"}
+    ),
+    http.Health: http.Health(),
+}
+
+
+def as_map(frame: Struct) -> dict[str, Any]:
+    """*frame* as a client's MessagePack library reads it: ids are text, absent fields are absent."""
+    found: dict[str, Any] = msgpack.decode(msgpack.encode(frame))
+    return found
+
+
+def answer(command: type[frames.Command]) -> dict[str, Any]:
+    """The ``ok`` to the example of *command*."""
+    result = _OWN_RESULTS.get(command) or RESULTS[frames.RESULTS[command]]
+    return as_map(frames.Ok(COMMANDS[command]["id"], result))
+
+
+# Errors whose text names what was wrong; the others say their meaning.
+_OCCURRENCES: Final[dict[type[KonnectError], KonnectError]] = {
+    UnknownUser: UnknownUser(CLEO),
+    NotAMember: NotAMember(ANN, GROUP),
+    AlreadyAMember: AlreadyAMember(CLEO, GROUP),
+    KeyReused: KeyReused("m-3f9a61"),
+    RateLimited: RateLimited(1_500),
+}
+
+
+def occurrence(error: type[KonnectError]) -> KonnectError:
+    """One case of *error*, with a text as a client may get it."""
+    return _OCCURRENCES.get(error) or error(prose.first_sentence(prose.text(error)).lower())
+
+
+def problem(error: type[KonnectError]) -> dict[str, Any]:
+    """The body that answers one case of *error* over HTTP."""
+    one = occurrence(error)
+    body: dict[str, Any] = {
+        "type": f"/docs#error-{error.code}",
+        "title": prose.summary(error),
+        "status": error.status,
+        "detail": str(one),
+        "code": error.code,
+    }
+    return body if one.retry_after_ms is None else {**body, "retry_after_ms": one.retry_after_ms}

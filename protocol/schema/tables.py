@@ -1,0 +1,250 @@
+"""Frames, errors, close codes and limits as rows: what docs/protocol.md and the server's own page lay out."""
+
+from typing import Any, Final
+
+from msgspec import NODEFAULT, Struct, inspect, json, msgpack
+
+from protocol import closing, errors, frames, limits
+from protocol.schema import answers, examples, prose, shapes
+from protocol.schema.catalogue import COMMANDS, EVENTS, RECORDS, RESULTS, tag
+
+
+class FieldRow(Struct, frozen=True):
+    """One field of a map."""
+
+    name: str
+    type: str  # "text", "whole number", "id", "list of id", "map of id to text", the name of a record ...
+    limits: str  # "1 to 64 characters"; empty when there are none
+    required: bool
+    default: str  # what absence means, as JSON; empty when it is required, or absence means just that
+    meaning: str
+
+
+class FrameTable(Struct, frozen=True):
+    """One frame, result or record."""
+
+    name: str  # what stands in ``t``; for results and records the Struct's name
+    anchor: str
+    summary: str  # one sentence, without full stop
+    text: str  # `code` marks, paragraphs parted by an empty line
+    answer: str  # commands: the name of the result in their ok
+    errors: tuple[str, ...]  # commands: codes beside those that every command may be answered with
+    fields: list[FieldRow]
+    example: dict[str, Any]  # ready for JSON
+    example_hex: str  # the same as MessagePack, without WebSocket header
+
+
+class ErrorRow(Struct, frozen=True):
+    """One error of the catalogue."""
+
+    code: str
+    status: int  # over HTTP
+    meaning: str
+    fix: str
+    later: bool  # the same request may succeed later
+    socket: bool  # may come over the socket; the others come over HTTP alone
+
+
+class CloseRow(Struct, frozen=True):
+    """One close code."""
+
+    code: int
+    reason: str
+    meaning: str
+    come_back: bool
+
+
+class LimitRow(Struct, frozen=True):
+    """One bound that the wire promises."""
+
+    name: str
+    value: int
+    meaning: str
+
+
+class Tables(Struct, frozen=True):
+    """All of it."""
+
+    commands: list[FrameTable]
+    results: list[FrameTable]
+    events: list[FrameTable]
+    records: list[FrameTable]
+    errors: list[ErrorRow]
+    closes: list[CloseRow]
+    limits: list[LimitRow]
+
+
+def tables() -> Tables:
+    """All rows. Some milliseconds of work: make them once and keep them."""
+    return Tables(
+        commands=[
+            _frame(
+                command,
+                examples.COMMANDS[command],
+                answer=frames.RESULTS[command].__name__,
+                own=tuple(error.code for error in answers.ERRORS[command]),
+            )
+            for command in COMMANDS
+        ],
+        results=[_frame(result, examples.as_map(examples.RESULTS[result])) for result in RESULTS],
+        events=[_frame(event, examples.as_map(examples.EVENTS[event])) for event in EVENTS],
+        records=[_frame(record, examples.as_map(examples.RECORDS[record])) for record in RECORDS],
+        errors=error_rows(),
+        closes=[CloseRow(close.code, close.reason, close.meaning, close.come_back) for close in closing.ALL],
+        limits=limit_rows(),
+    )
+
+
+def error_rows() -> list[ErrorRow]:
+    """The catalogue, in its order."""
+    socket = answers.on_socket()
+    return [
+        ErrorRow(
+            error.code,
+            error.status,
+            prose.text(error),
+            error.fix,
+            issubclass(error, errors.TryLater),
+            error in socket,
+        )
+        for error in errors.catalogue()
+    ]
+
+
+def field_rows(about: type[Struct]) -> list[FieldRow]:
+    """The fields of *about*, without its ``t``."""
+    described = inspect.type_info(about)
+    assert isinstance(described, inspect.StructType)
+    return [_field(field) for field in shapes.ordered(described)]
+
+
+def _frame(about: type[Struct], example: dict[str, Any], answer: str = "", own: tuple[str, ...] = ()) -> FrameTable:
+    name = tag(about) or about.__name__
+    return FrameTable(
+        name=name,
+        anchor=anchor(about),
+        summary=prose.summary(about),
+        text=prose.text(about),
+        answer=answer,
+        errors=own,
+        fields=field_rows(about),
+        example=example,
+        example_hex=msgpack.encode(example).hex(),
+    )
+
+
+def anchor(about: type[Struct]) -> str:
+    """The name of the place on a page where *about* is described; commands and events may share a ``t``."""
+    name = tag(about) or about.__name__
+    kind = "event-" if issubclass(about, frames.Event) else "command-" if issubclass(about, frames.Command) else ""
+    return kind + name.replace(".", "-").lower()
+
+
+def _field(field: inspect.Field) -> FieldRow:
+    default = shapes.default_of(field)
+    return FieldRow(
+        name=field.encode_name,
+        type=_type(field.type),
+        limits=_limits(field.type),
+        required=field.required,
+        default="" if default is NODEFAULT else json.encode(default).decode(),
+        meaning=_meaning(field.type),
+    )
+
+
+def _meaning(kind: inspect.Type) -> str:
+    match kind:
+        case inspect.Metadata(extra_json_schema={"description": str(text)}):
+            return text
+        case inspect.Metadata(type=bare):
+            return _meaning(bare)
+        case inspect.UnionType(types=kinds):
+            return next((text for each in kinds if (text := _meaning(each))), "")
+        case _:
+            return ""
+
+
+_PLAIN: Final[dict[type[inspect.Type], str]] = {
+    inspect.BoolType: "yes or no",
+    inspect.IntType: "whole number",
+    inspect.StrType: "text",
+    inspect.NoneType: "null",
+    inspect.UUIDType: "id",
+    inspect.AnyType: "map",
+    inspect.RawType: "anything",
+}
+
+
+def _type(kind: inspect.Type) -> str:
+    match kind:
+        case inspect.Metadata(type=bare):
+            return _type(bare)
+        case inspect.ListType(item_type=item):
+            return f"list of {_type(item)}"
+        case inspect.DictType(key_type=key, value_type=value):
+            return f"map of {_type(key)} to {_type(value)}"
+        case inspect.UnionType(types=kinds):
+            return " or ".join(_type(each) for each in kinds)
+        case inspect.LiteralType(values=values):
+            return " or ".join(f'"{value}"' for value in values)
+        case inspect.StructType(cls=cls):
+            return cls.__name__
+        case _:
+            return _PLAIN[type(kind)]
+
+
+def _limits(kind: inspect.Type) -> str:
+    match kind:
+        case inspect.Metadata(type=bare):
+            return _limits(bare)
+        case inspect.UnionType(types=kinds):
+            return next((text for each in kinds if (text := _limits(each))), "")
+        case inspect.StrType(min_length=least, max_length=most):
+            return _range(least, most, "characters")
+        case inspect.ListType(min_length=least, max_length=most):
+            return _range(least, most, "items")
+        case inspect.DictType(min_length=least, max_length=most):
+            return _range(least, most, "keys")
+        case inspect.IntType(ge=least, le=most):
+            return _range(least, most, "")
+        case _:
+            return ""
+
+
+def _range(least: int | None, most: int | None, unit: str) -> str:
+    if most is None:
+        return "" if not least else f"{least} or more {unit}".strip()
+    return f"{_number(least) + ' to ' if least is not None else 'up to '}{_number(most)} {unit}".strip()
+
+
+def _number(value: int) -> str:
+    exponent = (value + 1).bit_length() - 1
+    return f"2^{exponent} - 1" if value > 2**32 and value + 1 == 1 << exponent else f"{value:,}"
+
+
+_LIMITS: Final[dict[str, str]] = {
+    "FRAME_BYTES": "Bytes of one message from a client, whole; more is closed with 1009.",
+    "PAGE_BYTES": "Bytes of one page of `history` or of a resume, about.",
+    "HISTORY_ENTRIES": "Entries on one page of `history`.",
+    "HEADS": "Conversations that a `hello` may name.",
+    "RECENT_ENTRIES": "Entries that a `conversation` event may carry.",
+    "TEXT_CHARS": "Code points of a message.",
+    "TITLE_CHARS": "Code points of a group's title.",
+    "KEY_CHARS": "Code points of an idempotency key.",
+    "DEVICE_CHARS": "Code points of a device's name.",
+    "TOKEN_CHARS": "Code points of an access token.",
+    "CURSOR_CHARS": "Code points of a cursor.",
+    "GROUP_MEMBERS": "Members of a group, unless the server says otherwise.",
+    "CREATE_MEMBERS": "People that `conversation.create` may name.",
+    "PING_BYTES": "Bytes of MessagePack that a ping may carry as `data`.",
+    "WATCH_USERS": "People that `presence.watch` may name.",
+    "LIST_CONVERSATIONS": "Conversations on one page of `conversation.list`.",
+    "LOOKUP_USERS": "People that `user.get` may name.",
+    "NAMED_MEMBERS": "Up to so many members, names and receipts travel with the conversation.",
+    "SEQ_MAX": "The highest number that an entry may have.",
+}
+
+
+def limit_rows() -> list[LimitRow]:
+    """The bounds of ``protocol/limits.py``, in its order."""
+    return [LimitRow(name, getattr(limits, name), meaning) for name, meaning in _LIMITS.items()]
