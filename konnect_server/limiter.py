@@ -27,7 +27,7 @@ class TokenBucket:
     def take(self, now: float, tokens: float = 1.0) -> float:
         """Take *tokens*, at most ``burst``: 0.0 when taken, else nothing is taken and the seconds to wait come back."""
         full_at = self._full_at
-        if full_at < now:  # noqa: PLR1730  # calling max would double the cost
+        if full_at < now:  # calling max would double the cost
             full_at = now
         full_at += tokens * self._interval_s
         wait = full_at - now - self._burst_s

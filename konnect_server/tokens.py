@@ -1,0 +1,187 @@
+"""Access tokens: signed on sign-in, verified once per request or socket, remembered in between.
+
+A token is a JWT (EdDSA). It says who (``sub``), which sign-in (``sid``), from when (``iat``) to when (``exp``); it is
+good until then, in every process that shares the keys folder, without a question to the database. A sign-in that ended
+is told to :meth:`Tokens.end`, so that its tokens are refused here at once.
+
+Clocks: Unix seconds, as JWTs want them. Claims are checked here and not by PyJWT, whose clock cannot be handed in.
+"""
+
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Final
+from uuid import UUID
+
+import jwt
+import msgspec
+from msgspec import Struct
+
+from protocol import limits
+from protocol.errors import Unauthorized
+from protocol.http import Jwk, Jwks
+from storage.keys import Keys, KeysUnfit, SigningKey, open_keys, read_keys, rotate_keys
+
+LIFETIME_S: Final = 900
+ISSUER: Final = "konnect"
+AUDIENCE: Final = "konnect"
+SKEW_S: Final = 10  # how far another process's clock may be ahead of ours
+REMEMBERED: Final = 20_000  # verified tokens; about 1 KiB each
+ENDED: Final = 100_000  # sign-ins that ended within a token's lifetime; about 150 bytes each
+_LOOK_AGAIN_S: Final = 1.0  # at most this often an unknown key makes us read the folder
+
+
+class Claims(Struct, frozen=True):
+    """What a good token says."""
+
+    user: UUID
+    sign_in: UUID
+    expires_at_s: int
+
+
+class _Payload(Struct):
+    """The claims as they travel."""
+
+    sub: UUID
+    sid: UUID
+    iat: int
+    exp: int
+
+
+class Tokens:
+    """Signs and verifies; holds no connection and waits for nothing, so any task may call it."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        lifetime_s: int = LIFETIME_S,
+        issuer: str = ISSUER,
+        audience: str = AUDIENCE,
+        clock: Callable[[], float] = time.time,
+        remembered: int = REMEMBERED,
+    ) -> None:
+        """Opens (on first start, makes) the keys in *folder*.
+
+        Raises:
+            KeysUnfit: The folder cannot be used; the text is for the operator.
+        """
+        self.lifetime_s = lifetime_s
+        self._folder = folder
+        self._issuer, self._audience = issuer, audience
+        self._clock = clock
+        self._remembered = remembered
+        self._known: dict[str, Claims] = {}  # verified tokens, the one verified longest ago first
+        self._ended: dict[UUID, float] = {}  # sign-in -> when its last token is out of time; the oldest first
+        self._looked_at_s = float("-inf")
+        self._use(open_keys(folder))
+
+    def sign(self, user: UUID, sign_in: UUID, serial: int = 0) -> str:
+        """A token for *user*, good for ``lifetime_s`` seconds from now.
+
+        *serial* numbers the rotations of the sign-in; within one second the same arguments give the same token.
+        """
+        now = int(self._clock())
+        claims = {
+            "iss": self._issuer,
+            "aud": self._audience,
+            "sub": str(user),
+            "sid": str(sign_in),
+            "iat": now,
+            "exp": now + self.lifetime_s,
+            "jti": sha256(f"{sign_in} {serial} {now}".encode()).hexdigest()[:32],
+        }
+        return jwt.encode(claims, self._newest.private, algorithm="EdDSA", headers={"kid": self._newest.kid})
+
+    def verify(self, token: str) -> Claims:
+        """Whose *token* is. About 0.4 us when it was verified before, else about 100 us.
+
+        Raises:
+            Unauthorized: It is malformed, of another server, out of time, or of a sign-in that ended.
+        """
+        now = self._clock()
+        claims = self._known.get(token)
+        if claims is None:
+            claims = self._verify(token, now)
+            if len(self._known) >= self._remembered:
+                del self._known[next(iter(self._known))]
+            self._known[token] = claims
+        if claims.expires_at_s <= now:
+            self._known.pop(token, None)
+            raise Unauthorized("the access token is out of time; refresh it")
+        if claims.sign_in in self._ended:
+            raise Unauthorized("this sign-in was ended; sign in again")
+        return claims
+
+    def end(self, sign_in: UUID) -> None:
+        """Refuse the tokens of *sign_in* from now on."""
+        now = self._clock()
+        self._ended.pop(sign_in, None)
+        self._ended[sign_in] = now + self.lifetime_s + SKEW_S
+        while len(self._ended) > ENDED or self._ended[next(iter(self._ended))] < now:
+            del self._ended[next(iter(self._ended))]
+
+    def jwks(self) -> Jwks:
+        """The public keys of good tokens, the newest first."""
+        return Jwks([Jwk(kid=key.kid, x=key.x) for key in self._keys.signing])
+
+    @property
+    def refresh_secret(self) -> bytes:
+        """What refresh tokens derive from."""
+        return self._keys.refresh_secret
+
+    def rotate(self) -> str:
+        """Sign with a new key from now on; tokens of the key before stay good. Returns the new key's id.
+
+        Raises:
+            KeysUnfit: The folder cannot be written.
+        """
+        self._use(rotate_keys(self._folder, self._newest.number))
+        return self._newest.kid
+
+    def rotate_if_older(self, age_s: float) -> bool:
+        """:meth:`rotate` if the newest key is older than *age_s* seconds; True if it was.
+
+        Raises:
+            KeysUnfit: The folder cannot be read or written.
+        """
+        self._use(read_keys(self._folder))  # another process may have
+        if self._clock() - self._newest.made_at_s <= age_s:
+            return False
+        self.rotate()
+        return True
+
+    def _use(self, keys: Keys) -> None:
+        self._keys = keys
+        self._newest: SigningKey = keys.signing[0]
+        self._by_kid = {key.kid: key for key in keys.signing}
+
+    def _verify(self, token: str, now: float) -> Claims:
+        if len(token) > limits.TOKEN_CHARS:
+            raise Unauthorized("the access token is too long to be one")
+        try:
+            kid = jwt.get_unverified_header(token).get("kid")
+            key = self._key(kid, now)
+            found: dict[str, Any] = jwt.decode(
+                token, key.public, algorithms=["EdDSA"], audience=self._audience, issuer=self._issuer,
+                options={"verify_exp": False, "verify_iat": False, "verify_nbf": False},
+            )  # fmt: skip
+            payload = msgspec.convert(found, _Payload)
+        except (jwt.InvalidTokenError, msgspec.ValidationError, UnicodeError, RecursionError) as problem:
+            raise Unauthorized("this is not an access token of this server") from problem
+        if payload.iat > now + SKEW_S:
+            raise Unauthorized("the access token is from the future; the server's clocks disagree")
+        return Claims(payload.sub, payload.sid, payload.exp)
+
+    def _key(self, kid: object, now: float) -> SigningKey:
+        key = self._by_kid.get(kid) if isinstance(kid, str) else None
+        if key is None and now - self._looked_at_s >= _LOOK_AGAIN_S:  # another process may have rotated
+            self._looked_at_s = now
+            with suppress(KeysUnfit):  # a token must not break what works; the next start or rotation will say it
+                self._use(read_keys(self._folder))
+            key = self._by_kid.get(kid) if isinstance(kid, str) else None
+        if key is None:
+            raise Unauthorized("the access token is signed with a key that is not in use; refresh it")
+        return key
