@@ -1,0 +1,330 @@
+"""Everything that can be set: one flat Struct, each key with its limits and its meaning.
+
+A key has one name everywhere: ``port`` in the TOML file, ``KONNECT_PORT`` in the environment, ``--port`` as a flag.
+Flags win over the environment, the environment over the file, the file over the defaults below. What is unknown is
+refused with the nearest known name; what is wrong is one sentence that names the key and where it came from.
+``docs/configuration.md`` is made from this file (a test fails on drift).
+"""
+
+import difflib
+import ipaddress
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, NamedTuple, TypeAlias, get_args, get_origin, get_type_hints
+
+import msgspec
+from msgspec import Meta, Struct
+
+from protocol import limits
+
+PREFIX: Final = "KONNECT_"
+FILE_VARIABLE: Final = "KONNECT_CONFIG"
+OTHER_VARIABLES: Final = frozenset({FILE_VARIABLE, "KONNECT_PASSWORD", "KONNECT_URL"})  # what `konnect chat` reads
+SECRET: Final = frozenset({"database_url"})
+
+Level: TypeAlias = Literal["debug", "info", "warning", "error"]
+Format: TypeAlias = Literal["auto", "text", "json"]
+Texts: TypeAlias = tuple[str, ...]
+Filled: TypeAlias = Annotated[str, Meta(min_length=1)]
+
+
+def among(least: float, most: float) -> Meta:
+    """From *least* to *most*, both included."""
+    return Meta(ge=least, le=most)
+
+
+def above(least: float, most: float) -> Meta:
+    """More than *least*, up to and including *most*."""
+    return Meta(gt=least, le=most)
+
+
+def doc(meaning: str) -> Meta:
+    """What the key means, in one sentence."""
+    return Meta(description=meaning)
+
+
+class ConfigError(Exception):
+    """The configuration cannot be used; the text is one plain sentence that names the key and its source."""
+
+
+class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How one Konnect process runs. Made by :func:`load_config`; ``Config()`` is all defaults."""
+
+    # Address
+    host: Annotated[Filled, doc("The address to listen on; 0.0.0.0 or :: for all.")] = "127.0.0.1"
+    port: Annotated[int, among(0, 65_535), doc("The one port for HTTP and socket; 0 takes a free one.")] = 8080
+    public_url: Annotated[str, doc("The address clients use, where it differs: https://chat.example.com.")] = ""
+    trusted_proxies: Annotated[Texts, doc("Proxies (addresses, networks) whose X-Forwarded-For is believed.")] = ()
+    accept_backlog: Annotated[int, among(1, 65_535), doc("Connections the kernel holds until accepted.")] = 1024
+
+    # Storage
+    data: Annotated[Filled, doc("The data folder: the embedded database, and by default the keys.")] = ".konnect"
+    database_url: Annotated[str, doc("PostgreSQL 18 or newer; empty: the embedded one, for one machine.")] = ""
+    database_url_file: Annotated[str, doc("A file that holds database_url, as platforms hand out secrets.")] = ""
+    query_timeout_s: Annotated[float, above(0, 600), doc("Deadline of one database query, in seconds.")] = 5.0
+    read_connections: Annotated[int, among(1, 100), doc("Database connections for reading and for accounts.")] = 4
+    log_writers: Annotated[int, among(1, 32), doc("Database connections that append; a conversation keeps to one.")] = 2
+    unsafe_no_fsync: Annotated[bool, doc("For tests only: a power cut may lose what was acknowledged.")] = False
+
+    # Accounts
+    keys: Annotated[str, doc("The folder of the signing keys; empty: the folder `keys` in the data folder.")] = ""
+    access_s: Annotated[int, among(10, 86_400), doc("How long an access token is good, in seconds.")] = 900
+    refresh_idle_days: Annotated[int, among(1, 3650), doc("A sign-in ends when not refreshed for so long.")] = 30
+    password_hashes: Annotated[int, among(1, 64), doc("Passwords hashed at once; each takes a core and 64 MiB.")] = 2
+
+    # Limits
+    frame_bytes: Annotated[int, among(1024, 1 << 24), doc("A client's largest message.")] = limits.FRAME_BYTES
+    outbox_bytes: Annotated[int, among(65_536, 1 << 30), doc("What may wait for a client before `slow`.")] = 1 << 20
+    messages_per_s: Annotated[float, above(0, 1e6), doc("Messages a second; who sends faster is read slower.")] = 50.0
+    messages_burst: Annotated[int, among(1, 1_000_000), doc("Messages a rested connection may send at once.")] = 100
+    commands_per_s: Annotated[float, above(0, 1e6), doc("Other commands a second, before `rate_limited`.")] = 20.0
+    commands_burst: Annotated[int, among(1, 1_000_000), doc("Other commands a rested one may send at once.")] = 60
+    sockets_per_user: Annotated[int, among(1, 10_000), doc("Sockets a person may hold, one a device.")] = 10
+    group_members: Annotated[int, among(2, 100_000), doc("Members a group may have.")] = limits.GROUP_MEMBERS
+
+    # Times
+    hello_timeout_s: Annotated[float, above(0, 600), doc("A socket without a hello is closed after it.")] = 10.0
+    ping_interval_s: Annotated[float, above(0, 3600), doc("How long a socket is silent before a ping.")] = 25.0
+    ping_timeout_s: Annotated[float, above(0, 3600), doc("How long after a ping it may stay silent.")] = 20.0
+    presence_grace_s: Annotated[float, among(0, 600), doc("Who is away for less is not shown as offline.")] = 10.0
+    drain_s: Annotated[float, among(0, 300), doc("On SIGTERM, sockets are sent away in batches over this time.")] = 8.0
+
+    # Logs
+    log_level: Annotated[Level, doc("What is logged: this and what is graver.")] = "info"
+    log_format: Annotated[Format, doc("`text` for people, `json` for machines, `auto`: text on a terminal.")] = "auto"
+
+    @property
+    def data_folder(self) -> Path:
+        """The data folder."""
+        return Path(self.data)
+
+    @property
+    def keys_folder(self) -> Path:
+        """The folder of the signing keys."""
+        return Path(self.keys) if self.keys else Path(self.data) / "keys"
+
+    @property
+    def embedded(self) -> bool:
+        """True when Konnect brings its own PostgreSQL."""
+        return not self.database_url
+
+
+class Key(NamedTuple):
+    """One thing that can be set, as the documents and ``check-config`` show it."""
+
+    name: str
+    type: Any
+    default: Any
+    wanted: str  # "a whole number from 0 to 65535"
+    meaning: str
+
+    @property
+    def variable(self) -> str:
+        """Its name in the environment."""
+        return PREFIX + self.name.upper()
+
+    @property
+    def flag(self) -> str:
+        """Its name on the command line."""
+        return "--" + self.name.replace("_", "-")
+
+
+class Loaded(NamedTuple):
+    """A configuration and where each value came from ("default" where nobody set it)."""
+
+    config: Config
+    sources: dict[str, str]
+
+
+GROUPS: Final = {
+    "Address": "host",
+    "Storage": "data",
+    "Accounts": "keys",
+    "Limits": "frame_bytes",
+    "Times": "hello_timeout_s",
+    "Logs": "log_level",
+}  # heading -> its first key
+
+
+def load_config(
+    flags: Mapping[str, Any] | None = None, environ: Mapping[str, str] | None = None, path: str | Path | None = None
+) -> Config:
+    """The configuration out of *flags* over *environ* over the TOML file *path* over the defaults.
+
+    Args:
+        flags: Key -> value or text; None means "not given".
+        environ: Like ``os.environ``; what does not start with ``KONNECT_``, and empty values, are passed over.
+        path: A TOML file; None: the one that ``KONNECT_CONFIG`` names, if any.
+
+    Raises:
+        ConfigError: One sentence that names the key and its source.
+    """
+    return load_with_sources(flags, environ, path).config
+
+
+def load_with_sources(
+    flags: Mapping[str, Any] | None = None, environ: Mapping[str, str] | None = None, path: str | Path | None = None
+) -> Loaded:
+    """Like :func:`load_config`, and says where each value came from."""
+    environ = environ or {}
+    given: dict[str, tuple[Any, str]] = {}
+    if path := path or environ.get(FILE_VARIABLE):
+        given.update(_from_file(Path(path)))
+    given.update(_from_environment(environ))
+    given.update({name: (value, _KEYS[name].flag) for name, value in (flags or {}).items() if value is not None})
+    values = {name: _convert(_KEYS[name], value, source) for name, (value, source) in given.items()}
+    sources = {name: given[name][1] if name in given else "default" for name in _KEYS}
+    if file := values.get("database_url_file"):
+        if values.get("database_url"):
+            both = f"{sources['database_url']} and {sources['database_url_file']}"
+            raise ConfigError(f"{both} are both set: leave one out")
+        values["database_url"] = _secret(file, sources["database_url_file"])
+        sources["database_url"] = f"the file {file}"
+    return Loaded(Config(**values), sources)
+
+
+def keys() -> list[Key]:
+    """Every key, in the order of the Struct."""
+    return list(_KEYS.values())
+
+
+def example_toml() -> str:
+    """A configuration file with every key at its default, commented out."""
+    lines: list[str] = []
+    for heading, group in groups():
+        lines += [f"# {heading}", ""]
+        for key in group:
+            lines += [f"# {key.meaning}", f"# {key.name} = {_toml(key.default)}", ""]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def groups() -> Iterator[tuple[str, list[Key]]]:
+    """The keys under their headings."""
+    starts = {first: heading for heading, first in GROUPS.items()}
+    heading, group = "", list[Key]()
+    for key in _KEYS.values():
+        if key.name in starts:
+            if group:
+                yield heading, group
+            heading, group = starts[key.name], []
+        group.append(key)
+    yield heading, group
+
+
+def shown(config: Config, name: str) -> str:
+    """A value as text for people; secrets are hidden, but that they are set is not."""
+    value = getattr(config, name)
+    return "(hidden)" if name in SECRET and value else _toml(value)
+
+
+def _from_file(path: Path) -> dict[str, tuple[Any, str]]:
+    try:
+        text = path.read_text("utf-8")
+    except OSError as problem:
+        raise ConfigError(f"the configuration file {path} cannot be read: {problem.strerror}") from problem
+    except UnicodeDecodeError as problem:
+        raise ConfigError(f"the configuration file {path} is not UTF-8 text") from problem
+    try:
+        found = msgspec.toml.decode(text)
+    except msgspec.DecodeError as problem:
+        raise ConfigError(f"the configuration file {path} is not TOML: {problem}") from problem
+    for name in found:
+        if name not in _KEYS:
+            raise ConfigError(f"{path} has the unknown key {name}{_nearest(name, list(_KEYS))}")
+    return {name: (value, f"{name} in {path}") for name, value in found.items()}
+
+
+def _from_environment(environ: Mapping[str, str]) -> dict[str, tuple[Any, str]]:
+    known = {key.variable: key for key in _KEYS.values()}
+    found: dict[str, tuple[Any, str]] = {}
+    for variable, value in environ.items():
+        if not variable.startswith(PREFIX) or variable in OTHER_VARIABLES:
+            continue
+        if variable not in known:
+            nearest = _nearest(variable, [*known, *OTHER_VARIABLES])
+            raise ConfigError(f"the environment has the unknown variable {variable}{nearest}")
+        if value:  # an empty one is as good as none: compose files hand on what was never set
+            found[known[variable].name] = (value, variable)
+    return found
+
+
+def _convert(key: Key, value: Any, source: str) -> Any:
+    if isinstance(value, str) and get_origin(key.type) is tuple:
+        value = [part.strip() for part in value.split(",") if part.strip()]
+    try:
+        # The environment and flags have only text; a file has types, and must use them.
+        converted = msgspec.convert(value, _ANNOTATED[key.name], strict=source.startswith(f"{key.name} in "))
+        if judge := _JUDGES.get(key.name):
+            judge(converted)
+    except (msgspec.ValidationError, ValueError) as problem:
+        said = "(hidden)" if key.name in SECRET else _toml(value)
+        raise ConfigError(f"{source} is {said}, but must be {key.wanted}") from problem
+    return converted
+
+
+def _nearest(name: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    return f": did you mean {close[0]}?" if close else "; konnect check-config lists what there is"
+
+
+def _secret(path: str, source: str) -> str:
+    try:
+        return Path(path).read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError) as problem:
+        reason = problem.strerror if isinstance(problem, OSError) else "it is not UTF-8 text"
+        raise ConfigError(f"{source} names {path}, which cannot be read: {reason}") from problem
+
+
+def _toml(value: Any) -> str:
+    return msgspec.json.encode(value).decode()  # for what a key may be, JSON and TOML agree
+
+
+def _judge_proxies(values: tuple[str, ...]) -> None:
+    for value in values:
+        ipaddress.ip_network(value, strict=False)
+
+
+def _judge_url(value: str) -> None:
+    if value and not value.startswith(("http://", "https://")):
+        raise ValueError("no scheme")
+
+
+def _judge_database(value: str) -> None:
+    if value and not value.startswith(("postgresql://", "postgres://")) and "=" not in value:
+        raise ValueError("no scheme")
+
+
+_JUDGES: Final[dict[str, Callable[[Any], None]]] = {
+    "trusted_proxies": _judge_proxies,
+    "public_url": _judge_url,
+    "database_url": _judge_database,
+}
+_WANTED: Final = {
+    "trusted_proxies": "addresses or networks such as 10.0.0.0/8 (a list in TOML, commas elsewhere)",
+    "public_url": "an address that starts with http:// or https://",
+    "database_url": "an address like postgresql://user:password@host/name",
+}
+_ANNOTATED: Final = get_type_hints(Config, include_extras=True)
+
+
+def _describe(name: str, default: Any) -> Key:
+    kind, *metas = get_args(_ANNOTATED[name])
+    meaning = "".join(meta.description or "" for meta in metas)
+    limit = metas[0]
+    wanted = "a text"
+    if name in _WANTED:
+        wanted = _WANTED[name]
+    elif get_origin(kind) is Literal:
+        wanted = "one of " + ", ".join(get_args(kind))
+    elif kind is bool:
+        wanted = "true or false"
+    elif kind is str and limit.min_length:
+        wanted = "a text that is not empty"
+    elif kind in (int, float):
+        noun = "a whole number" if kind is int else "a number"
+        low = f"from {limit.ge}" if limit.ge is not None else f"above {limit.gt}"
+        wanted = f"{noun} {low} to {limit.le:.0f}"
+    return Key(name, kind, default, wanted, meaning)
+
+
+_KEYS: Final = {field.name: _describe(field.name, field.default) for field in msgspec.structs.fields(Config)}
