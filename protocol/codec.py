@@ -11,7 +11,7 @@ import msgspec
 from msgspec import UNSET, Struct
 
 from protocol.errors import BadFrame, Invalid, KonnectError, UnknownCommand
-from protocol.frames import AnyCommand, Error, Ok
+from protocol.frames import AnyCommand, Entry, Error, Ok
 
 _decode: Final[Callable[[bytes], AnyCommand]] = msgspec.msgpack.Decoder(AnyCommand).decode
 _encode: Final = msgspec.msgpack.Encoder().encode
@@ -76,6 +76,15 @@ def message(payload: bytes) -> bytes:
     if size < 65_536:
         return b"\x82\x7e" + size.to_bytes(2, "big") + payload
     return b"\x82\x7f" + size.to_bytes(8, "big") + payload
+
+
+def entry(of: Entry) -> bytes:
+    """The wire form of the event that tells *of*: the same bytes as ``wire(EntryEvent(...))``, without the copy.
+
+    The map's own bytes stand; only its head grows by the one pair ``t: entry`` (a map of up to 15 pairs is one byte).
+    """
+    body = _encode(of)
+    return message(bytes((body[0] + 1,)) + b"\xa1t\xa5entry" + body[1:])
 
 
 def ok(command_id: int, result: Struct) -> bytes:

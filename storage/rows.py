@@ -4,7 +4,7 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from protocol.frames import Entry, History, Kind, Receipt
+from protocol.frames import ConversationState, Entry, History, Kind, Receipt
 
 
 class NewMessage(Struct, frozen=True, rename={"conversation": "c", "author": "a", "key": "k", "text": "x"}):
@@ -23,6 +23,7 @@ class Answer(Struct, frozen=True):
     reused: bool  # the key stands for other content; nothing was stored
     seq: int | None = None  # None: the author is not a member, or there is no such conversation
     at_ms: int | None = None
+    refused: bool = False  # storage can never take this text
 
 
 class Appendix(Struct, frozen=True):
@@ -87,6 +88,15 @@ class State(Struct, frozen=True):
     names: dict[UUID, str] = {}
     receipts: list[Receipt] = []
     recent: list[Entry] = []
+
+
+def shown(state: State) -> ConversationState:
+    """*state* as it travels."""
+    return ConversationState(
+        conversation=state.conversation, kind=state.kind, title=state.title, members=state.members, head=state.head,
+        first_seq=state.first_seq, unread=state.unread, read=state.read, delivered=state.delivered, names=state.names,
+        receipts=state.receipts, recent=state.recent, history=state.history, owner=state.owner,
+    )  # fmt: skip
 
 
 class Range(Struct, frozen=True, rename={"conversation": "c", "low": "lo", "high": "hi"}):

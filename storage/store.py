@@ -106,8 +106,8 @@ class Store(Protocol):
     async def add_lineage(self, lineage: UUID) -> None:
         """Write a lineage row, before any cursor names it."""
 
-    async def beat(self, node: UUID) -> int:
-        """Say that process *node* is there; how many others are."""
+    async def beat(self, node: UUID) -> list[UUID]:
+        """Say that process *node* is there; which others said so within the last 5 seconds."""
 
     async def leave(self, node: UUID) -> None:
         """Say that process *node* goes."""

@@ -1,0 +1,73 @@
+"""Opening, listing and reading conversations: rules that need the database but no live state."""
+
+from uuid import UUID
+
+from protocol.errors import Invalid, NotAMember
+from protocol.frames import (
+    ConversationCreate,
+    ConversationDirect,
+    ConversationGet,
+    ConversationList,
+    Conversations,
+    ConversationState,
+    HistoryGet,
+    HistoryPage,
+    UserGet,
+    Users,
+)
+from storage.rows import Made, shown
+from storage.store import Store
+
+
+async def create(store: Store, user: UUID, new_id: UUID, command: ConversationCreate, most: int) -> tuple[Made, list[UUID]]:
+    """Create a group; it, and its members with the owner first.
+
+    Raises:
+        UnknownUser, ConversationFull, KeyReused
+    """
+    members = list(dict.fromkeys([user, *command.members]))
+    made = await store.create_group(new_id, user, command.key, command.title, command.history, members, most)
+    return made, members
+
+
+async def direct(store: Store, user: UUID, new_id: UUID, command: ConversationDirect) -> tuple[Made, list[UUID]]:
+    """Open the direct conversation with somebody; it, and its members.
+
+    Raises:
+        Invalid: With oneself.
+        UnknownUser
+    """
+    if command.user == user:
+        raise Invalid("a direct conversation needs somebody else - at `$.user`")
+    return await store.open_direct(new_id, user, command.user), [user, command.user]
+
+
+async def listing(store: Store, user: UUID, command: ConversationList) -> Conversations:
+    """A page of one's conversations, last active first."""
+    return await store.listing(user, command.cursor, command.limit)
+
+
+async def get(store: Store, user: UUID, command: ConversationGet) -> ConversationState:
+    """One conversation's present state.
+
+    Raises:
+        NotAMember: Now; a former member reads the past by ``history``.
+    """
+    for state in await store.states(user, [command.conversation], command.recent):
+        if state.until is None:
+            return shown(state)
+    raise NotAMember(user, command.conversation)
+
+
+async def history(store: Store, user: UUID, command: HistoryGet) -> HistoryPage:
+    """A page of the past.
+
+    Raises:
+        NotAMember: Never was one.
+    """
+    return await store.history(user, command.conversation, command.before, command.limit)
+
+
+async def users(store: Store, user: UUID, command: UserGet) -> Users:
+    """Names of people."""
+    return Users(await store.users(command.users))

@@ -1,0 +1,341 @@
+"""Keeps one conversation in order: what waits -> one append -> encode once -> deliver.
+
+An actor without a task of its own. It is always in one of two states: *idle*, or *busy* with exactly one piece of work
+that it gave to its writer (a batch to append, a membership change, a stretch of log to read). The writer's task does the
+work, together with that of many other conversations in one commit, and calls back; the call delivers, answers, and hands
+over the next piece. So all that touches the state are plain calls: nothing can interrupt a fan-out, and an idle
+conversation is a small object. (docs/decisions/0001: what this saves against a task per conversation.)
+
+Whoever listens here is a *reader*: a session. ``live`` readers get what is delivered; ``walking`` ones are still being
+brought up to date by pages and are only told that something went by; ``ahead`` ones were given pages beyond what this
+process has delivered and join the live ones when delivery has passed that point (docs/hazards.md, A9).
+
+``head`` is what was delivered *here*. It is never taken from the conversation's newest entry, or an entry that another
+process stored meanwhile would be skipped (A5). It is None until the first walk or append has said where we stand.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final, Protocol
+from uuid import UUID
+
+from protocol import closing, codec
+from protocol.errors import Invalid, KeyReused, KonnectError, NotAMember
+from protocol.frames import Appended, Entry, EntryKind
+from storage.rows import Appendix, Changed
+from storage.store import Change
+
+INBOX_LIMIT: Final = 256  # postings that wait; beyond it the senders' sockets are not read
+BATCH_LIMIT: Final = 256  # postings of one conversation in one append
+MEMBERSHIP: Final = frozenset({"member.added", "member.removed"})
+
+
+class Reader(Protocol):
+    """A session, as a conversation sees it. None of these calls waits or raises."""
+
+    user: UUID
+
+    def push(self, data: bytes) -> None:
+        """Send *data* (whole wire frames) to the device."""
+
+    def hold(self, conversation: UUID, seq: int, data: bytes) -> None:
+        """While walking: the entry *seq* was delivered to the live readers."""
+
+    def lost(self, conversation: UUID, seq: int) -> None:
+        """The reader's person was removed by the entry *seq*; nothing follows."""
+
+    def answer(self, conversation: UUID, data: bytes) -> None:
+        """Send an answer, not before one's own entries that it speaks of."""
+
+    def go_on(self) -> None:
+        """There is room in the inbox again: read the socket."""
+
+    def close(self, close: closing.Close) -> None:
+        """End the connection."""
+
+
+class Posting:
+    """One message on its way into the log."""
+
+    __slots__ = ("author", "id", "key", "reader", "text")
+
+    def __init__(self, reader: Reader, command_id: int, author: UUID, key: str, text: str) -> None:
+        self.reader, self.id, self.author, self.key, self.text = reader, command_id, author, key, text
+
+
+class Changing:
+    """One membership change on its way into the log."""
+
+    __slots__ = ("author", "change", "id", "key", "reader", "user")
+
+    def __init__(self, reader: Reader, command_id: int, author: UUID, key: str, change: Change, user: UUID) -> None:
+        self.reader, self.id, self.author, self.key, self.change, self.user = reader, command_id, author, key, change, user
+
+
+class Work(Protocol):
+    """The writer, as a conversation sees it: takes one piece of work, and calls back when it is done."""
+
+    def append(self, conversation: "Conversation", postings: Sequence[Posting]) -> None:
+        """Store *postings*; then ``appended``, ``refused`` or ``gave_up``."""
+
+    def change(self, conversation: "Conversation", changing: Changing) -> None:
+        """Store a membership change; then ``changed``, ``refused`` or ``gave_up``."""
+
+    def catch_up(self, conversation: "Conversation") -> None:
+        """Read the log above the head; then ``caught_up`` or ``gave_up``."""
+
+
+class House(Protocol):
+    """What a conversation tells the rest of the house."""
+
+    def joined(self, conversation: UUID, user: UUID) -> None:
+        """*user* became a member: the person's sessions here look."""
+
+    def sessions_of(self, user: UUID) -> Iterable[Reader]:
+        """The person's sessions in this process."""
+
+    def stored(self, conversation: UUID, seq: int) -> None:
+        """We stored up to *seq*: ring the other processes."""
+
+    def idle(self, conversation: "Conversation") -> None:
+        """Nobody listens and nothing waits."""
+
+
+class Conversation:
+    """One conversation's order in this process."""
+
+    __slots__ = (
+        "_ahead", "_busy", "_due", "_house", "_inbox", "_live", "_owed", "_rung", "_waiting", "_walking", "_work", "head", "id",
+    )  # fmt: skip
+
+    def __init__(self, conversation: UUID, work: Work, house: House) -> None:
+        self.id = conversation
+        self.head: int | None = None
+        self._work, self._house = work, house
+        self._live: dict[Reader, Callable[[bytes], None]] = {}  # -> its push: the fan-out's inner loop looks nothing up
+        self._ahead: dict[Reader, int] = {}  # -> the last seq it was given by pages
+        self._walking: dict[Reader, None] = {}
+        self._inbox: deque[Posting | Changing] = deque()
+        self._waiting: dict[Reader, None] = {}  # readers whose socket is not read until the inbox has room
+        self._busy = False
+        self._rung = 0  # the highest seq that somebody said exists
+        self._owed: list[tuple[Reader, bytes]] = []  # answers that wait until delivery has reached ...
+        self._due = 0  # ... this seq
+
+    # --- readers ---
+
+    def walk(self, reader: Reader, last_seq: int) -> None:
+        """*reader* starts to be brought up to date; *last_seq* is the log's end as it read it."""
+        self._walking[reader] = None
+        if self.head is None:
+            self.head = last_seq  # nobody was delivered anything here, and this reader's pages cover all up to it
+
+    def attach(self, reader: Reader, through: int) -> None:
+        """*reader* has everything up to *through* and is live from there."""
+        self._walking.pop(reader, None)
+        if self.head is None or through > self.head:
+            self._ahead[reader] = through
+            self.ring(through)
+        else:
+            self._live[reader] = reader.push
+
+    def detach(self, reader: Reader) -> None:
+        """*reader* is gone, or no longer a member."""
+        self._live.pop(reader, None)
+        self._ahead.pop(reader, None)
+        self._walking.pop(reader, None)
+        self._waiting.pop(reader, None)
+        self._rest()
+
+    def readers(self) -> list[Reader]:
+        """All who listen, in any way."""
+        return [*self._live, *self._ahead, *self._walking]
+
+    @property
+    def live(self) -> Iterable[Reader]:
+        """Those who hear what passes now."""
+        return self._live
+
+    # --- work coming in ---
+
+    def post(self, piece: Posting | Changing) -> bool:
+        """Queue *piece*. False when the inbox is full with it: the caller's socket is not read until ``go_on``."""
+        self._inbox.append(piece)
+        if not self._busy:
+            self._next()
+        if len(self._inbox) < INBOX_LIMIT:
+            return True
+        self._waiting[piece.reader] = None
+        return False
+
+    def ring(self, seq: int) -> None:
+        """Somebody says that the log has reached *seq*."""
+        self._rung = max(self._rung, seq)
+        if not self._busy:
+            self._next()
+
+    def _next(self) -> None:
+        if self._inbox:
+            self._busy = True
+            first = self._inbox[0]
+            if isinstance(first, Changing):
+                self._inbox.popleft()
+                self._work.change(self, first)
+            else:
+                batch: list[Posting] = []
+                while self._inbox and len(batch) < BATCH_LIMIT and isinstance(self._inbox[0], Posting):
+                    batch.append(self._inbox.popleft())  # type: ignore[arg-type]  # isinstance above
+                self._work.append(self, batch)
+            if self._waiting and len(self._inbox) < INBOX_LIMIT:
+                waiting, self._waiting = self._waiting, {}
+                for reader in waiting:
+                    reader.go_on()
+        elif self.head is not None and self._rung > self.head:
+            self._busy = True
+            self._work.catch_up(self)
+
+    def _done(self) -> None:
+        self._busy = False
+        self._next()
+        self._rest()
+
+    def _rest(self) -> None:
+        if not (self._busy or self._inbox or self._live or self._ahead or self._walking):
+            self._house.idle(self)
+
+    # --- work coming back; called by the writer, no await between commit and last push ---
+
+    def appended(self, postings: Sequence[Posting], outcome: Appendix) -> None:
+        """*postings* were committed, or answered from what stood already."""
+        own: list[Entry] = []
+        answers: list[tuple[Reader, bytes]] = []
+        for posting, answer in zip(postings, outcome.answers, strict=True):
+            if answer.refused:
+                data = codec.error(posting.id, Invalid("this text cannot be stored"))
+            elif answer.seq is None or answer.at_ms is None:
+                data = codec.error(posting.id, NotAMember(posting.author, self.id))
+            elif answer.reused:
+                data = codec.error(posting.id, KeyReused(posting.key))
+            else:
+                data = codec.ok(posting.id, Appended(answer.seq, answer.at_ms))
+                if answer.new:
+                    own.append(Entry(conversation=self.id, seq=answer.seq, kind="message", author=posting.author,
+                                     key=posting.key, at_ms=answer.at_ms, text=posting.text))  # fmt: skip
+            answers.append((posting.reader, data))
+        self._follow(outcome.missed, own, answers)
+
+    def changed(self, changing: Changing, outcome: Changed) -> None:
+        """A membership change was committed, or answered from what stood already."""
+        own = []
+        if outcome.new:
+            kind: EntryKind = "member.added" if changing.change == "add" else "member.removed"
+            own = [Entry(conversation=self.id, seq=outcome.seq, kind=kind, author=changing.author, key=changing.key,
+                         at_ms=outcome.at_ms, user=changing.user)]  # fmt: skip
+        self._follow([], own, [(changing.reader, codec.ok(changing.id, Appended(outcome.seq, outcome.at_ms)))])
+
+    def refused(self, pieces: Sequence[Posting | Changing], problem: KonnectError) -> None:
+        """Storage can never take these; nothing was stored."""
+        for piece in pieces:
+            piece.reader.answer(self.id, codec.error(piece.id, problem))
+        self._done()
+
+    def caught_up(self, entries: Sequence[Entry]) -> None:
+        """The log above the head, as far as one read goes."""
+        if not entries and self.head is not None:
+            self._rung = self.head  # a bell for what never came to be
+            for reader, _ in self._owed:
+                reader.close(closing.BEHIND)  # an answer for what is gone: the database is not the one that gave it
+            self._owed.clear()
+        self._follow(entries, [], [])
+
+    def crash(self) -> None:
+        """A bug of ours stopped this actor. What was delivered to whom is no longer certain, so everybody comes back."""
+        pieces = [piece.reader for piece in self._inbox]
+        for reader in dict.fromkeys([*self.readers(), *pieces, *(reader for reader, _ in self._owed)]):
+            reader.close(closing.BEHIND)
+
+    def gave_up(self, pieces: Sequence[Posting | Changing]) -> None:
+        """Storage did not answer for long. The outcome is unknown, and an error answer could be overtaken by the same
+        author's next message; so the authors' sockets close, what else they had queued here is forgotten, and their
+        clients repeat everything unanswered in order (docs/hazards.md, A8)."""
+        gone = {piece.reader: None for piece in pieces} | {reader: None for reader, _ in self._owed}
+        self._owed.clear()
+        for reader in gone:
+            reader.close(closing.UNAVAILABLE)
+        self._inbox = deque(piece for piece in self._inbox if piece.reader not in gone)
+        self._busy = False
+        if self._inbox:
+            self._next()
+        # Otherwise what was rung for waits for the next sweep: to read at once would spin while storage is away.
+        self._rest()
+
+    # --- delivery ---
+
+    def _follow(self, others: Sequence[Entry], own: Sequence[Entry], answers: Sequence[tuple[Reader, bytes]]) -> None:
+        """Deliver what others stored and then our own, give the answers, go on.
+
+        When another process is further ahead than one append tells, what lies between is read first; the answers wait,
+        for an ``ok`` must not overtake an ``entry``."""
+        if own:
+            self._due = own[-1].seq
+            self._house.stored(self.id, own[-1].seq)
+        self._owed += answers
+        if self._deliver([*others, *own]):
+            owed, self._owed = self._owed, []
+            for reader, data in owed:
+                reader.answer(self.id, data)
+            self._done()
+        else:
+            self._work.catch_up(self)
+
+    def _deliver(self, entries: Sequence[Entry]) -> bool:
+        """Deliver what follows the head without a gap. False when an owed answer speaks of something further on."""
+        if self.head is None:  # nobody has ever listened here
+            if entries:
+                self.head = entries[-1].seq
+            return True
+        frames: list[bytes] = []
+        for entry in entries:
+            if entry.seq <= self.head + len(frames):
+                continue
+            if entry.seq > self.head + len(frames) + 1:
+                break
+            frames.append(codec.entry(entry))
+            if entry.kind in MEMBERSHIP:
+                self._spread(frames)
+                frames = []
+                self._membership(entry)
+        if frames:
+            self._spread(frames)
+        return not self._owed or self.head >= self._due
+
+    def _spread(self, frames: Sequence[bytes]) -> None:
+        """Give *frames*, the entries after the head, to every reader: the same bytes object for all. Readers' calls only
+        mark and append; nobody joins or leaves while this runs."""
+        first = (self.head or 0) + 1
+        self.head = last = first + len(frames) - 1
+        data = frames[0] if len(frames) == 1 else b"".join(frames)
+        for push in self._live.values():
+            push(data)
+        for reader, through in list(self._ahead.items()):
+            if last > through:
+                reader.push(b"".join(frames[max(through - first + 1, 0) :]))
+            if last >= through:
+                del self._ahead[reader]
+                self._live[reader] = reader.push
+        for reader in self._walking:
+            for seq, frame in enumerate(frames, first):
+                reader.hold(self.id, seq, frame)
+
+    def _membership(self, entry: Entry) -> None:
+        if not isinstance(entry.user, UUID):
+            return
+        if entry.kind == "member.added":
+            self._house.joined(self.id, entry.user)
+            return
+        for reader in self._house.sessions_of(entry.user):
+            if reader in self._live or reader in self._ahead or reader in self._walking:
+                self._live.pop(reader, None)
+                self._ahead.pop(reader, None)
+                self._walking.pop(reader, None)
+                reader.lost(self.id, entry.seq)

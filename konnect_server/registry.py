@@ -1,0 +1,180 @@
+"""Who is live in this process: id -> actor. Starts each once, stops it when idle, contains a crash."""
+
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Protocol
+from uuid import UUID
+
+import structlog
+import trio
+
+from konnect_server.conversation import Conversation, Reader, Work
+from konnect_server.user import Device, User
+from protocol import closing
+from protocol.codec import wire
+from protocol.frames import ReceiptEvent, TypingEvent
+
+log = structlog.get_logger("konnect.registry")
+
+
+class Seat(Reader, Device, Protocol):
+    """A session, as the registry sees it."""
+
+    def push_droppable(self, data: bytes) -> None:
+        """Send *data*, or forget it when the device is slow."""
+
+
+class Bells(Protocol):
+    """What the registry tells the other processes; each call is plain and may be lost."""
+
+    def stored(self, conversation: UUID, seq: int) -> None:
+        """The log of *conversation* reached *seq*."""
+
+    def person(self, user: UUID) -> None:
+        """*user*'s own rows changed."""
+
+    def typing(self, event: TypingEvent) -> None:
+        """Somebody is typing."""
+
+    def receipt(self, event: ReceiptEvent, to_all: bool) -> None:
+        """Somebody's cursors rose."""
+
+    def replaced(self, seat: Seat) -> None:
+        """*seat* is the newest socket of its device."""
+
+
+class Registry:
+    """The live actors of this process. All calls but ``spawn``'s task are plain."""
+
+    def __init__(
+        self,
+        lanes: Sequence[Work],
+        nursery: trio.Nursery,
+        came: Callable[[UUID], None],
+        went: Callable[[UUID], None],
+        flush: Callable[[], None],
+    ) -> None:
+        """*lanes*: the writers; a conversation always uses the same one. *came* and *went*: a person's first session
+        opened here, the last one closed."""
+        self.lanes, self._nursery, self._came, self._went, self._flush = lanes, nursery, came, went, flush
+        self.conversations: dict[UUID, Conversation] = {}
+        self.users: dict[UUID, User] = {}
+        self.bells: Bells | None = None  # set by the bus
+
+    # --- conversations ---
+
+    def conversation(self, conversation: UUID) -> Conversation:
+        """The live conversation of that id, started if need be. It stops by itself when nobody listens."""
+        found = self.conversations.get(conversation)
+        if found is None:
+            lane = self.lanes[conversation.int % len(self.lanes)]
+            found = self.conversations[conversation] = Conversation(conversation, lane, self)
+        return found
+
+    def idle(self, conversation: Conversation) -> None:
+        """Nobody listens and nothing waits: forget it."""
+        if self.conversations.get(conversation.id) is conversation:
+            del self.conversations[conversation.id]
+
+    def contain(self, conversation: Conversation, call: Callable[[], None]) -> None:
+        """Run *call* of *conversation*. A crash stops that conversation, whose readers come back, and nothing else."""
+        if self.conversations.get(conversation.id) is not conversation:
+            return  # it crashed, or was left, while its work was under way
+        try:
+            call()
+        except Exception:  # one of the three broad catches: around an actor
+            log.exception("a conversation crashed", conversation=str(conversation.id))
+            self.idle(conversation)
+            conversation.crash()
+
+    def stored(self, conversation: UUID, seq: int) -> None:
+        """The log of *conversation* reached *seq* by our hand."""
+        if self.bells is not None:
+            self.bells.stored(conversation, seq)
+
+    def joined(self, conversation: UUID, user: UUID) -> None:
+        """*user* became a member; the person's devices, here and elsewhere, look."""
+        found = self.users.get(user)
+        if found is not None:
+            found.look()
+        if self.bells is not None:
+            self.bells.person(user)
+
+    def sessions_of(self, user: UUID) -> Iterable[Reader]:
+        """The person's sessions here."""
+        found = self.users.get(user)
+        return [] if found is None else list(found.devices.values())  # type: ignore[arg-type]  # only Seats enter
+
+    # --- people ---
+
+    def enter(self, seat: Seat) -> None:
+        """*seat* signed in; an older socket of the same device is closed."""
+        user = self.users.get(seat.user)
+        if user is None:
+            user = self.users[seat.user] = User(seat.user)
+            self._came(seat.user)
+        older = user.devices.get(seat.device)
+        user.devices[seat.device] = seat
+        if older is not None:
+            older.close(closing.REPLACED)
+        if self.bells is not None:
+            self.bells.replaced(seat)
+
+    def leave(self, seat: Seat) -> None:
+        """*seat* is gone."""
+        user = self.users.get(seat.user)
+        if user is None or user.devices.get(seat.device) is not seat:
+            return  # replaced before
+        del user.devices[seat.device]
+        if not user.devices:
+            del self.users[seat.user]
+            self._went(seat.user)
+
+    def sign_out(self, sign_in: UUID, user: UUID) -> None:
+        """A sign-in was ended: its sockets close."""
+        found = self.users.get(user)
+        for device in list(found.devices.values()) if found is not None else []:
+            if device.sign_in == sign_in:
+                device.close(closing.SIGNED_OUT)
+        self._flush()
+
+    # --- what passes by ---
+
+    def typing(self, event: TypingEvent) -> None:
+        """Tell the others in the conversation, here, that somebody is typing."""
+        found = self.conversations.get(event.conversation)
+        if found is not None:
+            data = wire(event)
+            for reader in found.live:
+                if reader.user != event.user:
+                    reader.push_droppable(data)
+
+    def receipt(self, event: ReceiptEvent, to_all: bool) -> None:
+        """Tell the members here, or only the person's own devices, that cursors rose."""
+        data = wire(event)
+        if not to_all:
+            user = self.users.get(event.user)
+            if user is not None:
+                user.deliver(data)
+            return
+        found = self.conversations.get(event.conversation)
+        if found is not None:
+            for reader in found.live:
+                reader.push(data)
+
+    # --- tasks ---
+
+    def spawn(self, close: Callable[[closing.Close], None], run: Callable[[], Awaitable[None]]) -> trio.CancelScope:
+        """Run *run* as a task of one session; its scope cancels it. A crash closes that session by *close*."""
+        scope = trio.CancelScope()
+
+        async def contained() -> None:
+            with scope:
+                try:
+                    await run()
+                except Exception:  # the same catch as in contain, for an actor's tasks
+                    log.exception("a session's task crashed")
+                    close(closing.CRASHED)
+                self._flush()  # what a task pushed would else wait for the next unrelated input
+
+        self._nursery.start_soon(contained)
+        return scope

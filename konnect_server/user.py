@@ -1,0 +1,56 @@
+"""One signed-in person in this process: the devices, and who of them must look when the person's rows change."""
+
+from typing import Protocol
+from uuid import UUID
+
+from protocol import closing
+
+
+class Device(Protocol):
+    """A session, as its person sees it. None of these calls waits or raises."""
+
+    user: UUID
+    device: str
+    sign_in: UUID
+    number: int | None
+
+    def push(self, data: bytes) -> None:
+        """Send *data* (whole wire frames)."""
+
+    def look(self) -> None:
+        """The person's own rows changed: bring the device up to date."""
+
+    def close(self, close: closing.Close) -> None:
+        """End the connection."""
+
+
+class User:
+    """A person with at least one device connected here. All calls are plain."""
+
+    __slots__ = ("devices", "id")
+
+    def __init__(self, user: UUID) -> None:
+        self.id = user
+        self.devices: dict[str, Device] = {}
+
+    @property
+    def number(self) -> int | None:
+        """The person's number that every device here has seen; None while one of them has not got that far (it will
+        read the newest itself)."""
+        lowest: int | None = None
+        for device in self.devices.values():
+            if device.number is None:
+                return None
+            if lowest is None or device.number < lowest:
+                lowest = device.number
+        return lowest
+
+    def deliver(self, data: bytes) -> None:
+        """Send *data* to every device."""
+        for device in self.devices.values():
+            device.push(data)
+
+    def look(self) -> None:
+        """The person's own rows changed."""
+        for device in self.devices.values():
+            device.look()

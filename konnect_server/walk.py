@@ -1,0 +1,405 @@
+"""Brings one session up to date, and again whenever the person's own rows change: the one path for a first start, a resume
+after any gap, and being added to a conversation while connected.
+
+The walk reads where the person stands, registers with every conversation concerned (from then on each tells that
+something went by, but sends nothing), and pages what lies above the client's heads, stopping while the outbox is full.
+Nothing live is kept meanwhile, however long that takes. Only for the last short stretch are live frames held, bounded;
+then, in one turn without an await, the held ones are sent, every conversation goes live, and the client is told
+``synced``. (docs/hazards.md: A9, A10, B1.)
+"""
+
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from itertools import groupby
+from typing import Final, Protocol, TypeVar
+from uuid import UUID
+
+import structlog
+import trio
+
+from konnect_server import cursor as cursors
+from konnect_server.conversation import Conversation
+from konnect_server.cursor import Cursor
+from konnect_server.registry import Registry, Seat
+from protocol import codec
+from protocol.closing import UNAVAILABLE
+from protocol.codec import wire
+from protocol.frames import (
+    ConversationEvent,
+    CursorEvent,
+    PresenceEvent,
+    Progress,
+    ReceiptEvent,
+    Rewound,
+    Synced,
+)
+from protocol.limits import PAGE_BYTES
+from storage.errors import StorageUnavailable
+from storage.rows import Range, Span, Standing, State, shown
+from storage.store import Store
+
+PAGE_ENTRIES: Final = 500  # entries one page asks for at most
+STATES_AT_ONCE: Final = 50
+HELD_BYTES: Final = 262_144  # live frames kept during the last stretch; beyond it another page comes first
+OVERLAP_MS: Final = 60_000  # receipts are sent again from this much before: they only rise, so repeats do no harm
+GIVE_UP_S: Final = 10.0
+RETRY_S: Final = 0.25
+
+log = structlog.get_logger("konnect.walk")
+T = TypeVar("T")
+
+
+class Walker(Seat, Protocol):
+    """A session, as its walk sees it."""
+
+    def flush(self) -> None:
+        """Let what was pushed leave now."""
+
+    async def room(self) -> None:
+        """Wait until the outbox has room for a page."""
+
+    def online(self, partners: Sequence[UUID]) -> list[UUID]:
+        """Follow these people's presence; those who are online now."""
+
+    def hold_answers(self, waiting: int) -> None:
+        """So many answers wait for the walk: read the socket or not."""
+
+
+class _Target:
+    """A conversation on its way to being live for this session."""
+
+    __slots__ = ("conversation", "last", "through")
+
+    def __init__(self, conversation: Conversation | None, through: int) -> None:
+        self.conversation = conversation  # None: the person has left it, only its past is missing
+        self.through = through  # everything up to here was sent, or may not be seen
+        self.last: int | None = None  # the person's removal, after which nothing follows
+
+
+class _Tell:
+    """A step of the plan: tell the state of a conversation; *head* None: as of now, else as the start of a span."""
+
+    __slots__ = ("conversation", "head", "joining")
+
+    def __init__(self, conversation: UUID, head: int | None, joining: bool = False) -> None:
+        self.conversation, self.head, self.joining = conversation, head, joining
+
+
+class Walk:
+    """One session's way to being up to date. ``run`` is its task, at most one at a time."""
+
+    def __init__(
+        self, walker: Walker, store: Store, registry: Registry, lineage: Callable[[], UUID],
+        heads: Mapping[UUID, int], cursor: Cursor | None, recent: int,
+    ) -> None:  # fmt: skip
+        """*heads*, *cursor*, *recent*: as the client's hello said. *lineage*: this server's newest."""
+        self._walker, self._store, self._registry, self._lineage = walker, store, registry, lineage
+        self._heads, self._cursor, self._recent = heads, cursor, recent
+        self._resuming = bool(heads) or cursor is not None
+        self.attached: dict[UUID, Conversation] = {}
+        self.number: int | None = None  # the person's number up to which this session was told
+        self.synced = False
+        self._partners: dict[UUID, bool] = {}  # of direct conversations -> followed
+        self._targets: dict[UUID, _Target] = {}
+        self._held: list[tuple[UUID, int, bytes]] | None = None
+        self._held_bytes = 0
+        self._answers: list[bytes] = []
+        self._again = True
+        self._settled = trio.Event()
+        self._scope: trio.CancelScope | None = None
+
+    # --- plain calls, from the session and from conversations ---
+
+    def look(self) -> None:
+        """The person's own rows changed: walk, unless a walk that has yet to look is under way."""
+        self._again = True
+        self.start()
+
+    def start(self) -> None:
+        """Start the task if it is not running."""
+        if self._scope is None:
+            self._settled = trio.Event()
+            self._scope = self._registry.spawn(self._walker.close, self._run)
+
+    async def settle(self) -> None:
+        """Look, and wait until the session is up to date."""
+        self.look()
+        await self._settled.wait()
+
+    def hold(self, conversation: UUID, seq: int, data: bytes) -> None:
+        """A frame went by. Kept only during the last stretch, and only as much as is bounded."""
+        if self._held is not None:
+            self._held.append((conversation, seq, data))
+            self._held_bytes += len(data)
+            if self._held_bytes > HELD_BYTES:
+                self._held = None
+
+    def lost(self, conversation: UUID, seq: int) -> None:
+        """The person was removed by entry *seq*."""
+        self.attached.pop(conversation, None)
+        target = self._targets.get(conversation)
+        if target is not None:
+            target.last = seq
+
+    def answer(self, conversation: UUID, data: bytes) -> None:
+        """Send an answer; after one's own entry, which a walk may still be about to send."""
+        if self._scope is None and conversation in self.attached:
+            self._walker.push(data)
+            return
+        self._answers.append(data)
+        self._walker.hold_answers(len(self._answers))
+        if self._scope is None:
+            self.look()  # perhaps one was added and the bell was lost
+
+    def stop(self) -> None:
+        """The session is gone."""
+        if self._scope is not None:
+            self._scope.cancel()
+        for target in self._targets.values():
+            if target.conversation is not None:
+                target.conversation.detach(self._walker)
+        for conversation in self.attached.values():
+            conversation.detach(self._walker)
+        self._targets.clear()
+        self.attached.clear()
+
+    # --- the task ---
+
+    async def _run(self) -> None:
+        try:
+            while self._again:
+                self._again = False
+                standing = await self._insist(lambda: self._store.standing(self._walker.user, self._asked_lineage()))
+                await self._carry_out(self._plan(standing))
+                others = await self._receipts(standing)
+                await self._switch()
+                self._finish(standing, others)
+        except StorageUnavailable:
+            self._walker.close(UNAVAILABLE)
+        finally:
+            self._scope = None
+        self._settled.set()
+
+    def _asked_lineage(self) -> UUID | None:
+        return None if self.synced or self._cursor is None else self._cursor.lineage
+
+    async def _insist(self, call: Callable[[], Awaitable[T]]) -> T:
+        give_up_at = trio.current_time() + GIVE_UP_S
+        while True:
+            try:
+                return await call()
+            except StorageUnavailable as problem:
+                if trio.current_time() > give_up_at:
+                    raise
+                log.warning("storage does not answer", problem=str(problem))
+                await trio.sleep(RETRY_S)
+
+    # --- planning: one turn, no await, so that no conversation moves unseen between the reading and the registering ---
+
+    def _plan(self, standing: Standing) -> deque[Range | _Tell]:
+        if not standing.known:  # the cursor comes from a future that a restore undid; its heads may, too
+            self._walker.push(wire(Rewound()))
+            self._heads, self._cursor, self._resuming = {}, None, False
+        steps: deque[Range | _Tell] = deque()
+        for conversation, group in groupby(standing.spans, key=lambda span: span.conversation):
+            spans = list(group)
+            if spans[-1].partner is not None:
+                self._partners.setdefault(spans[-1].partner, False)
+            if conversation in self.attached or conversation in self._targets:
+                continue
+            steps.extend(self._plan_one(conversation, spans))
+        self._heads = {}  # from now on what is not attached is new
+        return steps
+
+    def _plan_one(self, conversation: UUID, spans: Sequence[Span]) -> Iterator[Range | _Tell]:
+        head, newest = self._heads.get(conversation), spans[-1]
+        if head is not None and head > newest.last_seq:
+            self._walker.push(wire(Rewound(conversation=conversation)))
+            head = None
+        if newest.until is not None and (head is None or head >= newest.until):
+            return  # left before, and nothing of it is missing
+        live = self._registry.conversation(conversation) if newest.until is None else None
+        target = self._targets[conversation] = _Target(live, 0 if head is None else head)
+        target.last = newest.until
+        if live is not None:
+            live.walk(self._walker, newest.last_seq)
+        if head is None:
+            yield _Tell(conversation, None, joining=self.synced)
+            return
+        for span in spans:
+            until = newest.last_seq if span.until is None else span.until
+            if until <= head:
+                continue
+            if span.since > head + 1:
+                yield _Tell(conversation, span.since - 1)
+                head = span.since - 1
+            yield Range(conversation, head + 1, until)
+            head = until
+
+    # --- carrying out ---
+
+    async def _carry_out(self, steps: deque[Range | _Tell]) -> None:
+        while steps:
+            first = steps[0]
+            if isinstance(first, _Tell):
+                await self._tell(steps)
+            else:
+                ranges = []
+                while steps and isinstance(steps[0], Range):
+                    ranges.append(steps.popleft())
+                await self._pages(ranges, progress=True)  # type: ignore[arg-type]  # isinstance above
+
+    async def _tell(self, steps: deque[Range | _Tell]) -> None:
+        """Tell the states that stand first in *steps*; one who joins while connected gets the entries from joining on."""
+        tells: list[_Tell] = []
+        while steps and len(tells) < STATES_AT_ONCE and isinstance(steps[0], _Tell):
+            tells.append(steps.popleft())  # type: ignore[arg-type]  # isinstance above
+        await self._walker.room()
+        ids = [tell.conversation for tell in tells]
+        found = await self._insist(lambda: self._store.states(self._walker.user, ids, self._recent))
+        states = {state.conversation: state for state in found}
+        joined: list[Range] = []
+        for tell in tells:
+            state, target = states[tell.conversation], self._targets[tell.conversation]
+            head = state.joined - 1 if tell.joining else tell.head
+            if state.until is not None:
+                target.last = state.until
+                if head is None:
+                    target.through = state.until  # removed while we looked, and never told: nothing to tell
+                    continue
+            self._walker.push(wire(_event(state, head)))
+            target.through = state.head if head is None else head
+            if tell.joining and state.head > target.through:
+                joined.append(Range(state.conversation, target.through + 1, state.head))
+        steps.extendleft(reversed(joined))
+        self._walker.flush()
+
+    async def _pages(self, ranges: list[Range], *, progress: bool) -> None:
+        """Send what the person may see of *ranges*, page by page."""
+        while ranges:
+            await self._walker.room()
+            part, rest = _first(ranges, PAGE_ENTRIES)
+            page = await self._insist(lambda part=part: self._store.visible(self._walker.user, part, PAGE_BYTES))  # type: ignore[misc]
+            if page.entries:
+                self._walker.push(b"".join(map(codec.entry, page.entries)))
+            if page.cut:
+                last = page.entries[-1]
+                done, unsent = _after(part, last.conversation, last.seq)
+                ranges = unsent + rest
+            else:
+                done, ranges = part, rest
+            for sent in done:
+                target = self._targets.get(sent.conversation)
+                if target is not None:
+                    target.through = max(target.through, sent.high)
+            if progress:
+                self._walker.push(wire(Progress(cursor=self._progress_cursor())))
+            self._walker.flush()
+
+    def _progress_cursor(self) -> str:
+        """What may be kept half-way: the heads have moved, the person's own rows and the receipts were not all told."""
+        number, receipts_ms = (0, 0) if self._cursor is None else (self._cursor.number, self._cursor.receipts_ms)
+        return cursors.encode(Cursor(self._lineage(), number, receipts_ms))
+
+    async def _receipts(self, standing: Standing) -> list[ReceiptEvent]:
+        """Others' receipts since the cursor; a first start has them in the states."""
+        if self.synced or not self._resuming:
+            return []
+        since = 0 if self._cursor is None else max(0, self._cursor.receipts_ms - OVERLAP_MS)
+        rows = await self._insist(lambda: self._store.receipts_since(self._walker.user, since))
+        return [ReceiptEvent(conversation=r.conversation, user=r.user, delivered=r.delivered, read=r.read) for r in rows]
+
+    # --- the switch: from the last page's answer to `synced` there is no await ---
+
+    async def _switch(self) -> None:
+        """Page until little is left, and hold what passes while that is read."""
+        while True:
+            self._held, self._held_bytes = [], 0
+            ranges = [
+                Range(conversation, target.through + 1, goal)
+                for conversation, target in self._targets.items()
+                if (goal := _goal(target)) > target.through
+            ]
+            if not ranges:
+                return
+            if sum(r.high - r.low + 1 for r in ranges) > PAGE_ENTRIES:
+                self._held = None
+            await self._pages(ranges, progress=False)
+            if self._held is not None:
+                return
+
+    def _finish(self, standing: Standing, receipts: Sequence[ReceiptEvent]) -> None:
+        held, self._held = self._held or [], None
+        for conversation, seq, data in held:
+            target = self._targets[conversation]
+            if seq > target.through:
+                self._walker.push(data)
+                target.through = seq
+        for conversation, target in self._targets.items():
+            if target.conversation is None:
+                continue
+            if target.last is None:
+                self.attached[conversation] = target.conversation
+                target.conversation.attach(self._walker, target.through)
+            else:
+                target.conversation.detach(self._walker)
+        self._targets.clear()
+        for event in receipts:
+            self._walker.push(wire(event))
+        self.number = standing.number
+        cursor = cursors.encode(Cursor(self._lineage(), standing.number or 0, standing.at_ms))
+        self._walker.push(wire(CursorEvent(cursor=cursor) if self.synced else Synced(cursor=cursor)))
+        self.synced = True
+        new = [partner for partner, followed in self._partners.items() if not followed]
+        self._partners.update(dict.fromkeys(new, True))
+        for user in self._walker.online(new):
+            self._walker.push(wire(PresenceEvent(user=user, state="online")))
+        if not self._again:
+            for data in self._answers:
+                self._walker.push(data)
+            self._answers.clear()
+            self._walker.hold_answers(0)
+        self._walker.flush()
+
+
+def _goal(target: _Target) -> int:
+    """Up to where this target's past must be sent before it can go live, or be left."""
+    if target.last is not None:
+        return target.last
+    if target.conversation is None or target.conversation.head is None:
+        return target.through
+    return target.conversation.head
+
+
+def _event(state: State, head: int | None) -> ConversationEvent:
+    """The event that tells *state*; with *head*, as the start of the entries that follow."""
+    view = shown(state)
+    fields = {name: getattr(view, name) for name in view.__struct_fields__}
+    if head is not None:
+        fields |= {"head": head, "recent": [], "first_seq": max(state.first_seq, 1)}
+    return ConversationEvent(**fields)
+
+
+def _first(ranges: Sequence[Range], entries: int) -> tuple[list[Range], list[Range]]:
+    """*ranges* cut after so many entries: what comes first, and the rest."""
+    part: list[Range] = []
+    for nth, one in enumerate(ranges):
+        size = one.high - one.low + 1
+        if size > entries:
+            if entries > 0:
+                part.append(Range(one.conversation, one.low, one.low + entries - 1))
+                one = Range(one.conversation, one.low + entries, one.high)
+            return part, [one, *ranges[nth + 1 :]]
+        part.append(one)
+        entries -= size
+    return part, []
+
+
+def _after(ranges: Sequence[Range], conversation: UUID, seq: int) -> tuple[list[Range], list[Range]]:
+    """*ranges* parted after one entry: what lies up to it, and the rest."""
+    for nth, one in enumerate(ranges):
+        if one.conversation == conversation and one.low <= seq <= one.high:
+            done = [*ranges[:nth], Range(conversation, one.low, seq)]
+            rest = [Range(conversation, seq + 1, one.high)] if seq < one.high else []
+            return done, [*rest, *ranges[nth + 1 :]]
+    raise AssertionError("the entry is none of the ranges'")

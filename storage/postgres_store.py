@@ -1,0 +1,269 @@
+"""The store on PostgreSQL: each function is one statement, most of them a function of the database's (migrations/0002).
+
+Batches go in as one JSON document and come back as one: 500 rows cost 0.4 ms of our CPU so, 2.1 ms as arrays.
+"""
+
+import base64
+import binascii
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any, Final
+from uuid import UUID
+
+import msgspec
+
+from protocol.errors import (
+    AlreadyAMember,
+    BadCursor,
+    ConversationFull,
+    Forbidden,
+    KeyReused,
+    NotAMember,
+    Refused,
+    UnknownUser,
+    WrongKind,
+)
+from protocol.frames import Conversations, Entry, History, HistoryPage, User
+from protocol.limits import NAMED_MEMBERS, PAGE_BYTES, SEQ_MAX
+from storage.database import Database, OwnConnection
+from storage.rows import (
+    Appendix,
+    Changed,
+    Made,
+    Moved,
+    NewMessage,
+    OthersReceipt,
+    Page,
+    Raise,
+    Raised,
+    Range,
+    Standing,
+    State,
+    shown,
+)
+from storage.store import Change
+
+_encode: Final = msgspec.json.Encoder().encode
+_pack: Final = msgspec.msgpack.Encoder(uuid_format="bytes").encode
+
+
+class _Outcome(msgspec.Struct):
+    """What a function of the database answers: a refusal, or where things stand."""
+
+    error: str | None = None
+    missing: UUID | None = None
+    seq: int = 0
+    at_ms: int = 0
+    new: bool = False
+    conversation: UUID | None = None
+
+
+class _MovedOne(msgspec.Struct):
+    conversation: UUID
+    seq: int
+
+
+class _Moved(msgspec.Struct):
+    conversations: list[_MovedOne]
+    people: list[UUID]
+
+
+_appendix: Final = msgspec.json.Decoder(Appendix).decode
+_outcome: Final = msgspec.json.Decoder(_Outcome).decode
+_entries: Final = msgspec.json.Decoder(list[Entry]).decode
+_standing: Final = msgspec.json.Decoder(Standing).decode
+_states: Final = msgspec.json.Decoder(list[State]).decode
+_page: Final = msgspec.json.Decoder(Page).decode
+_history: Final = msgspec.json.Decoder(HistoryPage | None).decode
+_raised: Final = msgspec.json.Decoder(list[Raised]).decode
+_receipts: Final = msgspec.json.Decoder(list[OthersReceipt]).decode
+_moved: Final = msgspec.json.Decoder(_Moved).decode
+
+_APPEND: Final = "select append_messages($1::json, $2::json)"
+_CHANGE: Final = "select change_member($1, $2::uuid, $3::uuid, $4, $5::uuid, $6::integer)"
+_LOG_AFTER: Final = """
+    select coalesce(json_agg(entry_json(e) order by e.seq), '[]')
+    from (select * from entry where conversation = $1::uuid and seq > $2::bigint order by seq limit $3::integer) e"""
+
+
+class PostgresStore:
+    """Everything the core asks of storage, from PostgreSQL. Implements :class:`storage.store.Store`."""
+
+    def __init__(self, database: Database, lanes: Sequence[OwnConnection]) -> None:
+        self._database, self._lanes = database, lanes
+
+    async def append(self, lane: int, messages: Sequence[NewMessage], heads: Mapping[UUID, int]) -> Appendix:
+        """See Store."""
+        return _appendix(await self._lanes[lane].call_json(_APPEND, _encode(messages), _encode(_rows(heads, "c", "h"))))
+
+    async def change_member(
+        self, lane: int, change: Change, conversation: UUID, author: UUID, key: str, user: UUID, most: int
+    ) -> Changed:
+        """See Store."""
+        outcome = _outcome(
+            await self._lanes[lane].call_json(
+                _CHANGE, change, str(conversation), str(author), key, str(user), str(most)
+            )
+        )  # fmt: skip
+        if outcome.error is not None:
+            raise _refusal(outcome, conversation=conversation, author=author, user=user, key=key)
+        return Changed(outcome.seq, outcome.at_ms, outcome.new)
+
+    async def log_after(self, lane: int, conversation: UUID, head: int, limit: int) -> list[Entry]:
+        """See Store."""
+        return _entries(await self._lanes[lane].call_json(_LOG_AFTER, str(conversation), str(head), str(limit)))
+
+    async def create_group(
+        self, new_id: UUID, author: UUID, key: str, title: str, history: History, members: Sequence[UUID], most: int
+    ) -> Made:
+        """See Store."""
+        outcome = _outcome(
+            await self._json(
+                "select create_group(%s, %s, %s, %s, %s, %s::json, %s)::text",
+                new_id, author, key, title, history, _text(members), most,
+            )
+        )  # fmt: skip
+        if outcome.conversation is None:
+            raise _refusal(outcome, conversation=new_id, author=author, user=author, key=key)
+        return Made(outcome.conversation, outcome.new)
+
+    async def open_direct(self, new_id: UUID, author: UUID, user: UUID) -> Made:
+        """See Store."""
+        outcome = _outcome(await self._json("select open_direct(%s, %s, %s)::text", new_id, author, user))
+        if outcome.conversation is None:
+            raise _refusal(outcome, conversation=new_id, author=author, user=user, key="")
+        return Made(outcome.conversation, outcome.new)
+
+    async def standing(self, person: UUID, lineage: UUID | None) -> Standing:
+        """See Store."""
+        return _standing(await self._json("select standing(%s, %s)::text", person, lineage))
+
+    async def states(self, person: UUID, conversations: Sequence[UUID], recent: int) -> list[State]:
+        """See Store."""
+        sql: Final = "select conversation_states(%s, %s::json, %s, %s)::text"
+        return _states(await self._json(sql, person, _text(conversations), recent, NAMED_MEMBERS))
+
+    async def visible(self, person: UUID, ranges: Sequence[Range], size_bytes: int) -> Page:
+        """See Store."""
+        return _page(await self._json("select visible_entries(%s, %s::json, %s)::text", person, _text(ranges), size_bytes))
+
+    async def history(self, person: UUID, conversation: UUID, before: int | None, limit: int) -> HistoryPage:
+        """See Store."""
+        sql: Final = "select coalesce(history_page(%s, %s, %s, %s, %s)::text, 'null')"
+        before = SEQ_MAX if before is None else before
+        page = _history(await self._json(sql, person, conversation, before, limit, PAGE_BYTES))
+        if page is None:
+            raise NotAMember(person, conversation)
+        return page
+
+    async def listing(self, person: UUID, cursor: str | None, limit: int) -> Conversations:
+        """See Store."""
+        after_ms, after_id = (SEQ_MAX, UUID(int=0)) if cursor is None else _listing_cursor(cursor)
+        rows = await self._database.fetch_all(
+            """
+            select v.active_at_ms, v.id from span s join conversation v on v.id = s.conversation
+            where s.person = %s and s.until is null and (v.active_at_ms, v.id) < (%s, %s)
+            order by v.active_at_ms desc, v.id desc limit %s
+            """,
+            person, after_ms, after_id, limit + 1,
+        )  # fmt: skip
+        ids = [row[1] for row in rows[:limit]]
+        found = await self.states(person, ids, recent=1) if ids else []
+        page = [shown(state) for state in found if state.until is None]
+        more = len(rows) > limit
+        return Conversations(page, _listing_text(*rows[limit - 1]) if more else None)
+
+    async def raise_receipts(self, moves: Sequence[Raise]) -> list[Raised]:
+        """See Store."""
+        return _raised(await self._json("select move_receipts(%s::json)::text", _text(moves)))
+
+    async def receipts_since(self, person: UUID, since_ms: int) -> list[OthersReceipt]:
+        """See Store."""
+        return _receipts(await self._json("select receipts_since(%s, %s, %s)::text", person, since_ms, NAMED_MEMBERS))
+
+    async def moved(self, heads: Mapping[UUID, int], numbers: Mapping[UUID, int]) -> Moved:
+        """See Store."""
+        sql: Final = "select moved(%s::json, %s::json)::text"
+        found = _moved(await self._json(sql, _text(_rows(heads, "c", "h")), _text(_rows(numbers, "p", "n"))))
+        return Moved({one.conversation: one.seq for one in found.conversations}, found.people)
+
+    async def users(self, ids: Sequence[UUID]) -> list[User]:
+        """See Store."""
+        sql: Final = "select id, name from account where id = any(%s)"
+        names = {row[0]: row[1] for row in await self._database.fetch_all(sql, list(ids))}
+        return [User(one, names[one]) for one in dict.fromkeys(ids) if one in names]
+
+    async def add_lineage(self, lineage: UUID) -> None:
+        """See Store."""
+        await self._database.execute("insert into lineage (id) values (%s) on conflict do nothing", lineage)
+
+    async def beat(self, node: UUID) -> list[UUID]:
+        """See Store."""
+        rows = await self._database.fetch_all(
+            """
+            with mine as (
+                insert into node (id) values (%s) on conflict (id) do update set beat = now()
+            ), old as (
+                delete from node where beat < now() - interval '1 hour'
+            )
+            select id from node where id <> %s and beat > now() - interval '5 seconds'
+            """,
+            node, node,
+        )  # fmt: skip
+        return [row[0] for row in rows]
+
+    async def leave(self, node: UUID) -> None:
+        """See Store."""
+        await self._database.execute("delete from node where id = %s", node)
+
+    async def _json(self, sql: Any, *values: object) -> str:
+        row = await self._database.fetch_one(sql, *values)
+        assert row is not None  # each of these statements gives one row
+        return str(row[0])
+
+
+@asynccontextmanager
+async def open_store(database: Database, lanes: int) -> AsyncIterator[PostgresStore]:
+    """A store on *database* with so many dedicated connections for the log."""
+    async with AsyncExitStack() as stack:
+        own = [await stack.enter_async_context(database.connect_own(f"lane {lane}")) for lane in range(lanes)]
+        yield PostgresStore(database, own)
+
+
+def _rows(numbers: Mapping[UUID, int], key: str, value: str) -> list[dict[str, object]]:
+    return [{key: one, value: number} for one, number in numbers.items()]
+
+
+def _text(value: object) -> str:
+    return _encode(value).decode()
+
+
+def _listing_text(active_at_ms: int, conversation: UUID) -> str:
+    return base64.urlsafe_b64encode(_pack((active_at_ms, conversation))).decode()
+
+
+def _listing_cursor(text: str) -> tuple[int, UUID]:
+    try:
+        return msgspec.msgpack.decode(base64.b64decode(text, altchars=b"-_", validate=True), type=tuple[int, UUID])
+    except (binascii.Error, ValueError, msgspec.DecodeError) as problem:
+        raise BadCursor("this cursor was not written by a Konnect server") from problem
+
+
+def _refusal(outcome: _Outcome, *, conversation: UUID, author: UUID, user: UUID, key: str) -> Refused:
+    missing = author if outcome.missing is None else outcome.missing
+    match outcome.error:
+        case "not_a_member":
+            return NotAMember(missing, conversation)
+        case "already_a_member":
+            return AlreadyAMember(user, conversation)
+        case "unknown_user":
+            return UnknownUser(user if outcome.missing is None else outcome.missing)
+        case "key_reused":
+            return KeyReused(key)
+        case "conversation_full":
+            return ConversationFull("the group has as many members as this server allows")
+        case "wrong_kind":
+            return WrongKind("a direct conversation has its two members for ever")
+        case "forbidden":
+            return Forbidden("only the owner of the group may do this")
+    raise AssertionError(f"the database answered {outcome.error!r}")
