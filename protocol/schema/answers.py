@@ -30,7 +30,6 @@ ERRORS: Final[dict[type[frames.Command], tuple[type[errors.KonnectError], ...]]]
     frames.ConversationGet: (errors.NotAMember,),
     frames.ConversationAdd: (
         errors.NotAMember,
-        errors.Forbidden,
         errors.WrongKind,
         errors.UnknownUser,
         errors.AlreadyAMember,
@@ -41,7 +40,6 @@ ERRORS: Final[dict[type[frames.Command], tuple[type[errors.KonnectError], ...]]]
         errors.NotAMember,
         errors.Forbidden,
         errors.WrongKind,
-        errors.UnknownUser,
         errors.KeyReused,
     ),
     frames.ConversationLeave: (errors.NotAMember, errors.WrongKind, errors.KeyReused),

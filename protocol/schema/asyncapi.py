@@ -4,11 +4,11 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from protocol import closing, frames
+from protocol import frames
 from protocol.errors import KonnectError, catalogue
 from protocol.schema import answers, examples, prose, shapes
 from protocol.schema.catalogue import COMMANDS, EVENTS, tag
-from protocol.schema.tables import limit_rows
+from protocol.schema.tables import close_rows, limit_rows
 
 VERSION: Final = "1.0.0"  # of the protocol, whose first number is that of the subprotocol konnect.v1
 SUBPROTOCOL: Final = "konnect.v1"
@@ -88,8 +88,14 @@ def asyncapi() -> dict[str, Any]:
             },
         },
         "x-close-codes": [
-            {"code": close.code, "reason": close.reason, "meaning": close.meaning, "comeBack": close.come_back}
-            for close in closing.ALL
+            {
+                "code": row.code,
+                "reason": row.reason,
+                "meaning": row.meaning,
+                "comeBack": row.come_back,
+                "advice": row.advice,
+            }
+            for row in close_rows()
         ],
         "x-errors": [_error_row(error) for error in catalogue() if error in answers.on_socket()],
         "x-limits": {row.name: row.value for row in limit_rows()},

@@ -161,8 +161,12 @@ def as_map(frame: Struct) -> dict[str, Any]:
 
 def answer(command: type[frames.Command]) -> dict[str, Any]:
     """The ``ok`` to the example of *command*."""
-    result = _OWN_RESULTS.get(command) or RESULTS[frames.RESULTS[command]]
-    return as_map(frames.Ok(COMMANDS[command]["id"], result))
+    return as_map(frames.Ok(COMMANDS[command]["id"], result(command)))
+
+
+def result(command: type[frames.Command]) -> Struct:
+    """What that ``ok`` carries."""
+    return _OWN_RESULTS.get(command) or RESULTS[frames.RESULTS[command]]
 
 
 # Errors whose text names what was wrong; the others say their meaning.

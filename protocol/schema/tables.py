@@ -52,6 +52,7 @@ class CloseRow(Struct, frozen=True):
     reason: str
     meaning: str
     come_back: bool
+    advice: str
 
 
 class LimitRow(Struct, frozen=True):
@@ -90,9 +91,33 @@ def tables() -> Tables:
         events=[_frame(event, examples.as_map(examples.EVENTS[event])) for event in EVENTS],
         records=[_frame(record, examples.as_map(examples.RECORDS[record])) for record in RECORDS],
         errors=error_rows(),
-        closes=[CloseRow(close.code, close.reason, close.meaning, close.come_back) for close in closing.ALL],
+        closes=close_rows(),
         limits=limit_rows(),
     )
+
+
+_ADVICE: Final[dict[closing.Close, str]] = {
+    closing.DRAINING: "Come back.",
+    closing.SLOW: "Come back, and read faster: receive in a loop of its own that waits for nothing else.",
+    closing.BEHIND: "Come back.",
+    closing.UNAVAILABLE: "Come back, then repeat everything unanswered, in order, with the same keys.",
+    closing.SILENT: "Come back.",
+    closing.HELLO_TIMEOUT: "Come back, and send `hello` at once; have the token before you connect.",
+    closing.TOKEN_EXPIRED: "Get a new access token, then come back. Renew in time with `auth.renew`.",
+    closing.CRASHED: "Come back. Tell the operator if it happens again and again.",
+    closing.FLOOD: "Come back after the longest delay, and correct the client: it sends what nobody can accept.",
+    closing.REPLACED: "Stay away until the person acts: this device's newer socket is the one in use.",
+    closing.UNAUTHORIZED: "Get a new access token and come back once with it; if that fails, the person must sign in.",
+    closing.SIGNED_OUT: "Forget the tokens; the person must sign in.",
+    closing.HELLO_FIRST: "Correct the client.",
+    closing.TOO_MANY_SOCKETS: "Tell the person, who may close another device; then try again.",
+    closing.BAD_HELLO: "After `bad_cursor` drop the cursor and come back; otherwise correct the client.",
+}
+
+
+def close_rows() -> list[CloseRow]:
+    """The close codes of Konnect's own, in their order."""
+    return [CloseRow(close.code, close.reason, close.meaning, close.come_back, _ADVICE[close]) for close in closing.ALL]
 
 
 def error_rows() -> list[ErrorRow]:

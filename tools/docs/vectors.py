@@ -1,0 +1,337 @@
+"""docs/vectors.json: frames as bytes and as JSON, for those who write a client in another language.
+
+Fixed ids and times, so that the file is the same each time. Frames of the server are what our encoder writes; frames of
+a client are any encoding that the server must take: the shortest, the longest, fields in another order, unknown fields.
+"""
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+import msgspec
+from msgspec import Raw, Struct
+
+from protocol import codec, errors, frames, limits
+from protocol.schema import answers, examples
+from protocol.schema.catalogue import COMMANDS, EVENTS, tag
+from protocol.schema.examples import ANN, AT_MS, BOB, CLEO, DIRECT, GROUP, SESSION, TOKEN
+
+ABOUT: Final = [
+    "Test vectors of Konnect's socket, subprotocol konnect.v1. docs/protocol.md explains the frames.",
+    'json: the frame; {"$bytes": hex} stands for binary data, which JSON cannot say. Numbers go up to 2^63 - 1.',
+    "hex: the same as MessagePack, the payload of one binary WebSocket message.",
+    "wire_hex: the whole WebSocket frame (RFC 6455); a client's is masked, here with 37fa213d.",
+    "accepted: frames of a client, which a server must take (hello first), and of a server, which a client must read.",
+    "A client need not write a frame as it stands here: any MessagePack of the same map does, in any order of fields.",
+    "refused: messages of a client, each with the code of the error and the id under which it is answered.",
+]  # fmt: skip
+
+_MASK: Final = bytes.fromhex("37fa213d")  # the example of RFC 6455, section 5.7
+_UNICODE: Final = "Grüße 👩‍👩‍👧 \u202eשלום\u202c e\u0301 \U0010ffff \ufeff\t\r\n\x01\x7f"  # noqa: RUF001
+_SEQ_MAX: Final = limits.SEQ_MAX
+_ID_MAX: Final = 2**53 - 1
+
+Vector = dict[str, Any]
+
+
+def vectors() -> dict[str, Any]:
+    """The whole file, ready for JSON."""
+    return {"about": ABOUT, "subprotocol": "konnect.v1", "accepted": [*_client(), *_server()], "refused": [*_refused()]}
+
+
+# --- What a client sends ----------------------------------------------------------------------------------------------
+
+
+def _client() -> Iterator[Vector]:
+    for command in COMMANDS:
+        yield _from_client(f"{tag(command)}: as in the document", examples.COMMANDS[command], wire=True)
+    direct, group, ann, bob = str(DIRECT), str(GROUP), str(ANN), str(BOB)
+    hello = {"t": "hello", "id": 1, "token": TOKEN, "device": "d"}
+    send = {"t": "message.send", "id": 11, "conversation": direct, "key": "m-1", "text": "x"}
+    create = {"t": "conversation.create", "id": 5, "key": "c-1", "title": "x", "members": []}
+    for name, frame in {
+        "hello: nothing optional": hello,
+        "hello: first start, written out": {**hello, "cursor": None, "heads": {}, "recent": 1},
+        "hello: three heads, highest seq": {**hello, "heads": {direct: 0, group: 7, ann: _SEQ_MAX}},
+        "hello: no recent entries": {**hello, "recent": 0},
+        "hello: most recent entries": {**hello, "recent": limits.RECENT_ENTRIES},
+        "hello: longest device": {**hello, "device": "d" * limits.DEVICE_CHARS},
+        "hello: longest cursor": {**hello, "cursor": "c" * limits.CURSOR_CHARS},
+        "hello: longest token": {**hello, "token": "t" * limits.TOKEN_CHARS},
+        "ping: nothing optional": {"t": "ping", "id": 0},
+        "ping: highest id": {"t": "ping", "id": _ID_MAX},
+        "ping: null as data": {"t": "ping", "id": 2, "data": None},
+        "ping: nested data": {"t": "ping", "id": 2, "data": {"a": [1, -1, 2**63 - 1, -(2**63), True, None, "ü", 0.5]}},
+        "ping: binary data": {"t": "ping", "id": 2, "data": b"\x00\xff"},
+        "message.send: shortest": send,
+        "message.send: longest key": {**send, "key": "k" * limits.KEY_CHARS},
+        "message.send: key of any characters": {**send, "key": "schlüssel 🔑"},
+        "message.send: longest text, two bytes a character": {**send, "text": "é" * limits.TEXT_CHARS},
+        "message.send: all of Unicode but U+0000": {**send, "text": _UNICODE},
+        "conversation.create: alone": create,
+        "conversation.create: longest title, hidden past": {
+            **create, "title": "t" * limits.TITLE_CHARS, "kind": "group", "history": "from_join", "members": [bob],
+        },
+        "conversation.create: repeated members": {**create, "members": [bob, bob, ann]},
+        "conversation.list: nothing optional": {"t": "conversation.list", "id": 6},
+        "conversation.list: next page": {"t": "conversation.list", "id": 6, "cursor": "p2", "limit": 100},
+        "conversation.get: no recent entries": {"t": "conversation.get", "id": 7, "conversation": group, "recent": 0},
+        "history: nothing optional": {"t": "history", "id": 12, "conversation": direct},
+        "history: from the end, written out": {"t": "history", "id": 12, "conversation": direct, "before": None},
+        "history: bounds": {"t": "history", "id": 12, "conversation": direct, "before": _SEQ_MAX, "limit": 100},
+        "receipt: only delivered": {"t": "receipt", "id": 13, "conversation": direct, "delivered": 1},
+        "receipt: only read, highest": {"t": "receipt", "id": 13, "conversation": direct, "read": _SEQ_MAX},
+        "presence.watch: end the watch": {"t": "presence.watch", "id": 15},
+        "presence.watch: a conversation": {"t": "presence.watch", "id": 15, "conversation": group},
+        "an unknown field is ignored": {**send, "colour": {"deep": [1, 2, {"er": None}]}},
+        "fields in another order": dict(reversed(send.items())),
+    }.items():  # fmt: skip
+        yield _from_client(name, frame)
+    upper = {**send, "conversation": direct.upper()}
+    yield _from_client("an id in capital letters", upper)
+    yield _vector("the longest encoding of everything", "client", send, _widest(send))
+    yield _vector("the longest encoding of a hello", "client", {**hello, "heads": {direct: 41}},
+                  _widest({**hello, "heads": {direct: 41}}))  # fmt: skip
+
+
+def _from_client(name: str, frame: dict[str, Any], wire: bool = False) -> Vector:
+    payload = msgspec.msgpack.encode(frame)
+    vector = _vector(name, "client", frame, payload)
+    return {**vector, "wire_hex": masked(payload).hex()} if wire else vector
+
+
+def masked(payload: bytes, mask: bytes = _MASK) -> bytes:
+    """*payload* as a client's final binary frame (RFC 6455, sections 5.2 and 5.3)."""
+    head = bytearray(codec.message(payload)[: -len(payload) or None])
+    head[1] |= 0x80
+    return bytes(head) + mask + bytes(byte ^ mask[i % 4] for i, byte in enumerate(payload))
+
+
+def _widest(value: Any) -> bytes:
+    """*value* with each length and number in the widest form that MessagePack has for it."""
+    match value:
+        case None | bool():
+            return msgspec.msgpack.encode(value)
+        case int():
+            return b"\xcf" + value.to_bytes(8, "big")
+        case str():
+            data = value.encode()
+            return b"\xdb" + len(data).to_bytes(4, "big") + data
+        case list():
+            return b"\xdd" + len(value).to_bytes(4, "big") + b"".join(_widest(item) for item in value)
+        case dict():
+            pairs = b"".join(_widest(key) + _widest(item) for key, item in value.items())
+            return b"\xdf" + len(value).to_bytes(4, "big") + pairs
+        case _:
+            raise TypeError(f"no widest form of {type(value)}")
+
+
+# --- What a server sends ----------------------------------------------------------------------------------------------
+
+
+def _server() -> Iterator[Vector]:
+    for command in COMMANDS:
+        answer = examples.answer(command)
+        result = examples.result(command)
+        yield _from_server(f"ok to {tag(command)}: as in the document", frames.Ok(answer["id"], result), wire=True)
+    for event in EVENTS:
+        yield _from_server(f"event {tag(event)}: as in the document", examples.EVENTS[event], wire=True)
+    for error in errors.catalogue():
+        if error in answers.on_socket():
+            one = examples.occurrence(error)
+            after = msgspec.UNSET if one.retry_after_ms is None else one.retry_after_ms
+            number = None if error in answers.FRAME_ERRORS else 11
+            yield _from_server(f"error {error.code}", frames.Error(number, error.code, str(one), after), wire=True)
+    bare = frames.ConversationState(
+        conversation=GROUP, kind="group", title="x", members=[ANN], head=1, first_seq=1, unread=0, read=0, delivered=0
+    )
+    huge = frames.Entry(
+        conversation=DIRECT, seq=_SEQ_MAX, kind="message", author=BOB, key="k" * limits.KEY_CHARS, at_ms=2**53 - 1,
+        text=_UNICODE,
+    )  # fmt: skip
+    entry: dict[str, Any] = {"conversation": GROUP, "author": ANN, "key": "c-5f0d2a", "at_ms": AT_MS}
+    for name, frame in {
+        "ok: lowest id": frames.Ok(0, frames.Done()),
+        "ok: highest id": frames.Ok(_ID_MAX, frames.Appended(_SEQ_MAX, AT_MS)),
+        "ok to ping: without data": frames.Ok(2, frames.Pong(AT_MS)),
+        "ok to ping: null as data": frames.Ok(2, frames.Pong(AT_MS, Raw(b"\xc0"))),
+        "ok to ping: binary data": frames.Ok(2, frames.Pong(AT_MS, Raw(b"\xc4\x02\x00\xff"))),
+        "ok to history: nothing": frames.Ok(12, frames.HistoryPage([], False)),
+        "ok to history: unicode, highest seq": frames.Ok(12, frames.HistoryPage([huge], True)),
+        "ok to conversation.list: nothing": frames.Ok(6, frames.Conversations([])),
+        "ok to conversation.list: last page": frames.Ok(6, frames.Conversations([bare])),
+        "ok to conversation.get: nothing optional": frames.Ok(7, bare),
+        "ok to presence.watch: nobody": frames.Ok(15, frames.Online([])),
+        "ok to user.get: nobody, found": frames.Ok(16, frames.Users([])),
+        "ok to user.get: unicode": frames.Ok(16, frames.Users([frames.User(CLEO, "Cléo 🦉")])),
+        "ok to hello: another session": frames.Ok(1, frames.Welcome(BOB, SESSION)),
+        "event entry: a group is created": frames.EntryEvent(
+            **entry, seq=1, kind="created", title="Hiking on Sunday", members=[ANN, BOB]
+        ),
+        "event entry: a direct conversation is created": frames.EntryEvent(
+            **{**entry, "conversation": DIRECT}, seq=1, kind="created", members=[ANN, BOB]
+        ),
+        "event entry: a member is added": frames.EntryEvent(**entry, seq=2, kind="member.added", user=CLEO),
+        "event entry: a member is removed": frames.EntryEvent(**entry, seq=3, kind="member.removed", user=CLEO),
+        "event entry: a member leaves": frames.EntryEvent(**entry, seq=4, kind="member.removed", user=ANN),
+        "event entry: unicode, highest seq": frames.EntryEvent(**msgspec.structs.asdict(huge)),
+        "event entry: longest text": frames.EntryEvent(
+            **{**entry, "key": "m-1"}, seq=5, kind="message", text="x" * limits.TEXT_CHARS
+        ),
+        "event conversation: nothing optional": frames.ConversationEvent(**msgspec.structs.asdict(bare)),
+        "event conversation: a direct one": frames.ConversationEvent(
+            conversation=DIRECT, kind="direct", title=None, members=[ANN, BOB], head=0, first_seq=1, unread=0, read=0,
+            delivered=0, names={ANN: "Ann", BOB: "Bob"}, receipts=[frames.Receipt(BOB, 0, 0)],
+        ),
+        "event conversation: a hidden past": frames.ConversationEvent(
+            conversation=GROUP, kind="group", title=_UNICODE, members=[BOB, ANN], head=_SEQ_MAX - 1,
+            first_seq=_SEQ_MAX, unread=0, read=0, delivered=0, history="from_join", owner=BOB,
+        ),
+        "event conversation: with entries": frames.ConversationEvent(
+            conversation=DIRECT, kind="direct", title=None, members=[ANN, BOB], head=2, first_seq=1, unread=1, read=1,
+            delivered=1, recent=[examples.message(1, ANN, "?", "m-1"), examples.message(2, BOB, "!", "m-2")],
+        ),
+        "event rewound: everything": frames.Rewound(),
+        "event progress: empty cursor": frames.Progress(cursor=""),
+        "event synced: longest cursor": frames.Synced(cursor="c" * limits.CURSOR_CHARS),
+        "event presence: gone": frames.PresenceEvent(user=BOB, state="offline"),
+        "event receipt: only delivered": frames.ReceiptEvent(conversation=DIRECT, user=BOB, delivered=42, read=0),
+    }.items():  # fmt: skip
+        yield _from_server(name, frame)
+
+
+def _from_server(name: str, frame: Struct, wire: bool = False) -> Vector:
+    payload = msgspec.msgpack.encode(frame)
+    vector = _vector(name, "server", msgspec.msgpack.decode(payload), payload)
+    return {**vector, "wire_hex": codec.wire(frame).hex()} if wire else vector
+
+
+# --- What is refused --------------------------------------------------------------------------------------------------
+
+
+def _refused() -> Iterator[Vector]:
+    for name, payload in {
+        "an empty message": b"",
+        "nil": b"\xc0",
+        "a number": b"\x07",
+        "a text": b"\xa4ping",
+        "a list": b"\x93\xa4ping\x01\x02",
+        "a reserved byte": b"\xc1",
+        "a map that breaks off": b"\x82\xa1t\xa4ping\xa2id",
+        "a map followed by a byte": b"\x82\xa1t\xa4ping\xa2id\x02\x00",
+        "two maps": b"\x82\xa1t\xa4ping\xa2id\x02" * 2,
+        "a key that is a number": b"\x82\x01\xa4ping\xa2id\x02",
+        "a list that claims 4,294,967,295 items": b"\x83\xa1t\xa4ping\xa2id\x02\xa1x\xdd\xff\xff\xff\xff",
+        "a text that claims 4,294,967,295 bytes": b"\x83\xa1t\xa4ping\xa2id\x02\xa1x\xdb\xff\xff\xff\xff",
+        "JSON": b'{"t":"ping","id":2}',
+    }.items():
+        yield _refusal(name, errors.BadFrame, payload, None)
+    for name, text in {"that is not UTF-8": b"\xa2\xff\xfe", "with a lone surrogate": b"\xa3\xed\xa0\x80"}.items():
+        payload = b"\x83\xa1t\xaaauth.renew\xa2id\x02\xa5token" + text
+        yield _refusal(f"a text {name}", errors.BadFrame, payload, 2)
+    yield _refusal("no t", errors.Invalid, {"id": 2}, 2)
+    yield _refusal("an empty map", errors.Invalid, {}, None)
+    yield _refusal("t is null", errors.Invalid, {"t": None, "id": 2}, 2)
+    yield _refusal("t is a number", errors.Invalid, {"t": 1, "id": 2}, 2)
+    yield _refusal("t is binary", errors.Invalid, {"t": b"ping", "id": 2}, 2)
+    yield _refusal("an unknown t", errors.UnknownCommand, {"t": "message.sent", "id": 2}, 2)
+    yield _refusal("an unknown t, without id", errors.UnknownCommand, {"t": ""}, None)
+    yield _refusal("an event's t", errors.UnknownCommand, {"t": "entry", "id": 2}, 2)
+    for name, number in {
+        "missing": ..., "null": None, "negative": -1, "over 2^53 - 1": 2**53, "the highest of 64 bits": 2**64 - 1,
+        "a float": 2.0, "a text": "2", "yes": True, "a list": [2], "binary": b"2",
+    }.items():  # fmt: skip
+        yield _refusal(f"id is {name}", errors.Invalid, {"t": "ping"} | ({} if number is ... else {"id": number}), None)
+    yield _refusal("id is an extension type", errors.Invalid, b"\x82\xa1t\xa4ping\xa2id\xd4\x05\x00", None)
+    for command in COMMANDS:
+        example = examples.COMMANDS[command]
+        for field in command.__struct_fields__:
+            if field != "id" and field in example and field in _required(command):
+                left = {key: value for key, value in example.items() if key != field}
+                yield _refusal(f"{tag(command)} without {field}", errors.Invalid, left, example["id"])
+                null = {**example, field: None}
+                yield _refusal(f"{tag(command)} with null as {field}", errors.Invalid, null, example["id"])
+    yield from _out_of_bounds()
+
+
+def _required(command: type[frames.Command]) -> set[str]:
+    described = msgspec.inspect.type_info(command)
+    assert isinstance(described, msgspec.inspect.StructType)
+    return {field.name for field in described.fields if field.required}
+
+
+def _out_of_bounds() -> Iterator[Vector]:
+    bob = str(BOB)
+    for command, field, value, name in (
+        (frames.Hello, "token", "", "an empty token"),
+        (frames.Hello, "token", "t" * (limits.TOKEN_CHARS + 1), "a token too long"),
+        (frames.Hello, "token", "t\0", "a token with U+0000"),
+        (frames.Hello, "device", "", "an empty device"),
+        (frames.Hello, "device", "d" * (limits.DEVICE_CHARS + 1), "a device too long"),
+        (frames.Hello, "device", "d\0", "a device with U+0000"),
+        (frames.Hello, "cursor", "c" * (limits.CURSOR_CHARS + 1), "a cursor too long"),
+        (frames.Hello, "cursor", "\0", "a cursor with U+0000"),
+        (frames.Hello, "heads", [], "heads that are a list"),
+        (frames.Hello, "heads", {"ann": 1}, "a head that is no id"),
+        (frames.Hello, "heads", {str(DIRECT): -1}, "a head below 0"),
+        (frames.Hello, "heads", {str(DIRECT): 2**63}, "a head above 2^63 - 1"),
+        (frames.Hello, "heads", {str(DIRECT): "41"}, "a head that is a text"),
+        (frames.Hello, "recent", -1, "recent below 0"),
+        (frames.Hello, "recent", limits.RECENT_ENTRIES + 1, "recent too high"),
+        (frames.Ping, "data", "x" * (limits.PING_BYTES - 2), "data too long"),
+        (frames.ConversationDirect, "user", "bob", "a user that is no id"),
+        (frames.ConversationDirect, "user", 7, "a user that is a number"),
+        (frames.ConversationCreate, "key", "", "an empty key"),
+        (frames.ConversationCreate, "title", "", "an empty title"),
+        (frames.ConversationCreate, "title", "t" * (limits.TITLE_CHARS + 1), "a title too long"),
+        (frames.ConversationCreate, "title", "t\0", "a title with U+0000"),
+        (frames.ConversationCreate, "kind", "direct", "a direct conversation"),
+        (frames.ConversationCreate, "history", "none", "an unknown history"),
+        (frames.ConversationCreate, "members", [bob, None], "null as a member"),
+        (frames.ConversationCreate, "members", bob, "a text as members"),
+        (frames.ConversationList, "limit", 0, "a limit of 0"),
+        (frames.ConversationList, "limit", limits.LIST_CONVERSATIONS + 1, "a limit too high"),
+        (frames.ConversationGet, "recent", limits.RECENT_ENTRIES + 1, "recent too high"),
+        (frames.MessageSend, "key", "", "an empty key"),
+        (frames.MessageSend, "key", "k" * (limits.KEY_CHARS + 1), "a key too long"),
+        (frames.MessageSend, "key", "k\0", "a key with U+0000"),
+        (frames.MessageSend, "text", "", "an empty text"),
+        (frames.MessageSend, "text", "x" * (limits.TEXT_CHARS + 1), "a text too long"),
+        (frames.MessageSend, "text", "a\0b", "a text with U+0000"),
+        (frames.MessageSend, "text", "a\0\n", "a text with U+0000 before its end of line"),
+        (frames.MessageSend, "text", b"x", "a text that is binary"),
+        (frames.MessageSend, "text", 1.5, "a text that is a float"),
+        (frames.HistoryGet, "before", 0, "before of 0"),
+        (frames.HistoryGet, "before", 2**63, "before above 2^63 - 1"),
+        (frames.HistoryGet, "limit", 0, "a limit of 0"),
+        (frames.HistoryGet, "limit", limits.HISTORY_ENTRIES + 1, "a limit too high"),
+        (frames.ReceiptMove, "read", -1, "read below 0"),
+        (frames.ReceiptMove, "delivered", 2**63, "delivered above 2^63 - 1"),
+        (frames.UserGet, "users", [], "nobody"),
+        (frames.UserGet, "users", [bob] * (limits.LOOKUP_USERS + 1), "too many people"),
+    ):
+        example = examples.COMMANDS[command]
+        yield _refusal(f"{tag(command)} with {name}", errors.Invalid, {**example, field: value}, example["id"])
+
+
+def _refusal(name: str, error: type[errors.KonnectError], frame: dict[str, Any] | bytes, number: int | None) -> Vector:
+    answer = {"code": error.code, "id": number}
+    if isinstance(frame, bytes):
+        return {"name": name, "hex": frame.hex(), **answer}
+    return {"name": name, "json": _jsonable(frame), "hex": msgspec.msgpack.encode(frame).hex(), **answer}
+
+
+def _vector(name: str, sender: str, frame: dict[str, Any], payload: bytes) -> Vector:
+    return {"name": name, "sender": sender, "t": frame["t"], "json": _jsonable(frame), "hex": payload.hex()}
+
+
+def _jsonable(value: Any) -> Any:
+    """*value* with binary data as ``{"$bytes": hex}``."""
+    match value:
+        case bytes():
+            return {"$bytes": value.hex()}
+        case dict():
+            return {key: _jsonable(item) for key, item in value.items()}
+        case list():
+            return [_jsonable(item) for item in value]
+        case _:
+            return value
