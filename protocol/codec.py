@@ -1,4 +1,4 @@
-"""Bytes to frames and back: one decoder for all commands, and ``wire``, which prepares a frame for any number of sockets.
+"""Bytes to frames and back: one decoder for all commands, and ``wire``, which prepares a frame for many sockets.
 
 Server frames are unmasked, so the same bytes object, WebSocket header included, serves every socket (RFC 6455,
 section 5.1: only a client masks).
@@ -32,7 +32,7 @@ def decode(payload: bytes) -> AnyCommand:
     """One command from one message's bytes.
 
     Raises:
-        BadFrame: Not one MessagePack map.
+        BadFrame: Not one MessagePack map with texts as keys, not UTF-8, or nested too deep.
         UnknownCommand: A map whose ``t`` names no command.
         Invalid: A field is missing, of the wrong type or out of bounds; the text says which.
     """
@@ -52,12 +52,16 @@ def claimed_id(payload: bytes) -> int | None:
 
 
 def _explain(payload: bytes, problem: Exception) -> KonnectError:
+    if isinstance(problem, UnicodeDecodeError):
+        return BadFrame("a text in the message is not UTF-8")
+    if isinstance(problem, RecursionError):
+        return BadFrame("the message is nested too deep")
     if not isinstance(problem, msgspec.ValidationError):
-        return BadFrame("the message is not one MessagePack map")
+        return BadFrame("the message is not one MessagePack map with texts as keys")
     try:
         loose = _decode_loose(payload)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return BadFrame("the message is not one MessagePack map")
+        return BadFrame("the message is not one MessagePack map with texts as keys")
     if isinstance(loose.t, str) and loose.t not in _TAGS:
         return UnknownCommand(f"no command is called {loose.t[:64]!r}")
     return Invalid(str(problem))

@@ -359,7 +359,11 @@ class ConversationState(Struct, frozen=True, omit_defaults=True, kw_only=True):
     title: Annotated[str | None, Meta(description="Of a group; null for a direct conversation.")]
     members: Annotated[list[UUID], Meta(description="Who belongs now, in the order of joining.")]
     head: Annotated[
-        Seq, Meta(description="The client's new head for this conversation: live entries go on at head + 1.")
+        Seq,
+        Meta(
+            description="The entry after which this state stands. In the event it is the client's new head, and entries "
+            "go on at head + 1; in an answer it moves nothing."
+        ),
     ]
     first_seq: Annotated[
         Seq,
