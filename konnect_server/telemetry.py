@@ -10,6 +10,7 @@ the children that ``labels()`` gives): ``SENT = counter("konnect_frames_sent_tot
 import logging
 import sys
 from collections.abc import MutableMapping
+from contextlib import suppress
 from typing import Any, Final, Literal, TextIO, TypeAlias
 
 import structlog
@@ -95,8 +96,9 @@ class _Lines:
         self._out, self.name = out, name
 
     def _write(self, line: str) -> None:
-        self._out.write(line + "\n")  # one write a line, so that two processes do not mix theirs
-        self._out.flush()
+        with suppress(OSError, ValueError):  # nobody reads any more (`konnect serve | head`): no reason to fall over
+            self._out.write(line + "\n")  # one write a line, so that two processes do not mix theirs
+            self._out.flush()
 
     debug = info = warning = error = critical = exception = msg = _write
 

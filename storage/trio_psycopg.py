@@ -18,6 +18,7 @@ import psycopg
 import trio
 from psycopg import errors, generators
 from psycopg.conninfo import make_conninfo
+from psycopg.pq import PGnotify
 from psycopg.waiting import Ready, Wait
 from trio.lowlevel import wait_readable, wait_writable
 
@@ -91,7 +92,9 @@ async def _attempts(params: dict[str, Any]) -> list[dict[str, Any]]:
 async def notifications(connection: TrioConnection) -> list[tuple[str, str]]:
     """Wait for the next (channel, payload) pairs; cancelling this wait leaves the connection as it was."""
     pgconn = connection.pgconn
-    found = await drive(generators.notifies(pgconn), pgconn.socket)
+    found: list[PGnotify] = []
+    while not found:  # the server's parting words wake the wait too; the turn after them raises
+        found = await drive(generators.notifies(pgconn), pgconn.socket)
     return [(note.relname.decode(), note.extra.decode()) for note in found]
 
 
