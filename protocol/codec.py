@@ -100,4 +100,3 @@ def error(command_id: int | None, problem: KonnectError) -> bytes:
     """The wire form of the answer to a command that did not."""
     after = problem.retry_after_ms
     return message(_encode(Error(command_id, problem.code, str(problem), UNSET if after is None else after)))
-

@@ -361,8 +361,8 @@ class ConversationState(Struct, frozen=True, omit_defaults=True, kw_only=True):
     head: Annotated[
         Seq,
         Meta(
-            description="The entry after which this state stands. In the event it is the client's new head, and entries "
-            "go on at head + 1; in an answer it moves nothing."
+            description="The entry after which this state stands. In the event it is the client's new head, and "
+            "entries go on at head + 1; in an answer it moves nothing."
         ),
     ]
     first_seq: Annotated[
@@ -390,7 +390,7 @@ class ConversationState(Struct, frozen=True, omit_defaults=True, kw_only=True):
 
 
 class Conversations(Struct, frozen=True, omit_defaults=True):
-    """One page; the next comes by ``cursor``, unless it is absent."""
+    """One page of the conversations one is in."""
 
     conversations: Annotated[list[ConversationState], Meta(description="Last active first.")]
     cursor: Annotated[str | None, Meta(description="Asks for the next page; absent on the last.")] = None

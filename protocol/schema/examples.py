@@ -22,7 +22,7 @@ BOB: Final = _id(0xB)
 CLEO: Final = _id(0xC)
 DIRECT: Final = _id(0xD1)
 GROUP: Final = _id(0x61)
-SESSION: Final = _id(0x5E, AT_MS + 60_000)
+SESSION: Final = _id(0x5E, AT_MS + 41 * 60_000)
 TOKEN: Final = "eyJhbGciOiJFZERTQSJ9.eyJzdWIiOiJhbm4ifQ.c2ln"  # shortened: a true one has some 400 characters
 CURSOR: Final = "AZ9-2Kx7QmCq"
 
@@ -85,7 +85,7 @@ _DIRECT_STATE: Final[dict[str, Any]] = {
 
 RESULTS: Final[dict[type[Struct], Struct]] = {
     frames.Welcome: frames.Welcome(ANN, SESSION),
-    frames.Pong: frames.Pong(AT_MS + 61_000, Raw(msgpack.encode("are you there?"))),
+    frames.Pong: frames.Pong(AT_MS + 43 * 60_000, Raw(msgpack.encode("are you there?"))),
     frames.Renewed: frames.Renewed(900),
     frames.Opened: frames.Opened(DIRECT),
     frames.Conversations: frames.Conversations([frames.ConversationState(**_DIRECT_STATE)], CURSOR),
