@@ -38,6 +38,9 @@ class Reader(Protocol):
     def push(self, data: bytes) -> None:
         """Send *data* (whole wire frames) to the device."""
 
+    def push_droppable(self, data: bytes) -> None:
+        """Send *data*, or forget it when the device is slow."""
+
     def hold(self, conversation: UUID, seq: int, data: bytes) -> None:
         """While walking: the entry *seq* was delivered to the live readers."""
 

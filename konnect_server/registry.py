@@ -17,10 +17,7 @@ log = structlog.get_logger("konnect.registry")
 
 
 class Seat(Reader, Device, Protocol):
-    """A session, as the registry sees it."""
-
-    def push_droppable(self, data: bytes) -> None:
-        """Send *data*, or forget it when the device is slow."""
+    """A session, as the registry sees it: both a conversation's reader and a person's device."""
 
 
 class Bells(Protocol):

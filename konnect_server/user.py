@@ -12,7 +12,10 @@ class Device(Protocol):
     user: UUID
     device: str
     sign_in: UUID
-    number: int | None
+
+    @property
+    def number(self) -> int | None:
+        """The person's number up to which this device was told; None while it is on its first way."""
 
     def push(self, data: bytes) -> None:
         """Send *data* (whole wire frames)."""

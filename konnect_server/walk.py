@@ -99,7 +99,7 @@ class Walk:
         self.attached: dict[UUID, Conversation] = {}
         self.number: int | None = None  # the person's number up to which this session was told
         self.synced = False
-        self._partners: dict[UUID, bool] = {}  # of direct conversations -> followed
+        self.partners: dict[UUID, bool] = {}  # of direct conversations -> followed
         self._targets: dict[UUID, _Target] = {}
         self._held: list[tuple[UUID, int, bytes]] | None = None
         self._held_bytes = 0
@@ -204,7 +204,7 @@ class Walk:
         for conversation, group in groupby(standing.spans, key=lambda span: span.conversation):
             spans = list(group)
             if spans[-1].partner is not None:
-                self._partners.setdefault(spans[-1].partner, False)
+                self.partners.setdefault(spans[-1].partner, False)
             if conversation in self.attached or conversation in self._targets:
                 continue
             steps.extend(self._plan_one(conversation, spans))
@@ -350,8 +350,8 @@ class Walk:
         cursor = cursors.encode(Cursor(self._lineage(), standing.number or 0, standing.at_ms))
         self._walker.push(wire(CursorEvent(cursor=cursor) if self.synced else Synced(cursor=cursor)))
         self.synced = True
-        new = [partner for partner, followed in self._partners.items() if not followed]
-        self._partners.update(dict.fromkeys(new, True))
+        new = [partner for partner, followed in self.partners.items() if not followed]
+        self.partners.update(dict.fromkeys(new, True))
         for user in self._walker.online(new):
             self._walker.push(wire(PresenceEvent(user=user, state="online")))
         if not self._again:

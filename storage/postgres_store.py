@@ -7,7 +7,7 @@ import base64
 import binascii
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any, Final
+from typing import Final, LiteralString
 from uuid import UUID
 
 import msgspec
@@ -94,16 +94,14 @@ class PostgresStore:
 
     async def append(self, lane: int, messages: Sequence[NewMessage], heads: Mapping[UUID, int]) -> Appendix:
         """See Store."""
-        return _appendix(await self._lanes[lane].call_json(_APPEND, _encode(messages), _encode(_rows(heads, "c", "h"))))
+        return _appendix(await self._call(lane, _APPEND, _encode(messages), _encode(_rows(heads, "c", "h"))))
 
     async def change_member(
         self, lane: int, change: Change, conversation: UUID, author: UUID, key: str, user: UUID, most: int
     ) -> Changed:
         """See Store."""
         outcome = _outcome(
-            await self._lanes[lane].call_json(
-                _CHANGE, change, str(conversation), str(author), key, str(user), str(most)
-            )
+            await self._call(lane, _CHANGE, change, str(conversation), str(author), key, str(user), str(most))
         )  # fmt: skip
         if outcome.error is not None:
             raise _refusal(outcome, conversation=conversation, author=author, user=user, key=key)
@@ -111,7 +109,7 @@ class PostgresStore:
 
     async def log_after(self, lane: int, conversation: UUID, head: int, limit: int) -> list[Entry]:
         """See Store."""
-        return _entries(await self._lanes[lane].call_json(_LOG_AFTER, str(conversation), str(head), str(limit)))
+        return _entries(await self._call(lane, _LOG_AFTER, str(conversation), str(head), str(limit)))
 
     async def create_group(
         self, new_id: UUID, author: UUID, key: str, title: str, history: History, members: Sequence[UUID], most: int
@@ -151,7 +149,7 @@ class PostgresStore:
         """See Store."""
         sql: Final = "select coalesce(history_page(%s, %s, %s, %s, %s)::text, 'null')"
         before = SEQ_MAX if before is None else before
-        page = _history(await self._json(sql, person, conversation, before, limit, PAGE_BYTES))
+        page: HistoryPage | None = _history(await self._json(sql, person, conversation, before, limit, PAGE_BYTES))
         if page is None:
             raise NotAMember(person, conversation)
         return page
@@ -216,7 +214,12 @@ class PostgresStore:
         """See Store."""
         await self._database.execute("delete from node where id = %s", node)
 
-    async def _json(self, sql: Any, *values: object) -> str:
+    async def _call(self, lane: int, sql: LiteralString, *texts: str | bytes) -> bytes:
+        answer = await self._lanes[lane].call_json(sql, *texts)
+        assert answer is not None  # none of these functions gives NULL
+        return answer
+
+    async def _json(self, sql: LiteralString, *values: object) -> str:
         row = await self._database.fetch_one(sql, *values)
         assert row is not None  # each of these statements gives one row
         return str(row[0])

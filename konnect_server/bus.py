@@ -1,0 +1,262 @@
+"""The doorbell between processes: says that something happened, never carries what exists nowhere else.
+
+A bell may be lost, late, doubled or out of order. What must not be missed is asked for again by the sweep, about once a
+second: "whose log, whose number is above what I delivered?" (docs/hazards.md, A5). Typing and presence may be missed.
+"""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Final, Protocol
+from uuid import UUID
+
+import msgspec
+import structlog
+import trio
+
+from konnect_server.presence import Presence
+from konnect_server.registry import Registry, Seat
+from protocol import closing
+from protocol.frames import ReceiptEvent, TypingEvent
+from storage.errors import StorageUnavailable
+from storage.store import Store
+
+SWEEP_S: Final = 1.0
+ALONE_SLICE: Final = 1_000  # conversations and people asked about in one sweep while no other process is there
+SLICE: Final = 10_000  # the same with others
+LINEAGE_S: Final = 300.0
+ROSTER_S: Final = 60.0
+ROSTER_USERS: Final = 100  # people named in one bell
+WAITING_BELLS: Final = 10_000  # beyond it bells are forgotten: the sweep finds what they told
+
+log = structlog.get_logger("konnect.bus")
+
+
+class Doorbell(Protocol):
+    """A way to reach the other processes."""
+
+    def ring(self, bells: Sequence[bytes]) -> None:
+        """Send *bells* to the others, best effort. A plain call."""
+
+    async def heard(self) -> Sequence[bytes]:
+        """Wait for bells. One's own may be among them."""
+
+
+class _Bell(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    node: UUID  # who rings
+
+
+class _Stored(_Bell, frozen=True):
+    conversation: UUID
+    seq: int
+
+
+class _Person(_Bell, frozen=True):
+    user: UUID
+
+
+class _Typing(_Bell, frozen=True):
+    conversation: UUID
+    user: UUID
+
+
+class _Receipt(_Bell, frozen=True):
+    conversation: UUID
+    user: UUID
+    delivered: int
+    read: int
+    to_all: bool
+
+
+class _Presence(_Bell, frozen=True):
+    user: UUID
+    online: bool
+
+
+class _Roster(_Bell, frozen=True):
+    users: list[UUID]
+
+
+class _Replaced(_Bell, frozen=True):
+    user: UUID
+    device: str
+
+
+class _SignedOut(_Bell, frozen=True):
+    sign_in: UUID
+    user: UUID
+
+
+_AnyBell = _Stored | _Person | _Typing | _Receipt | _Presence | _Roster | _Replaced | _SignedOut
+_decode: Final = msgspec.msgpack.Decoder(_AnyBell).decode
+_encode: Final = msgspec.msgpack.Encoder(uuid_format="bytes").encode
+
+
+class Bus:
+    """One process's way to ring and to hear. ``run``, ``hear`` and ``sweep`` are its tasks; all else are plain calls."""
+
+    def __init__(
+        self, node: UUID, doorbell: Doorbell, store: Store, registry: Registry, presence: Callable[[], Presence],
+        new_id: Callable[[], UUID], signed_out: Callable[[UUID], None], flush: Callable[[], None],
+    ) -> None:  # fmt: skip
+        """*signed_out*: told of sign-ins that ended in other processes."""
+        self.node, self._doorbell, self._store, self._registry = node, doorbell, store, registry
+        self._presence, self._new_id, self._signed_out, self._flush = presence, new_id, signed_out, flush
+        self._others: list[UUID] = []
+        self._waiting: dict[object, _AnyBell] = {}  # what repeats is rung once
+        self._work = trio.Event()
+        self._asked: deque[UUID] = deque()
+        self.lineage = new_id()
+
+    # --- ringing ---
+
+    def stored(self, conversation: UUID, seq: int) -> None:
+        """The log of *conversation* reached *seq*."""
+        self._add(conversation, _Stored(self.node, conversation, seq))
+
+    def person(self, user: UUID) -> None:
+        """*user*'s own rows changed."""
+        self._add(user, _Person(self.node, user))
+
+    def typing(self, event: TypingEvent) -> None:
+        """Somebody is typing."""
+        self._add((event.conversation, event.user), _Typing(self.node, event.conversation, event.user))
+
+    def receipt(self, event: ReceiptEvent, to_all: bool) -> None:
+        """Somebody's cursors rose."""
+        bell = _Receipt(self.node, event.conversation, event.user, event.delivered, event.read, to_all)
+        self._add((event.conversation, event.user, "receipt"), bell)
+
+    def presence(self, user: UUID, online: bool) -> None:
+        """One of ours came or went."""
+        self._add((user, "presence"), _Presence(self.node, user, online))
+
+    def replaced(self, seat: Seat) -> None:
+        """*seat* is the newest socket of its device."""
+        self._add((seat.user, seat.device), _Replaced(self.node, seat.user, seat.device))
+
+    def signed_out(self, sign_in: UUID, user: UUID) -> None:
+        """A sign-in ended."""
+        self._add((sign_in, "signed out"), _SignedOut(self.node, sign_in, user))
+
+    def _add(self, key: object, bell: _AnyBell) -> None:
+        if self._others and len(self._waiting) < WAITING_BELLS:
+            self._waiting[key] = bell
+            self._work.set()
+
+    # --- tasks ---
+
+    async def run(self) -> None:
+        """Ring what waits, a turn's bells at once."""
+        while True:
+            await self._work.wait()
+            self._work = trio.Event()
+            bells, self._waiting = self._waiting, {}
+            self._doorbell.ring([_encode(bell) for bell in bells.values()])
+            await trio.lowlevel.checkpoint()
+
+    async def hear(self) -> None:
+        """Act on the others' bells."""
+        while True:
+            for data in await self._doorbell.heard():
+                try:
+                    bell = _decode(data)
+                except (msgspec.DecodeError, UnicodeDecodeError) as problem:
+                    log.warning("a bell that cannot be read: another version?", problem=str(problem))
+                    continue
+                if bell.node != self.node:
+                    self._act(bell)
+            self._flush()
+
+    def _act(self, bell: _AnyBell) -> None:
+        registry = self._registry
+        match bell:
+            case _Stored():
+                conversation = registry.conversations.get(bell.conversation)
+                if conversation is not None:
+                    conversation.ring(bell.seq)
+            case _Person():
+                person = registry.users.get(bell.user)
+                if person is not None:
+                    person.look()
+            case _Typing():
+                registry.typing(TypingEvent(conversation=bell.conversation, user=bell.user))
+            case _Receipt():
+                event = ReceiptEvent(
+                    conversation=bell.conversation, user=bell.user, delivered=bell.delivered, read=bell.read
+                )
+                registry.receipt(event, bell.to_all)
+            case _Presence():
+                self._presence().heard(bell.node, bell.user, bell.online)
+            case _Roster():
+                for user in bell.users:
+                    self._presence().heard(bell.node, user, True)
+            case _Replaced():
+                person = registry.users.get(bell.user)
+                device = None if person is None else person.devices.get(bell.device)
+                if device is not None:
+                    device.close(closing.REPLACED)
+            case _SignedOut():
+                self._signed_out(bell.sign_in)
+                registry.sign_out(bell.sign_in, bell.user)
+
+    async def sweep(self, now: Callable[[], float]) -> None:
+        """About once a second: say that we are there, and ask what went on without us."""
+        lineage_at = now() + LINEAGE_S
+        roster_at = now()
+        while True:
+            await trio.sleep(SWEEP_S)
+            self._presence().sweep()
+            try:
+                before, self._others = self._others, await self._store.beat(self.node)
+                await self._ask()
+                if now() >= lineage_at:
+                    lineage = self._new_id()
+                    await self._store.add_lineage(lineage)  # before any cursor names it
+                    self.lineage, lineage_at = lineage, now() + LINEAGE_S
+            except StorageUnavailable as problem:
+                log.warning("storage does not answer", problem=str(problem))
+                continue
+            finally:
+                self._flush()
+            self._presence().gone(self._others)
+            if self._others and (now() >= roster_at or set(self._others) - set(before)):
+                roster_at = now() + ROSTER_S
+                people = self._presence().roster()
+                for first in range(0, len(people), ROSTER_USERS):
+                    self._add(("roster", first), _Roster(self.node, people[first : first + ROSTER_USERS]))
+            self._flush()
+
+    async def _ask(self) -> None:
+        """Ask about some conversations and people; the next sweep goes on with the following ones."""
+        if not self._asked:
+            self._asked = deque([*self._registry.conversations, *self._registry.users])
+        heads, numbers = {}, {}
+        for _ in range(min(len(self._asked), SLICE if self._others else ALONE_SLICE)):
+            one = self._asked.popleft()
+            conversation, person = self._registry.conversations.get(one), self._registry.users.get(one)
+            if conversation is not None and conversation.head is not None:
+                heads[one] = conversation.head
+            elif person is not None and person.number is not None:
+                numbers[one] = person.number
+        if heads or numbers:
+            moved = await self._store.moved(heads, numbers)
+            for conversation_id, seq in moved.conversations.items():
+                found = self._registry.conversations.get(conversation_id)
+                if found is not None:
+                    found.ring(seq)
+            for user in moved.people:
+                person = self._registry.users.get(user)
+                if person is not None:
+                    person.look()
+
+
+class NoDoorbell:
+    """No other process can be reached; the sweep alone finds what they do."""
+
+    def ring(self, bells: Sequence[bytes]) -> None:
+        """Forget them."""
+
+    async def heard(self) -> Sequence[bytes]:
+        """Wait for ever."""
+        await trio.sleep_forever()
+        return []

@@ -1,0 +1,484 @@
+"""One connection's conversation with the server: typed frames in, answers out. Knows no bytes and no sockets.
+
+Everything the link calls is a plain call. What needs the database runs as a task of this session, a few at a time, and
+is cancelled with it; what changes a conversation goes into that conversation's inbox.
+"""
+
+import math
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from typing import Any, Final, Protocol, TypeAlias
+from uuid import UUID
+
+import msgspec
+import trio
+
+from konnect_server import cursor as cursors
+from konnect_server.actions import conversations as actions
+from konnect_server.conversation import Changing, Posting
+from konnect_server.limiter import TokenBucket
+from konnect_server.outbox import LOW_WATER_BYTES
+from konnect_server.presence import Presence
+from konnect_server.receipts import Receipts
+from konnect_server.registry import Registry
+from konnect_server.walk import Walk
+from konnect_server.wheel import Deadline, Wheel
+from protocol import closing, codec, frames
+from protocol.errors import (
+    BadCursor,
+    BinaryOnly,
+    HelloFirst,
+    HelloTwice,
+    Invalid,
+    KonnectError,
+    NotAMember,
+    RateLimited,
+    TooManySockets,
+    Unauthorized,
+    Unavailable,
+)
+from storage.errors import StorageRefused, StorageUnavailable
+from storage.rows import Made
+from storage.store import Change, Store
+
+READS_AT_ONCE: Final = 4  # tasks of one session that ask the database
+READS_WAITING: Final = 32  # commands that wait for one of these; beyond it the socket is not read
+ANSWERS_WAITING: Final = 256  # answers that wait for the end of a walk; beyond it the socket is not read
+REFUSALS_PER_S: Final = 10.0  # frames that cannot be accepted, before the connection is closed for a flood
+REFUSALS_BURST: Final = 100
+RETRY_S: Final = 0.25
+GIVE_UP_S: Final = 10.0
+
+_Read: TypeAlias = tuple[int, Callable[[], Awaitable[Any]], Callable[[Any], Awaitable[Any]] | None]
+_NOBODY: Final = UUID(int=0)
+_INBOX, _RATE, _READS, _ANSWERS = 1, 2, 4, 8  # why the socket is not read
+
+
+class Claims(Protocol):
+    """What a good access token says."""
+
+    @property
+    def user(self) -> UUID: ...
+    @property
+    def sign_in(self) -> UUID: ...
+    @property
+    def expires_at_s(self) -> int: ...
+
+
+class Link(Protocol):
+    """The connection beneath, as its session sees it. None of these calls waits or raises."""
+
+    @property
+    def outbox_bytes(self) -> int:
+        """What waits to be sent."""
+
+    def push(self, data: bytes) -> None:
+        """Send *data* (whole wire frames)."""
+
+    def push_droppable(self, data: bytes) -> None:
+        """Send *data*, or forget it when the device is slow."""
+
+    def pause(self) -> None:
+        """Do not read."""
+
+    def resume(self) -> None:
+        """Read again."""
+
+    def close(self, close: closing.Close) -> None:
+        """End the connection, after what was pushed."""
+
+
+class Desk(msgspec.Struct, frozen=True):
+    """What every session of a process shares."""
+
+    store: Store
+    registry: Registry
+    presence: Presence
+    receipts: Receipts
+    wheel: Wheel
+    verify: Callable[[str], Claims]  # raises Unauthorized
+    lineage: Callable[[], UUID]  # this server's newest
+    new_id: Callable[[], UUID]
+    now: Callable[[], float]  # seconds, monotonic
+    wall_ms: Callable[[], int]  # Unix milliseconds
+    flush: Callable[[], None]
+    typing: Callable[[frames.TypingEvent], None]  # here and elsewhere
+    messages_per_s: float
+    messages_burst: float
+    commands_per_s: float
+    commands_burst: float
+    sockets_per_user: int
+    group_members: int
+    hello_timeout_s: float
+
+
+class Session:
+    """One connection, from its first frame to its end."""
+
+    def __init__(self, link: Link, desk: Desk) -> None:
+        self._link, self._desk = link, desk
+        self.push = link.push
+        self.push_droppable = link.push_droppable
+        self.close = link.close
+        self.id = desk.new_id()
+        self.user = self.sign_in = _NOBODY
+        self.device = ""
+        self.gone = False
+        self._walk: Walk | None = None
+        self._messages = TokenBucket(desk.messages_per_s, desk.messages_burst)
+        self._commands = TokenBucket(desk.commands_per_s, desk.commands_burst)
+        self._refusals: TokenBucket | None = None  # most connections never need one
+        self._paused = 0
+        self._stalled: frames.MessageSend | None = None
+        self._reads: deque[_Read] = deque()
+        self._reading: dict[int, trio.CancelScope] = {}
+        self._read_count = 0
+        self._watched: list[UUID] = []
+        self._room: trio.Event | None = None
+        self._deadline: Deadline | None = desk.wheel.add(desk.now() + desk.hello_timeout_s, self._hello_timeout)
+
+    # --- what the link calls ---
+
+    def received(self, payload: bytes) -> None:
+        """One message."""
+        try:
+            command = codec.decode(payload)
+        except KonnectError as problem:
+            self._refuse(codec.claimed_id(payload), problem)
+            return
+        if self._walk is None:
+            if isinstance(command, frames.Hello):
+                self._hello(command)
+            else:
+                self.push(codec.error(command.id, HelloFirst("say hello first")))
+                self.close(closing.HELLO_FIRST)
+        elif isinstance(command, frames.MessageSend):
+            self._send(command)
+        else:
+            wait_s = self._commands.take(self._desk.now())
+            if wait_s:
+                self.push(codec.error(command.id, RateLimited(math.ceil(wait_s * 1000))))
+                if self._refused_too_often():
+                    self._rest(wait_s)
+            else:
+                _HANDLERS[type(command)](self, command)
+
+    def received_text(self, payload: bytes) -> None:
+        """A text message, which no frame is."""
+        self._refuse(None, BinaryOnly("frames are binary messages"))
+
+    def writable(self) -> None:
+        """The outbox has drained."""
+        if self._room is not None:
+            self._room.set()
+
+    def closed(self, code: int, reason: str) -> None:
+        """The connection is gone."""
+        self.gone = True
+        if self._deadline is not None:
+            self._desk.wheel.cancel(self._deadline)
+        for scope in self._reading.values():
+            scope.cancel()
+        self._reads.clear()
+        if self._walk is not None:
+            self._walk.stop()
+            self._desk.presence.unfollow(self, [*self._walk.partners, *self._watched])
+            self._desk.registry.leave(self)
+
+    def _refuse(self, command_id: int | None, problem: KonnectError) -> None:
+        """Answer a frame that is no command. Before hello it ends the connection; after it, only too many do."""
+        self.push(codec.error(command_id, problem))
+        if self._walk is None:
+            self.close(closing.BAD_HELLO)
+        elif self._refused_too_often():
+            self.close(closing.FLOOD)
+
+    def _refused_too_often(self) -> bool:
+        if self._refusals is None:
+            self._refusals = TokenBucket(REFUSALS_PER_S, REFUSALS_BURST)
+        return self._refusals.take(self._desk.now()) > 0
+
+    # --- signing in ---
+
+    def _hello(self, command: frames.Hello) -> None:
+        desk = self._desk
+        try:
+            claims = desk.verify(command.token)
+            cursor = None if command.cursor is None else cursors.decode(command.cursor)
+        except (Unauthorized, BadCursor) as problem:
+            self.push(codec.error(command.id, problem))
+            self.close(closing.UNAUTHORIZED if isinstance(problem, Unauthorized) else closing.BAD_HELLO)
+            return
+        person = desk.registry.users.get(claims.user)
+        if person and command.device not in person.devices and len(person.devices) >= desk.sockets_per_user:
+            self.push(codec.error(command.id, TooManySockets(f"{len(person.devices)} sockets are open for this person")))
+            self.close(closing.TOO_MANY_SOCKETS)
+            return
+        self.user, self.sign_in, self.device = claims.user, claims.sign_in, command.device
+        self._expire(claims.expires_at_s)
+        self._walk = Walk(self, desk.store, desk.registry, desk.lineage, command.heads, cursor, command.recent)
+        desk.registry.enter(self)
+        self.push(codec.ok(command.id, frames.Welcome(self.user, self.id)))
+        self._walk.start()
+
+    def _renew(self, command: frames.AuthRenew) -> None:
+        try:
+            claims = self._desk.verify(command.token)
+            if claims.user != self.user:
+                raise Unauthorized("the token is somebody else's")
+        except Unauthorized as problem:
+            self.push(codec.error(command.id, problem))
+            return
+        self.sign_in = claims.sign_in
+        self.push(codec.ok(command.id, frames.Renewed(self._expire(claims.expires_at_s))))
+
+    def _expire(self, at_s: int) -> int:
+        """End the connection when the token ends; how many seconds that is from now."""
+        left_s = max(0.0, at_s - self._desk.wall_ms() / 1000)
+        if self._deadline is not None:
+            self._desk.wheel.cancel(self._deadline)
+        self._deadline = self._desk.wheel.add(self._desk.now() + left_s, self._token_expired)
+        return int(left_s)
+
+    def _hello_timeout(self) -> None:
+        self.close(closing.HELLO_TIMEOUT)
+        self._desk.flush()
+
+    def _token_expired(self) -> None:
+        self.close(closing.TOKEN_EXPIRED)
+        self._desk.flush()
+
+    # --- messages and membership ---
+
+    def _send(self, command: frames.MessageSend) -> None:
+        wait_s = self._messages.take(self._desk.now())
+        if wait_s:  # not refused, or what follows would overtake it: the socket is not read until it may go
+            self._stalled = command
+            self._rest(wait_s)
+            return
+        self._post(command.conversation, Posting(self, command.id, self.user, command.key, command.text))
+
+    def _add(self, command: frames.ConversationAdd) -> None:
+        self._change(command, "add", command.user)
+
+    def _remove(self, command: frames.ConversationRemove) -> None:
+        self._change(command, "remove", command.user)
+
+    def _leave(self, command: frames.ConversationLeave) -> None:
+        self._change(command, "leave", self.user)
+
+    def _change(
+        self, command: frames.ConversationAdd | frames.ConversationRemove | frames.ConversationLeave, change: Change, user: UUID
+    ) -> None:
+        self._post(command.conversation, Changing(self, command.id, self.user, command.key, change, user))
+
+    def _post(self, conversation: UUID, piece: Posting | Changing) -> None:
+        if not self._desk.registry.conversation(conversation).post(piece):
+            self._pause(_INBOX)
+
+    def _ping(self, command: frames.Ping) -> None:
+        data = command.data if bytes(command.data) else msgspec.UNSET
+        self.push(codec.ok(command.id, frames.Pong(self._desk.wall_ms(), data)))
+
+    def _receipt(self, command: frames.ReceiptMove) -> None:
+        self._desk.receipts.move(self, command.id, command.conversation, command.delivered, command.read)
+
+    def _typing(self, command: frames.Typing) -> None:
+        if self._walk is None or command.conversation not in self._walk.attached:
+            self.push(codec.error(command.id, NotAMember(self.user, command.conversation)))
+            return
+        self._desk.typing(frames.TypingEvent(conversation=command.conversation, user=self.user))
+        self.push(codec.ok(command.id, frames.Done()))
+
+    def _hello_again(self, command: frames.Hello) -> None:
+        self.push(codec.error(command.id, HelloTwice("this connection has said hello")))
+
+    # --- what asks the database: tasks, a few at a time ---
+
+    def _create(self, command: frames.ConversationCreate) -> None:
+        new_id = self._desk.new_id()  # one for all repeats of this command
+        self._read(command, lambda: actions.create(self._desk.store, self.user, new_id, command, self._desk.group_members), self._opened)
+
+    def _direct(self, command: frames.ConversationDirect) -> None:
+        new_id = self._desk.new_id()
+        self._read(command, lambda: actions.direct(self._desk.store, self.user, new_id, command), self._opened)
+
+    async def _opened(self, outcome: tuple[Made, Sequence[UUID]]) -> frames.Opened:
+        """The conversation's event and first entry reach this device before the answer."""
+        made, members = outcome
+        if made.new:
+            for member in members:
+                self._desk.registry.joined(made.conversation, member)
+        if self._walk is not None and made.conversation not in self._walk.attached:
+            await self._walk.settle()
+        return frames.Opened(made.conversation)
+
+    def _list(self, command: frames.ConversationList) -> None:
+        self._read(command, lambda: actions.listing(self._desk.store, self.user, command))
+
+    def _get(self, command: frames.ConversationGet) -> None:
+        self._read(command, lambda: actions.get(self._desk.store, self.user, command))
+
+    def _history(self, command: frames.HistoryGet) -> None:
+        self._read(command, lambda: actions.history(self._desk.store, self.user, command))
+
+    def _users(self, command: frames.UserGet) -> None:
+        self._read(command, lambda: actions.users(self._desk.store, self.user, command))
+
+    def _watch(self, command: frames.PresenceWatch) -> None:
+        if command.users and command.conversation is not None:
+            self.push(codec.error(command.id, Invalid("name users or a conversation, not both")))
+            return
+        self._read(command, lambda: self._to_watch(command), self._watching)
+
+    async def _to_watch(self, command: frames.PresenceWatch) -> list[UUID]:
+        if command.conversation is None:
+            return command.users
+        state = await actions.get(self._desk.store, self.user, frames.ConversationGet(id=0, conversation=command.conversation, recent=0))
+        return state.members
+
+    async def _watching(self, users: Sequence[UUID]) -> frames.Online:
+        partners = self._walk.partners if self._walk is not None else {}
+        self._desk.presence.unfollow(self, [user for user in self._watched if user not in partners])
+        self._watched = [user for user in dict.fromkeys(users) if user != self.user]
+        return frames.Online(self._desk.presence.follow(self, self._watched))
+
+    def _read(
+        self, command: frames.Command, ask: Callable[[], Awaitable[Any]], then: Callable[[Any], Awaitable[Any]] | None = None
+    ) -> None:
+        """Answer *command* with what *ask* finds, put through *then*."""
+        self._reads.append((command.id, ask, then))
+        if len(self._reads) >= READS_WAITING:
+            self._pause(_READS)
+        self._start_reads()
+
+    def _start_reads(self) -> None:
+        while self._reads and len(self._reading) < READS_AT_ONCE:
+            self._read_count += 1
+            run = partial(self._run_read, self._read_count, *self._reads.popleft())
+            self._reading[self._read_count] = self._desk.registry.spawn(self.close, run)
+        if len(self._reads) < READS_WAITING:
+            self._go_on(_READS)
+
+    async def _run_read(
+        self, number: int, command_id: int, ask: Callable[[], Awaitable[Any]], then: Callable[[Any], Awaitable[Any]] | None
+    ) -> None:
+        try:
+            found = await self._insist(ask)
+            data = codec.ok(command_id, found if then is None else await then(found))
+        except KonnectError as problem:
+            data = codec.error(command_id, problem)
+        self.push(data)
+        del self._reading[number]
+        self._start_reads()
+
+    async def _insist(self, ask: Callable[[], Awaitable[Any]]) -> Any:
+        give_up_at = self._desk.now() + GIVE_UP_S
+        while True:
+            try:
+                return await ask()
+            except StorageRefused as problem:
+                raise Invalid("this cannot be stored") from problem
+            except StorageUnavailable as problem:
+                if self._desk.now() > give_up_at:
+                    raise Unavailable("storage does not answer") from problem
+                await trio.sleep(RETRY_S)
+
+    # --- reading the socket, or not ---
+
+    def _pause(self, why: int) -> None:
+        if not self._paused:
+            self._link.pause()
+        self._paused |= why
+
+    def _go_on(self, why: int) -> None:
+        if self._paused & why:
+            self._paused &= ~why
+            if not self._paused:
+                self._link.resume()
+
+    def _rest(self, wait_s: float) -> None:
+        """Do not read the socket for a while."""
+        self._pause(_RATE)
+        self._desk.wheel.add(self._desk.now() + wait_s, self._rested)
+
+    def _rested(self) -> None:
+        if self.gone:
+            return
+        self._go_on(_RATE)
+        stalled, self._stalled = self._stalled, None
+        if stalled is not None:
+            self._send(stalled)
+        self._desk.flush()
+
+    # --- what conversations and the walk call ---
+
+    @property
+    def number(self) -> int | None:
+        """The person's number up to which this device was told; None while it is on its first way."""
+        return None if self._walk is None else self._walk.number
+
+    def hold(self, conversation: UUID, seq: int, data: bytes) -> None:
+        """A frame went by while this session walks."""
+        if self._walk is not None:
+            self._walk.hold(conversation, seq, data)
+
+    def lost(self, conversation: UUID, seq: int) -> None:
+        """The person was removed from a conversation."""
+        if self._walk is not None:
+            self._walk.lost(conversation, seq)
+
+    def answer(self, conversation: UUID, data: bytes) -> None:
+        """Send an answer, after one's own entries."""
+        if self._walk is not None and not self.gone:
+            self._walk.answer(conversation, data)
+
+    def go_on(self) -> None:
+        """A full inbox has room again."""
+        self._go_on(_INBOX)
+
+    def look(self) -> None:
+        """The person's own rows changed."""
+        if self._walk is not None and not self.gone:
+            self._walk.look()
+
+    def flush(self) -> None:
+        """Let what was pushed leave now."""
+        self._desk.flush()
+
+    async def room(self) -> None:
+        """Wait until the outbox has room for a page."""
+        while self._link.outbox_bytes >= LOW_WATER_BYTES:
+            self._room = trio.Event()
+            await self._room.wait()
+
+    def online(self, partners: Sequence[UUID]) -> list[UUID]:
+        """Follow these people's presence; those who are online now."""
+        return self._desk.presence.follow(self, partners)
+
+    def hold_answers(self, waiting: int) -> None:
+        """So many answers wait for the end of a walk."""
+        if waiting > ANSWERS_WAITING:
+            self._pause(_ANSWERS)
+        elif not waiting:
+            self._go_on(_ANSWERS)
+
+
+_HANDLERS: Final[dict[type[frames.Command], Callable[[Session, Any], None]]] = {
+    frames.Hello: Session._hello_again,
+    frames.Ping: Session._ping,
+    frames.AuthRenew: Session._renew,
+    frames.ConversationDirect: Session._direct,
+    frames.ConversationCreate: Session._create,
+    frames.ConversationList: Session._list,
+    frames.ConversationGet: Session._get,
+    frames.ConversationAdd: Session._add,
+    frames.ConversationRemove: Session._remove,
+    frames.ConversationLeave: Session._leave,
+    frames.HistoryGet: Session._history,
+    frames.ReceiptMove: Session._receipt,
+    frames.Typing: Session._typing,
+    frames.PresenceWatch: Session._watch,
+    frames.UserGet: Session._users,
+}
