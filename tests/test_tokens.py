@@ -6,7 +6,6 @@ import os
 import stat
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
 
@@ -23,7 +22,7 @@ from konnect_server import tokens as module
 from konnect_server.tokens import Claims, Tokens
 from protocol.errors import Unauthorized
 from protocol.http import encode_json
-from storage.keys import KeysUnfit, open_keys, read_keys, rotate_keys
+from storage.keys import Keys, KeysUnfit, open_keys, read_keys, rotate_keys
 
 ANN, PHONE = uuid4(), uuid4()
 
@@ -225,8 +224,8 @@ def test_what_is_no_token_is_refused(tokens: Tokens, token: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def lasting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tokens]:
-    yield Tokens(tmp_path_factory.mktemp("lasting") / "keys")
+def lasting(tmp_path_factory: pytest.TempPathFactory) -> Tokens:
+    return Tokens(tmp_path_factory.mktemp("lasting") / "keys")
 
 
 @given(junk=st.text())
@@ -264,9 +263,7 @@ def test_a_token_of_the_previous_key_stays_good_and_one_of_the_key_before_that_d
     assert "a key that is not in use" in refused(Tokens(keys, clock=clock), old)
 
 
-def test_another_process_that_rotated_is_understood_without_a_restart(
-    tokens: Tokens, keys: Path, clock: Clock
-) -> None:
+def test_another_process_that_rotated_is_understood_without_a_restart(tokens: Tokens, keys: Path, clock: Clock) -> None:
     other = Tokens(keys, clock=clock)
     other.rotate()
     assert tokens.verify(other.sign(ANN, PHONE)).user == ANN
@@ -278,7 +275,12 @@ def test_unknown_keys_do_not_make_us_read_the_disk_each_time(
 ) -> None:
     """A flood of tokens of another server must not become a flood of reads."""
     looks = []
-    monkeypatch.setattr(module, "read_keys", lambda folder: looks.append(folder) or read_keys(folder))
+
+    def look(folder: Path) -> Keys:
+        looks.append(folder)
+        return read_keys(folder)
+
+    monkeypatch.setattr(module, "read_keys", look)
     other = Tokens(tmp_path / "other", clock=clock)
     for serial in range(100):
         refused(tokens, other.sign(ANN, PHONE, serial))
