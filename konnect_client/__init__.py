@@ -1,0 +1,109 @@
+"""Konnect's Python client: what a mobile SDK does, on Trio.
+
+::
+
+    async with httpx.AsyncClient(base_url="https://chat.example.com") as http:
+        account = await login(http, "ann@example.com", "secret", path="ann.token")
+        async with open_client("https://chat.example.com", token=account, device="ann-laptop") as client:
+            await client.send(conversation, "hello")
+            async for event in client.events:
+                match event:
+                    case Entry(text=str(text)):
+                        print(text)
+
+It reconnects by itself, resumes where the application is, repeats what was not acknowledged in order and with the same
+keys, and shows each entry once. It imports nothing of the server. See docs/client.md.
+"""
+
+from konnect_client.accounts import Account, Profile, login, register, resume
+from konnect_client.client import Client, open_client
+from konnect_client.errors import (
+    ClientClosed,
+    ClientError,
+    ConnectFailed,
+    NotOpen,
+    OutboxFull,
+    OutboxUnwritable,
+    ProtocolViolation,
+    ServerRefused,
+    ServerUnreachable,
+    SignedOut,
+    SocketEnded,
+    TokenUnavailable,
+    TooLarge,
+)
+from konnect_client.events import (
+    ConversationChanged,
+    Event,
+    PresenceChanged,
+    ReceiptMoved,
+    Rewound,
+    Synced,
+    TypingSeen,
+    Violation,
+)
+from konnect_client.heads import Heads
+from konnect_client.journal import FileJournal, Journal, MemoryJournal
+from konnect_client.liveness import Liveness
+from konnect_client.model import Conversation, ConversationPage, Entry, HistoryPage, Receipt, Sent
+from konnect_client.outbox import Delivery, Outgoing
+from konnect_client.statefile import MemoryState, Saved, StateFile, StateStore
+from konnect_client.states import Phase, State
+from konnect_client.tokens import AccessToken, TokenSource
+from konnect_client.transport import Connect, Socket, over_stream, websocket
+
+__all__ = [
+    "AccessToken",
+    "Account",
+    "Client",
+    "ClientClosed",
+    "ClientError",
+    "Connect",
+    "ConnectFailed",
+    "Conversation",
+    "ConversationChanged",
+    "ConversationPage",
+    "Delivery",
+    "Entry",
+    "Event",
+    "FileJournal",
+    "Heads",
+    "HistoryPage",
+    "Journal",
+    "Liveness",
+    "MemoryJournal",
+    "MemoryState",
+    "NotOpen",
+    "OutboxFull",
+    "OutboxUnwritable",
+    "Outgoing",
+    "Phase",
+    "PresenceChanged",
+    "Profile",
+    "ProtocolViolation",
+    "Receipt",
+    "ReceiptMoved",
+    "Rewound",
+    "Saved",
+    "Sent",
+    "ServerRefused",
+    "ServerUnreachable",
+    "SignedOut",
+    "Socket",
+    "SocketEnded",
+    "State",
+    "StateFile",
+    "StateStore",
+    "Synced",
+    "TokenSource",
+    "TokenUnavailable",
+    "TooLarge",
+    "TypingSeen",
+    "Violation",
+    "login",
+    "open_client",
+    "over_stream",
+    "register",
+    "resume",
+    "websocket",
+]

@@ -1,0 +1,193 @@
+"""What the server tells, as values: entries, conversations, receipts, pages.
+
+Ids are the server's text (UUIDs in lower case), times Unix milliseconds (UTC). Each class reads itself from a frame's
+map with ``parse``; unknown fields are ignored, a missing or mistyped one is a
+:class:`~konnect_client.ProtocolViolation`.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeVar
+
+from konnect_client.errors import ProtocolViolation
+
+Frame = Mapping[str, Any]
+T = TypeVar("T")
+_MISSING: Final = object()
+
+
+def take(frame: Frame, name: str, kind: type[T]) -> T:
+    """Field *name* of *frame*, which must be a *kind* (a bool is no int)."""
+    value = frame.get(name, _MISSING)
+    if type(value) is not kind:
+        what = "is missing" if value is _MISSING else f"is a {type(value).__name__}, not a {kind.__name__}"
+        raise ProtocolViolation(f"field {name!r} of a {frame.get('t', 'part')!r} frame {what}")
+    return value
+
+
+def take_or(frame: Frame, name: str, kind: type[T], default: T) -> T:
+    """Like :func:`take`, with *default* for a missing field."""
+    return take(frame, name, kind) if name in frame else default
+
+
+def take_maybe(frame: Frame, name: str, kind: type[T]) -> T | None:
+    """Like :func:`take`, with None for a missing or null field."""
+    return None if frame.get(name) is None else take(frame, name, kind)
+
+
+def take_seq(frame: Frame, name: str) -> int:
+    """A position in a log: an integer that is not negative."""
+    value = take(frame, name, int)
+    if value < 0:
+        raise ProtocolViolation(f"field {name!r} of a {frame.get('t', 'part')!r} frame is negative")
+    return value
+
+
+def take_ids(frame: Frame, name: str) -> tuple[str, ...]:
+    """A list of ids."""
+    ids = take(frame, name, list)
+    if not all(isinstance(one, str) for one in ids):
+        raise ProtocolViolation(f"field {name!r} of a {frame.get('t', 'part')!r} frame holds something that is no id")
+    return tuple(ids)
+
+
+def take_each(frame: Frame, name: str, read: Callable[[Frame], T]) -> tuple[T, ...]:
+    """A list of maps, each read with *read*."""
+    parts = take(frame, name, list)
+    if not all(isinstance(part, dict) for part in parts):
+        raise ProtocolViolation(f"field {name!r} of a {frame.get('t', 'part')!r} frame holds something that is no map")
+    return tuple(read(part) for part in parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One entry of a conversation's log; ``seq`` counts 1, 2, 3 ... per conversation without gaps."""
+
+    conversation: str
+    seq: int
+    kind: str  # "message", "created", "member.added", "member.removed"; newer servers may know more
+    author: str  # who did it
+    key: str  # the author's idempotency key
+    at_ms: int  # when it was stored
+    text: str | None = None  # of a message
+    user: str | None = None  # who was added or removed
+    title: str | None = None  # of created
+    members: tuple[str, ...] = ()  # of created
+
+    @classmethod
+    def parse(cls, frame: Frame) -> "Entry":
+        return cls(
+            conversation=take(frame, "conversation", str),
+            seq=take_seq(frame, "seq"),
+            kind=take(frame, "kind", str),
+            author=take(frame, "author", str),
+            key=take_or(frame, "key", str, ""),
+            at_ms=take(frame, "at_ms", int),
+            text=take_maybe(frame, "text", str),
+            user=take_maybe(frame, "user", str),
+            title=take_maybe(frame, "title", str),
+            members=take_ids(frame, "members") if "members" in frame else (),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """How far one member is; both cursors only rise."""
+
+    user: str
+    delivered: int
+    read: int
+
+    @classmethod
+    def parse(cls, frame: Frame) -> "Receipt":
+        return cls(take(frame, "user", str), take_seq(frame, "delivered"), take_seq(frame, "read"))
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """A conversation as one of its members sees it, after entry ``head``."""
+
+    id: str
+    kind: str  # "direct" or "group"
+    title: str | None
+    members: tuple[str, ...]  # who belongs now, in the order of joining
+    head: int
+    first_seq: int  # nothing below it may be seen, or there was an absence; no gap from here on
+    unread: int  # messages of others above one's read cursor
+    read_seq: int  # one's own cursors
+    delivered_seq: int
+    names: Mapping[str, str] = field(default_factory=dict)  # of the members, in small conversations
+    receipts: tuple[Receipt, ...] = ()  # of the others, in small conversations
+    recent: tuple[Entry, ...] = ()  # the last entries up to head, oldest first
+    history: str = "all"
+    owner: str | None = None  # of a group
+
+    @classmethod
+    def parse(cls, frame: Frame) -> "Conversation":
+        names = take_or(frame, "names", dict, {})
+        if not all(isinstance(one, str) for pair in names.items() for one in pair):
+            raise ProtocolViolation("field 'names' of a conversation holds something that is no text")
+        return cls(
+            id=take(frame, "conversation", str),
+            kind=take(frame, "kind", str),
+            title=take_maybe(frame, "title", str),
+            members=take_ids(frame, "members"),
+            head=take_seq(frame, "head"),
+            first_seq=take_seq(frame, "first_seq"),
+            unread=take_seq(frame, "unread"),
+            read_seq=take_seq(frame, "read"),
+            delivered_seq=take_seq(frame, "delivered"),
+            names=names,
+            receipts=take_each(frame, "receipts", Receipt.parse) if "receipts" in frame else (),
+            recent=take_each(frame, "recent", Entry.parse) if "recent" in frame else (),
+            history=take_or(frame, "history", str, "all"),
+            owner=take_maybe(frame, "owner", str),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """Where an entry of one's own stands; it is on the server's disk."""
+
+    seq: int
+    at_ms: int
+
+    @classmethod
+    def parse(cls, frame: Frame) -> "Sent":
+        return cls(take_seq(frame, "seq"), take(frame, "at_ms", int))
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryPage:
+    """A part of the past, oldest first; ``more`` when older entries exist that one may see."""
+
+    entries: tuple[Entry, ...]
+    more: bool
+
+    @classmethod
+    def parse(cls, frame: Frame) -> "HistoryPage":
+        return cls(take_each(frame, "entries", Entry.parse), take(frame, "more", bool))
+
+
+@dataclass(frozen=True, slots=True)
+class ConversationPage:
+    """A part of one's conversations, last active first; the next part comes by ``cursor``, unless it is None."""
+
+    conversations: tuple[Conversation, ...]
+    cursor: str | None
+
+    @classmethod
+    def parse(cls, frame: Frame) -> "ConversationPage":
+        return cls(take_each(frame, "conversations", Conversation.parse), take_maybe(frame, "cursor", str))
+
+
+@dataclass(frozen=True, slots=True)
+class Cursors:
+    """One's own cursors in a conversation after a receipt."""
+
+    delivered: int
+    read: int
+
+    @classmethod
+    def parse(cls, frame: Frame) -> "Cursors":
+        return cls(take_seq(frame, "delivered"), take_seq(frame, "read"))
