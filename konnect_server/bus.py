@@ -259,4 +259,3 @@ class NoDoorbell:
     async def heard(self) -> Sequence[bytes]:
         """Wait for ever."""
         await trio.sleep_forever()
-        return []

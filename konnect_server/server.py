@@ -1,0 +1,217 @@
+"""The server: opens everything in order, serves, drains gently, closes in reverse. Holds no logic."""
+
+import random
+import signal
+import socket
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from importlib.metadata import PackageNotFoundError, version
+from typing import Final
+
+import structlog
+import trio
+
+from konnect_server import telemetry
+from konnect_server.actions.accounts import Accounts
+from konnect_server.actions.passwords import HashCost, Passwords
+from konnect_server.config import Config
+from konnect_server.core import Core, World, open_core
+from konnect_server.gateway import Gateway
+from konnect_server.http import DoorOptions, open_http_door
+from konnect_server.ids import uuid7
+from konnect_server.poller import SystemPoller
+from konnect_server.postgres_doorbell import open_postgres_doorbell
+from konnect_server.tokens import Tokens
+from protocol.closing import DRAINING
+from protocol.errors import EmailTaken
+from protocol.http import Login, Register
+from storage.database import Database, durability, open_database, suitability
+from storage.embedded import open_embedded
+from storage.errors import StorageError, StorageUnavailable
+from storage.keys import KeysUnfit
+from storage.migrate import migrate
+from storage.postgres_store import PostgresStore, open_store
+
+DEMO_PASSWORD: Final = "konnect-demo"
+DEMO_PEOPLE: Final = (("Ann", "ann@example.com"), ("Bob", "bob@example.com"))
+ROTATE_KEYS_S: Final = 30 * 24 * 3600.0
+LOOK_AT_KEYS_S: Final = 3600.0
+
+log = structlog.get_logger("konnect.server")
+Announce = Callable[[str], None]
+
+
+class StartError(Exception):
+    """The server cannot start; the text is one plain sentence for the operator."""
+
+
+def konnect_version() -> str:
+    """The installed version."""
+    try:
+        return version("konnect")
+    except PackageNotFoundError:
+        return "0+source"
+
+
+async def serve(config: Config, *, dev: bool, announce: Announce) -> None:
+    """Serve until SIGTERM or SIGINT, then drain. A second signal stops at once.
+
+    Args:
+        dev: Make the demo people and say what to try next.
+        announce: Told in plain lines what the operator should know.
+
+    Raises:
+        StartError: Something stops the start; one plain sentence.
+    """
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async with trio.open_nursery() as nursery:
+            stop = trio.Event()
+            nursery.start_soon(_on_signals, signals, stop, nursery.cancel_scope)
+            try:
+                async with open_server(config, announce) as server:
+                    if dev:
+                        await _welcome(server, announce)
+                    else:
+                        announce(f"Konnect {konnect_version()} is ready on {server.url}")
+                    await stop.wait()
+                    announce("Konnect is going down; sockets are told to come back")
+                    await server.drain()
+            except (StorageError, KeysUnfit) as problem:
+                raise StartError(str(problem)) from problem
+            nursery.cancel_scope.cancel()
+
+
+async def _on_signals(signals: AsyncIterator[int], stop: trio.Event, everything: trio.CancelScope) -> None:
+    async for _ in signals:
+        if stop.is_set():
+            everything.cancel()
+        stop.set()
+
+
+class Server:
+    """A running server, as :func:`open_server` gives it."""
+
+    def __init__(self, config: Config, url: str, core: Core, gateway: Gateway, accounts: Accounts, store: PostgresStore) -> None:
+        self.url, self.core, self.gateway, self.accounts, self.store = url, core, gateway, accounts, store
+        self.config = config
+        self.draining = False
+
+    async def drain(self) -> None:
+        """Let nobody new in, commit and answer what was received, send everybody away in batches."""
+        self.draining = True
+        began = trio.current_time()
+        self.gateway.stop_accepting()
+        await self.core.settle()
+        left_s = max(0.5, self.config.drain_s - (trio.current_time() - began) - 1)
+        with trio.move_on_after(left_s + 1):
+            await self.gateway.close_all(DRAINING, over_s=left_s)
+
+
+@asynccontextmanager
+async def open_server(config: Config, announce: Announce) -> AsyncIterator[Server]:
+    """Everything open and serving until the block ends.
+
+    Raises:
+        StartError, StorageError, KeysUnfit: What stops it, as one plain sentence.
+    """
+    async with AsyncExitStack() as stack:
+        listening = _listen(config)
+        stack.callback(listening.close)
+        tokens = Tokens(config.keys_folder, lifetime_s=config.access_s)
+        dsn = config.database_url
+        if config.embedded:
+            embedded = await stack.enter_async_context(
+                open_embedded(config.data_folder, unsafe_no_fsync=config.unsafe_no_fsync)
+            )
+            dsn = embedded.dsn
+            announce("Using the embedded PostgreSQL, which is meant for one machine; set database_url for more.")
+        database = await stack.enter_async_context(
+            open_database(dsn, size=config.read_connections, timeout_s=config.query_timeout_s)
+        )
+        await _check(database, config)
+        await migrate(database)
+        store = await stack.enter_async_context(open_store(database, config.log_writers))
+        doorbell = await stack.enter_async_context(open_postgres_doorbell(database))
+        poller = SystemPoller()
+        stack.callback(poller.close)
+        world = World(
+            store=store, doorbell=doorbell, poller=poller, verify=tokens.verify, sign_in_ended=tokens.end,
+            randomness=random.Random(), new_id=uuid7, wall_ms=lambda: time.time_ns() // 1_000_000,
+        )  # fmt: skip
+        core = await stack.enter_async_context(open_core(config, world))
+        accounts = Accounts(
+            database, tokens, Passwords(HashCost(), at_once=config.password_hashes), new_id=uuid7,
+            signed_out=core.sign_out, idle_s=config.refresh_idle_days * 86_400,
+        )  # fmt: skip
+        url = config.public_url or _url(config.host, listening.getsockname()[1])
+        door = await stack.enter_async_context(
+            open_http_door(
+                DoorOptions(version=konnect_version(), trusted_proxies=config.trusted_proxies),
+                accounts=accounts, tokens=tokens, database=database,
+                ready=lambda: "draining" if server.draining else None, metrics=telemetry.exposition,
+            )
+        )  # fmt: skip
+        gateway = Gateway(core.pump, core.session, door.hand_over)
+        server = Server(config, url, core, gateway, accounts, store)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_rotate_keys, tokens)
+            gateway.listen(listening)
+            yield server
+            nursery.cancel_scope.cancel()
+
+
+def _listen(config: Config) -> socket.socket:
+    family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
+    try:
+        listening = socket.create_server((config.host, config.port), family=family, backlog=config.accept_backlog)
+    except OSError as problem:
+        where = f"{config.host} port {config.port}"
+        why = problem.strerror or str(problem)
+        raise StartError(f"Konnect cannot listen on {where}: {why}. Choose another with --port or KONNECT_PORT.") from problem
+    listening.setblocking(False)
+    return listening
+
+
+def _url(host: str, port: int) -> str:
+    shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
+    return f"http://{shown}:{port}"
+
+
+async def _check(database: Database, config: Config) -> None:
+    unfit = await suitability(database)
+    if not config.unsafe_no_fsync:
+        unfit += await durability(database)
+    if unfit:
+        raise StartError("; ".join(unfit))
+
+
+async def _rotate_keys(tokens: Tokens) -> None:
+    while True:
+        tokens.rotate_if_older(ROTATE_KEYS_S)
+        await trio.sleep(LOOK_AT_KEYS_S)
+
+
+async def _welcome(server: Server, announce: Announce) -> None:
+    """The demo: two people who know each other, and what to do with them."""
+    people = []
+    for name, email in DEMO_PEOPLE:
+        try:
+            signed_in = await server.accounts.register(Register(email=email, password=DEMO_PASSWORD, name=name))
+        except EmailTaken:
+            signed_in = await server.accounts.login(Login(email=email, password=DEMO_PASSWORD))
+        people.append(signed_in.user.id)
+    await server.store.open_direct(uuid7(), people[0], people[1])
+    at = "" if server.url == "http://127.0.0.1:8080" else f" --url {server.url}"
+    announce(
+        f"""
+Konnect {konnect_version()} is ready on {server.url}
+
+  Talk: in two more terminals, from this folder
+      .venv/bin/konnect chat ann@example.com{at}
+      .venv/bin/konnect chat bob@example.com{at}
+
+  Read: {server.url}/docs   (how to build on it)
+  Stop: Ctrl-C
+"""
+    )
