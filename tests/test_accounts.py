@@ -452,7 +452,8 @@ async def test_a_forged_token_is_refused_and_ends_nothing(house: House) -> None:
     [
         str.upper, lambda text: text + "=", lambda text: text + "A", lambda text: text[:-1], lambda text: " " + text,
         lambda text: text[4:], lambda text: text[:-1] + chr(ord(text[-1]) + 1),
-        lambda text: text[:10] + "é" + text[11:], lambda text: text[:10] + "!" + text[11:], lambda _: "", lambda _: "kr1.",
+        lambda text: text[:10] + "é" + text[11:], lambda text: text[:10] + "!" + text[11:],
+        lambda _: "", lambda _: "kr1.",
     ],
 )  # fmt: skip
 async def test_a_refresh_token_has_one_spelling(house: House, change: Callable[[str], str]) -> None:
