@@ -1,0 +1,332 @@
+"""A database in memory with transactions in flight: row locks, a snapshot per statement, begin and commit apart.
+
+It behaves as PostgreSQL in READ COMMITTED does for the functions of ``storage/migrations/0002_conversations.sql``:
+
+- A transaction is a generator. It yields the rows to lock, in order, and goes on once it holds them all; what it reads
+  after that it reads as committed at that instant, so each stretch between two yields is one statement.
+- What it writes is seen by nobody until it commits, which may be long after the last statement. Its locks are held
+  until then, and whoever waits for one goes on with a new snapshot.
+- The transaction belongs to the database and not to its caller: a caller that gives up or dies does not end it.
+"""
+
+import copy
+from collections import deque
+from collections.abc import Callable, Generator, Iterable
+from typing import Any, Final, Generic, TypeAlias, TypeVar
+from uuid import UUID
+
+import trio
+from msgspec import Struct
+
+from protocol.frames import Entry, History, Kind
+from storage.errors import StorageUnavailable
+from tests.simulate.agenda import Agenda
+from tests.simulate.faults import Plan
+
+T = TypeVar("T")
+
+LOCK_WAIT_S: Final = 6.0  # statement_timeout: the server gives up by itself
+
+Key: TypeAlias = tuple[Any, ...]  # names a row: ("conversation", id), ("account", id), ("receipt", conversation, id)
+Effects: TypeAlias = Callable[[], None]  # what the commit does
+Body: TypeAlias = Generator[list[Key], None, tuple[T, Effects | None]]
+
+
+class Account(Struct):
+    """A person."""
+
+    name: str
+    number: int = 0
+
+
+class Conversation(Struct):
+    """A row of table conversation."""
+
+    kind: Kind
+    title: str | None
+    history: History
+    owner: UUID | None
+    last_seq: int
+    active_at_ms: int
+    member_count: int
+
+
+class Span(Struct):
+    """One stretch of a membership."""
+
+    joined: int
+    since: int
+    place: int
+    until: int | None = None
+
+    def shows(self, seq: int) -> bool:
+        """Whether entry *seq* may be seen through it."""
+        return self.since <= seq and (self.until is None or seq <= self.until)
+
+
+class Stored(Struct):
+    """What a key of a conversation stands for."""
+
+    seq: int
+    at_ms: int
+    digest: tuple[Any, ...]
+
+
+class Receipt(Struct):
+    """A row of table receipt."""
+
+    delivered: int
+    read: int
+    at_ms: int
+
+
+class Tables:
+    """What is committed."""
+
+    def __init__(self) -> None:
+        self.accounts: dict[UUID, Account] = {}
+        self.conversations: dict[UUID, Conversation] = {}
+        self.directs: dict[tuple[UUID, UUID], UUID] = {}
+        self.creations: dict[tuple[UUID, str], tuple[UUID, tuple[Any, ...]]] = {}
+        self.spans: dict[UUID, dict[UUID, list[Span]]] = {}  # conversation -> person -> by joined
+        self.joined: dict[UUID, dict[UUID, None]] = {}  # person -> conversations that the person was ever in
+        self.entries: dict[UUID, list[Entry]] = {}  # conversation -> entry n at place n - 1
+        self.keys: dict[tuple[UUID, UUID, str], Stored] = {}  # (conversation, author, key)
+        self.receipts: dict[UUID, dict[UUID, Receipt]] = {}  # conversation -> person
+        self.lineages: dict[UUID, None] = {}
+        self.nodes: dict[UUID, int] = {}
+
+    def span(self, conversation: UUID, person: UUID) -> Span | None:
+        """The open span of *person*, if a member now."""
+        spans = self.spans.get(conversation, {}).get(person)
+        return spans[-1] if spans and spans[-1].until is None else None
+
+    def members(self, conversation: UUID) -> list[UUID]:
+        """Who belongs now, in the order of joining."""
+        open_ = [(s[-1].joined, s[-1].place, p) for p, s in self.spans[conversation].items() if s[-1].until is None]
+        return [person for _, _, person in sorted(open_)]
+
+    def copy(self) -> "Tables":
+        """All of it, as a backup has it."""
+        other = Tables()
+        other.accounts = copy.deepcopy(self.accounts)
+        other.conversations = copy.deepcopy(self.conversations)
+        other.directs = dict(self.directs)
+        other.creations = dict(self.creations)
+        other.spans = copy.deepcopy(self.spans)
+        other.joined = {person: dict(ids) for person, ids in self.joined.items()}
+        other.entries = {conversation: list(log) for conversation, log in self.entries.items()}  # entries never change
+        other.keys = dict(self.keys)
+        other.receipts = copy.deepcopy(self.receipts)
+        other.lineages = dict(self.lineages)
+        other.nodes = dict(self.nodes)
+        return other
+
+
+class Call(Generic[T]):
+    """What a caller waits for."""
+
+    def __init__(self) -> None:
+        self.answered = trio.Event()
+        self.error: str | None = None
+        self.value: T
+
+    def succeed(self, value: T) -> None:
+        """Bring the answer, unless the caller was told something before."""
+        if not self.answered.is_set():
+            self.value = value
+            self.answered.set()
+
+    def fail(self, reason: str) -> None:
+        """Say that the outcome is unknown."""
+        if not self.answered.is_set():
+            self.error = reason
+            self.answered.set()
+
+    async def wait(self) -> T:
+        """The answer.
+
+        Raises:
+            StorageUnavailable: There is none.
+        """
+        await self.answered.wait()
+        if self.error is not None:
+            raise StorageUnavailable(self.error)
+        return self.value
+
+
+class Transaction(Generic[T]):
+    """One transaction in flight."""
+
+    def __init__(self, body: Body[T], plan: Plan, call: Call[T]) -> None:
+        self.body = body
+        self.plan = plan
+        self.call = call
+        self.held: list[Key] = []
+        self.wanted: deque[Key] = deque()
+        self.waits_for: Key | None = None
+        self.value: T
+        self.effects: Effects | None = None
+        self.ended = False
+
+
+class FakeDatabase:
+    """The tables, the locks on their rows, and the transactions in flight. It outlives every server process."""
+
+    def __init__(self, agenda: Agenda, epoch_ms: int = 1_767_225_600_000) -> None:
+        self.agenda = agenda
+        self.tables = Tables()
+        self.deadlocks: list[tuple[Key, Key]] = []  # (wanted, held): a lock order was broken
+        self.on_commit: Callable[[], None] | None = None  # a checker's ear
+        self.holding = False  # commits wait until let_go
+        self._epoch_ms = epoch_ms
+        self._owners: dict[Key, Transaction[Any]] = {}
+        self._queues: dict[Key, deque[Transaction[Any]]] = {}
+        self._live: dict[Transaction[Any], None] = {}
+        self._held_back: list[Transaction[Any]] = []
+
+    def now_ms(self) -> int:
+        """The database's clock, in Unix milliseconds."""
+        return self._epoch_ms + int(trio.current_time() * 1000)
+
+    def add_account(self, person: UUID, name: str) -> None:
+        """Make a person."""
+        self.tables.accounts[person] = Account(name)
+
+    # --- Transactions ---
+
+    def begin(self, body: Body[T], plan: Plan, call: Call[T]) -> "Transaction[T]":
+        """Start a transaction that goes as *plan* says and answers *call*."""
+        transaction = Transaction(body, plan, call)
+        self._live[transaction] = None
+        if plan.before_s:
+            self.agenda.after(plan.before_s, self._step, transaction)
+        else:
+            self._step(transaction)
+        return transaction
+
+    @property
+    def in_flight(self) -> int:
+        """Transactions that neither committed nor rolled back."""
+        return len(self._live)
+
+    @property
+    def waiting(self) -> int:
+        """Transactions that wait for a lock."""
+        return sum(transaction.waits_for is not None for transaction in self._live)
+
+    def abort(self, transaction: Transaction[Any], reason: str = "rolled back") -> None:
+        """Roll back, unless it is over."""
+        if not transaction.ended:
+            self._end(transaction)
+            transaction.call.fail(reason)
+
+    def abort_all(self, reason: str = "the database went down") -> None:
+        """What a crash of the database does to everything in flight."""
+        for transaction in list(self._live):
+            self.abort(transaction, reason)
+
+    def let_go(self) -> None:
+        """Commit what was held back, and hold no more."""
+        self.holding = False
+        held, self._held_back = self._held_back, []
+        for transaction in held:
+            self._commit(transaction)
+
+    def restore(self, backup: Tables) -> None:
+        """Put an older copy in place: what was committed since is gone."""
+        self.abort_all("the database was restored")
+        self.tables = backup.copy()
+
+    def _step(self, transaction: Transaction[Any]) -> None:
+        """Take what locks can be taken, and run on when all are held."""
+        while not transaction.ended:
+            while transaction.wanted:
+                key = transaction.wanted[0]
+                owner = self._owners.setdefault(key, transaction)
+                if owner is not transaction:
+                    self._wait(transaction, key, owner)
+                    return
+                transaction.wanted.popleft()
+                if key not in transaction.held:
+                    transaction.held.append(key)
+            try:
+                transaction.wanted.extend(next(transaction.body))
+            except StopIteration as end:
+                transaction.value, transaction.effects = end.value
+                self._computed(transaction)
+                return
+
+    def _wait(self, transaction: Transaction[Any], key: Key, owner: Transaction[Any]) -> None:
+        ahead: Transaction[Any] | None = owner
+        while ahead is not None and ahead.waits_for is not None:
+            held_for = ahead.waits_for
+            ahead = self._owners.get(held_for)
+            if ahead is transaction:
+                self.deadlocks.append((key, held_for))
+                self.abort(transaction, "deadlock detected")
+                return
+        transaction.waits_for = key
+        self._queues.setdefault(key, deque()).append(transaction)
+        self.agenda.after(LOCK_WAIT_S, self._waited_too_long, transaction, key)
+
+    def _waited_too_long(self, transaction: Transaction[Any], key: Key) -> None:
+        if transaction.waits_for == key:
+            self.abort(transaction, "statement timeout")
+
+    def _computed(self, transaction: Transaction[Any]) -> None:
+        plan = transaction.plan
+        if plan.fate == "during":
+            self.agenda.after(plan.commit_s, self.abort, transaction)
+            return
+        if plan.fate == "late":
+            transaction.call.fail("no answer in time")
+        if plan.commit_s:
+            self.agenda.after(plan.commit_s, self._commit, transaction)
+        else:
+            self._commit(transaction)
+
+    def _commit(self, transaction: Transaction[Any]) -> None:
+        if transaction.ended:
+            return
+        if self.holding:
+            self._held_back.append(transaction)
+            return
+        if transaction.effects is not None:
+            transaction.effects()
+        plan = transaction.plan
+        if plan.fate == "after":
+            self.agenda.after(plan.answer_s, transaction.call.fail, "the connection was lost")
+        elif plan.answer_s:
+            self.agenda.after(plan.answer_s, transaction.call.succeed, transaction.value)
+        else:
+            transaction.call.succeed(transaction.value)
+        self._end(transaction)
+        if self.on_commit is not None:
+            self.on_commit()
+
+    def _end(self, transaction: Transaction[Any]) -> None:
+        transaction.ended = True
+        transaction.body.close()
+        del self._live[transaction]
+        if transaction.waits_for is not None:
+            self._queues[transaction.waits_for].remove(transaction)
+            transaction.waits_for = None
+        for key in transaction.held:
+            self._release(key)
+
+    def _release(self, key: Key) -> None:
+        del self._owners[key]
+        queue = self._queues.get(key)
+        if queue:
+            heir = queue.popleft()
+            self._owners[key] = heir
+            heir.waits_for = None
+            self._step(heir)
+        elif queue is not None:
+            del self._queues[key]
+
+
+def in_order(kind: str, ids: Iterable[Any]) -> list[Key]:
+    """The rows *ids* of one table, each once, in id order: how every transaction takes locks."""
+    return [(kind, *one) if isinstance(one, tuple) else (kind, one) for one in sorted(dict.fromkeys(ids))]

@@ -1,0 +1,427 @@
+"""The SQL functions of ``storage/migrations/0002_conversations.sql`` once more, over the fake's tables.
+
+Those that write are transactions (see ``database.py``): they lock, compute, and return an answer with what the commit
+is to do. Those that read take one snapshot. Both say the same as their SQL, which the contract tests hold them to.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NamedTuple
+from uuid import UUID
+
+from msgspec import UNSET
+
+from protocol import limits
+from protocol.frames import Entry, History, HistoryPage
+from protocol.frames import Receipt as ReceiptFrame
+from storage.rows import (
+    Answer,
+    Appendix,
+    Changed,
+    Made,
+    Moved,
+    NewMessage,
+    OthersReceipt,
+    Page,
+    Raise,
+    Raised,
+    Range,
+    Standing,
+    State,
+)
+from storage.rows import Span as SpanRow
+from storage.store import Change
+from tests.simulate.database import (
+    Account,
+    Body,
+    Conversation,
+    FakeDatabase,
+    Receipt,
+    Span,
+    Stored,
+    Tables,
+    in_order,
+)
+
+MISSED: Final = 500
+ENTRY_OVERHEAD: Final = 200
+
+
+class Refusal(NamedTuple):
+    """An error a function answers with, as the SQL does: a code, and whom it is about."""
+
+    code: str
+    missing: UUID | None = None
+
+
+# --- Writing ----------------------------------------------------------------------------------------------------------
+
+
+def append_messages(db: FakeDatabase, messages: Sequence[NewMessage], heads: Mapping[UUID, int]) -> Body[Appendix]:
+    """Lock the conversations, then number what is new."""
+    tables = db.tables
+    conversations = tables.conversations
+    yield in_order("conversation", [m.conversation for m in messages if m.conversation in conversations])
+    # From here on the snapshot is a new one: nothing below was read before the wait.
+    at_ms = db.now_ms()
+    tops: dict[UUID, int] = {}
+    fresh: dict[tuple[UUID, UUID, str], Stored] = {}
+    entries: list[Entry] = []
+    answers: list[Answer] = []
+    for message in messages:
+        name = (message.conversation, message.author, message.key)
+        digest = ("message", message.text)
+        found = tables.keys.get(name) or fresh.get(name)
+        if found is not None:
+            answers.append(Answer(False, found.digest != digest, found.seq, found.at_ms))
+        elif tables.span(message.conversation, message.author) is None:
+            answers.append(Answer(False, False))
+        else:
+            seq = tops.get(message.conversation, conversations[message.conversation].last_seq) + 1
+            tops[message.conversation] = seq
+            fresh[name] = Stored(seq, at_ms, digest)
+            entries.append(
+                Entry(
+                    conversation=message.conversation, seq=seq, kind="message", author=message.author, key=message.key,
+                    at_ms=at_ms, text=message.text,
+                )
+            )  # fmt: skip
+            answers.append(Answer(True, False, seq, at_ms))
+    missed = [
+        entry
+        for conversation, head in sorted(heads.items())
+        for entry in tables.entries.get(conversation, [])[head : head + MISSED]
+    ]
+
+    def commit() -> None:
+        tables.keys.update(fresh)
+        for entry in entries:
+            tables.entries[entry.conversation].append(entry)
+        for conversation, top in tops.items():
+            conversations[conversation].last_seq = top
+            conversations[conversation].active_at_ms = at_ms
+
+    return Appendix(answers, missed), commit
+
+
+def change_member(
+    db: FakeDatabase, change: Change, conversation: UUID, author: UUID, key: str, user: UUID, most: int
+) -> Body[Changed | Refusal]:
+    """Lock the conversation, then the person's row, then the person's receipt."""
+    tables = db.tables
+    row = tables.conversations.get(conversation)
+    if row is None:
+        return Refusal("not_a_member", author), None
+    yield [("conversation", conversation)]
+    digest = ("member", change, user)
+    old = tables.keys.get((conversation, author, key))
+    if old is not None:
+        return (Refusal("key_reused") if old.digest != digest else Changed(old.seq, old.at_ms, False)), None
+    if tables.span(conversation, author) is None:
+        return Refusal("not_a_member", author), None
+    if row.kind == "direct":
+        return Refusal("wrong_kind"), None
+    if change == "add":
+        if user not in tables.accounts:
+            return Refusal("unknown_user"), None
+        if tables.span(conversation, user) is not None:
+            return Refusal("already_a_member"), None
+        if row.member_count >= most:
+            return Refusal("conversation_full"), None
+    else:
+        if change == "remove" and author not in (row.owner, user):
+            return Refusal("forbidden"), None
+        if tables.span(conversation, user) is None:
+            return Refusal("not_a_member", user), None
+    seq, at_ms = row.last_seq + 1, db.now_ms()
+    yield [("account", user)]
+    if change == "add":
+        yield [("receipt", conversation, user)]
+    entry = Entry(
+        conversation=conversation, seq=seq, kind="member.added" if change == "add" else "member.removed",
+        author=author, key=key, at_ms=at_ms, user=user,
+    )  # fmt: skip
+
+    def commit() -> None:
+        tables.accounts[user].number += 1
+        tables.keys[conversation, author, key] = Stored(seq, at_ms, digest)
+        tables.entries[conversation].append(entry)
+        if change == "add":
+            past = tables.spans[conversation].setdefault(user, [])
+            since = 1 if row.history == "all" and not past else seq
+            past.append(Span(seq, since, 0))
+            tables.joined.setdefault(user, {})[conversation] = None
+            tables.receipts[conversation][user] = Receipt(seq, seq, at_ms)
+        else:
+            tables.spans[conversation][user][-1].until = seq
+        row.last_seq, row.active_at_ms = seq, at_ms
+        row.member_count += 1 if change == "add" else -1
+        if change != "add" and row.owner == user:
+            row.owner = next(iter(tables.members(conversation)), None)
+
+    return Changed(seq, at_ms, True), commit
+
+
+def create_group(
+    db: FakeDatabase,
+    new_id: UUID,
+    author: UUID,
+    key: str,
+    title: str,
+    history: History,
+    members: Sequence[UUID],
+    most: int,
+) -> Body[Made | Refusal]:
+    """Lock everybody's rows; whoever holds the author's decides about the key."""
+    tables = db.tables
+    yield in_order("account", [p for p in (author, *members) if p in tables.accounts])
+    if author not in tables.accounts:
+        return Refusal("unknown_user", author), None
+    digest = ("group", title, history, tuple(members))
+    old = tables.creations.get((author, key))
+    if old is not None:
+        return (Refusal("key_reused") if old[1] != digest else Made(old[0], False)), None
+    if len(members) > most:
+        return Refusal("conversation_full"), None
+    for person in members:
+        if person not in tables.accounts:
+            return Refusal("unknown_user", person), None
+    at_ms = db.now_ms()
+    entry = Entry(
+        conversation=new_id, seq=1, kind="created", author=author, key=key, at_ms=at_ms, title=title,
+        members=list(members),
+    )  # fmt: skip
+
+    def commit() -> None:
+        tables.creations[author, key] = (new_id, digest)
+        _open(tables, new_id, Conversation("group", title, history, author, 1, at_ms, len(members)), entry, digest)
+
+    return Made(new_id, True), commit
+
+
+def open_direct(db: FakeDatabase, new_id: UUID, author: UUID, user: UUID) -> Body[Made | Refusal]:
+    """Look, lock both people's rows, look again."""
+    tables = db.tables
+    pair = (min(author, user), max(author, user))
+    found = tables.directs.get(pair)
+    if found is not None:
+        return Made(found, False), None
+    yield in_order("account", [p for p in pair if p in tables.accounts])
+    if user not in tables.accounts:
+        return Refusal("unknown_user", user), None
+    found = tables.directs.get(pair)
+    if found is not None:
+        return Made(found, False), None
+    at_ms = db.now_ms()
+    entry = Entry(
+        conversation=new_id, seq=1, kind="created", author=author, key=f"direct:{new_id}", at_ms=at_ms,
+        members=[author, user],
+    )  # fmt: skip
+
+    def commit() -> None:
+        tables.directs[pair] = new_id
+        _open(tables, new_id, Conversation("direct", None, "all", None, 1, at_ms, 2), entry, ("direct",))
+
+    return Made(new_id, True), commit
+
+
+def _open(tables: Tables, new_id: UUID, row: Conversation, entry: Entry, digest: tuple[Any, ...]) -> None:
+    """A conversation with its first entry and first members."""
+    assert entry.members is not UNSET
+    tables.conversations[new_id] = row
+    tables.entries[new_id] = [entry]
+    tables.keys[new_id, entry.author, entry.key] = Stored(1, entry.at_ms, digest)
+    tables.receipts[new_id] = {}
+    tables.spans[new_id] = {}
+    for place, person in enumerate(entry.members, 1):
+        tables.accounts[person].number += 1
+        tables.spans[new_id][person] = [Span(1, 1, place)]
+        tables.joined.setdefault(person, {})[new_id] = None
+
+
+def move_receipts(db: FakeDatabase, moves: Sequence[Raise]) -> Body[list[Raised]]:
+    """Lock the receipts that exist, read, insert those that do not; a row inserted meanwhile is waited for."""
+    tables = db.tables
+    rows = [(move.conversation, move.person) for move in moves]
+    yield in_order("receipt", [row for row in rows if row[1] in tables.receipts.get(row[0], {})])
+    at_ms = db.now_ms()
+    counts = [tables.conversations[c].member_count if c in tables.conversations else 0 for c, _ in rows]
+    members = [tables.span(c, p) is not None for c, p in rows]
+    before = [_cursors(tables, c, p) for c, p in rows]
+    asked = []
+    for move in moves:
+        row = tables.conversations.get(move.conversation)
+        top = row.last_seq if row is not None else limits.SEQ_MAX
+        asked.append((min(max(move.delivered, move.read), top), min(move.read, top)))
+    yield in_order("receipt", [row for row, member in zip(rows, members, strict=True) if member])
+    raised: list[Raised] = []
+    rose: list[tuple[UUID, UUID, Receipt]] = []
+    for index, (conversation, person) in enumerate(rows):
+        delivered, read = asked[index]
+        now = _cursors(tables, conversation, person)
+        up = members[index] and (now is None or delivered > now[0] or read > now[1])
+        if up:
+            delivered, read = max(delivered, now[0] if now else 0), max(read, now[1] if now else 0)
+            rose.append((conversation, person, Receipt(delivered, read, at_ms)))
+        else:
+            delivered, read = before[index] or asked[index]
+        raised.append(Raised(members[index], delivered, read, up, counts[index]))
+
+    def commit() -> None:
+        for conversation, person, receipt in rose:
+            tables.receipts[conversation][person] = receipt
+
+    return raised, commit
+
+
+def _cursors(tables: Tables, conversation: UUID, person: UUID) -> tuple[int, int] | None:
+    row = tables.receipts.get(conversation, {}).get(person)
+    return None if row is None else (row.delivered, row.read)
+
+
+# --- Reading ----------------------------------------------------------------------------------------------------------
+
+
+def log_after(tables: Tables, conversation: UUID, head: int, limit: int) -> list[Entry]:
+    """The log above *head*."""
+    return tables.entries.get(conversation, [])[head : head + limit]
+
+
+def standing(tables: Tables, at_ms: int, person: UUID, lineage: UUID | None) -> Standing:
+    """All that a resume starts from."""
+    account: Account | None = tables.accounts.get(person)
+    spans = [
+        SpanRow(
+            conversation, span.joined, span.since, tables.conversations[conversation].last_seq, span.until,
+            _partner(tables, conversation, person),
+        )
+        for conversation in sorted(tables.joined.get(person, {}))
+        for span in tables.spans[conversation][person]
+    ]  # fmt: skip
+    known = lineage is None or lineage in tables.lineages
+    return Standing(at_ms, known, spans, None if account is None else account.number)
+
+
+def _partner(tables: Tables, conversation: UUID, person: UUID) -> UUID | None:
+    if tables.conversations[conversation].kind != "direct":
+        return None
+    return next(other for other in tables.spans[conversation] if other != person)
+
+
+def _visible(tables: Tables, conversation: UUID, person: UUID, low: int, high: int) -> list[Entry]:
+    """Entries low <= seq <= high that *person* may see, oldest first."""
+    log = tables.entries.get(conversation, [])
+    found: list[Entry] = []
+    for span in tables.spans.get(conversation, {}).get(person, ()):
+        top = high if span.until is None else min(high, span.until)
+        found += log[max(low, span.since) - 1 : max(top, 0)]
+    return found
+
+
+def _size(entry: Entry) -> int:
+    """How large the SQL takes an entry for: its text and detail in bytes, and what comes with them."""
+    size = ENTRY_OVERHEAD
+    if entry.text is not UNSET:
+        size += len(entry.text.encode())
+    if entry.members is not UNSET:
+        ids = [str(person) for person in entry.members]
+        if entry.title is UNSET:
+            detail = '{"members" : ' + json.dumps(ids) + "}"
+        else:
+            title = json.dumps(entry.title, ensure_ascii=False)
+            detail = '{"title" : ' + title + ', "members" : ' + json.dumps(ids, separators=(",", ":")) + "}"
+        size += len(detail.encode())
+    return size
+
+
+def visible_entries(tables: Tables, person: UUID, ranges: Sequence[Range], size_bytes: int) -> Page:
+    """A page of what *person* may see of *ranges*."""
+    fitting: list[Entry] = []
+    total = 0
+    for one in ranges:
+        for entry in _visible(tables, one.conversation, person, one.low, one.high):
+            total += _size(entry)
+            if fitting and total > size_bytes:
+                return Page(fitting, True)
+            fitting.append(entry)
+    return Page(fitting, False)
+
+
+def history_page(
+    tables: Tables, person: UUID, conversation: UUID, before: int | None, limit: int, size_bytes: int
+) -> HistoryPage | Refusal:
+    """The newest *limit* entries below *before*, oldest first."""
+    if person not in tables.spans.get(conversation, {}):
+        return Refusal("not_a_member", person)
+    seen = _visible(tables, conversation, person, 1, limits.SEQ_MAX if before is None else before - 1)
+    fitting: list[Entry] = []
+    total = 0
+    for entry in seen[: -limit - 1 : -1]:
+        total += _size(entry)
+        if fitting and total > size_bytes:
+            break
+        fitting.append(entry)
+    return HistoryPage(fitting[::-1], len(fitting) < len(seen))
+
+
+def conversation_states(
+    tables: Tables, person: UUID, conversations: Sequence[UUID], recent: int, named: int = limits.NAMED_MEMBERS
+) -> list[State]:
+    """Conversations as *person* sees them, those the person was never in left out."""
+    return [
+        _state(tables, person, conversation, recent, named)
+        for conversation in conversations
+        if person in tables.spans.get(conversation, {})
+    ]
+
+
+def _state(tables: Tables, person: UUID, conversation: UUID, recent: int, named: int) -> State:
+    row = tables.conversations[conversation]
+    last = tables.spans[conversation][person][-1]
+    delivered, read = _cursors(tables, conversation, person) or (0, 0)
+    seen = _visible(tables, conversation, person, 1, limits.SEQ_MAX)
+    last_seen = seen[len(seen) - recent :] if recent < len(seen) else seen
+    members: list[UUID] = []
+    names: dict[UUID, str] = {}
+    receipts: list[ReceiptFrame] = []
+    if last.until is None:
+        members = tables.members(conversation)
+        if row.member_count <= named:
+            names = {other: tables.accounts[other].name for other in members}
+            rows = tables.receipts[conversation]
+            receipts = [
+                ReceiptFrame(other, rows[other].delivered, rows[other].read)
+                for other in sorted(members)
+                if other != person and other in rows
+            ]
+    return State(
+        conversation=conversation, kind=row.kind, head=row.last_seq if last.until is None else last.until,
+        first_seq=last.since, joined=last.joined, read=read, delivered=delivered,
+        unread=sum(1 for e in seen if e.seq > read and e.kind == "message" and e.author != person),
+        active_at_ms=row.active_at_ms, history=row.history, until=last.until, title=row.title, owner=row.owner,
+        members=members, names=names, receipts=receipts, recent=last_seen,
+    )  # fmt: skip
+
+
+def receipts_since(
+    tables: Tables, person: UUID, since_ms: int, named: int = limits.NAMED_MEMBERS
+) -> list[OthersReceipt]:
+    """Receipts written after *since_ms* in the person's conversations."""
+    return [
+        OthersReceipt(conversation, other, receipt.delivered, receipt.read)
+        for conversation in tables.joined.get(person, {})
+        if tables.span(conversation, person) is not None
+        for other, receipt in tables.receipts[conversation].items()
+        if receipt.at_ms > since_ms
+        and (other == person or tables.conversations[conversation].member_count <= named)
+    ]  # fmt: skip
+
+
+def moved(tables: Tables, heads: Mapping[UUID, int], numbers: Mapping[UUID, int]) -> Moved:
+    """Whose log or number is above what the asker has delivered."""
+    conversations = tables.conversations
+    tops = {c: conversations[c].last_seq for c in heads if c in conversations}
+    return Moved(
+        {c: top for c, top in tops.items() if top > heads[c]},
+        [p for p, number in numbers.items() if p in tables.accounts and tables.accounts[p].number > number],
+    )

@@ -1,0 +1,293 @@
+"""The fake ``Store``: one server process's handle on a shared :class:`FakeDatabase`, with faults on the way.
+
+It answers as ``storage.postgres_store`` does (tests/test_store_contract.py holds both to it), and fails in all the ways
+a database behind a network can. Killing the handle is what the death of its process does: nobody hears the answers any
+more, and each transaction in flight commits later or is rolled back.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from random import Random
+from typing import Any, Final, NoReturn, TypeVar
+from uuid import UUID
+
+import trio
+
+from protocol import limits
+from protocol.errors import (
+    AlreadyAMember,
+    BadCursor,
+    ConversationFull,
+    Forbidden,
+    KeyReused,
+    NotAMember,
+    UnknownUser,
+    WrongKind,
+)
+from protocol.frames import Conversations, Entry, History, HistoryPage, User
+from storage.errors import StorageUnavailable
+from storage.rows import (
+    Appendix,
+    Changed,
+    Made,
+    Moved,
+    NewMessage,
+    OthersReceipt,
+    Page,
+    Raise,
+    Raised,
+    Range,
+    Standing,
+    State,
+    shown,
+)
+from storage.store import Change
+from tests.simulate import functions
+from tests.simulate.database import Body, Call, FakeDatabase, Transaction
+from tests.simulate.faults import Faults
+from tests.simulate.functions import Refusal
+
+T = TypeVar("T")
+
+TIMEOUT_S: Final = 5.0  # a caller waits no longer than this
+ALIVE_MS: Final = 5_000  # a process that beat within this is there
+
+
+class FakeStore:
+    """What one process sees of the database. ``kill`` it with its process; a restarted one gets a new handle."""
+
+    def __init__(self, database: FakeDatabase, faults: Faults | None = None) -> None:
+        self.database = database
+        self.faults = faults or Faults()
+        self.dead = False
+        self._lanes: set[int] = set()
+        self._live: list[Transaction[Any]] = []
+
+    def kill(self, rng: Random) -> None:
+        """The process is gone. What it had in flight goes on without it, or is rolled back."""
+        self.dead = True
+        for transaction in self._live:
+            if not transaction.ended and rng.random() < 0.5:
+                self.database.abort(transaction, "the client went away")
+        self._live.clear()
+
+    # --- Writing ---
+
+    async def append(self, lane: int, messages: Sequence[NewMessage], heads: Mapping[UUID, int]) -> Appendix:
+        """See :meth:`storage.store.Store.append`."""
+        return await self._on_lane(lane, lambda db: functions.append_messages(db, messages, heads))
+
+    async def change_member(
+        self, lane: int, change: Change, conversation: UUID, author: UUID, key: str, user: UUID, most: int
+    ) -> Changed:
+        """See :meth:`storage.store.Store.change_member`."""
+        answer = await self._on_lane(
+            lane, lambda db: functions.change_member(db, change, conversation, author, key, user, most)
+        )
+        if isinstance(answer, Refusal):
+            _refuse(answer, conversation=conversation, key=key, user=user, most=most)
+        return answer
+
+    async def create_group(
+        self, new_id: UUID, author: UUID, key: str, title: str, history: History, members: Sequence[UUID], most: int
+    ) -> Made:
+        """See :meth:`storage.store.Store.create_group`."""
+        answer = await self._write(
+            lambda db: functions.create_group(db, new_id, author, key, title, history, members, most)
+        )
+        if isinstance(answer, Refusal):
+            _refuse(answer, conversation=new_id, key=key, most=most)
+        return answer
+
+    async def open_direct(self, new_id: UUID, author: UUID, user: UUID) -> Made:
+        """See :meth:`storage.store.Store.open_direct`."""
+        answer = await self._write(lambda db: functions.open_direct(db, new_id, author, user))
+        if isinstance(answer, Refusal):
+            _refuse(answer, conversation=new_id, user=user)
+        return answer
+
+    async def raise_receipts(self, moves: Sequence[Raise]) -> list[Raised]:
+        """See :meth:`storage.store.Store.raise_receipts`."""
+        return await self._write(lambda db: functions.move_receipts(db, moves))
+
+    async def add_lineage(self, lineage: UUID) -> None:
+        """See :meth:`storage.store.Store.add_lineage`."""
+        await self._write(lambda db: _statement(lambda: db.tables.lineages.setdefault(lineage)))
+
+    async def beat(self, node: UUID) -> list[UUID]:
+        """See :meth:`storage.store.Store.beat`."""
+
+        def body(db: FakeDatabase) -> Body[list[UUID]]:
+            now = db.now_ms()
+            others = [one for one, at_ms in db.tables.nodes.items() if one != node and now - at_ms < ALIVE_MS]
+            yield []
+            return others, lambda: db.tables.nodes.update({node: now})
+
+        return await self._write(body)
+
+    async def leave(self, node: UUID) -> None:
+        """See :meth:`storage.store.Store.leave`."""
+        await self._write(lambda db: _statement(lambda: db.tables.nodes.pop(node, None)))
+
+    # --- Reading ---
+
+    async def log_after(self, lane: int, conversation: UUID, head: int, limit: int) -> list[Entry]:
+        """See :meth:`storage.store.Store.log_after`."""
+        with self._lane(lane):
+            return await self._read(lambda db: functions.log_after(db.tables, conversation, head, limit))
+
+    async def standing(self, person: UUID, lineage: UUID | None) -> Standing:
+        """See :meth:`storage.store.Store.standing`."""
+        return await self._read(lambda db: functions.standing(db.tables, db.now_ms(), person, lineage))
+
+    async def states(self, person: UUID, conversations: Sequence[UUID], recent: int) -> list[State]:
+        """See :meth:`storage.store.Store.states`."""
+        return await self._read(lambda db: functions.conversation_states(db.tables, person, conversations, recent))
+
+    async def visible(self, person: UUID, ranges: Sequence[Range], size_bytes: int) -> Page:
+        """See :meth:`storage.store.Store.visible`."""
+        return await self._read(lambda db: functions.visible_entries(db.tables, person, ranges, size_bytes))
+
+    async def history(self, person: UUID, conversation: UUID, before: int | None, limit: int) -> HistoryPage:
+        """See :meth:`storage.store.Store.history`."""
+        answer = await self._read(
+            lambda db: functions.history_page(db.tables, person, conversation, before, limit, limits.PAGE_BYTES)
+        )
+        if isinstance(answer, Refusal):
+            raise NotAMember(person, conversation)
+        return answer
+
+    async def listing(self, person: UUID, cursor: str | None, limit: int) -> Conversations:
+        """See :meth:`storage.store.Store.listing`."""
+        below = None if cursor is None else _place(cursor)
+        return await self._read(lambda db: _listing(db, person, below, limit))
+
+    async def receipts_since(self, person: UUID, since_ms: int) -> list[OthersReceipt]:
+        """See :meth:`storage.store.Store.receipts_since`."""
+        return await self._read(lambda db: functions.receipts_since(db.tables, person, since_ms))
+
+    async def moved(self, heads: Mapping[UUID, int], numbers: Mapping[UUID, int]) -> Moved:
+        """See :meth:`storage.store.Store.moved`."""
+        return await self._read(lambda db: functions.moved(db.tables, heads, numbers))
+
+    async def users(self, ids: Sequence[UUID]) -> list[User]:
+        """See :meth:`storage.store.Store.users`."""
+        return await self._read(
+            lambda db: [User(p, db.tables.accounts[p].name) for p in dict.fromkeys(ids) if p in db.tables.accounts]
+        )
+
+    # --- On the way ---
+
+    async def _on_lane(self, lane: int, body: Callable[[FakeDatabase], Body[T]]) -> T:
+        with self._lane(lane):
+            return await self._write(body)
+
+    def _lane(self, lane: int) -> "_Lane":
+        return _Lane(self._lanes, lane)
+
+    async def _write(self, body: Callable[[FakeDatabase], Body[T]]) -> T:
+        plan = self.faults.draw(write=True)
+        await trio.lowlevel.checkpoint()
+        if self.dead or plan.fate == "before":
+            await trio.sleep(plan.before_s)
+            raise StorageUnavailable("no connection")
+        database = self.database
+        call: Call[T] = Call()
+        transaction = database.begin(body(database), plan, call)
+        if not transaction.ended:
+            self._live.append(transaction)
+            if len(self._live) > 32:
+                self._live = [one for one in self._live if not one.ended]
+        with trio.move_on_after(TIMEOUT_S):
+            return await call.wait()
+        raise StorageUnavailable("no answer in time")
+
+    async def _read(self, function: Callable[[FakeDatabase], T]) -> T:
+        plan = self.faults.draw(write=False)
+        await trio.sleep(plan.before_s)  # a checkpoint at least
+        if self.dead or plan.fate == "before":
+            raise StorageUnavailable("no connection")
+        answer = function(self.database)  # the snapshot
+        if plan.answer_s:
+            await trio.sleep(plan.answer_s)
+        if plan.fate != "well":
+            raise StorageUnavailable("the connection was lost")
+        return answer
+
+
+class _Lane:
+    """One of the dedicated connections, which serve one caller at a time."""
+
+    def __init__(self, busy: set[int], lane: int) -> None:
+        self._busy = busy
+        self._lane = lane
+
+    def __enter__(self) -> None:
+        if self._lane in self._busy:
+            raise AssertionError(f"lane {self._lane} has two callers at once")
+        self._busy.add(self._lane)
+
+    def __exit__(self, *exc: object) -> None:
+        self._busy.remove(self._lane)
+
+
+def _statement(effect: Callable[[], object]) -> Body[None]:
+    """One plain statement that needs no lock."""
+    yield []
+
+    def commit() -> None:
+        effect()
+
+    return None, commit
+
+
+def _refuse(
+    refusal: Refusal, *, conversation: UUID, key: str = "", user: UUID | None = None, most: int = 0
+) -> NoReturn:
+    """The error that a code of the SQL functions stands for."""
+    match refusal.code:
+        case "not_a_member":
+            assert refusal.missing is not None
+            raise NotAMember(refusal.missing, conversation)
+        case "already_a_member":
+            assert user is not None
+            raise AlreadyAMember(user, conversation)
+        case "unknown_user":
+            missing = refusal.missing or user
+            assert missing is not None
+            raise UnknownUser(missing)
+        case "key_reused":
+            raise KeyReused(key)
+        case "wrong_kind":
+            raise WrongKind("a direct conversation has its two members for ever")
+        case "forbidden":
+            raise Forbidden("only the owner may remove somebody else")
+        case "conversation_full":
+            raise ConversationFull(f"a group has at most {most} members")
+    raise AssertionError(refusal)
+
+
+def _place(cursor: str) -> tuple[int, UUID]:
+    """Where a page ended."""
+    try:
+        at_ms, _, conversation = cursor.partition("-")
+        return int(at_ms), UUID(conversation)
+    except ValueError as problem:
+        raise BadCursor("not a cursor of a listing") from problem
+
+
+def _listing(db: FakeDatabase, person: UUID, below: tuple[int, UUID] | None, limit: int) -> Conversations:
+    tables = db.tables
+    places = sorted(
+        (
+            (tables.conversations[one].active_at_ms, one)
+            for one in tables.joined.get(person, {})
+            if tables.span(one, person) is not None
+        ),
+        reverse=True,
+    )
+    if below is not None:
+        places = [place for place in places if place < below]
+    page = places[:limit]
+    states = functions.conversation_states(tables, person, [one for _, one in page], 1)
+    more = len(places) > limit
+    return Conversations([shown(state) for state in states], f"{page[-1][0]}-{page[-1][1]}" if more else None)
