@@ -140,10 +140,10 @@ begin
         'missed', (select coalesce(json_agg(entry_json(e.*) order by e.conversation, e.seq), '[]')
                    from json_to_recordset(heads) as h(c uuid, h bigint)
                    cross join lateral (select * from entry where conversation = h.c and seq > h.h order by seq limit 500) e),
-        'answers', (select json_agg(json_build_object(
+        'answers', (select coalesce(json_agg(json_build_object(
                         'seq', coalesce(o.seq, s.seq), 'at_ms', coalesce(o.at_ms, s.at_ms), 'new', f.n is not null,
                         'reused', coalesce(o.digest, s.digest) is distinct from i.digest
-                                  and coalesce(o.seq, s.seq) is not null) order by i.n)
+                                  and coalesce(o.seq, s.seq) is not null) order by i.n), '[]')
                     from i left join old o using (n) left join fresh f using (n)
                     left join stored s on (s.conversation, s.author, s.key) = (i.c, i.a, i.k)))
     into answer;
@@ -231,9 +231,13 @@ declare
     v_unknown uuid;
     v_count integer := json_array_length(p_members);
 begin
-    -- Whoever holds the author's row decides; a repeat that waited here sees what was made meanwhile.
-    perform from account where id = p_author for no key update;
-    if not found then return json_build_object('error', 'unknown_user', 'missing', p_author); end if;
+    -- Whoever holds the author's row decides; a repeat that waited here sees what was made meanwhile. Everybody's row at
+    -- once and in id order: two people who create groups with each other would deadlock, the author's row taken first.
+    perform from account where id = p_author or id in (select m.value::uuid from json_array_elements_text(p_members) m)
+        order by id for no key update;
+    if not exists (select from account where id = p_author) then
+        return json_build_object('error', 'unknown_user', 'missing', p_author);
+    end if;
     select * into old from creation where author = p_author and key = p_key;
     if found then
         if old.digest <> v_digest then return json_build_object('error', 'key_reused'); end if;
@@ -277,7 +281,8 @@ begin
     insert into conversation (id, kind, last_seq, active_at_ms, member_count) values (p_id, 'direct', 1, v_at, 2);
     insert into direct (low, high, conversation) values (least(p_author, p_user), greatest(p_author, p_user), p_id);
     insert into entry (conversation, seq, kind, author, key, digest, at_ms, detail)
-    values (p_id, 1, 'created', p_author, 'direct', md5('direct')::uuid, v_at, json_build_object('members', v_members));
+    values (p_id, 1, 'created', p_author, 'direct:' || p_id, md5('direct')::uuid, v_at,   -- no key that a client would choose
+            json_build_object('members', v_members));
     perform raise_and_join(p_id, v_members);
     return json_build_object('conversation', p_id, 'new', true);
 end $$;
@@ -318,9 +323,9 @@ begin
             where excluded.delivered > t.delivered or excluded.read > t.read
         returning conversation, person, delivered, read
     )
-    select json_agg(json_build_object(
+    select coalesce(json_agg(json_build_object(
         'member', i.member, 'delivered', coalesce(m.delivered, r.delivered, i.d, 0), 'read', coalesce(m.read, r.read, i.r, 0),
-        'rose', m.person is not null, 'members', coalesce(i.member_count, 0)) order by i.n)
+        'rose', m.person is not null, 'members', coalesce(i.member_count, 0)) order by i.n), '[]')
     from i left join moved m on (m.conversation, m.person) = (i.c, i.p)
     left join receipt r on (r.conversation, r.person) = (i.c, i.p)
     into answer;
