@@ -42,6 +42,7 @@ _POLL_S: Final = 0.02
 _WATCH_S: Final = 0.25
 _PORT: Final = 5432  # only names the socket: .s.PGSQL.5432
 _SOCKET_PATH_BYTES: Final = 100  # the kernel's limit is 108 on Linux, 104 on macOS
+_STILL_THERE: Final = "shared memory block"
 _ROLE: Final = "konnect"
 _DATABASE: Final = "konnect"
 
@@ -107,15 +108,14 @@ class EmbeddedPostgres:
             EmbeddedError: It cannot start here; the text says why and what to do.
         """
         await trio.to_thread.run_sync(self._prepare)
-        users = await trio.to_thread.run_sync(self._open_lock, "postgres.users")
-        self._users = users
+        self._users = await trio.to_thread.run_sync(self._open_lock, "postgres.users")
         try:
             async with self._alone():
-                await _locked(users, fcntl.LOCK_SH)
+                await _locked(self._users, fcntl.LOCK_SH)
                 await self._start()
         except BaseException:
-            users.close()
-            self._users = None
+            with trio.CancelScope(shield=True):
+                await self.stop()
             raise
 
     async def stop(self) -> None:
@@ -158,8 +158,18 @@ class EmbeddedPostgres:
         if not (self.data / "PG_VERSION").exists():
             await self._create()
         await trio.to_thread.run_sync(self._clear_stale)
-        await self._launch()
-        await self._until_ready()
+        deadline = trio.current_time() + START_TIMEOUT_S
+        while True:
+            await self._launch()
+            try:
+                await self._until_ready()
+            except EmbeddedError as problem:
+                # A killed server's backends hold its shared memory until each has noticed; that takes a moment.
+                if _STILL_THERE not in str(problem) or trio.current_time() > deadline:
+                    raise
+                await trio.sleep(0.1)
+            else:
+                break
         await self._ensure_database()
 
     async def _create(self) -> None:
@@ -277,19 +287,21 @@ class EmbeddedPostgres:
             ) from None
 
     def _check_reach(self, user: pwd.struct_passwd) -> None:
-        for path, what in ((self.folder, "the data folder"), (self._programs / "postgres", "PostgreSQL's programs")):
+        postgres = self._programs / "postgres"
+        for path, what in ((self.folder, "the data folder is"), (postgres, "PostgreSQL's programs are")):
             command = ["/bin/sh", "-c", 'test -x "$1"', "sh", str(path)]
             done = subprocess.run(command, stdin=subprocess.DEVNULL, check=False, **self._as_user())
             if done.returncode:
                 raise EmbeddedError(
                     f"PostgreSQL does not run as root but as the user {user.pw_name}, who may not enter "
-                    f"{_shut_door(path)}, where {what} lies: use a folder that others may enter, outside any home, "
+                    f"{_shut_door(path)}, where {what}: use a folder that others may enter, outside any home, "
                     "or run Konnect as a normal user"
                 )
 
     def _socket_folder(self) -> Path:
-        """The database's own folder (mode 0700); a short one in the temporary folder where that path is too long."""
-        if len(os.fsencode(self.data / f".s.PGSQL.{_PORT}")) <= _SOCKET_PATH_BYTES:
+        """The database's own folder (mode 0700), unless its path is too long or has a comma (to libpq: two hosts)."""
+        path = os.fsencode(self.data / f".s.PGSQL.{_PORT}")
+        if len(path) <= _SOCKET_PATH_BYTES and b"," not in path:
             return self.data
         # Not $TMPDIR: two processes with different ones must find the same socket.
         folder = Path("/tmp") / f"konnect-{hashlib.sha256(os.fsencode(self.data)).hexdigest()[:16]}"
@@ -330,12 +342,13 @@ class EmbeddedPostgres:
         return file
 
     def _last_words(self) -> str:
-        text = (self.folder / "postgres.start.log").read_text(errors="replace")
-        logs = sorted((self.data / "log").glob("*.log"), key=lambda path: path.stat().st_mtime)
-        if logs:
-            text += logs[-1].read_text(errors="replace")
-        fatal = [line for line in text.splitlines() if "FATAL" in line or "PANIC" in line]
-        return (fatal or text.splitlines() or ["it said nothing"])[-1].strip()
+        """Why the child gave up: from what it said before its log was open, and from its log, which has older ends too."""
+        lines = (self.folder / "postgres.start.log").read_text(errors="replace").splitlines()
+        if logs := sorted((self.data / "log").glob("*.log"), key=lambda path: path.stat().st_mtime):
+            lines = logs[-1].read_text(errors="replace").splitlines() + lines
+        fatal = [line for line in lines if "FATAL" in line or "PANIC" in line]
+        own = [line for line in fatal if self._child is not None and f"[{self._child.pid}]" in line]
+        return (own or fatal or lines or ["it said nothing"])[-1].strip()
 
     # Plain questions --------------------------------------------------------------------------------------------
 
