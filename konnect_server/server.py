@@ -17,7 +17,7 @@ from konnect_server.actions.accounts import Accounts
 from konnect_server.actions.passwords import HashCost, Passwords
 from konnect_server.config import Config
 from konnect_server.core import Core, World, open_core
-from konnect_server.gateway import Gateway
+from konnect_server.gateway import Gateway, open_listeners
 from konnect_server.http import DoorOptions, open_http_door
 from konnect_server.ids import uuid7
 from konnect_server.poller import SystemPoller
@@ -36,6 +36,7 @@ from storage.postgres_store import PostgresStore, open_store
 DEMO_PASSWORD: Final = "konnect-demo"
 DEMO_PEOPLE: Final = (("Ann", "ann@example.com"), ("Bob", "bob@example.com"))
 ROTATE_KEYS_S: Final = 30 * 24 * 3600.0
+BATCHES: Final = 20  # in which sockets are sent away, so that they do not all come back at once
 LOOK_AT_KEYS_S: Final = 3600.0
 
 log = structlog.get_logger("konnect.server")
@@ -103,9 +104,10 @@ class Server:
         began = trio.current_time()
         self.gateway.stop_accepting()
         await self.core.settle()
-        left_s = max(0.5, self.config.drain_s - (trio.current_time() - began) - 1)
-        with trio.move_on_after(left_s + 1):
-            await self.gateway.close_all(DRAINING, over_s=left_s)
+        left_s = max(0.5, self.config.drain_s - (trio.current_time() - began))
+        with trio.move_on_after(left_s):
+            sockets = len(self.core.pump.connections)
+            await self.gateway.close_all(DRAINING, batch=sockets // BATCHES + 1, every_s=left_s / 2 / BATCHES)
 
 
 @asynccontextmanager
@@ -116,8 +118,9 @@ async def open_server(config: Config, announce: Announce) -> AsyncIterator[Serve
         StartError, StorageError, KeysUnfit: What stops it, as one plain sentence.
     """
     async with AsyncExitStack() as stack:
-        listening = _listen(config)
-        stack.callback(listening.close)
+        listening = await _listen(config)
+        for one in listening:
+            stack.callback(one.close)
         tokens = Tokens(config.keys_folder, lifetime_s=config.access_s)
         dsn = config.database_url
         if config.embedded:
@@ -144,7 +147,7 @@ async def open_server(config: Config, announce: Announce) -> AsyncIterator[Serve
             database, tokens, Passwords(HashCost(), at_once=config.password_hashes), new_id=uuid7,
             signed_out=core.sign_out, idle_s=config.refresh_idle_days * 86_400,
         )  # fmt: skip
-        url = config.public_url or _url(config.host, listening.getsockname()[1])
+        url = config.public_url or _url(config.host, listening[0].getsockname()[1])
         door = await stack.enter_async_context(
             open_http_door(
                 DoorOptions(version=konnect_version(), trusted_proxies=config.trusted_proxies),
@@ -161,16 +164,12 @@ async def open_server(config: Config, announce: Announce) -> AsyncIterator[Serve
             nursery.cancel_scope.cancel()
 
 
-def _listen(config: Config) -> socket.socket:
-    family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
+async def _listen(config: Config) -> list[socket.socket]:
     try:
-        listening = socket.create_server((config.host, config.port), family=family, backlog=config.accept_backlog)
+        return await open_listeners(config.host, config.port, config.accept_backlog)
     except OSError as problem:
-        where = f"{config.host} port {config.port}"
-        why = problem.strerror or str(problem)
-        raise StartError(f"Konnect cannot listen on {where}: {why}. Choose another with --port or KONNECT_PORT.") from problem
-    listening.setblocking(False)
-    return listening
+        where, why = f"{config.host} port {config.port}", problem.strerror or str(problem)
+        raise StartError(f"Konnect cannot listen on {where}: {why}. Choose another port with --port.") from problem
 
 
 def _url(host: str, port: int) -> str:
