@@ -151,7 +151,7 @@ class Client:
         return self._online
 
     def set_online(self, online: bool) -> None:
-        """Tell what the device knows of its network: without one nothing is tried, with a new one something is at once."""
+        """Tell what the device knows of its network: without one nothing is tried; a new one is tried at once."""
         self._online = online
         if online:
             self._hurry.fire()

@@ -1,0 +1,353 @@
+"""A small honest server for the client's tests, at the transport seam: no sockets, no threads, any clock.
+
+It keeps logs and keys as the real one does, answers every command, and can be told to misbehave: see :class:`Peer`.
+"""
+
+import itertools
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from random import Random
+from typing import Any
+
+import msgpack  # type: ignore[import-untyped]
+import trio
+
+from konnect_client import AccessToken, Client, ConnectFailed, SocketEnded, open_client
+
+ANN, BOB = "01900000-0000-7000-8000-00000000000a", "01900000-0000-7000-8000-00000000000b"
+ROOM = "01900000-0000-7000-8000-000000000001"
+HALL = "01900000-0000-7000-8000-000000000002"
+
+Frame = dict[str, Any]
+Interfere = Callable[["Wire", Frame], bool]
+
+
+class Wire:
+    """The server's end of one connection. Ends when :meth:`drop` is called or the client closes."""
+
+    def __init__(self, peer: "Peer") -> None:
+        self._peer = peer
+        self.to_server: deque[Frame] = deque()
+        self._arrived = trio.Event()
+        self._to_client: deque[bytes | str] = deque()
+        self._readable = trio.Event()
+        self._ended: SocketEnded | None = None
+        self.client_close: tuple[int, str] | None = None
+        self.heads: dict[str, int] = {}
+        self.cursor: str | None = None
+        self.signed_in = False
+        self.mute = False  # what the server sends is lost: a half-open connection
+
+    # the client's side, konnect_client.Socket
+
+    async def send(self, payload: bytes) -> None:
+        await trio.lowlevel.checkpoint()
+        if self._ended is not None:
+            raise self._ended
+        frame = msgpack.unpackb(payload)
+        self._peer.received.append(frame)
+        self.to_server.append(frame)
+        self._arrived.set()
+
+    async def receive(self) -> bytes:
+        await trio.lowlevel.checkpoint()
+        while not self._to_client:
+            if self._ended is not None:
+                raise self._ended
+            self._readable = trio.Event()
+            await self._readable.wait()
+        payload = self._to_client.popleft()
+        assert isinstance(payload, bytes)
+        return payload
+
+    async def close(self, code: int = 1000, reason: str = "") -> None:
+        await trio.lowlevel.checkpoint()
+        self.client_close = self.client_close or (code, reason)
+        self.drop(code, reason)
+
+    # the server's side
+
+    def push(self, frame: Frame | bytes) -> None:
+        """Give the client a frame, or raw bytes."""
+        if self._ended is None and not self.mute:
+            self._to_client.append(frame if isinstance(frame, bytes) else msgpack.packb(frame))
+            self._readable.set()
+
+    def drop(self, code: int = 1006, reason: str = "") -> None:
+        """End the connection; the client still gets what was pushed before."""
+        if self._ended is None:
+            self._ended = SocketEnded(code, reason)
+            self._readable.set()
+            self._peer.wires.pop(self, None)
+
+    async def serve(self) -> None:
+        while True:
+            while not self.to_server:
+                self._arrived = trio.Event()
+                await self._arrived.wait()
+            if self._peer.frozen:
+                await self._peer.thawed.wait()
+            self._peer.handle(self, self.to_server.popleft())
+            await trio.lowlevel.checkpoint()
+
+
+class Peer:
+    """One user's server.
+
+    ``interfere(wire, frame)`` sees each command first; True means that it took care of it. ``refuse_connects`` holds
+    what the next attempts fail with. ``frozen`` leaves commands unread.
+    """
+
+    def __init__(self, user: str = ANN) -> None:
+        self.user = user
+        self.logs: dict[str, list[Frame]] = {}
+        self.members: dict[str, list[str]] = {}
+        self.receipts: dict[tuple[str, str], tuple[int, int]] = {}
+        self.keys: dict[tuple[str, str, str], Frame] = {}
+        self.wires: dict[Wire, None] = {}
+        self.received: list[Frame] = []  # every frame of every connection
+        self.dialled = 0
+        self.dialled_at: list[float] = []
+        self.refuse_connects: deque[ConnectFailed] = deque()
+        self.interfere: Interfere = lambda wire, frame: False
+        self.watchers: list[str] = [BOB]
+        self.frozen = False
+        self.thawed = trio.Event()
+        self._cursors = itertools.count(1)
+        self._new = itertools.count(100)
+        self._wire_came = trio.Event()
+
+    # what the test does
+
+    def room(self, conversation: str = ROOM, members: tuple[str, ...] = (ANN, BOB)) -> str:
+        """Make a conversation, without telling anybody."""
+        self.logs[conversation] = []
+        self.members[conversation] = list(members)
+        self.append(conversation, {"kind": "created", "author": members[0], "key": "make"})
+        return conversation
+
+    def say(self, text: str, conversation: str = ROOM, author: str = BOB, key: str | None = None) -> Frame:
+        """Somebody says something: stored, and shown to who is connected."""
+        entry = self.append(conversation, {"kind": "message", "author": author, "key": key or text, "text": text})
+        for wire in list(self.wires):
+            self.show(wire, entry)
+        return entry
+
+    def append(self, conversation: str, entry: Frame) -> Frame:
+        log = self.logs[conversation]
+        at_ms = int(trio.current_time() * 1000)
+        entry = {"t": "entry", "conversation": conversation, "seq": len(log) + 1, "at_ms": at_ms, **entry}
+        log.append(entry)
+        self.keys[conversation, entry["author"], entry["key"]] = entry
+        return entry
+
+    def show(self, wire: Wire, entry: Frame) -> None:
+        if wire.signed_in:
+            if entry["conversation"] not in wire.heads:
+                self.introduce(wire, entry["conversation"])
+            else:
+                wire.push(entry)
+                wire.heads[entry["conversation"]] = entry["seq"]
+
+    def introduce(self, wire: Wire, conversation: str, recent: int = 1) -> None:
+        wire.push({"t": "conversation", **self.describe(conversation, recent)})
+        wire.heads[conversation] = len(self.logs[conversation])
+
+    def describe(self, conversation: str, recent: int = 1) -> Frame:
+        log = self.logs[conversation]
+        return {
+            "conversation": conversation, "kind": "group", "title": "the room", "members": self.members[conversation],
+            "head": len(log), "first_seq": 1, "unread": 0, "read": 0, "delivered": 0, "names": {ANN: "Ann", BOB: "Bob"},
+            "recent": [_part(entry) for entry in log[-recent:]] if recent else [], "some_new_field": 1,
+        }  # fmt: skip
+
+    def texts(self, conversation: str = ROOM, author: str | None = None) -> list[str]:
+        """What was said, in order."""
+        return [
+            entry["text"] for entry in self.logs[conversation]
+            if entry["kind"] == "message" and author in (None, entry["author"])
+        ]  # fmt: skip
+
+    def broadcast(self, frame: Frame) -> None:
+        for wire in list(self.wires):
+            wire.push(frame)
+
+    def drop_all(self, code: int = 1006, reason: str = "") -> None:
+        for wire in list(self.wires):
+            wire.drop(code, reason)
+
+    @property
+    def wire(self) -> Wire:
+        """The one connection there is."""
+        (wire,) = self.wires
+        return wire
+
+    def asked(self, kind: str) -> list[Frame]:
+        """Every command of this kind that ever came, in order."""
+        return [frame for frame in self.received if frame["t"] == kind]
+
+    def cursor(self) -> str:
+        return f"cursor-{next(self._cursors)}"
+
+    # what the server does
+
+    def connect(self, url: str) -> AbstractAsyncContextManager[Wire]:
+        """The client's seam."""
+        return self._connect()
+
+    @asynccontextmanager
+    async def _connect(self) -> AsyncIterator[Wire]:
+        await trio.lowlevel.checkpoint()
+        self.dialled += 1
+        self.dialled_at.append(trio.current_time())
+        if self.refuse_connects:
+            raise self.refuse_connects.popleft()
+        wire = Wire(self)
+        self.wires[wire] = None
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(wire.serve)
+            try:
+                yield wire
+            finally:
+                wire.drop()
+                nursery.cancel_scope.cancel()
+
+    def handle(self, wire: Wire, frame: Frame) -> None:
+        """Answer one command, unless the test interferes."""
+        if not self.interfere(wire, frame):
+            answer = getattr(self, "_" + frame["t"].replace(".", "_"))
+            answer(wire, frame)
+
+    def ok(self, wire: Wire, frame: Frame, **result: Any) -> None:
+        wire.push({"t": "ok", "id": frame["id"], "result": result})
+
+    def error(self, wire: Wire, frame: Frame, code: str, retry_after_ms: int | None = None) -> None:
+        answer = {"t": "error", "id": frame["id"], "code": code, "message": f"about {frame['t']}"}
+        wire.push(answer if retry_after_ms is None else {**answer, "retry_after_ms": retry_after_ms})
+
+    def store(self, wire: Wire | None, frame: Frame, author: str | None = None) -> Frame:
+        """Store a message once; shown to who is connected before its answer."""
+        author = author or self.user
+        known = self.keys.get((frame["conversation"], author, frame["key"]))
+        return known or self.say(frame["text"], frame["conversation"], author, frame["key"])
+
+    def _hello(self, wire: Wire, frame: Frame) -> None:
+        self.ok(wire, frame, user=self.user, session="s")
+        wire.heads, wire.cursor = dict(frame["heads"]), frame.get("cursor")
+        for conversation, log in self.logs.items():
+            if self.user not in self.members[conversation]:
+                continue
+            if conversation not in wire.heads:
+                self.introduce(wire, conversation, frame["recent"])
+            for entry in log[wire.heads[conversation] :]:
+                wire.push(entry)
+            wire.heads[conversation] = len(log)
+            wire.push({"t": "progress", "cursor": self.cursor()})
+        wire.push({"t": "synced", "cursor": self.cursor()})
+        wire.signed_in = True
+
+    def _message_send(self, wire: Wire, frame: Frame) -> None:
+        entry = self.store(wire, frame)
+        if entry["text"] != frame["text"]:
+            self.error(wire, frame, "key_reused")
+        else:
+            self.ok(wire, frame, seq=entry["seq"], at_ms=entry["at_ms"])
+
+    def _ping(self, wire: Wire, frame: Frame) -> None:
+        self.ok(wire, frame, at_ms=int(trio.current_time() * 1000))
+
+    def _auth_renew(self, wire: Wire, frame: Frame) -> None:
+        self.ok(wire, frame, expires_in_s=900)
+
+    def _typing(self, wire: Wire, frame: Frame) -> None:
+        self.ok(wire, frame)
+
+    def _receipt(self, wire: Wire, frame: Frame) -> None:
+        at = self.conversation_user(frame)
+        before = self.receipts.get(at, (0, 0))
+        self.receipts[at] = (max(before[0], frame["delivered"]), max(before[1], frame["read"]))
+        self.ok(wire, frame, delivered=self.receipts[at][0], read=self.receipts[at][1])
+
+    def conversation_user(self, frame: Frame) -> tuple[str, str]:
+        return (frame["conversation"], self.user)
+
+    def _history(self, wire: Wire, frame: Frame) -> None:
+        log = self.logs[frame["conversation"]]
+        before = frame.get("before") or len(log) + 1
+        entries = [entry for entry in log if entry["seq"] < before]
+        page = entries[-frame["limit"] :]
+        self.ok(wire, frame, entries=[_part(entry) for entry in page], more=len(page) < len(entries))
+
+    def _conversation_list(self, wire: Wire, frame: Frame) -> None:
+        names = sorted(self.logs)
+        start = int(frame.get("cursor") or 0)
+        end = start + frame["limit"]
+        result: Frame = {"conversations": [self.describe(name) for name in names[start:end]]}
+        self.ok(wire, frame, **(result | ({"cursor": str(end)} if end < len(names) else {})))
+
+    def _conversation_get(self, wire: Wire, frame: Frame) -> None:
+        self.ok(wire, frame, **self.describe(frame["conversation"], frame["recent"]))
+
+    def _conversation_direct(self, wire: Wire, frame: Frame) -> None:
+        if HALL not in self.logs:
+            self.room(HALL, (self.user, frame["user"]))
+        self.introduce(wire, HALL)
+        self.ok(wire, frame, conversation=HALL)
+
+    def _conversation_create(self, wire: Wire, frame: Frame) -> None:
+        key = ("", self.user, frame["key"])
+        if key not in self.keys:
+            made = f"01900000-0000-7000-8000-000000000{next(self._new)}"
+            self.keys[key] = {"made": made}
+            self.room(made, (self.user, *frame["members"]))
+            self.introduce(wire, made)
+        self.ok(wire, frame, conversation=self.keys[key]["made"])
+
+    def _change(self, wire: Wire, frame: Frame, kind: str, user: str) -> None:
+        conversation = frame["conversation"]
+        known = self.keys.get((conversation, self.user, frame["key"]))
+        if known is None:
+            known = self.append(conversation, {"kind": kind, "author": self.user, "key": frame["key"], "user": user})
+            (self.members[conversation].append if kind == "member.added" else self.members[conversation].remove)(user)
+            self.show(wire, known)
+        self.ok(wire, frame, seq=known["seq"], at_ms=known["at_ms"])
+
+    def _conversation_add(self, wire: Wire, frame: Frame) -> None:
+        self._change(wire, frame, "member.added", frame["user"])
+
+    def _conversation_remove(self, wire: Wire, frame: Frame) -> None:
+        self._change(wire, frame, "member.removed", frame["user"])
+
+    def _conversation_leave(self, wire: Wire, frame: Frame) -> None:
+        self._change(wire, frame, "member.removed", self.user)
+
+    def _presence_watch(self, wire: Wire, frame: Frame) -> None:
+        self.ok(wire, frame, online=self.watchers)
+
+    def _user_get(self, wire: Wire, frame: Frame) -> None:
+        known = {ANN: "Ann", BOB: "Bob"}
+        self.ok(wire, frame, users=[{"id": user, "name": known[user]} for user in frame["users"] if user in known])
+
+
+def _part(entry: Frame) -> Frame:
+    return {name: value for name, value in entry.items() if name != "t"}
+
+
+async def token() -> AccessToken:
+    """A token that never ends."""
+    return AccessToken("a-token")
+
+
+def numbered_keys(prefix: str = "k") -> Callable[[], str]:
+    """Makes keys k1, k2 ..."""
+    numbers: Iterator[int] = itertools.count(1)
+    return lambda: f"{prefix}{next(numbers)}"
+
+
+def client_of(peer: Peer, **options: Any) -> AbstractAsyncContextManager[Client]:
+    """A client of *peer*, deterministic."""
+    fixed: dict[str, Any] = {
+        "token": token, "device": "phone", "connect": peer.connect, "random": Random(1), "new_key": numbered_keys(),
+    }  # fmt: skip
+    return open_client("ws://server.example/v1/socket", **(fixed | options))
