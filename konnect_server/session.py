@@ -88,6 +88,9 @@ class Link(Protocol):
     def close(self, close: closing.Close) -> None:
         """End the connection, after what was pushed."""
 
+    def signed_in(self) -> None:
+        """The client is no stranger any more."""
+
 
 class Desk(msgspec.Struct, frozen=True):
     """What every session of a process shares."""
@@ -218,6 +221,7 @@ class Session:
         self.user, self.sign_in, self.device = claims.user, claims.sign_in, command.device
         self._expire(claims.expires_at_s)
         self._walk = Walk(self, desk.store, desk.registry, desk.lineage, command.heads, cursor, command.recent)
+        self._link.signed_in()
         desk.registry.enter(self)
         self.push(codec.ok(command.id, frames.Welcome(self.user, self.id)))
         self._walk.start()

@@ -292,7 +292,7 @@ class Walk:
                 target = self._targets.get(sent.conversation)
                 if target is not None:
                     target.through = max(target.through, sent.high)
-            if progress:
+            if progress and not self.synced:  # later the newest cursor stands; this one would fall behind it
                 self._walker.push(wire(Progress(cursor=self._progress_cursor())))
             self._walker.flush()
 
