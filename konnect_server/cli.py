@@ -1,0 +1,262 @@
+"""The command ``konnect``: read the configuration, run one thing, end with one plain sentence when it cannot.
+
+Nothing heavy is imported before it is needed: ``konnect --help`` answers at once.
+"""
+
+import os
+import sys
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from functools import partial
+from typing import Any, Final, Literal, NoReturn, TypeVar, get_args, get_origin
+
+import click
+import msgspec
+
+from konnect_server import __version__
+from konnect_server.config import Config, ConfigError, Key, Loaded, example_toml, groups, keys, load_with_sources, shown
+
+FAILED: Final = 1  # what was asked for could not be done
+MISUSED: Final = 2  # the command line or the configuration is wrong
+
+T = TypeVar("T")
+
+
+class Failed(click.ClickException):
+    """What was asked for could not be done; the message is one plain sentence for stderr."""
+
+    exit_code = FAILED
+
+
+class Misused(click.ClickException):
+    """The configuration is wrong; the message is one plain sentence for stderr."""
+
+    exit_code = MISUSED
+
+
+_METAVARS: Final = {"data": "FOLDER", "keys": "FOLDER", "database_url_file": "FILE"}
+
+
+def _metavar(key: Key) -> str:
+    if get_origin(key.type) is Literal:
+        return "|".join(get_args(key.type))
+    if key.type in (int, float):
+        return "N"
+    return _METAVARS.get(key.name, key.name.split("_")[-1].upper())
+
+
+class Configured(click.Command):
+    """A command with a flag for every key of the configuration, shown under its headings."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        about_file = "A TOML file with any of the settings below; or the variable KONNECT_CONFIG."
+        self.params.append(click.Option(["--config"], metavar="FILE", help=about_file))
+        for key in keys():
+            about = f"{key.meaning} [default: {key.default}]" if key.default not in ("", (), False) else key.meaning
+            if key.type is bool:
+                option = click.Option([f"{key.flag}/--no-{key.flag[2:]}"], default=None, help=about)
+            else:
+                option = click.Option([key.flag], metavar=_metavar(key), help=about)
+            self.params.append(option)
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the command's own options first, then the configuration's, group by group."""
+        rows = {param.name: row for param in self.get_params(ctx) if (row := param.get_help_record(ctx))}
+        settings = {heading: [rows.pop(key.name) for key in group] for heading, group in groups()}
+        with formatter.section("Options"):
+            formatter.write_dl(list(rows.values()))
+        for heading, found in settings.items():
+            with formatter.section(f"Settings: {heading.lower()}"):
+                formatter.write_dl(found)
+
+
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="`konnect COMMAND --help` explains each with examples.",
+)
+def cli() -> None:
+    """Konnect, a realtime messaging server.
+
+    \b
+    Try it:             konnect dev
+    Talk, twice:        konnect chat ann@example.com
+                        konnect chat bob@example.com
+    Run it:             konnect serve --config konnect.toml
+    """
+
+
+@cli.command(cls=Configured)
+def serve(**flags: Any) -> None:
+    """Run the server until SIGTERM or Ctrl-C; then sockets are told to come back, and it exits with 0.
+
+    Every setting can be given as a flag, as an environment variable (KONNECT_PORT for --port) or in a TOML file;
+    flags win over the environment, the environment over the file.
+
+    Without a database address the embedded PostgreSQL is used, which is meant for one machine.
+
+    \b
+    Examples:
+      konnect serve
+      konnect serve --host 0.0.0.0 --port 80 --log-format json
+      konnect serve --database-url postgresql://konnect:secret@db/konnect
+      KONNECT_DATABASE_URL_FILE=/run/secrets/db konnect serve --config konnect.toml
+    """
+    _serve(flags, dev=False)
+
+
+@cli.command(cls=Configured)
+def dev(**flags: Any) -> None:
+    """Try Konnect: the server, with two demo people, ann@example.com and bob@example.com.
+
+    The data stays in the folder .konnect; remove it to begin afresh.
+
+    \b
+    Examples:
+      konnect dev
+      konnect dev --port 9000 --data /srv/konnect
+    """
+    _serve(flags, dev=True)
+
+
+@cli.command(cls=Configured)
+@click.option("--check", is_flag=True, help="Change nothing; say what is missing, and exit with 1 when something is.")
+@click.option("--json", "as_json", is_flag=True, help="Answer as one JSON object.")
+def migrate(check: bool, as_json: bool, **flags: Any) -> None:
+    """Bring the database's schema up to date. `konnect serve` does so by itself when it starts.
+
+    Safe while servers run, and when several do it at once. Only ever forward: back up first.
+
+    \b
+    Examples:
+      konnect migrate --database-url postgresql://konnect:secret@db/konnect
+      konnect migrate --check --json
+    """
+    config = _load(flags).config
+    names = _run(partial(_migrate, config, check))
+    if as_json:
+        _print_json({"missing" if check else "applied": names})
+    else:
+        click.echo("\n".join(names) if names else "The schema is up to date.")
+    if check and names:
+        raise click.exceptions.Exit(FAILED)
+
+
+@cli.command(cls=Configured)
+@click.option("--json", "as_json", is_flag=True, help="Answer as one JSON object.")
+@click.option("--example", is_flag=True, help="Print a TOML file with every setting, and do nothing else.")
+def check_config(as_json: bool, example: bool, **flags: Any) -> None:
+    """Check the configuration, and show every setting, its value and where that came from.
+
+    Reads what `konnect serve` would read; connects to nothing. Secrets are not shown.
+
+    \b
+    Examples:
+      konnect check-config --config konnect.toml
+      konnect check-config --example > konnect.toml
+    """
+    if example:
+        click.echo(example_toml(), nl=False)
+        return
+    loaded = _load(flags)
+    rows = [(key, shown(loaded.config, key.name), loaded.sources[key.name]) for key in keys()]
+    if as_json:
+        values = {key.name: msgspec.json.decode(value) if value != "(hidden)" else value for key, value, _ in rows}
+        _print_json({"config": values, "sources": loaded.sources})
+        return
+    widths = max(len(key.name) for key, _, _ in rows), max(len(value) for _, value, _ in rows)
+    for key, value, source in rows:
+        click.echo(f"{key.name:<{widths[0]}}  {value:<{widths[1]}}  {source}")
+
+
+@cli.command()
+@click.option("--json", "as_json", is_flag=True, help="Answer as one JSON object.")
+def version(as_json: bool) -> None:
+    """Say which Konnect this is, and what it runs on."""
+    found = {"konnect": __version__, "python": sys.version.split()[0], "platform": sys.platform}
+    if as_json:
+        _print_json(found)
+    else:
+        click.echo(f"Konnect {found['konnect']} (Python {found['python']}, {found['platform']})")
+
+
+def main() -> NoReturn:
+    """Run the command line; never returns. Exit code 0, 1 (could not), 2 (misused) or 130 (interrupted)."""
+    try:
+        code = cli.main(prog_name="konnect", standalone_mode=False) or 0
+    except click.exceptions.NoArgsIsHelpError as problem:
+        click.echo(problem.format_message())
+        code = MISUSED
+    except click.ClickException as problem:
+        hint = ""
+        if isinstance(problem, click.UsageError) and problem.ctx is not None:
+            hint = f" ({problem.ctx.command_path} --help explains)"
+        click.echo(f"konnect: {problem.format_message()}{hint}", err=True)
+        code = problem.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        code = 130
+    sys.exit(code)
+
+
+def _load(flags: dict[str, Any]) -> Loaded:
+    path = flags.pop("config")
+    try:
+        return load_with_sources(flags, os.environ, path)
+    except ConfigError as problem:
+        raise Misused(str(problem)) from problem
+
+
+def _serve(flags: dict[str, Any], *, dev: bool) -> None:
+    config = _load(flags).config
+    from konnect_server import server, telemetry
+
+    telemetry.set_up_logs(config.log_level, config.log_format)
+    _run(partial(server.serve, config, dev=dev, announce=_announce))
+
+
+async def _migrate(config: Config, check: bool) -> list[str]:
+    from storage.database import open_database
+    from storage.embedded import open_embedded
+    from storage.migrate import migrate, pending
+
+    async def work(dsn: str) -> list[str]:
+        async with open_database(dsn, size=1, timeout_s=config.query_timeout_s) as database:
+            return await (pending if check else migrate)(database)
+
+    if not config.embedded:
+        return await work(config.database_url)
+    async with open_embedded(config.data_folder, unsafe_no_fsync=config.unsafe_no_fsync) as embedded:
+        return await work(embedded.dsn)
+
+
+def _run(work: Callable[[], Awaitable[T]]) -> T:
+    """Run *work* on Trio; what stops it in an orderly way becomes one sentence."""
+    import trio
+
+    from konnect_server.server import StartError
+    from storage.errors import StorageError
+
+    try:
+        return trio.run(work)
+    except (StartError, StorageError) as problem:
+        raise Failed(str(problem)) from problem
+    except BaseExceptionGroup as group:
+        orderly, rest = group.split((StartError, StorageError))
+        if rest is not None or orderly is None:
+            raise
+        raise Failed(str(_first(orderly))) from group
+
+
+def _announce(text: str) -> None:
+    with suppress(OSError):  # whoever read our output has left; the server has not
+        click.echo(text)
+
+
+def _first(problem: BaseException) -> BaseException:
+    while isinstance(problem, BaseExceptionGroup):
+        problem = problem.exceptions[0]
+    return problem
+
+
+def _print_json(value: Any) -> None:
+    click.echo(msgspec.json.encode(value).decode())
