@@ -22,7 +22,7 @@ from konnect_server.conversation import Conversation
 from konnect_server.cursor import Cursor
 from konnect_server.registry import Registry, Seat
 from protocol import codec
-from protocol.closing import UNAVAILABLE
+from protocol.closing import UNAUTHORIZED, UNAVAILABLE
 from protocol.codec import wire
 from protocol.frames import (
     ConversationEvent,
@@ -170,6 +170,9 @@ class Walk:
             while self._again:
                 self._again = False
                 standing = await self._insist(lambda: self._store.standing(self._walker.user, self._asked_lineage()))
+                if standing.number is None:
+                    self._walker.close(UNAUTHORIZED)  # a good token of somebody who is no more
+                    break
                 await self._carry_out(self._plan(standing))
                 others = await self._receipts(standing)
                 await self._switch()

@@ -11,6 +11,7 @@ from typing import Final, LiteralString
 from uuid import UUID
 
 import msgspec
+import trio
 
 from protocol.errors import (
     AlreadyAMember,
@@ -220,7 +221,10 @@ class PostgresStore:
         return answer
 
     async def _json(self, sql: LiteralString, *values: object) -> str:
-        row = await self._database.fetch_one(sql, *values)
+        # A client that hangs up in the middle must not cost a connection: a cancelled query's is closed. The deadline of
+        # the query still holds.
+        with trio.CancelScope(shield=True):
+            row = await self._database.fetch_one(sql, *values)
         assert row is not None  # each of these statements gives one row
         return str(row[0])
 
