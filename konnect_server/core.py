@@ -16,8 +16,9 @@ import trio
 
 from konnect_server.bus import Bus, Doorbell
 from konnect_server.config import Config
-from konnect_server.connection import Connection, Terms
+from konnect_server.connection import Connection, Socket, Terms
 from konnect_server.conversation import Conversation
+from konnect_server.gateway import Gateway
 from konnect_server.poller import Poller
 from konnect_server.presence import Presence
 from konnect_server.pump import Pump
@@ -41,6 +42,7 @@ class World(msgspec.Struct, frozen=True):
     store: Store
     doorbell: Doorbell
     poller: Poller
+    hand_over: Callable[[Socket, bytes, str], None]  # takes sockets that want HTTP, with what was read of them
     verify: Callable[[str], Claims]  # an access token's claims, or Unauthorized
     sign_in_ended: Callable[[UUID], None]  # another process ended a sign-in
     randomness: random.Random
@@ -82,6 +84,8 @@ class Core:
             sockets_per_user=config.sockets_per_user, group_members=config.group_members,
             hello_timeout_s=config.hello_timeout_s,
         )  # fmt: skip
+
+        self.gateway = Gateway(self.pump, self.session, world.hand_over)
 
     def session(self, connection: Connection) -> Session:
         """The handler of a new connection."""
@@ -148,8 +152,7 @@ async def open_core(config: Config, world: World) -> AsyncIterator[Core]:
         try:
             yield core
         finally:
-            with trio.move_on_after(1) as scope:
-                scope.shield = True
-                with suppress(StorageUnavailable):
-                    await world.store.leave(core.bus.node)
+            with trio.move_on_after(1, shield=True), suppress(StorageUnavailable):
+                await world.store.leave(core.bus.node)
             nursery.cancel_scope.cancel()
+    core.gateway.close()

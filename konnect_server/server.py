@@ -17,7 +17,7 @@ from konnect_server.actions.accounts import Accounts
 from konnect_server.actions.passwords import HashCost, Passwords
 from konnect_server.config import Config
 from konnect_server.core import Core, World, open_core
-from konnect_server.gateway import Gateway, open_listeners
+from konnect_server.gateway import open_listeners
 from konnect_server.http import DoorOptions, open_http_door
 from konnect_server.ids import uuid7
 from konnect_server.poller import SystemPoller
@@ -93,21 +93,20 @@ async def _on_signals(signals: AsyncIterator[int], stop: trio.Event, everything:
 class Server:
     """A running server, as :func:`open_server` gives it."""
 
-    def __init__(self, config: Config, url: str, core: Core, gateway: Gateway, accounts: Accounts, store: PostgresStore) -> None:
-        self.url, self.core, self.gateway, self.accounts, self.store = url, core, gateway, accounts, store
-        self.config = config
+    def __init__(self, config: Config, url: str, core: Core, accounts: Accounts, store: PostgresStore) -> None:
+        self.config, self.url, self.core, self.accounts, self.store = config, url, core, accounts, store
         self.draining = False
 
     async def drain(self) -> None:
         """Let nobody new in, commit and answer what was received, send everybody away in batches."""
         self.draining = True
         began = trio.current_time()
-        self.gateway.stop_accepting()
+        self.core.gateway.stop_accepting()
         await self.core.settle()
         left_s = max(0.5, self.config.drain_s - (trio.current_time() - began))
         with trio.move_on_after(left_s):
             sockets = len(self.core.pump.connections)
-            await self.gateway.close_all(DRAINING, batch=sockets // BATCHES + 1, every_s=left_s / 2 / BATCHES)
+            await self.core.gateway.close_all(DRAINING, batch=sockets // BATCHES + 1, every_s=left_s / 2 / BATCHES)
 
 
 @asynccontextmanager
@@ -136,10 +135,9 @@ async def open_server(config: Config, announce: Announce) -> AsyncIterator[Serve
         await migrate(database)
         store = await stack.enter_async_context(open_store(database, config.log_writers))
         doorbell = await stack.enter_async_context(open_postgres_doorbell(database))
-        poller = SystemPoller()
-        stack.callback(poller.close)
         world = World(
-            store=store, doorbell=doorbell, poller=poller, verify=tokens.verify, sign_in_ended=tokens.end,
+            store=store, doorbell=doorbell, poller=SystemPoller(), verify=tokens.verify,
+            hand_over=lambda sock, head, peer: door.hand_over(sock, head, peer), sign_in_ended=tokens.end,
             randomness=random.Random(), new_id=uuid7, wall_ms=lambda: time.time_ns() // 1_000_000,
         )  # fmt: skip
         core = await stack.enter_async_context(open_core(config, world))
@@ -155,11 +153,10 @@ async def open_server(config: Config, announce: Announce) -> AsyncIterator[Serve
                 ready=lambda: "draining" if server.draining else None, metrics=telemetry.exposition,
             )
         )  # fmt: skip
-        gateway = Gateway(core.pump, core.session, door.hand_over)
-        server = Server(config, url, core, gateway, accounts, store)
+        server = Server(config, url, core, accounts, store)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_rotate_keys, tokens)
-            gateway.listen(listening)
+            core.gateway.listen(listening)
             yield server
             nursery.cancel_scope.cancel()
 
