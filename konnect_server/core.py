@@ -146,13 +146,17 @@ class Core:
 @asynccontextmanager
 async def open_core(config: Config, world: World) -> AsyncIterator[Core]:
     """A running core; what is open when the block ends is dropped without a goodbye (see :meth:`Core.settle`)."""
-    async with trio.open_nursery() as nursery:
-        core = Core(config, world, nursery)
-        await core.run(nursery)
-        try:
-            yield core
-        finally:
-            with trio.move_on_after(1, shield=True), suppress(StorageUnavailable):
-                await world.store.leave(core.bus.node)
-            nursery.cancel_scope.cancel()
-    core.gateway.close()
+    core: Core | None = None
+    try:
+        async with trio.open_nursery() as nursery:
+            core = Core(config, world, nursery)
+            await core.run(nursery)
+            try:
+                yield core
+            finally:
+                with trio.move_on_after(1, shield=True), suppress(StorageUnavailable):
+                    await world.store.leave(core.bus.node)
+                nursery.cancel_scope.cancel()
+    finally:
+        if core is not None:
+            core.gateway.close()  # the pump runs no more
