@@ -142,7 +142,7 @@ async def open_server(config: Config, announce: Announce) -> AsyncIterator[Serve
         )  # fmt: skip
         core = await stack.enter_async_context(open_core(config, world))
         accounts = Accounts(
-            database, tokens, Passwords(HashCost(), at_once=config.password_hashes), new_id=uuid7,
+            database, tokens, Passwords(HashCost(), at_a_time=config.password_hashes), new_id=uuid7,
             signed_out=core.sign_out, idle_s=config.refresh_idle_days * 86_400,
         )  # fmt: skip
         url = config.public_url or _url(config.host, listening[0].getsockname()[1])
