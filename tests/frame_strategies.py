@@ -1,0 +1,104 @@
+"""Hypothesis strategies for frames, made from the types themselves: whatever the types allow."""
+
+from typing import Any, get_args
+
+import msgspec
+from hypothesis import strategies as st
+from msgspec import NODEFAULT, Raw, Struct, inspect
+
+from protocol import frames
+
+CHARACTERS = st.characters(exclude_categories=["Cs"], exclude_characters="\0")  # what a text of the protocol may hold
+TEXT = st.text(CHARACTERS)
+COMMANDS: tuple[type[frames.Command], ...] = get_args(frames.AnyCommand)
+EVENTS: tuple[type[frames.Event], ...] = get_args(frames.AnyEvent)
+
+# Anything MessagePack can say, as a client's library would write it; sizes kept small.
+INTEGERS = st.integers(-(2**63), 2**64 - 1)
+LEAVES = st.none() | st.booleans() | INTEGERS | st.floats() | st.text(max_size=20) | st.binary(max_size=20)
+ENCODABLE: st.SearchStrategy[Any] = st.recursive(
+    LEAVES,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=6) | INTEGERS, inner, max_size=4),
+    max_leaves=12,
+)
+
+
+def struct_of(cls: type[Struct], **fixed: Any) -> st.SearchStrategy[Any]:
+    """Any value of *cls*; *fixed* fields stand as given."""
+    described = inspect.type_info(cls)
+    assert isinstance(described, inspect.StructType)
+    chosen = {
+        field.name: st.just(fixed[field.name]) if field.name in fixed else _field(field) for field in described.fields
+    }
+    return st.fixed_dictionaries(chosen).map(
+        lambda values: cls(**{name: value for name, value in values.items() if value is not NODEFAULT})
+    )
+
+
+def command_map(cls: type[frames.Command]) -> st.SearchStrategy[dict[str, Any]]:
+    """A command as a client writes it: a map, with any of its optional fields left out, and unknown ones beside."""
+    described = inspect.type_info(cls)
+    assert isinstance(described, inspect.StructType)
+    required = {field.name: _of_type(field.type) for field in described.fields if field.required}
+    optional = {field.name: _of_type(field.type) for field in described.fields if not field.required}
+    known = st.fixed_dictionaries(required, optional=optional)
+    extra = st.dictionaries(st.text("xyz", min_size=1, max_size=3), ENCODABLE, max_size=2)
+    return st.builds(lambda a, b: {**b, **a, "t": described.tag}, known, extra).map(plain)
+
+
+def plain(value: Any) -> Any:
+    """*value* as plain MessagePack data: ids are text, what was encoded already is what it says."""
+    match value:
+        case Raw():
+            return msgspec.msgpack.decode(value)
+        case dict():
+            return {plain(key): plain(item) for key, item in value.items()}
+        case list():
+            return [plain(item) for item in value]
+        case bytes() | None | bool() | int() | float() | str():
+            return value
+        case _:
+            return msgspec.to_builtins(value)
+
+
+def _field(field: inspect.Field) -> st.SearchStrategy[Any]:
+    """A value, or NODEFAULT for "left out"."""
+    given = _of_type(field.type)
+    return given if field.required else st.just(NODEFAULT) | given
+
+
+def _of_type(kind: inspect.Type) -> st.SearchStrategy[Any]:
+    match kind:
+        case inspect.Metadata(type=bare):
+            return _of_type(bare)
+        case inspect.BoolType():
+            return st.booleans()
+        case inspect.IntType(ge=least, le=most):
+            return st.integers(-(2**63) if least is None else least, 2**63 - 1 if most is None else most)
+        case inspect.StrType(min_length=least, max_length=most):
+            return _text(least or 0, most)
+        case inspect.NoneType():
+            return st.none()
+        case inspect.UUIDType():
+            return st.uuids()
+        case inspect.AnyType():
+            return ENCODABLE
+        case inspect.RawType():
+            return ENCODABLE.map(lambda value: Raw(msgspec.msgpack.encode(value)))
+        case inspect.ListType(item_type=item, min_length=least):
+            return st.lists(_of_type(item), min_size=least or 0, max_size=(least or 0) + 3)
+        case inspect.DictType(key_type=key, value_type=value):
+            return st.dictionaries(_of_type(key), _of_type(value), max_size=3)
+        case inspect.LiteralType(values=values):
+            return st.sampled_from(values)
+        case inspect.UnionType(types=kinds):
+            return st.one_of([_of_type(each) for each in kinds])
+        case inspect.StructType(cls=cls):
+            return struct_of(cls)
+        case _:
+            raise TypeError(f"no strategy for {kind}")
+
+
+def _text(least: int, most: int | None) -> st.SearchStrategy[str]:
+    short = st.text(CHARACTERS, min_size=least, max_size=most)
+    return short if most is None else short | CHARACTERS.map(lambda one: one * most)
