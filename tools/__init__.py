@@ -1,1 +1,1 @@
-"""What developers run: not part of the product."""
+"""What developers run: setting up, checking."""
