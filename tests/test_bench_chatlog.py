@@ -63,7 +63,9 @@ def test_the_excerpt_has_people_who_come_go_and_change_their_names() -> None:
 
 
 def test_a_rename_keeps_the_account() -> None:
-    script = write_script([Said("ann", "hello"), Renamed("ann", "ann_away"), Said("ann_away", "back"), Said("ann", "me")])
+    script = write_script(
+        [Said("ann", "hello"), Renamed("ann", "ann_away"), Said("ann_away", "back"), Said("ann", "me")]
+    )
     assert script.people == ["ann", "ann"]
     assert script.steps == [Say(0, "hello"), Say(0, "back"), Say(1, "me")]
     assert script.first == [0, 1]
@@ -75,7 +77,15 @@ def test_a_name_taken_over_leaves_its_former_owner_silent_in_the_group() -> None
 
 
 def test_who_speaks_after_having_gone_has_come_back_unseen() -> None:
-    lines = [Joined("ann"), Joined("ann"), Said("ann", "1"), Left("ann"), Said("ann", "2"), Left("bob"), Said("bob", "3")]
+    lines = [
+        Joined("ann"),
+        Joined("ann"),
+        Said("ann", "1"),
+        Left("ann"),
+        Said("ann", "2"),
+        Left("bob"),
+        Said("bob", "3"),
+    ]
     script = write_script(lines)
     assert script.steps == [Come(0), Say(0, "1"), Go(0), Come(0), Say(0, "2"), Go(1), Come(1), Say(1, "3")]
     assert script.first == [1]

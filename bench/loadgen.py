@@ -1,0 +1,193 @@
+"""The load: ``load.c`` built on demand, or ``pyload.py`` where there is no compiler; both speak the same way."""
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, Literal, NamedTuple, TypeAlias
+
+import trio
+
+from bench import processes
+from bench.server import ServerProcess
+
+HERE: Final = Path(__file__).resolve().parent
+SOURCE: Final = HERE / "load.c"
+BUILT: Final = HERE / "out"
+_FLAGS: Final = ("-O2", "-std=gnu11", "-Wall", "-Wextra")
+
+Generator: TypeAlias = Literal["auto", "c", "python"]
+Mode: TypeAlias = Literal["ping", "fanout", "direct"]
+
+
+class LoadFailed(Exception):
+    """The load could not be made; the text is one plain sentence."""
+
+
+class Seat(NamedTuple):
+    """One socket of the load. Roles: ``a`` sends, ``r`` receives, ``s`` receives and stops reading in phase 1."""
+
+    token: str
+    conversation: str = "-"
+    role: Literal["a", "r", "s"] = "r"
+
+
+@dataclass(slots=True)
+class Phase:
+    """One measured stretch: what the generator counted, and what the server's processes cost over it."""
+
+    counts: dict[str, Any]  # see print_result in load.c
+    before: processes.Cost | None
+    after: processes.Cost | None
+
+
+@dataclass(slots=True)
+class Load:
+    """What a run gave."""
+
+    generator: str
+    sign_in_s: float  # until all sockets were signed in and synced
+    counts: dict[str, Any]
+    phases: list[Phase] = field(default_factory=list)
+    rss_ready: int | None = None  # of the server, all sockets signed in, nothing going on
+
+
+async def run_load(
+    server: ServerProcess,
+    mode: Mode,
+    seats: Sequence[Seat],
+    options: dict[str, float],
+    *,
+    generator: Generator = "auto",
+    core: int | None = None,
+    progress: Callable[[str], None] = lambda _: None,
+) -> Load:
+    """Sign all *seats* in, make the load, and count.
+
+    Args:
+        server: Measured while it goes on.
+        mode: See ``load.c``.
+        seats: The sockets.
+        options: See ``load.c``: rate, seconds, warmup, drain, flight, bytes, sample, phases.
+        generator: Which one; ``auto`` takes the C one if it can be built.
+        core: Pin the generator to this core.
+        progress: Told in a few words what goes on.
+
+    Raises:
+        LoadFailed: It could not be built or started, or the server refused it.
+    """
+    name, program = await trio.to_thread.run_sync(_program, generator)
+    words = [*program, "127.0.0.1", str(server.port), mode, *(f"{key}={value:g}" for key, value in options.items())]
+    told = "".join(f"{seat.token} {seat.conversation} {seat.role}\n" for seat in seats) + "end\n"
+    async with trio.open_nursery() as nursery:
+        process: trio.Process = await nursery.start(_run, words)
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            if core is not None:
+                processes.pin([process.pid], core)
+            progress(f"{len(seats)} sockets sign in")
+            nursery.start_soon(_tell, process.stdin, told.encode())
+            return await _listen(server, process.stdin, _Lines(process.stdout), name, progress)
+        finally:
+            process.kill()
+            nursery.cancel_scope.cancel()
+
+
+async def _run(words: list[str], task_status: trio.TaskStatus[trio.Process]) -> None:
+    await trio.run_process(
+        words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, check=False, cwd=HERE.parent, task_status=task_status
+    )
+
+
+async def _tell(stdin: trio.abc.SendStream, told: bytes) -> None:
+    with suppress(trio.BrokenResourceError):  # it has failed, and says why on its own
+        await stdin.send_all(told)
+
+
+async def _listen(
+    server: ServerProcess, stdin: trio.abc.SendStream, lines: "_Lines", name: str, progress: Callable[[str], None]
+) -> Load:
+    load = Load(name, 0.0, {})
+    begun: processes.Cost | None = None
+    costs: list[tuple[processes.Cost | None, processes.Cost | None]] = []
+    while line := await lines.next():
+        told = json.loads(line)
+        match told["event"]:
+            case "failed":
+                raise LoadFailed(told["reason"])
+            case "ready":
+                load.sign_in_s = told["seconds"]
+                cost = server.cost()
+                load.rss_ready = cost.server_rss if cost else None
+                progress("warming up")
+                await stdin.send_all(b"go\n")
+            case "begin":
+                progress("measuring")
+                begun = server.cost()
+            case "end":
+                costs.append((begun, server.cost()))
+            case "result":
+                load.counts = told
+                load.phases = [Phase(counts, *cost) for counts, cost in zip(told["phases"], costs, strict=True)]
+                return load
+    raise LoadFailed("the load generator ended without a result")
+
+
+class _Lines:
+    """A stream's lines."""
+
+    def __init__(self, stream: trio.abc.ReceiveStream) -> None:
+        self._stream, self._rest = stream, b""
+
+    async def next(self) -> bytes:
+        """The next line; empty at the end."""
+        while b"\n" not in self._rest:
+            data = await self._stream.receive_some()
+            if not data:
+                return b""
+            self._rest += data
+        line, _, self._rest = self._rest.partition(b"\n")
+        return line
+
+
+def _program(generator: Generator) -> tuple[str, list[str]]:
+    if generator != "python":
+        try:
+            return "c", [str(build())]
+        except LoadFailed:
+            if generator == "c":
+                raise
+    return "python", [sys.executable, "-m", "bench.pyload"]
+
+
+def build() -> Path:
+    """The C generator, compiled when its source has changed. Blocking: a second the first time.
+
+    Raises:
+        LoadFailed: There is no compiler, no epoll (Linux only), or it did not compile.
+    """
+    name = f"load-{hashlib.sha256(SOURCE.read_bytes()).hexdigest()[:16]}"
+    compiler = os.environ.get("CC") or shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
+    if not sys.platform.startswith("linux"):
+        raise LoadFailed("the load generator in C needs Linux: use --generator python, which is slower")
+    folder = BUILT if os.access(HERE, os.W_OK) else Path(tempfile.gettempdir()) / f"konnect-load-{os.getuid()}"
+    program = folder / name
+    if program.exists():
+        return program
+    if not compiler:
+        raise LoadFailed("there is no C compiler (cc): install one, or use --generator python, which is slower")
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    draft = folder / f".{name}-{os.getpid()}"
+    done = subprocess.run([compiler, *_FLAGS, "-o", draft, SOURCE], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise LoadFailed(f"{SOURCE.name} does not compile: {done.stderr.strip()[:400]}")
+    draft.replace(program)
+    return program

@@ -1,0 +1,144 @@
+"""A benchmark's result: one JSON line, the same shape for all; and a table for people beside it."""
+
+import json
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from rich.console import Console
+from rich.table import Table
+
+from bench.loadgen import Load, Phase
+from bench.machine import busy, commit, machine
+
+LOWER_BOUND: Final = 0.9  # of a core: a generator this busy may be what is measured
+_MIB: Final = 1 << 20
+_COLUMNS: Final = (
+    ("rate_per_s", "rate/s"),
+    ("p50_ms", "p50 ms"),
+    ("p99_ms", "p99 ms"),
+    ("p999_ms", "p99.9 ms"),
+    ("max_ms", "max ms"),
+    ("server_cpu_us", "server us"),
+    ("server_cores", "server cores"),
+    ("postgres_cpu_us", "PostgreSQL us"),
+    ("rss_mib", "RSS MiB"),
+    ("generator_cores", "generator cores"),
+)  # fmt: skip
+
+
+class Report:
+    """One benchmark's measurements. ``unit`` is what rate and CPU count: a round trip, a delivery, a message."""
+
+    def __init__(self, bench: str, unit: str, settings: Mapping[str, Any]) -> None:
+        self._bench, self._unit, self._settings = bench, unit, dict(settings)
+        self._began_at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        self._busy = busy()
+        self.runs: list[dict[str, Any]] = []
+
+    def add(
+        self, name: str, load: Load, phase: Phase, kind: str, count: int, *, may_close: bool = False, **more: Any
+    ) -> dict[str, Any]:
+        """Add one measured stretch.
+
+        Args:
+            name: What was different about it.
+            load: The run it belongs to; its failures count for the stretch.
+            phase: The stretch.
+            kind: The latency to show first: ``ack``, ``delivery`` or ``last``.
+            count: How many units were done in it.
+            may_close: The slow readers of the run were to be closed.
+            more: Further figures.
+        """
+        counts, seconds = phase.counts, float(phase.counts["seconds"])
+        failures = {word: load.counts[word] for word in ("lost", "wrong", "errors", "closes")}
+        run: dict[str, Any] = {"name": name, "count": count, "seconds": round(seconds, 3)}
+        run["rate_per_s"] = round(count / seconds, 1)
+        run |= {word: round(counts[kind][word], 3) for word in ("p50_ms", "p99_ms", "p999_ms", "max_ms")}
+        run |= _cost(phase, count, seconds)
+        run |= {
+            "rss_ready_mib": None if load.rss_ready is None else round(load.rss_ready / _MIB, 1),
+            "sign_in_s": round(load.sign_in_s, 3),
+            "generator": load.generator,
+            "generator_cores": round(counts["cpu"], 3),
+            "lower_bound": counts["cpu"] > LOWER_BOUND,
+            "failures": failures,
+            "ok": not any(failures.values()) and count > 0,
+        }
+        run |= more
+        for word in ("first_error", "first_close"):
+            if load.counts[word]:
+                run[word] = load.counts[word]
+        self.runs.append(run)
+        return run
+
+    @property
+    def good(self) -> bool:
+        """True when every run did what it should."""
+        return bool(self.runs) and all(run["ok"] for run in self.runs)
+
+    def line(self) -> str:
+        """All of it as one line of JSON."""
+        return json.dumps(
+            {
+                "bench": self._bench,
+                "unit": self._unit,
+                "ok": self.good,
+                "settings": self._settings,
+                "runs": self.runs,
+                "machine": machine(),
+                "commit": commit(),
+                "began_at": self._began_at,
+                "busy_before": self._busy,
+            }
+        )
+
+    def show(self, out: Path | None) -> None:
+        """Print the line to standard output and a table to standard error; append the line to *out* if given."""
+        line = self.line()
+        print(line, flush=True)
+        if out is not None:
+            with out.open("a") as file:
+                file.write(line + "\n")
+        table(f"{self._bench}, figures per {self._unit}", self.runs)
+
+
+def table(title: str, runs: Sequence[Mapping[str, Any]]) -> None:
+    """*runs* for people, on standard error."""
+    shown = Table(title=title, title_justify="left")
+    shown.add_column("run")
+    for _, heading in _COLUMNS:
+        shown.add_column(heading, justify="right")
+    shown.add_column("failures")
+    for run in runs:
+        cells = [_cell(run.get(key)) for key, _ in _COLUMNS]
+        if run["lower_bound"]:
+            cells[0] = f"at least {cells[0]}"
+        faults = ", ".join(f"{count} {word}" for word, count in run["failures"].items() if count)
+        shown.add_row(run["name"], *cells, faults or ("none" if run["ok"] else "see JSON"))
+    Console(file=sys.stderr, width=None if sys.stderr.isatty() else 160).print(shown)
+
+
+def say(words: str) -> None:
+    """One line of progress on standard error."""
+    print(f"  {words}", file=sys.stderr, flush=True)
+
+
+def _cost(phase: Phase, count: int, seconds: float) -> dict[str, Any]:
+    names = ("server_cpu_us", "server_cores", "postgres_cpu_us", "postgres_cores", "rss_mib")
+    if phase.before is None or phase.after is None or not count:
+        return dict.fromkeys(names)
+    server = phase.after.server_cpu_s - phase.before.server_cpu_s
+    postgres = phase.after.postgres_cpu_s - phase.before.postgres_cpu_s
+    figures = (server / count * 1e6, server / seconds, postgres / count * 1e6, postgres / seconds)
+    return dict(
+        zip(names, [*(round(figure, 2) for figure in figures), round(phase.after.server_rss / _MIB, 1)], strict=True)
+    )
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "-"
+    return f"{value:,.0f}" if value >= 1000 else f"{value:g}"
