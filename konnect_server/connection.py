@@ -130,7 +130,8 @@ class Connection:
     Args:
         sock: Non-blocking, connected, registered with the host's poller.
         host: The pump.
-        peer: The client's address, for people.
+        peer: The client's address, as text.
+        admitted: Called once, when the client has signed in or is gone.
     """
 
     __slots__ = (
@@ -138,12 +139,12 @@ class Connection:
         "_listed", "_low", "_mask", "_outbox", "_paused", "_pinged_at", "_reader", "_sock", "_state", "peer", "push",
     )  # fmt: skip
 
-    def __init__(self, sock: Socket, host: Host, peer: str) -> None:
+    def __init__(self, sock: Socket, host: Host, peer: str, admitted: Callable[[], None] | None = None) -> None:
         self._sock = sock
         self._host = host
         self.peer = peer
         self._handler: Handler = _NOBODY
-        self._admitted: Callable[[], None] | None = None
+        self._admitted = admitted
         self._reader = Reader(host.terms.message_bytes)
         self._outbox = Outbox(self, host.dirty.append, host.terms.outbox_bytes)
         self.push = self._outbox.push
@@ -205,11 +206,9 @@ class Connection:
 
     # --- What the gateway and the pump call ---
 
-    def start(self, handler: Handler, data: bytes, admitted: Callable[[], None] | None = None) -> None:
-        """Begin with what came behind the handshake, in the pump's next round. *admitted* is called once, when the
-        client has signed in or is gone."""
+    def start(self, handler: Handler, data: bytes) -> None:
+        """Begin with what came behind the handshake, in the pump's next round."""
         self._handler = handler
-        self._admitted = admitted
         if data:
             self._reader.feed(data)
             self._left = True
@@ -395,17 +394,18 @@ class Connection:
 
     def _begin_end(self) -> None:
         frame, self._state = self._end[2:]
-        impatient = self._state == LOST
         self._paused = False
-        if impatient:
+        if self._state == LOST:
             self._outbox.discard()
-        elif self._state == CLOSING:
+            self._outbox.append_last(frame)
+            self._send()
+            return
+        if self._state == CLOSING:
             self._read_on()
         self._watch(self._mask | IN)
         self._set_deadline(trio.current_time() + self._host.terms.close_timeout_s)
         self._outbox.append_last(frame)
-        if impatient or not self._blocked:
-            self._send()
+        self.flush()
 
     def _linger(self) -> None:
         """Both close frames went, or ours is the last word: nothing that comes now matters."""

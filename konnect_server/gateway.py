@@ -175,13 +175,12 @@ class Gateway:
         elif isinstance(answer := handshake.shake(head, self._subprotocol), Refusal):
             caller.refuse(answer)
         else:
-            caller.heir = connection = Connection(sock, self._pump, caller.peer)
+            admitted = partial(self.strangers.leave, caller.peer)
+            caller.heir = connection = Connection(sock, self._pump, caller.peer, admitted)
             self._pump.adopt(connection, sock)
             caller.leave()
             connection.push(answer)
-            connection.start(
-                self._make_handler(connection), data[head_bytes:], partial(self.strangers.leave, caller.peer)
-            )
+            connection.start(self._make_handler(connection), data[head_bytes:])
 
     def _left(self, caller: Caller) -> None:
         self._callers.pop(caller, None)

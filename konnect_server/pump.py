@@ -164,8 +164,9 @@ class Pump:
         self.now = trio.current_time()
         began = then = clock()
         until = began + TURN_S
-        visits, longest_s, longest = 0, 0.0, None
-        while work := self._work():
+        visits, ends_s, longest_s, longest = 0, 0.0, 0.0, None
+        while True:
+            work = self._work()
             done = 0
             for owner, mask in work:
                 self._visit(owner, mask)
@@ -179,16 +180,14 @@ class Pump:
                     break
             visits += done
             self._end_round()
-            then = clock()
-            if then > until:
+            now = clock()
+            ends_s += now - then
+            then = now
+            if not work or now > until:
                 break
-        else:
-            if self._ending or self.dirty:
-                self._end_round()
-                then = clock()
         if then - began > SLOW_TURN_S:
             _log.warning(
-                "slow turn", turn_ms=round((then - began) * 1e3), visits=visits,
+                "slow turn", turn_ms=round((then - began) * 1e3), visits=visits, flush_ms=round(ends_s * 1e3),
                 longest_ms=round(longest_s * 1e3), longest=repr(longest),
             )  # fmt: skip
         return then > until

@@ -25,6 +25,7 @@ except ImportError:  # the library was built without a C compiler
 _NEVER: Final = 1 << 62  # more bytes than any buffer holds
 _COMMON: Final = 0x82  # FIN, no reserved bit, opcode 2 (section 5.2)
 _OPCODES: Final = frozenset(Opcode)
+_CONTROL_BYTES: Final = 125  # what a control frame carries at most (section 5.5)
 _VIEW_BYTES: Final = 16_384  # longer payloads are unmasked without a copy before; shorter ones are quicker to copy
 _Utf8: Final = codecs.getincrementaldecoder("utf-8")
 
@@ -153,8 +154,13 @@ class Reader:
                 self._need = start - position - 4
                 return None
             length = int.from_bytes(buffer[position + 2 : start - 4], "big")
-        if length > self._limit - (rare.core.current_size or 0):
-            return self._end(rare, start - position - 4)
+        if first & 0x08:
+            if length > _CONTROL_BYTES:
+                rare.core.fail(CloseCode.PROTOCOL_ERROR, "control frame too long")
+                return self._end(rare, 0)
+        elif length > self._limit - (rare.core.current_size or 0):
+            rare.core.fail(CloseCode.MESSAGE_TOO_BIG, f"longer than {self._limit} bytes")
+            return self._end(rare, 0)
         end = start + length
         if end > len(buffer):
             self._need = end - position
@@ -163,6 +169,10 @@ class Reader:
                 if len(buffer) > start and not rare.peek(buffer, start):
                     return self._end(rare, 0)
             return None
+        if self._fragmented and first & 0x0F == Opcode.CLOSE:
+            # A control frame may come between two fragments, a close too (section 5.4). The core takes that for a
+            # mistake, so it is asked as if no fragments had come: nobody will want them any more.
+            rare = _Rare(self._limit)
         event = rare.receive(buffer[position:end])
         if event is None:
             return self._end(rare, 0)
@@ -194,7 +204,8 @@ class _Rare:
     __slots__ = ("_checked", "_decoder", "_parts", "core")
 
     def __init__(self, limit_bytes: int) -> None:
-        self.core = ServerProtocol(state=State.OPEN, max_size=limit_bytes, logger=_quiet)
+        # The core counts a control frame between two fragments as a part of their message; this gives it room for one.
+        self.core = ServerProtocol(state=State.OPEN, max_size=limit_bytes + _CONTROL_BYTES, logger=_quiet)
         self._parts: list[bytes] = []
         self._decoder: codecs.IncrementalDecoder | None = None  # while a text message is in progress
         self._checked = 0  # bytes of the frame in progress that the decoder has seen
