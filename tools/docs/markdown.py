@@ -44,12 +44,16 @@ def fill(template: str) -> str:
             ((limit.meaning, f"`{limit.name}`", f"{limit.value:,}") for limit in rows.limits),
         ),
         "limit": lambda name: f"{getattr(limits, name):,}",
-        "default": lambda name: f"{getattr(Config(), name):,g}",
+        "default": lambda name: _number(getattr(Config(), name)),
         "frame": lambda name: _json(_example(name)),
         "explained": lambda name: explained(_example(name)),
         "id": lambda name: str(getattr(examples, name)),
     }
     return _PLACE.sub(lambda match: words[match[1]](match[2] or ""), template)
+
+
+def _number(value: float) -> str:
+    return f"{int(value):,}" if value == int(value) else f"{value:,}"
 
 
 # --- Frames -----------------------------------------------------------------------------------------------------------
