@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from konnect_server.config import Config
+from konnect_server.handshake import REFUSALS, SUBPROTOCOL
 from protocol import frames, limits
+from protocol.errors import UpgradeNeedsNewConnection
 from protocol.schema import FrameTable, Tables, examples, prose, tables
 from protocol.schema.catalogue import COMMANDS, EVENTS, RECORDS, RESULTS, tag
 from protocol.schema.tables import anchor, field_rows
@@ -39,6 +41,7 @@ def fill(template: str) -> str:
         "errors": lambda _: _errors(rows),
         "http_errors": lambda _: ", ".join(f"`{error.code}`" for error in rows.errors if not error.socket),
         "closes": lambda _: _closes(rows),
+        "refusals": lambda _: _refusals(),
         "limits": lambda _: _table(
             ("What", "Name in `protocol/limits.py`", "Bound"),
             ((limit.meaning, f"`{limit.name}`", f"{limit.value:,}") for limit in rows.limits),
@@ -166,6 +169,21 @@ def _closes(rows: Tables) -> str:
             for close in rows.closes
         ),
     )
+
+
+def _refusals() -> str:
+    """What answers a handshake that is not taken."""
+    other = UpgradeNeedsNewConnection
+    rows = [
+        (
+            refusal.status,
+            refusal.code,
+            refusal.detail.format("konnect.v1" if refusal is SUBPROTOCOL else "(the reason)"),
+        )
+        for refusal in REFUSALS
+    ]
+    rows.append((other.status, other.code, prose.text(other)))
+    return _table(("HTTP", "`code`", "Meaning"), ((str(row[0]), f"`{row[1]}`", row[2]) for row in sorted(rows)))
 
 
 # --- Tables -----------------------------------------------------------------------------------------------------------
