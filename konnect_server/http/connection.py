@@ -1,0 +1,181 @@
+"""One HTTP connection: Hypercorn's HTTP/1.1 between a socket and the application, with an end for everything.
+
+Hypercorn's own connection (``TCPServer``) switches to HTTP/2 when asked to, sends to clients that do not read without
+a deadline, may wait for ever on a full queue, answers what it cannot parse with an empty body, and closes a socket with
+unread bytes in it. This one does none of that. It leans on names that Hypercorn does not call public, hence the pin on
+its minor version, and the tests.
+"""
+
+import re
+from typing import Final
+
+import h11
+import trio
+from hypercorn.config import Config
+from hypercorn.events import Closed, Event, RawData, Updated
+from hypercorn.protocol.events import Body, Request, Response
+from hypercorn.protocol.events import Event as StreamEvent
+from hypercorn.protocol.h11 import STREAM_ID, H11Protocol
+from hypercorn.protocol.http_stream import HTTPStream
+from hypercorn.trio.task_group import TaskGroup
+from hypercorn.trio.worker_context import WorkerContext
+from hypercorn.typing import AppWrapper, ConnectionState
+
+from konnect_server.http import problems
+from konnect_server.http.stream import HandedStream
+from protocol.errors import BadRequest, KonnectError, RequestTimeout
+
+_ABSOLUTE: Final = re.compile(rb"https?://", re.IGNORECASE)
+_NOT_FINISHED_S: Final = 5.0  # how long handlers may take to notice that the client is gone
+
+
+class Connection:
+    """Serves one socket until either end has had enough."""
+
+    def __init__(
+        self, stream: HandedStream, app: AppWrapper, config: Config, context: WorkerContext, keep_alive_s: float
+    ) -> None:
+        self._stream = stream
+        self._app, self._config, self._context = app, config, context
+        self._keep_alive_s = keep_alive_s
+        self._reading = trio.CancelScope()
+        self._ended = trio.Event()  # nothing more will be sent
+        self._idle = False  # between two requests; not before the first, which is here already
+        self._everything = trio.CancelScope()
+
+    async def serve(self) -> None:
+        """Serve requests, one after the other; returns once the socket is closed."""
+        client, server = self._stream.addresses()
+        try:
+            with self._everything:
+                async with TaskGroup() as tasks:
+                    protocol = _Http1(
+                        self._app, self._config, self._context, tasks, ConnectionState({}),
+                        False, client, server, self._on_event,
+                    )  # fmt: skip
+                    await self._read(protocol)
+                    if self._ended.is_set():
+                        await self._stream.close_politely()
+                    self._stream.close()
+                    self._everything.deadline = trio.current_time() + _NOT_FINISHED_S
+                    await protocol.handle(Closed())  # a handler that still runs learns that nobody listens
+        finally:
+            self._stream.close()
+
+    def drain(self) -> None:
+        """End after the request in flight; at once when there is none. The context says ``terminated`` by now."""
+        if self._idle:
+            self._reading.cancel()
+
+    def abort(self) -> None:
+        """End at once, whatever is under way."""
+        self._stream.close()
+        self._everything.cancel()
+
+    async def _read(self, protocol: "_Http1") -> None:
+        self._reading.deadline = trio.current_time() + self._keep_alive_s
+        with self._reading:
+            while data := await self._stream.receive_some():
+                await protocol.handle(RawData(data))
+            # The client has said all it had to say; it may still wait for the answer to its last request.
+            await protocol.handle(RawData(b""))
+            if not self._idle:
+                await self._ended.wait()
+        if not self._ended.is_set() and protocol.has_begun():
+            await protocol.refuse(RequestTimeout("the request took too long to arrive"))
+
+    async def _on_event(self, event: Event) -> None:
+        if isinstance(event, RawData):
+            if not await self._stream.send_all(event.data):
+                self._end()
+        elif isinstance(event, Closed):
+            self._end()
+        elif isinstance(event, Updated):
+            self._idle = event.idle
+            self._reading.deadline = trio.current_time() + (self._keep_alive_s if event.idle else float("inf"))
+
+    def _end(self) -> None:
+        self._ended.set()
+        self._reading.cancel()
+
+
+class _Http1(H11Protocol):
+    """HTTP/1.1 and nothing else; every error has a body, every request a path."""
+
+    def has_begun(self) -> bool:
+        """True when part of a request's head is there."""
+        return bool(self.connection.trailing_data[0])
+
+    async def refuse(self, error: KonnectError) -> None:
+        """Answer what never became a request, and end the connection."""
+        headers, body = _bare(error)
+        headers += [(b"connection", b"close"), *self.config.response_headers("h11")]
+        await self._send_h11_event(h11.Response(status_code=error.status, headers=headers))
+        await self._send_h11_event(h11.Data(data=body))
+        await self._send_h11_event(h11.EndOfMessage())
+        await self.send(Closed())
+
+    async def stream_send(self, event: StreamEvent) -> None:
+        """Give Hypercorn's own error responses, which are empty, a body."""
+        if isinstance(event, Response) and event.status_code >= 400 and (b"content-length", b"0") in event.headers:
+            headers, body = _bare(problems.by_status(event.status_code, "the request could not be answered"))
+            headers.append((b"connection", b"close"))
+            await super().stream_send(Response(STREAM_ID, headers, event.status_code))
+            await super().stream_send(Body(STREAM_ID, body))
+        else:
+            await super().stream_send(event)
+
+    async def _send_error_response(self, status_code: int) -> None:
+        await self.refuse(problems.by_status(status_code, _UNREADABLE.get(status_code, "this is not HTTP/1.1")))
+
+    async def _check_protocol(self, event: h11.Request) -> None:
+        """No HTTP/2: an upgrade to it is passed over, as RFC 9110, section 7.8 allows."""
+
+    async def _create_stream(self, request: h11.Request) -> None:
+        path = _path(request)
+        names = [name for name, _ in request.headers]
+        if path is None:
+            return await self.refuse(BadRequest("the request's target is not a path"))
+        if b"transfer-encoding" in names and b"content-length" in names:  # two opinions: how requests are smuggled
+            return await self.refuse(BadRequest("Content-Length and Transfer-Encoding cannot both be given"))
+        self.stream = HTTPStream(  # also for a WebSocket upgrade: the application says why not here
+            self.app, self.config, self.context, self.task_group, self.ssl, self.client, self.server,
+            self.stream_send, STREAM_ID,
+        )  # fmt: skip
+        # The host is nowhere used, and a strange one upsets the routing: it is not passed on.
+        headers = [(name, b"localhost" if name == b"host" else value) for name, value in request.headers]
+        await self.stream.handle(
+            Request(
+                stream_id=STREAM_ID, headers=headers, http_version=request.http_version.decode(),
+                method=request.method.decode("ascii").upper(), raw_path=path, state=self.connection_state,
+            )
+        )  # fmt: skip
+        self.keep_alive_requests += 1
+        return None
+
+
+_UNREADABLE: Final = {
+    431: "the request's line and headers are too long",
+    501: "the Transfer-Encoding is not known here; send chunked, or a Content-Length",
+}
+
+
+def _bare(error: KonnectError) -> tuple[list[tuple[bytes, bytes]], bytes]:
+    """Headers and body for *error*."""
+    body = problems.body(error)
+    pairs = {**problems.headers(error), "Content-Length": str(len(body))}
+    return [(name.lower().encode("ascii"), value.encode("ascii")) for name, value in pairs.items()], body
+
+
+def _path(request: h11.Request) -> bytes | None:
+    """Path and query of a request's target (RFC 9112, section 3.2); None if it has none."""
+    target = request.target
+    if target.startswith(b"/"):
+        return target
+    if target == b"*" and request.method == b"OPTIONS":
+        return b"/"
+    if _ABSOLUTE.match(target):  # as for a proxy; a server has to take it too
+        rest = target.split(b"//", 1)[1]
+        at = min((rest.find(mark) for mark in (b"/", b"?") if mark in rest), default=len(rest))
+        return rest[at:] if rest[at:].startswith(b"/") else b"/" + rest[at:]
+    return None

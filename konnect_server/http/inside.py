@@ -1,0 +1,127 @@
+"""What the routes stand on, and the few questions that several of them ask of a request."""
+
+from collections.abc import Callable
+from typing import Final, TypeVar
+
+import msgspec
+import trio
+from msgspec import Struct
+from quart import Response, request
+
+from konnect_server.actions.accounts import Accounts
+from konnect_server.http.client_address import ClientAddress
+from konnect_server.http.options import DoorOptions
+from konnect_server.limiter import KeyedLimiter
+from konnect_server.tokens import Claims, Tokens
+from protocol.errors import BadRequest, Invalid, RateLimited, Unauthorized, UnsupportedMediaType
+from protocol.http import EMAIL_PATTERN, NAME_PATTERN, encode_json
+from storage.database import Database
+
+T = TypeVar("T", bound=Struct)
+
+
+class Inside:
+    """What the routes stand on."""
+
+    def __init__(
+        self,
+        options: DoorOptions,
+        accounts: Accounts,
+        tokens: Tokens,
+        database: Database,
+        ready: Callable[[], str | None],
+        metrics: Callable[[], bytes],
+    ) -> None:
+        self.options = options
+        self.accounts, self.tokens, self.database = accounts, tokens, database
+        self.ready, self.metrics = ready, metrics
+        self.draining = False
+        self.client_address = ClientAddress(options.trusted_proxies)
+        self.sign_ins_by_address = KeyedLimiter(options.sign_ins_per_address, options.sign_in_burst_per_address)
+        self.sign_ins_by_email = KeyedLimiter(options.sign_ins_per_email, options.sign_in_burst_per_email)
+        self.refreshes_by_address = KeyedLimiter(options.refreshes_per_address, options.refresh_burst_per_address)
+
+    def limit(self, limiter: KeyedLimiter, key: str) -> None:
+        """Take one of *key*'s tokens.
+
+        Raises:
+            RateLimited: There is none.
+        """
+        if wait_s := limiter.take(key, trio.current_time()):
+            raise RateLimited(int(wait_s * 1000) + 1)
+
+    def address(self) -> str:
+        """What limits by client address count this request under."""
+        client = request.scope.get("client")
+        return self.client_address.key(client[0] if client else "", request.headers.getlist("X-Forwarded-For"))
+
+    def claims(self) -> Claims:
+        """Who this request's bearer token belongs to.
+
+        Raises:
+            Unauthorized: There is none, or it is not good.
+        """
+        claims = self.claims_if_any()
+        if claims is None:
+            raise Unauthorized("an access token is needed: Authorization: Bearer ...")
+        return claims
+
+    def claims_if_any(self) -> Claims | None:
+        """The same, but None when the request has no Authorization header."""
+        given = request.headers.get("Authorization")
+        if given is None:
+            return None
+        scheme, _, token = given.partition(" ")
+        if scheme.lower() != "bearer":
+            raise Unauthorized("the Authorization header must be: Bearer, then an access token")
+        return self.tokens.verify(token.strip())
+
+
+def json_response(body: Struct, status: int = 200) -> Response:
+    """*body* as JSON."""
+    return Response(encode_json(body), status, content_type="application/json")
+
+
+async def body_as(kind: type[T]) -> T:
+    """The request's JSON body as *kind*.
+
+    Raises:
+        UnsupportedMediaType: It is not JSON by its Content-Type.
+        BadRequest: It is not JSON by its bytes.
+        Invalid: It is not *kind*; the text names the field.
+        RequestEntityTooLarge, RequestTimeout: (Werkzeug's) It is too long, or takes too long to arrive.
+    """
+    raw = await request.get_data(cache=False, as_text=False, parse_form_data=False)
+    media = request.mimetype
+    if media != "application/json" and not media.endswith("+json"):
+        raise UnsupportedMediaType(f"the body must be JSON (Content-Type: application/json), not {media or 'untyped'}")
+    try:
+        return _decoder(kind).decode(raw)
+    except msgspec.ValidationError as problem:
+        raise Invalid(_plainly(str(problem))) from problem
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as problem:
+        raise BadRequest(f"the body is not JSON: {problem}") from problem
+
+
+_decoders: Final[dict[type[Struct], msgspec.json.Decoder[Struct]]] = {}
+
+
+def _decoder(kind: type[T]) -> msgspec.json.Decoder[T]:
+    if kind not in _decoders:
+        _decoders[kind] = msgspec.json.Decoder(kind)
+    return _decoders[kind]  # type: ignore[return-value]  # kept by its kind
+
+
+def _plainly(text: str) -> str:
+    """msgspec's words, but for patterns, which tell people little."""
+    for pattern, meaning in _MEANINGS.items():
+        text = text.replace(f"matching regex {pattern!r}", meaning)
+    return text
+
+
+_MEANINGS: Final = {
+    EMAIL_PATTERN: "that is an e-mail address",
+    NAME_PATTERN: "with something to read in it and no control characters",
+    "^[^\\u0000]*$": "without U+0000",
+    "^[\\u0021-\\u007e]*$": "of printable ASCII",
+}
