@@ -110,8 +110,8 @@ def _start(address: str) -> str:
         f"<li>Make an account. The answer brings an access token and a refresh token."
         f"{block(_curl(address, 'POST', '/v1/auth/register', wanted))}</li>"
         f"<li>Open <code>{escape(socket)}</code> with the subprotocol <code>konnect.v1</code> and send "
-        f"<code>hello</code> as one binary message, a MessagePack map. It is answered with <code>ok</code>, what was missed, "
-        f"<code>synced</code>, and then live events.{json_block(hello)}</li>"
+        f"<code>hello</code> as one binary message, a MessagePack map. It is answered with <code>ok</code>, "
+        f"what was missed, <code>synced</code>, and then live events.{json_block(hello)}</li>"
         "<li>Send a message. Its <code>ok</code> comes once it is on disk; a repeat with the same <code>key</code> "
         f"gets the same answer.{json_block(_example(examples.COMMANDS, 'message.send'))}</li>"
         "<li>Before the access token's 15 minutes are over, get the next one and hand it to the socket with "
@@ -208,13 +208,13 @@ def _socket(rows: Tables, address: str) -> str:
         f'<section id="protocol"><h2>The socket</h2><p>One WebSocket at <code>{escape(socket)}</code>, subprotocol '
         "<code>konnect.v1</code>, without compression. Each binary message is one MessagePack map whose type stands "
         "in <code>t</code>; ids are UUIDs as text, times Unix milliseconds. A command carries <code>id</code>, a "
-        "number of the client's, and gets exactly one <code>ok</code> or <code>error</code> with it. Unknown fields are ignored, "
-        "in both directions.</p>"
+        "number of the client's, and gets exactly one <code>ok</code> or <code>error</code> with it. Unknown "
+        "fields are ignored, in both directions.</p>"
         f'<div class="pair">{json_block(ping, "a command")}{json_block(pong, "its answer")}</div>'
         f"{json_block(refused, 'or an error')}"
         "<p><code>hello</code> comes first, within 10 seconds. With <code>heads</code> and <code>cursor</code> it says "
-        "what the client has; then comes what it missed, <code>synced</code>, and live events. Every connection sees each "
-        "conversation's entries in the order of their <code>seq</code>, without a gap.</p>"
+        "what the client has; then comes what it missed, <code>synced</code>, and live events. Every connection sees "
+        "each conversation's entries in the order of their <code>seq</code>, without a gap.</p>"
         f"<p>Errors that any command may be answered with: {links}.</p></section>"
     )
 
