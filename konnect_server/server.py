@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.metadata import PackageNotFoundError, version
-from typing import Final
+from typing import Final, cast
 
 import structlog
 import trio
@@ -137,7 +137,7 @@ async def open_server(config: Config, announce: Announce) -> AsyncIterator[Serve
         doorbell = await stack.enter_async_context(open_postgres_doorbell(database))
         world = World(
             store=store, doorbell=doorbell, poller=SystemPoller(), verify=tokens.verify,
-            hand_over=lambda sock, head, peer: door.hand_over(sock, head, peer), sign_in_ended=tokens.end,
+            hand_over=lambda sock, head, peer: door.hand_over(cast(socket.socket, sock), head, peer), sign_in_ended=tokens.end,
             randomness=random.Random(), new_id=uuid7, wall_ms=lambda: time.time_ns() // 1_000_000,
         )  # fmt: skip
         core = await stack.enter_async_context(open_core(config, world))
@@ -148,7 +148,7 @@ async def open_server(config: Config, announce: Announce) -> AsyncIterator[Serve
         url = config.public_url or _url(config.host, listening[0].getsockname()[1])
         door = await stack.enter_async_context(
             open_http_door(
-                DoorOptions(version=konnect_version(), trusted_proxies=config.trusted_proxies),
+                DoorOptions(version=konnect_version(), public_url=url, trusted_proxies=config.trusted_proxies),
                 accounts=accounts, tokens=tokens, database=database,
                 ready=lambda: "draining" if server.draining else None, metrics=telemetry.exposition,
             )
