@@ -11,12 +11,13 @@ from msgspec import Struct
 
 from bench.loadgen import Generator, LoadFailed
 from bench.report import Report
-from bench.server import LIFTED, ServerFailed, other_core
+from bench.server import LIFTED, ServerFailed, other_core, quiet_logs
 from storage.errors import StorageError
 
 _PLAIN: Final = (LoadFailed, ServerFailed, StorageError, OSError)
 
 F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T")
 
 
 class Common(Struct, frozen=True):
@@ -74,29 +75,29 @@ def common(function: F) -> F:
 
 def finish(measure: Callable[[], Awaitable[Report]], out: Path | None) -> None:
     """Run a benchmark, show its report; end with 1 when something failed, with one sentence where that is enough."""
-    try:
-        report = trio.run(_outcome, measure)
-    except KeyboardInterrupt:
-        raise click.Abort from None
-    if isinstance(report, Exception):
-        raise click.ClickException(str(report))
+    quiet_logs()
+    report = plainly(measure)
     report.show(out)
     if not report.good:
         raise click.exceptions.Exit(1)
 
 
-async def _outcome(measure: Callable[[], Awaitable[Report]]) -> Report | Exception:
+def plainly(work: Callable[[], Awaitable[T]], *also: type[Exception]) -> T:
+    """Run *work* under Trio. What it raises for a plain reason (or of the kinds in *also*) becomes one sentence and
+    exit code 1, however deep in groups it lies; a bug keeps its traceback."""
+    plain: tuple[type[BaseException], ...] = (*_PLAIN, *also)
     try:
-        return await measure()
-    except (*_PLAIN, ExceptionGroup) as problem:
-        return _plain(problem)
-
-
-def _plain(problem: Exception) -> Exception:
-    """The one sentence in *problem*, however deep in groups it lies; a bug goes on as it is."""
-    found = problem
-    while isinstance(found, ExceptionGroup):
-        found = found.exceptions[0]
-    if isinstance(found, _PLAIN):
-        return found
-    raise problem
+        return trio.run(work)
+    except KeyboardInterrupt:
+        raise click.Abort from None
+    except BaseExceptionGroup as group:
+        found: BaseException = group
+        while isinstance(found, BaseExceptionGroup):
+            found = found.exceptions[0]
+        if isinstance(found, KeyboardInterrupt):
+            raise click.Abort from None
+        if not isinstance(found, plain):
+            raise
+        raise click.ClickException(str(found)) from None
+    except plain as problem:
+        raise click.ClickException(str(problem)) from None

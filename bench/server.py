@@ -1,5 +1,6 @@
 """A Konnect server of the bench's own: a process with its embedded, durable PostgreSQL in a temporary folder."""
 
+import logging
 import os
 import shutil
 import signal
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 import httpx
+import structlog
 import trio
 
 from bench import processes
@@ -155,6 +157,14 @@ async def open_database_of(server: ServerProcess) -> AsyncIterator[str]:
     """libpq's connection string of the server's database, for the length of a block."""
     async with open_embedded(server.folder) as embedded:
         yield embedded.dsn
+
+
+def quiet_logs() -> None:
+    """Log only what is grave, to standard error: standard output is for results."""
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
 
 
 def other_core(core: int) -> int:
