@@ -1,4 +1,4 @@
-"""Which files are made from the protocol, and whether they still say what it says."""
+"""Which files are made from the protocol and the settings, and whether they still say what it says."""
 
 import json
 import tomllib
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from protocol.schema import asyncapi, openapi
+from tools.docs.configuration import configuration_md
 from tools.docs.markdown import protocol_md
 from tools.docs.vectors import vectors
 
@@ -35,6 +36,7 @@ def _vectors() -> str:
 
 DOCUMENTS: Final[dict[str, Callable[[], str]]] = {
     "docs/protocol.md": protocol_md,
+    "docs/configuration.md": configuration_md,
     "docs/vectors.json": _vectors,
     "docs/asyncapi.json": lambda: _pretty(asyncapi()),
     "docs/openapi.json": lambda: _pretty(openapi(_version())),
