@@ -220,7 +220,8 @@ class Session:
             return
         self.user, self.sign_in, self.device = claims.user, claims.sign_in, command.device
         self._expire(claims.expires_at_s)
-        self._walk = Walk(self, desk.store, desk.registry, desk.lineage, command.heads, cursor, command.recent)
+        heads = {conversation.lower(): seq for conversation, seq in command.heads.items()}
+        self._walk = Walk(self, desk.store, desk.registry, desk.lineage, heads, cursor, command.recent)
         self._link.signed_in()
         desk.registry.enter(self)
         self.push(codec.ok(command.id, frames.Welcome(self.user, self.id)))
@@ -338,14 +339,14 @@ class Session:
 
     async def _to_watch(self, command: frames.PresenceWatch) -> list[UUID]:
         if command.conversation is None:
-            return command.users
+            return [user.id for user in await self._desk.store.users(command.users)]
         state = await actions.get(self._desk.store, self.user, frames.ConversationGet(id=0, conversation=command.conversation, recent=0))
         return state.members
 
     async def _watching(self, users: Sequence[UUID]) -> frames.Online:
         partners = self._walk.partners if self._walk is not None else {}
         self._desk.presence.unfollow(self, [user for user in self._watched if user not in partners])
-        self._watched = [user for user in dict.fromkeys(users) if user != self.user]
+        self._watched = [user for user in users if user != self.user]
         return frames.Online(self._desk.presence.follow(self, self._watched))
 
     def _read(
@@ -373,6 +374,7 @@ class Session:
             data = codec.ok(command_id, found if then is None else await then(found))
         except KonnectError as problem:
             data = codec.error(command_id, problem)
+        await self.room()  # an answer may be a page: several at once would make an honest client "slow"
         self.push(data)
         del self._reading[number]
         self._start_reads()
@@ -454,7 +456,8 @@ class Session:
     async def room(self) -> None:
         """Wait until the outbox has room for a page."""
         while self._link.outbox_bytes >= LOW_WATER_BYTES:
-            self._room = trio.Event()
+            if self._room is None or self._room.is_set():
+                self._room = trio.Event()
             await self._room.wait()
 
     def online(self, partners: Sequence[UUID]) -> list[UUID]:

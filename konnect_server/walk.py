@@ -39,7 +39,7 @@ from storage.rows import Range, Span, Standing, State, shown
 from storage.store import Store
 
 PAGE_ENTRIES: Final = 500  # entries one page asks for at most
-STATES_AT_ONCE: Final = 50
+STATES_AT_ONCE: Final = 50  # states read in one query, fewer where each brings many entries
 HELD_BYTES: Final = 262_144  # live frames kept during the last stretch; beyond it another page comes first
 OVERLAP_MS: Final = 60_000  # receipts are sent again from this much before: they only rise, so repeats do no harm
 GIVE_UP_S: Final = 10.0
@@ -90,7 +90,7 @@ class Walk:
 
     def __init__(
         self, walker: Walker, store: Store, registry: Registry, lineage: Callable[[], UUID],
-        heads: Mapping[UUID, int], cursor: Cursor | None, recent: int,
+        heads: Mapping[str, int], cursor: Cursor | None, recent: int,
     ) -> None:  # fmt: skip
         """*heads*, *cursor*, *recent*: as the client's hello said. *lineage*: this server's newest."""
         self._walker, self._store, self._registry, self._lineage = walker, store, registry, lineage
@@ -215,7 +215,7 @@ class Walk:
         return steps
 
     def _plan_one(self, conversation: UUID, spans: Sequence[Span]) -> Iterator[Range | _Tell]:
-        head, newest = self._heads.get(conversation), spans[-1]
+        head, newest = self._heads.get(str(conversation)), spans[-1]
         if head is not None and head > newest.last_seq:
             self._walker.push(wire(Rewound(conversation=conversation)))
             head = None
@@ -255,14 +255,15 @@ class Walk:
     async def _tell(self, steps: deque[Range | _Tell]) -> None:
         """Tell the states that stand first in *steps*; one who joins while connected gets the entries from joining on."""
         tells: list[_Tell] = []
-        while steps and len(tells) < STATES_AT_ONCE and isinstance(steps[0], _Tell):
+        at_once = max(2, STATES_AT_ONCE // (1 + self._recent))
+        while steps and len(tells) < at_once and isinstance(steps[0], _Tell):
             tells.append(steps.popleft())  # type: ignore[arg-type]  # isinstance above
-        await self._walker.room()
         ids = [tell.conversation for tell in tells]
         found = await self._insist(lambda: self._store.states(self._walker.user, ids, self._recent))
         states = {state.conversation: state for state in found}
         joined: list[Range] = []
         for tell in tells:
+            await self._walker.room()  # before each: one with many entries is as large as a page
             state, target = states[tell.conversation], self._targets[tell.conversation]
             head = state.joined - 1 if tell.joining else tell.head
             if state.until is not None:
@@ -271,11 +272,11 @@ class Walk:
                     target.through = state.until  # removed while we looked, and never told: nothing to tell
                     continue
             self._walker.push(wire(_event(state, head)))
+            self._walker.flush()
             target.through = state.head if head is None else head
             if tell.joining and state.head > target.through:
                 joined.append(Range(state.conversation, target.through + 1, state.head))
         steps.extendleft(reversed(joined))
-        self._walker.flush()
 
     async def _pages(self, ranges: list[Range], *, progress: bool) -> None:
         """Send what the person may see of *ranges*, page by page."""

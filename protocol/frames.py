@@ -23,6 +23,16 @@ Id = Annotated[
 Seq = Annotated[
     int, Meta(ge=0, le=limits.SEQ_MAX, description="A place in a conversation's log; 0 is before the first.")
 ]
+# An id that comes in numbers and becomes a key: as text, for hash(UUID) is not seeded, and a thousand ids made to collide
+# would hold everybody up (docs/hazards.md, C1).
+IdText = Annotated[
+    str,
+    Meta(
+        pattern="^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$",
+        description="An id.",
+        extra_json_schema={"format": "uuid"},
+    ),
+]
 AtMs = Annotated[int, Meta(description="Unix time in milliseconds (UTC), by the database's clock.")]
 Conversation = Annotated[UUID, Meta(description="The conversation's id.")]
 _KEY_MEANING = (
@@ -97,7 +107,7 @@ class Hello(Command, frozen=True, tag="hello"):
         Meta(description="The newest that a `progress`, `synced` or `cursor` event gave; null on a first start."),
     ] = None
     heads: Annotated[
-        dict[UUID, Seq],
+        dict[IdText, Seq],
         Meta(
             max_length=limits.HEADS,
             description="Conversation -> the highest seq up to which the client has everything.",

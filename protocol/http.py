@@ -262,7 +262,7 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         "Ends one sign-in: its refresh tokens are refused from now on and its sockets are closed with `signed_out`. "
         "Names the sign-in by the refresh token in the body, or by the bearer token alone. Repeating it does no harm.",
         {204: Answer("Signed out, now or before.", None, None)},
-        (*_BODY_ERRORS, Unauthorized), Logout, request_required=False, auth="optional",
+        (*_BODY_ERRORS, Unauthorized, RateLimited), Logout, request_required=False, auth="optional",
     ),
     Endpoint(
         "me", "GET", "/v1/me", "people", "One's own account",

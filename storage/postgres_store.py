@@ -24,7 +24,7 @@ from protocol.errors import (
     UnknownUser,
     WrongKind,
 )
-from protocol.frames import Conversations, Entry, History, HistoryPage, User
+from protocol.frames import Conversations, ConversationState, Entry, History, HistoryPage, User
 from protocol.limits import NAMED_MEMBERS, PAGE_BYTES, SEQ_MAX
 from storage.database import Database, OwnConnection
 from storage.rows import (
@@ -168,9 +168,18 @@ class PostgresStore:
         )  # fmt: skip
         ids = [row[1] for row in rows[:limit]]
         found = await self.states(person, ids, recent=1) if ids else []
-        page = [shown(state) for state in found if state.until is None]
-        more = len(rows) > limit
-        return Conversations(page, _listing_text(*rows[limit - 1]) if more else None)
+        page: list[ConversationState] = []
+        size_bytes, last = 0, ""
+        for (active_at_ms, one), state in zip(rows, found, strict=False):
+            if state.until is not None:
+                continue  # left since the first of the two questions
+            view = shown(state)
+            size_bytes += len(_pack(view))
+            if page and size_bytes > PAGE_BYTES:
+                return Conversations(page, last)
+            page.append(view)
+            last = _listing_text(active_at_ms, one)
+        return Conversations(page, last if len(rows) > limit else None)
 
     async def raise_receipts(self, moves: Sequence[Raise]) -> list[Raised]:
         """See Store."""
@@ -190,7 +199,7 @@ class PostgresStore:
         """See Store."""
         sql: Final = "select id, name from account where id = any(%s)"
         names = {row[0]: row[1] for row in await self._database.fetch_all(sql, list(ids))}
-        return [User(one, names[one]) for one in dict.fromkeys(ids) if one in names]
+        return [User(one, name) for one in ids if (name := names.pop(one, None)) is not None]  # each once
 
     async def add_lineage(self, lineage: UUID) -> None:
         """See Store."""

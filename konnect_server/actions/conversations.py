@@ -25,7 +25,8 @@ async def create(store: Store, user: UUID, new_id: UUID, command: ConversationCr
     Raises:
         UnknownUser, ConversationFull, KeyReused
     """
-    members = list(dict.fromkeys([user, *command.members]))
+    # By their text: hash(UUID) is not seeded, and a thousand ids made to collide would hold everybody up.
+    members = list({str(one): one for one in [user, *command.members]}.values())
     made = await store.create_group(new_id, user, command.key, command.title, command.history, members, most)
     return made, members
 

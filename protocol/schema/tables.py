@@ -202,6 +202,8 @@ _PLAIN: Final[dict[type[inspect.Type], str]] = {
 
 def _type(kind: inspect.Type) -> str:
     match kind:
+        case inspect.Metadata(extra_json_schema={"format": "uuid"}):
+            return "id"
         case inspect.Metadata(type=bare):
             return _type(bare)
         case inspect.ListType(item_type=item):
