@@ -174,6 +174,8 @@ class Connection:
         if self._state == OPEN:
             code, reason = close[0], close[1]
             impatient = code in (closing.SLOW.code, closing.SILENT.code)  # no use in waiting for such a peer
+            if impatient:
+                self._outbox.discard()
             self._mark_end(code, reason, close_frame(code, reason), LOST if impatient else CLOSING)
 
     def pause(self) -> None:
@@ -396,7 +398,6 @@ class Connection:
         frame, self._state = self._end[2:]
         self._paused = False
         if self._state == LOST:
-            self._outbox.discard()
             self._outbox.append_last(frame)
             self._send()
             return

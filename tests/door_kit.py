@@ -246,8 +246,15 @@ class ScriptedSocket:
         self.hung_up = False
         self.out = bytearray()
         self.sends: list[int] = []
-        self.shut = self.closed = False
+        self._shut = self._closed = False
         self._number = next(self._numbers)
+
+    def is_shut(self) -> bool:
+        """Our half of the stream was ended."""
+        return self._shut
+
+    def is_closed(self) -> bool:
+        return self._closed
 
     def recv(self, size: int, /) -> bytes:
         if not self.incoming:
@@ -271,7 +278,7 @@ class ScriptedSocket:
         return count
 
     def shutdown(self, how: int, /) -> None:
-        self.shut = True
+        self._shut = True
 
     def setsockopt(self, level: int, option: int, value: int, /) -> None:
         pass
@@ -280,10 +287,10 @@ class ScriptedSocket:
         pass
 
     def fileno(self) -> int:
-        return -1 if self.closed else self._number
+        return -1 if self._closed else self._number
 
     def close(self) -> None:
-        self.closed = True
+        self._closed = True
 
     def state(self) -> int:
         """What a poller would see."""
@@ -351,11 +358,11 @@ class Stage:
         clock = clock or trio.current_time
         self.pump = Pump(self.poller, self.wheel, terms=terms, randomness=random.Random(1), clock=clock)
 
-    def connect(self) -> tuple[ScriptedSocket, Recorder]:
+    def connect(self, admitted: Callable[[], None] | None = None) -> tuple[ScriptedSocket, Recorder]:
         """A connection after its handshake."""
         sock = ScriptedSocket()
         self.poller.register(sock, _Nothing())
-        connection = Connection(sock, self.pump, "198.51.100.7")
+        connection = Connection(sock, self.pump, "198.51.100.7", admitted)
         self.pump.adopt(connection, sock)
         recorder = Recorder(connection)
         connection.start(recorder, b"")
