@@ -178,8 +178,9 @@ def load_with_sources(
         if values.get("database_url"):
             both = f"{sources['database_url']} and {sources['database_url_file']}"
             raise ConfigError(f"{both} are both set: leave one out")
-        values["database_url"] = _secret(file, sources["database_url_file"])
         sources["database_url"] = f"the file {file}"
+        secret = _secret(file, sources["database_url_file"])
+        values["database_url"] = _convert(_KEYS["database_url"], secret, sources["database_url"])
     return Loaded(Config(**values), sources)
 
 
@@ -241,7 +242,7 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, tuple[Any, str]]:
         if not variable.startswith(PREFIX) or variable in OTHER_VARIABLES:
             continue
         if variable not in known:
-            nearest = _nearest(variable, [*known, *OTHER_VARIABLES])
+            nearest = _nearest(variable, [*known, *OTHER_VARIABLES], PREFIX)
             raise ConfigError(f"the environment has the unknown variable {variable}{nearest}")
         if value:  # an empty one is as good as none: compose files hand on what was never set
             found[known[variable].name] = (value, variable)
@@ -262,9 +263,10 @@ def _convert(key: Key, value: Any, source: str) -> Any:
     return converted
 
 
-def _nearest(name: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    return f": did you mean {close[0]}?" if close else "; konnect check-config lists what there is"
+def _nearest(name: str, known: list[str], prefix: str = "") -> str:
+    """What may have been meant; the *prefix*, common to all, says nothing about it."""
+    close = difflib.get_close_matches(name[len(prefix) :], [each[len(prefix) :] for each in known], n=1, cutoff=0.5)
+    return f": did you mean {prefix}{close[0]}?" if close else "; konnect check-config lists what there is"
 
 
 def _secret(path: str, source: str) -> str:

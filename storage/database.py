@@ -453,5 +453,6 @@ def _encoded(text: str | bytes) -> bytes:
     return value
 
 
-def _one_line(problem: Exception) -> str:
-    return " ".join(str(problem).split())
+def _one_line(problem: psycopg.Error) -> str:
+    """What the server said, without details and context: they quote values, and this ends in logs."""
+    return " ".join((problem.diag.message_primary or str(problem)).split())

@@ -63,6 +63,8 @@ _SETTINGS: Final = {
     "log_rotation_age": "1d",
     "log_rotation_size": "0",
     "log_checkpoints": "off",
+    "log_error_verbosity": "terse",  # no details and no statements: they quote what people wrote
+    "log_min_error_statement": "panic",
 }
 _UNSAFE: Final = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 
@@ -342,7 +344,7 @@ class EmbeddedPostgres:
         return file
 
     def _last_words(self) -> str:
-        """Why the child gave up: from what it said before its log was open, and from its log, which has older ends too."""
+        """Why the child gave up: from what it said before its log was open, or in its log, which has older ends too."""
         lines = (self.folder / "postgres.start.log").read_text(errors="replace").splitlines()
         if logs := sorted((self.data / "log").glob("*.log"), key=lambda path: path.stat().st_mtime):
             lines = logs[-1].read_text(errors="replace").splitlines() + lines

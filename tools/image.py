@@ -1,4 +1,4 @@
-"""What the Dockerfile does, done in an empty folder, for machines without a container engine: ``python -m tools.image``.
+"""What the Dockerfile does, done in an empty folder where no container engine runs: ``python -m tools.image``.
 
 Runs its steps in order, with the image's ``/app`` as a temporary folder, then starts the image's command, waits until
 its health check passes, and ends it with SIGTERM. What needs root in a real image (the system user) is left out.
