@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, asynccontextmanager, suppress
 from functools import partial
 from random import Random
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import trio
 
@@ -60,6 +60,13 @@ LOOKUP_USERS: Final = 100
 HIGHEST_ID: Final = 2**53 - 1
 
 _log = logging.getLogger("konnect_client")
+
+
+class Plan(NamedTuple):
+    """The next attempt: why, and when."""
+
+    reason: str
+    at: float
 
 
 class Client:
@@ -377,48 +384,48 @@ class Client:
 
     async def _run(self) -> None:
         """Connect, and again, until there is a reason to stop."""
-        reason = "start"
-        while True:
+        plan: Plan | None = Plan("start", trio.current_time())
+        while plan is not None:
             if not self._online and self._interruption is None:
                 self._enter(Phase.WAITING, "offline")
-            while not self._online and self._interruption is None:
                 await self._hurry.wait()
-            ending = self._take_interruption() or await self._attempt(reason)
-            delay_s = self._after(ending)
-            if delay_s is None:
-                self._stop(ending.reason)
-                return
-            reason = ending.reason
-            if delay_s > 0 and self._online:
-                self._enter(Phase.WAITING, reason, delay_s)
-                with trio.move_on_after(delay_s):
+                plan = Plan(plan.reason, trio.current_time())
+            elif trio.current_time() < plan.at and self._interruption is None:
+                with trio.move_on_at(plan.at):
                     await self._hurry.wait()
+                plan = Plan(plan.reason, trio.current_time())
+            else:
+                plan = await self._attempt(plan.reason)
 
-    async def _attempt(self, reason: str) -> Ending:
-        """One connection from its token to its end; says how it ended."""
-        self._enter(Phase.CONNECTING, reason)
-        ending = Ending(Then.COME_BACK, "lost")
-        with trio.CancelScope() as self._attempt_scope:
-            ending = await self._connect_once()
-        self._attempt_scope = None
-        return self._take_interruption() or ending
+    async def _attempt(self, reason: str) -> Plan | None:
+        """One connection from its token to its end; what follows then."""
+        if self._interruption is None:
+            self._enter(Phase.CONNECTING, reason)
+            plan: Plan | None = None
+            with trio.CancelScope() as self._attempt_scope:
+                plan = await self._connect_once()
+            self._attempt_scope = None
+        if self._interruption is None:
+            return plan
+        interruption, self._interruption = self._interruption, None
+        return self._plan(interruption)
 
-    async def _connect_once(self) -> Ending:
+    async def _connect_once(self) -> Plan | None:
         try:
             token = await self._token()
         except SignedOut:
-            return Ending(Then.STOP, "signed_out")
+            return self._plan(Ending(Then.STOP, "signed_out"))
         except (TokenUnavailable, OSError) as failure:
-            return after_failure(failure)
+            return self._plan(after_failure(failure))
         if token.text == self._refused_token:
-            return Ending(Then.STOP, "unauthorized")
+            return self._plan(Ending(Then.STOP, "unauthorized"))
         try:
             async with self._connect(self._url) as socket:
                 return await self._work(socket, token)
         except ConnectFailed as failure:
-            return after_failure(failure)
+            return self._plan(after_failure(failure))
 
-    async def _work(self, socket: Socket, token: AccessToken) -> Ending:
+    async def _work(self, socket: Socket, token: AccessToken) -> Plan | None:
         """One open socket until its end."""
         session = Session(self._outbox, self._calls, self._receipts, self._heads, trio.current_time())
         if self.events.behind and self.events.half_empty:
@@ -433,7 +440,6 @@ class Client:
             self._people.online.clear()
             stable = self._synced and trio.current_time() - self._synced_at >= STABLE_S
             self._synced = False
-            self._states.changed.fire()
         if stable:
             self._backoff.reset()
         if ending.then is Then.NEW_TOKEN or ending.code == TOKEN_EXPIRED:
@@ -442,7 +448,21 @@ class Client:
         if ending.detail:
             _log.warning("the server broke the protocol: %s", ending.detail)
             self.events.put((Violation(ending.detail),), 0)
-        return ending
+        return self._plan(ending)
+
+    def _plan(self, ending: Ending) -> Plan | None:
+        """What follows from *ending*: the state is taken at once, whatever still has to be closed."""
+        delay_s = self._after(ending) if self._online or ending.then is Then.STOP else 0.0
+        if delay_s is None:
+            self._stop(ending.reason)
+            return None
+        if not self._online:
+            self._enter(Phase.WAITING, "offline")
+        elif delay_s > 0:
+            self._enter(Phase.WAITING, ending.reason, delay_s)
+        else:
+            self._enter(Phase.CONNECTING, ending.reason)
+        return Plan(ending.reason, trio.current_time() + delay_s)
 
     def _heard(self, session: Session, payload: bytes) -> None:
         """One message came in."""
@@ -532,10 +552,6 @@ class Client:
             self._interruption = ending
         elif ending.reason == "offline":
             self._enter(Phase.WAITING, "offline")
-
-    def _take_interruption(self) -> Ending | None:
-        interruption, self._interruption = self._interruption, None
-        return interruption
 
     def _catch_up(self) -> None:
         """The application has caught up: ask again for what went by unseen."""
@@ -695,11 +711,12 @@ async def open_client(
                 client._stop("closed")
                 nursery.cancel_scope.cancel()
     except BaseExceptionGroup as group:
-        if body_failure is not None and group.exceptions == (body_failure,):
-            raise body_failure  # noqa: B904  # the block's own exception, as if there were no nursery
-        raise
+        if group.exceptions != (body_failure,):
+            raise
     finally:
         journal.close()
+    if body_failure is not None:
+        raise body_failure  # the block's own, as if there were no nursery
 
 
 def _random_key() -> str:

@@ -23,6 +23,7 @@ class Link:
         """*heard* gets each message; it may raise ProtocolViolation, which ends the connection."""
         self._session, self._heard, self._liveness = session, heard, liveness
         self._due = Wakeup()
+        self._opened = trio.Event()
         self._leaving = trio.Event()
         self._left = trio.Event()
         self._ending: Ending | None = None
@@ -70,6 +71,8 @@ class Link:
                 if not self._leaving.is_set():
                     self._heard(payload)
                     self.kick()
+                    if self._session.opened:
+                        self._opened.set()
         except ProtocolViolation as violation:
             ending = Ending(Then.COME_BACK, "violation", detail=str(violation))
             self.leave(ending, (VIOLATION_CODE, "violation"))
@@ -99,7 +102,11 @@ class Link:
                 self.leave(Ending(Then.COME_BACK, verdict.dead), goodbye=None)
             if verdict.ping:
                 self.ask_first(Call({"t": "ping"}))
-            await trio.sleep_until(verdict.again_at)
+            with trio.move_on_at(verdict.again_at):
+                if not self._opened.is_set():
+                    await self._opened.wait()  # from then on other deadlines count
+                else:
+                    await trio.sleep_forever()
 
     async def _wave_goodbye(self, socket: Socket, everything: trio.CancelScope) -> None:
         await self._leaving.wait()

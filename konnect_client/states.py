@@ -74,8 +74,11 @@ class States:
         self._watches: list[Watch] = []
 
     def enter(self, phase: Phase, reason: str, *, online: bool, retry_in_s: float | None = None) -> None:
-        """Take a new state and tell everyone. Plain call."""
-        self.present = State(phase, reason, online, retry_in_s)
+        """Take a new state and tell everyone; nothing for the same one again. Plain call."""
+        state = State(phase, reason, online, retry_in_s)
+        if state == self.present:
+            return
+        self.present = state
         for watch in self._watches:
             watch.note(self.present)
         self.changed.fire()

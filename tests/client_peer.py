@@ -345,9 +345,12 @@ def numbered_keys(prefix: str = "k") -> Callable[[], str]:
     return lambda: f"{prefix}{next(numbers)}"
 
 
-def client_of(peer: Peer, **options: Any) -> AbstractAsyncContextManager[Client]:
-    """A client of *peer*, deterministic."""
+@asynccontextmanager
+async def client_of(peer: Peer, **options: Any) -> AsyncIterator[Client]:
+    """A client of *peer*, deterministic. A test that hangs fails: the client's pings would go on for ever."""
     fixed: dict[str, Any] = {
         "token": token, "device": "phone", "connect": peer.connect, "random": Random(1), "new_key": numbered_keys(),
     }  # fmt: skip
-    return open_client("ws://server.example/v1/socket", **(fixed | options))
+    with trio.fail_after(100_000):
+        async with open_client("ws://server.example/v1/socket", **(fixed | options)) as client:
+            yield client
