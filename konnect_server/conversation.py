@@ -212,6 +212,7 @@ class Conversation:
         """*postings* were committed, or answered from what stood already."""
         own: list[Entry] = []
         answers: list[tuple[Reader, bytes]] = []
+        due = 0
         for posting, answer in zip(postings, outcome.answers, strict=True):
             if answer.refused:
                 data = codec.error(posting.id, Invalid("this text cannot be stored"))
@@ -221,11 +222,12 @@ class Conversation:
                 data = codec.error(posting.id, KeyReused(posting.key))
             else:
                 data = codec.ok(posting.id, Appended(answer.seq, answer.at_ms))
+                due = max(due, answer.seq)
                 if answer.new:
                     own.append(Entry(conversation=self.id, seq=answer.seq, kind="message", author=posting.author,
                                      key=posting.key, at_ms=answer.at_ms, text=posting.text))  # fmt: skip
             answers.append((posting.reader, data))
-        self._follow(outcome.missed, own, answers)
+        self._follow(outcome.missed, own, answers, due)
 
     def changed(self, changing: Changing, outcome: Changed) -> None:
         """A membership change was committed, or answered from what stood already."""
@@ -234,7 +236,8 @@ class Conversation:
             kind: EntryKind = "member.added" if changing.change == "add" else "member.removed"
             own = [Entry(conversation=self.id, seq=outcome.seq, kind=kind, author=changing.author, key=changing.key,
                          at_ms=outcome.at_ms, user=changing.user)]  # fmt: skip
-        self._follow([], own, [(changing.reader, codec.ok(changing.id, Appended(outcome.seq, outcome.at_ms)))])
+        ok = codec.ok(changing.id, Appended(outcome.seq, outcome.at_ms))
+        self._follow([], own, [(changing.reader, ok)], outcome.seq)
 
     def refused(self, pieces: Sequence[Posting | Changing], problem: KonnectError) -> None:
         """Storage can never take these; nothing was stored."""
@@ -249,7 +252,7 @@ class Conversation:
             for reader, _ in self._owed:
                 reader.close(closing.BEHIND)  # an answer for what is gone: the database is not the one that gave it
             self._owed.clear()
-        self._follow(entries, [], [])
+        self._follow(entries, [], [], 0)
 
     def crash(self) -> None:
         """A bug of ours stopped this actor. What was delivered to whom is no longer certain, so everybody comes back."""
@@ -274,14 +277,16 @@ class Conversation:
 
     # --- delivery ---
 
-    def _follow(self, others: Sequence[Entry], own: Sequence[Entry], answers: Sequence[tuple[Reader, bytes]]) -> None:
-        """Deliver what others stored and then our own, give the answers, go on.
+    def _follow(
+        self, others: Sequence[Entry], own: Sequence[Entry], answers: Sequence[tuple[Reader, bytes]], due: int
+    ) -> None:
+        """Deliver what others stored and then our own, give the answers, which speak of entries up to *due*, go on.
 
-        When another process is further ahead than one append tells, what lies between is read first; the answers wait,
-        for an ``ok`` must not overtake an ``entry``."""
-        if own:
-            self._due = own[-1].seq
-            self._house.stored(self.id, own[-1].seq)
+        When another process is further ahead than one append tells, or the entries were stored by a call whose answer was
+        lost, what lies between is read first; the answers wait, for an ``ok`` must not overtake an ``entry``."""
+        if own or due > (self.head or 0):
+            self._due = due
+            self._house.stored(self.id, due)
         self._owed += answers
         if self._deliver([*others, *own]):
             owed, self._owed = self._owed, []

@@ -233,6 +233,32 @@ def test_a_gap_is_read_before_an_ok_is_given(stage: Stage) -> None:
     assert [one.id for one in stage.work.take_postings()] == [2]
 
 
+def test_a_change_whose_answer_was_lost_is_delivered_before_its_ok(stage: Stage) -> None:
+    """The add was committed as 5 and its answer lost. The writer repeated it and was told "5, stood already": there was
+    nothing of ours to deliver, so the ``ok`` went out at once and the entry only when a sweep found it."""
+    ann, bob = stage.listener(ANN), stage.listener(BOB)
+    stage.conversation.post(changing(ann, 1, "add", CID))
+    stage.conversation.changed(stage.work.take_changing(), Changed(5, 5, False))
+    assert ann.story == []
+    stage.work.take_read()
+    stage.conversation.caught_up([entry(5, "member.added", user=CID)])
+    assert ann.story == ["entry 5", "ok 1"]
+    assert bob.story == ["entry 5"]
+    assert stage.house.rung == [(ROOM, 5)], "the others are told too"
+
+
+def test_a_repeat_whose_entry_lies_far_ahead_is_answered_after_it(stage: Stage) -> None:
+    """An append tells at most 500 missed entries. A repeated key that stands above them was answered at once, before its
+    entry came."""
+    ann = stage.listener()
+    stage.post(ann, 1)
+    stage.appended(found(7), missed=[entry(5)])
+    assert ann.story == ["entry 5"]
+    stage.work.take_read()
+    stage.conversation.caught_up([entry(6), entry(7)])
+    assert ann.story == ["entry 5", "entry 6", "entry 7", "ok 1"]
+
+
 def test_a_bell_lets_the_log_be_read(stage: Stage) -> None:
     ann = stage.listener(head=4)
     stage.conversation.ring(4)
