@@ -117,7 +117,7 @@ class Conversation:
         self._work, self._house = work, house
         self._live: dict[Reader, Callable[[bytes], None]] = {}  # -> its push: the fan-out's inner loop looks nothing up
         self._ahead: dict[Reader, int] = {}  # -> the last seq it was given by pages
-        self._walking: dict[Reader, None] = {}
+        self._walking: dict[Reader, int] = {}  # -> the log's end as it read it
         self._inbox: deque[Posting | Changing] = deque()
         self._waiting: dict[Reader, None] = {}  # readers whose socket is not read until the inbox has room
         self._busy = False
@@ -128,8 +128,9 @@ class Conversation:
     # --- readers ---
 
     def walk(self, reader: Reader, last_seq: int) -> None:
-        """*reader* starts to be brought up to date; *last_seq* is the log's end as it read it."""
-        self._walking[reader] = None
+        """*reader* is being brought up to date; *last_seq* is the log's end as it last read it, its person a member then:
+        it has heard of every removal up to there, and of the return after it."""
+        self._walking[reader] = last_seq
         if self.head is None:
             self.head = last_seq  # nobody was delivered anything here, and this reader's pages cover all up to it
 
@@ -342,8 +343,11 @@ class Conversation:
             self._house.joined(self.id, entry.user)
             return
         for reader in self._house.sessions_of(entry.user):
-            if reader in self._live or reader in self._ahead or reader in self._walking:
-                self._live.pop(reader, None)
-                self._ahead.pop(reader, None)
-                self._walking.pop(reader, None)
-                reader.lost(self.id, entry.seq)
+            if reader not in self._live:
+                knows = self._ahead.get(reader, self._walking.get(reader))
+                if knows is None or knows >= entry.seq:  # does not listen; or has come back since, and was read so
+                    continue
+            self._live.pop(reader, None)
+            self._ahead.pop(reader, None)
+            self._walking.pop(reader, None)
+            reader.lost(self.id, entry.seq)

@@ -365,6 +365,26 @@ def test_one_who_is_ahead_to_the_very_entry_joins_after_it(stage: Stage) -> None
     assert bob in list(stage.conversation.live)
 
 
+def test_an_old_removal_does_not_cut_off_who_has_come_back_since(stage: Stage) -> None:
+    """Bob was removed at 6 and added again at 8, through another process, and resumes: his walk read the log's end as 9.
+    This process, which had delivered up to 4, met the removal later and took it for a new one: he was cut off while a
+    member, and then given 8 and 9 a second time."""
+    stage.listener(ANN, head=4)
+    walking, ahead = stage.reader(BOB), stage.reader(BOB, "tablet")
+    stage.conversation.walk(walking, 9)
+    stage.conversation.walk(ahead, 9)
+    stage.conversation.attach(ahead, 9)
+    stage.work.take_read()
+    log = [entry(5), entry(6, "member.removed", user=BOB), entry(7), entry(8, "member.added", user=BOB), entry(9)]
+    stage.conversation.caught_up(log)
+    assert walking.left == ahead.left == []
+    stage.conversation.ring(10)
+    stage.work.take_read()
+    stage.conversation.caught_up([entry(10, "member.removed", user=BOB)])
+    assert walking.left == ahead.left == [(ROOM, 10)], "this one is new to them"
+    assert ahead.seqs == [10]
+
+
 # --- rest ---
 
 
