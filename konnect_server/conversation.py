@@ -108,7 +108,8 @@ class Conversation:
     """One conversation's order in this process."""
 
     __slots__ = (
-        "_ahead", "_busy", "_due", "_house", "_inbox", "_live", "_owed", "_rung", "_waiting", "_walking", "_work", "head", "id",
+        "_ahead", "_busy", "_due", "_house", "_inbox", "_live", "_owed", "_rung", "_under_way", "_waiting",
+        "_walking", "_work", "head", "id",
     )  # fmt: skip
 
     def __init__(self, conversation: UUID, work: Work, house: House) -> None:
@@ -121,6 +122,7 @@ class Conversation:
         self._inbox: deque[Posting | Changing] = deque()
         self._waiting: dict[Reader, None] = {}  # readers whose socket is not read until the inbox has room
         self._busy = False
+        self._under_way: Sequence[Posting | Changing] = ()  # what the writer has of us
         self._rung = 0  # the highest seq that somebody said exists
         self._owed: list[tuple[Reader, bytes]] = []  # answers that wait until delivery has reached ...
         self._due = 0  # ... this seq
@@ -144,11 +146,10 @@ class Conversation:
             self._live[reader] = reader.push
 
     def detach(self, reader: Reader) -> None:
-        """*reader* is gone, or no longer a member."""
+        """*reader* is gone, or no longer a member. If it waits for room in the inbox, it still does."""
         self._live.pop(reader, None)
         self._ahead.pop(reader, None)
         self._walking.pop(reader, None)
-        self._waiting.pop(reader, None)
         self._rest()
 
     def readers(self) -> list[Reader]:
@@ -183,23 +184,28 @@ class Conversation:
             self._busy = True
             first = self._inbox[0]
             if isinstance(first, Changing):
-                self._inbox.popleft()
+                self._under_way = [self._inbox.popleft()]
                 self._work.change(self, first)
             else:
                 batch: list[Posting] = []
                 while self._inbox and len(batch) < BATCH_LIMIT and isinstance(self._inbox[0], Posting):
                     batch.append(self._inbox.popleft())  # type: ignore[arg-type]  # isinstance above
+                self._under_way = batch
                 self._work.append(self, batch)
-            if self._waiting and len(self._inbox) < INBOX_LIMIT:
-                waiting, self._waiting = self._waiting, {}
-                for reader in waiting:
-                    reader.go_on()
+            self._let_go_on()
         elif self.head is not None and self._rung > self.head:
             self._busy = True
             self._work.catch_up(self)
 
+    def _let_go_on(self) -> None:
+        if self._waiting and len(self._inbox) < INBOX_LIMIT:
+            waiting, self._waiting = self._waiting, {}
+            for reader in waiting:
+                reader.go_on()
+
     def _done(self) -> None:
         self._busy = False
+        self._under_way = ()
         self._next()
         self._rest()
 
@@ -257,8 +263,8 @@ class Conversation:
 
     def crash(self) -> None:
         """A bug of ours stopped this actor. What was delivered to whom is no longer certain, so everybody comes back."""
-        pieces = [piece.reader for piece in self._inbox]
-        for reader in dict.fromkeys([*self.readers(), *pieces, *(reader for reader, _ in self._owed)]):
+        askers = [piece.reader for piece in (*self._under_way, *self._inbox)] + [reader for reader, _ in self._owed]
+        for reader in dict.fromkeys([*self.readers(), *askers, *self._waiting]):
             reader.close(closing.BEHIND)
 
     def gave_up(self, pieces: Sequence[Posting | Changing]) -> None:
@@ -271,6 +277,8 @@ class Conversation:
             reader.close(closing.UNAVAILABLE)
         self._inbox = deque(piece for piece in self._inbox if piece.reader not in gone)
         self._busy = False
+        self._under_way = ()
+        self._let_go_on()
         if self._inbox:
             self._next()
         # Otherwise what was rung for waits for the next sweep: to read at once would spin while storage is away.

@@ -443,3 +443,41 @@ def test_a_crash_sends_everybody_away(stage: Stage) -> None:
     stage.post(stranger, 1)
     stage.conversation.crash()
     assert [one.ended for one in (ann, walking, ahead, stranger)] == [closing.BEHIND] * 4
+
+
+def test_a_crash_forgets_nobody_whose_message_was_under_way(stage: Stage) -> None:
+    """A stranger's message was with the writer when the conversation crashed: he listens to nothing here, and was left
+    without an answer and without a close."""
+    stranger = stage.reader(CID)
+    stage.post(stranger, 1)
+    stage.conversation.crash()
+    assert stranger.ended == closing.BEHIND
+
+
+def test_who_waits_for_room_goes_on_when_storage_gave_up_on_the_others(stage: Stage) -> None:
+    """The inbox was over its bound when Bob's message came: he waits. His is stored, in one batch; all that is left is
+    Ann's, and goes with her. Nothing was left to hand over then, and Bob's socket was never read again."""
+    ann, bob = stage.listener(ANN), stage.listener(BOB)
+    stage.post(ann, 0)
+    for number in range(1, room.INBOX_LIMIT):
+        stage.post(ann, number)
+    stage.post(bob, 1)
+    for number in range(3 * room.INBOX_LIMIT):
+        stage.post(ann, number)
+    stage.appended(stored(5))
+    stage.appended(*map(stored, range(6, 6 + room.BATCH_LIMIT)))
+    assert (bob.room, bob.story[-1]) == (0, "ok 1"), "what is left is still over the bound"
+    stage.conversation.gave_up(stage.work.take_postings())
+    assert (ann.ended, bob.ended, bob.room) == (closing.UNAVAILABLE, None, 1)
+
+
+def test_who_waits_for_room_goes_on_though_removed_meanwhile(stage: Stage) -> None:
+    """To stop listening is not to stop waiting: a person removed while the inbox was full kept a socket that nobody
+    read."""
+    ann, bob = stage.listener(ANN), stage.listener(BOB)
+    stage.post(ann, 0)
+    for number in range(1, room.INBOX_LIMIT + 1):
+        stage.post(bob, number)
+    stage.conversation.detach(bob)
+    stage.appended(stored(5))
+    assert bob.room == 1
