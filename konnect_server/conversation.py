@@ -308,8 +308,10 @@ class Conversation:
     def _deliver(self, entries: Sequence[Entry]) -> bool:
         """Deliver what follows the head without a gap. False when an owed answer speaks of something further on."""
         if self.head is None:  # nobody has ever listened here
-            if entries:
-                self.head = entries[-1].seq
+            for entry in entries:
+                self.head = entry.seq
+                if entry.kind in MEMBERSHIP:
+                    self._membership(entry)
             return True
         frames: list[bytes] = []
         for entry in entries:

@@ -182,6 +182,16 @@ def test_a_refused_change_is_an_error_and_the_next_goes_on(stage: Stage) -> None
     assert ann.story[1:] == ["entry 5", "ok 2"]
 
 
+def test_who_is_added_hears_of_it_though_nobody_listens_here(stage: Stage) -> None:
+    """Ann adds Cid before her own walk has come to this conversation. Cid's devices were not told to look, and found out
+    by a sweep only."""
+    ann = stage.reader(ANN)
+    stage.conversation.post(changing(ann, 1, "add", CID))
+    stage.conversation.changed(stage.work.take_changing(), Changed(5, 5, True))
+    assert stage.house.came == [CID]
+    assert ann.story == ["ok 1"]
+
+
 # --- other processes write too ---
 
 
