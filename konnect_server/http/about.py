@@ -2,8 +2,9 @@
 
 import msgspec
 import trio
-from quart import Response, request
+from quart import request
 from quart_trio import QuartTrio
+from quart_trio.wrappers import TrioResponse
 
 from konnect_server.http.inside import Inside, json_response
 from konnect_server.http.markup import POLICY, Page
@@ -41,7 +42,7 @@ def add_routes(app: QuartTrio, inside: Inside) -> None:
     readiness = _Readiness(inside)
 
     @app.get("/", endpoint="index")
-    async def root() -> Response:
+    async def root() -> TrioResponse:
         best = request.accept_mimetypes.best_match(["application/json", "text/html"], "application/json")
         response = _html(welcome) if best == "text/html" else json_response(index)
         response.headers["Vary"] = "Accept"
@@ -49,44 +50,44 @@ def add_routes(app: QuartTrio, inside: Inside) -> None:
 
     @app.get("/v1/auth", endpoint="authIndex")
     @app.get("/v1/users", endpoint="usersIndex")
-    async def part() -> Response:
+    async def part() -> TrioResponse:
         return json_response(index)
 
     @app.get("/v1/socket", endpoint="socket")
-    async def socket() -> Response:
+    async def socket() -> TrioResponse:
         if "websocket" in request.headers.get("Upgrade", "").lower():
             # The door takes upgrades off the wire before any HTTP is spoken; here the connection is HTTP's already.
             raise UpgradeNeedsNewConnection("this connection has served HTTP; open a new one for the upgrade")
         return json_response(index)
 
     @app.get("/healthz", endpoint="healthz")
-    async def healthz() -> Response:
+    async def healthz() -> TrioResponse:
         return json_response(Health())
 
     @app.get("/readyz", endpoint="readyz")
-    async def readyz() -> Response:
+    async def readyz() -> TrioResponse:
         if reason := await readiness.reason():
             raise Unavailable(reason)
         return json_response(Health())
 
     @app.get("/metrics", endpoint="metrics")
-    async def metrics() -> Response:
-        return Response(inside.metrics(), content_type=CONTENT_TYPE)
+    async def metrics() -> TrioResponse:
+        return TrioResponse(inside.metrics(), content_type=CONTENT_TYPE)
 
     @app.get("/.well-known/jwks.json", endpoint="jwks")
-    async def jwks() -> Response:
+    async def jwks() -> TrioResponse:
         return _public(json_response(inside.tokens.jwks()))
 
     @app.get("/openapi.json", endpoint="openapi")
-    async def openapi_json() -> Response:
-        return _public(Response(openapi_body, content_type="application/json"))
+    async def openapi_json() -> TrioResponse:
+        return _public(TrioResponse(openapi_body, content_type="application/json"))
 
     @app.get("/asyncapi.json", endpoint="asyncapi")
-    async def asyncapi_json() -> Response:
-        return _public(Response(asyncapi_body, content_type="application/json"))
+    async def asyncapi_json() -> TrioResponse:
+        return _public(TrioResponse(asyncapi_body, content_type="application/json"))
 
     @app.get("/docs", endpoint="docs")
-    async def docs_html() -> Response:
+    async def docs_html() -> TrioResponse:
         return _public(_html(docs))
 
 
@@ -116,12 +117,12 @@ class _Readiness:
         return self._answer
 
 
-def _html(page: Page) -> Response:
-    response = Response(page.body, content_type="text/html; charset=utf-8")
+def _html(page: Page) -> TrioResponse:
+    response = TrioResponse(page.body, content_type="text/html; charset=utf-8")
     response.headers["Content-Security-Policy"] = POLICY
     return response
 
 
-def _public(response: Response) -> Response:
+def _public(response: TrioResponse) -> TrioResponse:
     response.headers["Cache-Control"] = _PUBLIC
     return response

@@ -2,8 +2,9 @@
 
 import structlog
 import trio
-from quart import Response, g, request
+from quart import g, request
 from quart_trio import QuartTrio
+from quart_trio.wrappers import TrioResponse
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from konnect_server.http import about, auth, people, problems
@@ -45,20 +46,20 @@ def _answer_errors(app: QuartTrio) -> None:
     """Every error becomes problem+json; a bug is logged here, and is nobody's business outside."""
 
     @app.errorhandler(KonnectError)
-    async def known(error: KonnectError) -> Response:
+    async def known(error: KonnectError) -> TrioResponse:
         return _problem(error)
 
     @app.errorhandler(StorageUnavailable)
-    async def unavailable(error: StorageUnavailable) -> Response:
+    async def unavailable(error: StorageUnavailable) -> TrioResponse:
         _log.warning("a request met an unavailable database", path=request.path, reason=str(error))
         return _problem(Unavailable("the database does not answer; whether the request was carried out is unknown"))
 
     @app.errorhandler(StorageRefused)
-    async def refused(error: StorageRefused) -> Response:
+    async def refused(error: StorageRefused) -> TrioResponse:
         return _problem(Invalid(f"the database cannot store this: {error}"))
 
     @app.errorhandler(HTTPException)
-    async def bare(error: HTTPException) -> Response:
+    async def bare(error: HTTPException) -> TrioResponse:
         status = error.code or 500
         response = _problem(problems.by_status(status, _detail(status)))
         if isinstance(error, MethodNotAllowed):
@@ -66,13 +67,13 @@ def _answer_errors(app: QuartTrio) -> None:
         return response
 
     @app.errorhandler(Exception)
-    async def bug(error: Exception) -> Response:
+    async def bug(error: Exception) -> TrioResponse:
         _log.error("a request failed", method=request.method, path=request.path, exc_info=error)
         return _problem(InternalError("a bug on the server's side; it is in the server's log"))
 
 
-def _problem(error: KonnectError) -> Response:
-    response = Response(problems.body(error), error.status, problems.headers(error))
+def _problem(error: KonnectError) -> TrioResponse:
+    response = TrioResponse(problems.body(error), error.status, problems.headers(error))
     if isinstance(error, UpgradeNeedsNewConnection):
         response.headers["Connection"] = "close"
     return response
@@ -100,7 +101,7 @@ def _mark_answers(app: QuartTrio, allowed_origins: tuple[str, ...]) -> None:
         g.began = trio.current_time()
 
     @app.after_request
-    async def mark(response: Response) -> Response:
+    async def mark(response: TrioResponse) -> TrioResponse:
         headers = response.headers
         headers.setdefault("X-Content-Type-Options", "nosniff")
         headers.setdefault("Cache-Control", "no-store")
@@ -117,7 +118,7 @@ def _mark_answers(app: QuartTrio, allowed_origins: tuple[str, ...]) -> None:
         return response
 
 
-def _allow_origin(response: Response, allowed: tuple[str, ...]) -> None:
+def _allow_origin(response: TrioResponse, allowed: tuple[str, ...]) -> None:
     """CORS for bearer tokens: no cookies are used, so credentials are never allowed."""
     origin = request.headers.get("Origin")
     anyone = ANY_ORIGIN in allowed

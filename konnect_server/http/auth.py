@@ -1,10 +1,11 @@
 """``/v1/auth/``: register, login, refresh, logout."""
 
-from quart import Response, request
+from quart import request
 from quart_trio import QuartTrio
+from quart_trio.wrappers import TrioResponse
 
 from konnect_server.actions.accounts import tidy_email
-from konnect_server.http.inside import Inside, body_as, json_response
+from konnect_server.http.inside import Inside, bearer_token, body_as, json_response
 from protocol.http import Login, Logout, Refresh, Register
 
 
@@ -18,29 +19,29 @@ def add_routes(app: QuartTrio, inside: Inside) -> None:
         inside.limit(inside.sign_ins_by_email, tidy_email(email).casefold())
 
     @app.post("/v1/auth/register", endpoint="register")
-    async def register() -> Response:
+    async def register() -> TrioResponse:
         wanted = await body_as(Register)
         limit_sign_in(wanted.email)
         return json_response(await accounts.register(wanted), 201)
 
     @app.post("/v1/auth/login", endpoint="login")
-    async def login() -> Response:
+    async def login() -> TrioResponse:
         wanted = await body_as(Login)
         limit_sign_in(wanted.email)
         return json_response(await accounts.login(wanted))
 
     @app.post("/v1/auth/refresh", endpoint="refresh")
-    async def refresh() -> Response:
+    async def refresh() -> TrioResponse:
         wanted = await body_as(Refresh)
         inside.limit(inside.refreshes_by_address, inside.address())
         return json_response(await accounts.refresh(wanted.refresh_token))
 
     @app.post("/v1/auth/logout", endpoint="logout")
-    async def logout() -> Response:
+    async def logout() -> TrioResponse:
         raw = await request.get_data(cache=True, as_text=False, parse_form_data=False)
         wanted = await body_as(Logout) if raw else Logout()
         inside.limit(inside.refreshes_by_address, inside.address())
         # With a refresh token the bearer token does not matter: it may be out of time, as after a long sleep.
-        claims = inside.claims_if_any() if wanted.refresh_token is None else None
+        claims = inside.tokens.read(bearer_token()) if wanted.refresh_token is None else None
         await accounts.logout(wanted.refresh_token, claims)
-        return Response(status=204)
+        return TrioResponse(status=204)

@@ -6,7 +6,8 @@ from typing import Final, TypeVar
 import msgspec
 import trio
 from msgspec import Struct
-from quart import Response, request
+from quart import request
+from quart_trio.wrappers import TrioResponse
 
 from konnect_server.actions.accounts import Accounts
 from konnect_server.http.client_address import ClientAddress
@@ -61,25 +62,27 @@ class Inside:
         Raises:
             Unauthorized: There is none, or it is not good.
         """
-        claims = self.claims_if_any()
-        if claims is None:
-            raise Unauthorized("an access token is needed: Authorization: Bearer ...")
-        return claims
-
-    def claims_if_any(self) -> Claims | None:
-        """The same, but None when the request has no Authorization header."""
-        given = request.headers.get("Authorization")
-        if given is None:
-            return None
-        scheme, _, token = given.partition(" ")
-        if scheme.lower() != "bearer":
-            raise Unauthorized("the Authorization header must be: Bearer, then an access token")
-        return self.tokens.verify(token.strip())
+        return self.tokens.verify(bearer_token())
 
 
-def json_response(body: Struct, status: int = 200) -> Response:
+def bearer_token() -> str:
+    """This request's access token, whether it is good or not.
+
+    Raises:
+        Unauthorized: There is none.
+    """
+    given = request.headers.get("Authorization")
+    if given is None:
+        raise Unauthorized("an access token is needed: Authorization: Bearer ...")
+    scheme, _, token = given.partition(" ")
+    if scheme.lower() != "bearer":
+        raise Unauthorized("the Authorization header must be: Bearer, then an access token")
+    return token.strip()
+
+
+def json_response(body: Struct, status: int = 200) -> TrioResponse:
     """*body* as JSON."""
-    return Response(encode_json(body), status, content_type="application/json")
+    return TrioResponse(encode_json(body), status, content_type="application/json")
 
 
 async def body_as(kind: type[T]) -> T:

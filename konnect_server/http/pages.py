@@ -227,7 +227,7 @@ def _frame(frame: FrameTable) -> str:
     parts = [
         f'<article id="{escape(frame.anchor)}"><header><h3><code>{escape(frame.name)}</code></h3>',
         f'<span class="sum">{words(frame.summary)}</span></header>',
-        prose(frame.text) if frame.text.rstrip(".") != frame.summary else "",
+        prose(rest) if (rest := frame.text.removeprefix(frame.summary).removeprefix(".").strip()) else "",
         _fields(frame.fields),
         json_block(frame.example, "For example"),
     ]

@@ -1,0 +1,173 @@
+"""A Konnect with an HTTP door and nothing else: a tiny listener for a gateway, real loopback, real database."""
+
+import json
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from uuid import UUID, uuid4
+
+import httpx
+import msgspec
+import trio
+from jsonschema import Draft202012Validator  # type: ignore[import-untyped]  # no types
+
+from konnect_server.actions.accounts import Accounts
+from konnect_server.actions.passwords import HashCost, Passwords
+from konnect_server.http import DoorOptions, HttpDoor, open_http_door
+from konnect_server.telemetry import exposition
+from konnect_server.tokens import Tokens
+from protocol.schema import openapi
+from storage.database import Database
+
+QUICK = HashCost(rounds=1, memory_kib=8, lanes=1)
+VERSION = "1.2.3"
+DOCUMENT = openapi(VERSION)
+ANN = {"email": "ann@example.com", "password": "correct horse", "name": "Ann"}
+
+
+class House:
+    """What a test of the door needs."""
+
+    def __init__(self, database: Database, folder: Path, passwords: Passwords | None) -> None:
+        self.database = database
+        self.tokens = Tokens(folder / "keys")
+        self.told: list[tuple[UUID, UUID]] = []
+        self.accounts = Accounts(
+            database, self.tokens, passwords or Passwords(QUICK), new_id=uuid4,
+            signed_out=lambda sign_in, user: self.told.append((sign_in, user)),
+        )  # fmt: skip
+        self.not_ready: str | None = None
+        self.door: HttpDoor
+        self.port: int
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def client(self, **headers: str) -> httpx.AsyncClient:
+        """A client whose every answer is checked against the OpenAPI document."""
+        return httpx.AsyncClient(
+            base_url=self.url, headers=headers, event_hooks={"response": [conforms]}, trust_env=False, timeout=20
+        )
+
+    async def raw(self) -> "Raw":
+        """A bare connection."""
+        return Raw(await trio.open_tcp_stream("127.0.0.1", self.port))
+
+
+@asynccontextmanager
+async def open_house(
+    database: Database, folder: Path, options: DoorOptions | None = None, *, passwords: Passwords | None = None
+) -> AsyncIterator[House]:
+    """A house whose door is open."""
+    house = House(database, folder, passwords)
+    listener = socket.create_server(("127.0.0.1", 0))
+    listener.setblocking(False)
+    house.port = listener.getsockname()[1]
+    async with (
+        open_http_door(
+            msgspec.structs.replace(options or DoorOptions(), version=VERSION),
+            accounts=house.accounts, tokens=house.tokens, database=database,
+            ready=lambda: house.not_ready, metrics=exposition,
+        ) as door,
+        trio.open_nursery() as nursery,
+    ):  # fmt: skip
+        house.door = door
+        nursery.start_soon(_accept, listener, nursery, door.hand_over)
+        yield house
+        await door.drain(0.5)
+        nursery.cancel_scope.cancel()
+
+
+async def _accept(listener: socket.socket, nursery: trio.Nursery, hand_over: Callable[..., None]) -> None:
+    with listener:
+        while True:
+            await trio.lowlevel.wait_readable(listener)
+            sock, peer = listener.accept()
+            nursery.start_soon(_read_head, sock, str(peer), hand_over)
+
+
+async def _read_head(sock: socket.socket, peer: str, hand_over: Callable[..., None]) -> None:
+    """Like the gateway: collects the head, then lets go."""
+    sock.setblocking(False)
+    head = b""
+    try:
+        while b"\r\n\r\n" not in head:
+            await trio.lowlevel.wait_readable(sock)
+            piece = sock.recv(65_536)
+            if not piece:
+                break
+            head += piece
+    except (OSError, trio.Cancelled):
+        sock.close()
+        raise
+    hand_over(sock, head, peer)
+
+
+class Raw:
+    """A client that can misbehave."""
+
+    def __init__(self, stream: trio.SocketStream) -> None:
+        self.stream = stream
+        self._buffer = b""
+
+    async def __aenter__(self) -> "Raw":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stream.aclose()
+
+    async def send(self, *lines: str, body: bytes = b"") -> None:
+        """A request: its lines without the ends, a blank line, a body."""
+        await self.stream.send_all("\r\n".join([*lines, "", ""]).encode("latin-1") + body)
+
+    async def answer(self, *, head_only: bool = False) -> tuple[int, dict[str, str], bytes]:
+        """The next response: status, headers, body."""
+        with trio.fail_after(20):
+            while b"\r\n\r\n" not in self._buffer:
+                self._buffer += await self._more()
+            head, _, rest = self._buffer.partition(b"\r\n\r\n")
+            first, *lines = head.decode("latin-1").split("\r\n")
+            headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+            size = 0 if head_only else int(headers.get("content-length", 0))
+            while len(rest) < size:
+                rest += await self._more()
+            self._buffer = rest[size:]
+            return int(first.split()[1]), headers, rest[:size]
+
+    async def ended(self) -> bool:
+        """True when the server hangs up with nothing more to say."""
+        with trio.fail_after(20):
+            try:
+                return not self._buffer and await self.stream.receive_some() == b""
+            except trio.BrokenResourceError:
+                return not self._buffer
+
+    async def _more(self) -> bytes:
+        data = await self.stream.receive_some()
+        assert data, f"the server hung up after {self._buffer!r}"
+        return bytes(data)
+
+
+async def conforms(response: httpx.Response) -> None:
+    """Fail unless the document promises this answer."""
+    await response.aread()
+    path, method = response.request.url.path, response.request.method.lower()
+    if path.startswith("/v1/users/"):
+        path = "/v1/users/{id}"
+    operation = DOCUMENT["paths"].get(path, {}).get(method)
+    if operation is None:
+        return
+    promised = operation["responses"].get(str(response.status_code))
+    assert promised is not None, f"{method} {path} answered {response.status_code}, which the document does not know"
+    content = promised.get("content", {})
+    if not content:
+        assert response.content == b""
+        return
+    media = response.headers["content-type"]
+    assert media in content, f"{method} {path} answered {media}, the document promises {list(content)}"
+    if media.endswith("json"):
+        schema = {**content[media]["schema"], "components": DOCUMENT["components"]}
+        Draft202012Validator(schema).validate(json.loads(response.content))
