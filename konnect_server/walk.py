@@ -380,7 +380,8 @@ def _event(state: State, head: int | None) -> ConversationEvent:
     view = shown(state)
     fields = {name: getattr(view, name) for name in view.__struct_fields__}
     if head is not None:
-        fields |= {"head": head, "recent": [], "first_seq": max(state.first_seq, 1)}
+        # A span starts with nothing unread: the past is no news. What follows as entries must not be counted here too.
+        fields |= {"head": head, "recent": [], "unread": 0, "first_seq": max(state.first_seq, 1)}
     return ConversationEvent(**fields)
 
 
