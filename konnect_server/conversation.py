@@ -1,10 +1,10 @@
 """Keeps one conversation in order: what waits -> one append -> encode once -> deliver.
 
-An actor without a task of its own. It is always in one of two states: *idle*, or *busy* with exactly one piece of work
-that it gave to its writer (a batch to append, a membership change, a stretch of log to read). The writer's task does the
-work, together with that of many other conversations in one commit, and calls back; the call delivers, answers, and hands
-over the next piece. So all that touches the state are plain calls: nothing can interrupt a fan-out, and an idle
-conversation is a small object. (docs/decisions/0001: what this saves against a task per conversation.)
+An actor without a task of its own. It is always in one of two states: *idle*, or *busy* with exactly one piece of
+work that it gave to its writer (a batch to append, a membership change, a stretch of log to read). The writer's task
+does the work, together with that of many other conversations in one commit, and calls back; the call delivers,
+answers, and hands over the next piece. So all that touches the state are plain calls: nothing can interrupt a fan-out,
+and an idle conversation is a small object. (docs/decisions/0001: what this saves against a task per conversation.)
 
 Whoever listens here is a *reader*: a session. ``live`` readers get what is delivered; ``walking`` ones are still being
 brought up to date by pages and are only told that something went by; ``ahead`` ones were given pages beyond what this
@@ -72,7 +72,8 @@ class Changing:
     __slots__ = ("author", "change", "id", "key", "reader", "user")
 
     def __init__(self, reader: Reader, command_id: int, author: UUID, key: str, change: Change, user: UUID) -> None:
-        self.reader, self.id, self.author, self.key, self.change, self.user = reader, command_id, author, key, change, user
+        self.reader, self.id, self.author, self.key = reader, command_id, author, key
+        self.change, self.user = change, user
 
 
 class Work(Protocol):
@@ -130,8 +131,8 @@ class Conversation:
     # --- readers ---
 
     def walk(self, reader: Reader, last_seq: int) -> None:
-        """*reader* is being brought up to date; *last_seq* is the log's end as it last read it, its person a member then:
-        it has heard of every removal up to there, and of the return after it."""
+        """*reader* is being brought up to date; *last_seq* is the log's end as it last read it, its person a member
+        then: it has heard of every removal up to there, and of the return after it."""
         self._walking[reader] = last_seq
         if self.head is None:
             self.head = last_seq  # nobody was delivered anything here, and this reader's pages cover all up to it
@@ -262,7 +263,7 @@ class Conversation:
         self._follow(entries, [], [], 0)
 
     def crash(self) -> None:
-        """A bug of ours stopped this actor. What was delivered to whom is no longer certain, so everybody comes back."""
+        """A bug of ours stopped this actor. What was delivered to whom is not certain any more: everybody comes back."""
         askers = [piece.reader for piece in (*self._under_way, *self._inbox)] + [reader for reader, _ in self._owed]
         for reader in dict.fromkeys([*self.readers(), *askers, *self._waiting]):
             reader.close(closing.BEHIND)
@@ -291,8 +292,8 @@ class Conversation:
     ) -> None:
         """Deliver what others stored and then our own, give the answers, which speak of entries up to *due*, go on.
 
-        When another process is further ahead than one append tells, or the entries were stored by a call whose answer was
-        lost, what lies between is read first; the answers wait, for an ``ok`` must not overtake an ``entry``."""
+        When another process is further ahead than one append tells, or the entries were stored by a call whose answer
+        was lost, what lies between is read first; the answers wait, for an ``ok`` must not overtake an ``entry``."""
         if own or due > (self.head or 0):
             self._due = due
             self._house.stored(self.id, due)
@@ -329,8 +330,8 @@ class Conversation:
         return not self._owed or self.head >= self._due
 
     def _spread(self, frames: Sequence[bytes]) -> None:
-        """Give *frames*, the entries after the head, to every reader: the same bytes object for all. Readers' calls only
-        mark and append; nobody joins or leaves while this runs."""
+        """Give *frames*, the entries after the head, to every reader: the same bytes object for all. Readers' calls
+        only mark and append; nobody joins or leaves while this runs."""
         first = (self.head or 0) + 1
         self.head = last = first + len(frames) - 1
         data = frames[0] if len(frames) == 1 else b"".join(frames)
