@@ -58,8 +58,8 @@ class Recorder:
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
         self.seen: list[tuple[Any, ...]] = []
-        self.on_message: Callable[[Recorder, bytes], None] | None = None
-        self.on_closed: Callable[[Recorder], None] | None = None
+        self.on_message: Callable[[Recorder, bytes], object] | None = None
+        self.on_closed: Callable[[Recorder], object] | None = None
         self._changed = trio.Event()
 
     def received(self, payload: bytes, /) -> None:
@@ -109,6 +109,7 @@ class Door:
         self.port: int = listener.getsockname()[1]
         self.handlers: list[Recorder] = []
         self.handed: list[tuple[Socket, bytes, str]] = []
+        self.clients: list[Client] = []
         self._handed = trio.Event()
 
     async def handed_over(self) -> tuple[socket.socket, bytes, str]:
@@ -120,7 +121,9 @@ class Door:
 
     async def call(self) -> "Client":
         """A TCP connection to the door, silent so far."""
-        return Client(await trio.open_tcp_stream("127.0.0.1", self.port))
+        client = Client(await trio.open_tcp_stream("127.0.0.1", self.port))
+        self.clients.append(client)
+        return client
 
     async def connect(self) -> tuple["Client", Recorder]:
         """A client after its handshake, and its handler."""
@@ -174,6 +177,8 @@ async def open_door(
         gateway.close()
         for sock, _, _ in door.handed:
             sock.close()
+        for client in door.clients:
+            client.stream.socket.close()
 
 
 class Client:
