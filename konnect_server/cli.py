@@ -189,8 +189,8 @@ def main() -> NoReturn:
         code = MISUSED
     except click.ClickException as problem:
         hint = ""
-        if isinstance(problem, click.UsageError) and problem.ctx is not None:
-            hint = f" ({problem.ctx.command_path} --help explains)"
+        if isinstance(problem, click.UsageError):
+            hint = f" ({problem.ctx.command_path if problem.ctx else 'konnect'} --help explains)"
         click.echo(f"konnect: {problem.format_message()}{hint}", err=True)
         code = problem.exit_code
     except (click.Abort, KeyboardInterrupt):
