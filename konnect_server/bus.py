@@ -79,6 +79,7 @@ class _Roster(_Bell, frozen=True):
 class _Replaced(_Bell, frozen=True):
     user: UUID
     device: str
+    session: UUID  # the newest
 
 
 class _SignedOut(_Bell, frozen=True):
@@ -132,7 +133,7 @@ class Bus:
 
     def replaced(self, seat: Seat) -> None:
         """*seat* is the newest socket of its device."""
-        self._add((seat.user, seat.device), _Replaced(self.node, seat.user, seat.device))
+        self._add((seat.user, seat.device), _Replaced(self.node, seat.user, seat.device, seat.id))
 
     def signed_out(self, sign_in: UUID, user: UUID) -> None:
         """A sign-in ended."""
@@ -193,7 +194,7 @@ class Bus:
             case _Replaced():
                 person = registry.users.get(bell.user)
                 device = None if person is None else person.devices.get(bell.device)
-                if device is not None:
+                if device is not None and device.id < bell.session:  # else the bell is late, and tells of an older one
                     device.close(closing.REPLACED)
             case _SignedOut():
                 self._signed_out(bell.sign_in)

@@ -9,6 +9,7 @@ from protocol import closing
 class Device(Protocol):
     """A session, as its person sees it. None of these calls waits or raises."""
 
+    id: UUID  # UUIDv7: the newer of two sockets has the higher one
     user: UUID
     device: str
     sign_in: UUID

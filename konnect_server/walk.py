@@ -104,9 +104,11 @@ class Walk:
         self._held: list[tuple[UUID, int, bytes]] | None = None
         self._held_bytes = 0
         self._answers: list[bytes] = []
+        self._stale = False  # something happened that a standing on its way to us may not tell of
         self._again = True
         self._settled = trio.Event()
         self._scope: trio.CancelScope | None = None
+        self._stopped = False
 
     # --- plain calls, from the session and from conversations ---
 
@@ -116,8 +118,8 @@ class Walk:
         self.start()
 
     def start(self) -> None:
-        """Start the task if it is not running."""
-        if self._scope is None:
+        """Start the task if it is not running; not after :meth:`stop`."""
+        if self._scope is None and not self._stopped:
             self._settled = trio.Event()
             self._scope = self._registry.spawn(self._walker.close, self._run)
 
@@ -136,6 +138,7 @@ class Walk:
 
     def lost(self, conversation: UUID, seq: int) -> None:
         """The person was removed by entry *seq*."""
+        self._stale = True  # or the conversation would be told as one just joined
         self.attached.pop(conversation, None)
         target = self._targets.get(conversation)
         if target is not None:
@@ -146,6 +149,8 @@ class Walk:
         if self._scope is None and conversation in self.attached:
             self._walker.push(data)
             return
+        if conversation not in self.attached and conversation not in self._targets:
+            self._stale = True  # the entry may have gone by before we listened there
         self._answers.append(data)
         self._walker.hold_answers(len(self._answers))
         if self._scope is None:
@@ -153,6 +158,7 @@ class Walk:
 
     def stop(self) -> None:
         """The session is gone."""
+        self._stopped = True
         if self._scope is not None:
             self._scope.cancel()
         for target in self._targets.values():
@@ -169,7 +175,7 @@ class Walk:
         try:
             while self._again:
                 self._again = False
-                standing = await self._insist(lambda: self._store.standing(self._walker.user, self._asked_lineage()))
+                standing = await self._stand()
                 if standing.number is None:
                     self._walker.close(UNAUTHORIZED)  # a good token of somebody who is no more
                     break
@@ -183,6 +189,14 @@ class Walk:
             self._scope = None
         self._settled.set()
 
+    async def _stand(self) -> Standing:
+        """Where the person stands: read after every answer that waits here, and after every removal we know of."""
+        while True:
+            self._stale = False
+            standing = await self._insist(lambda: self._store.standing(self._walker.user, self._asked_lineage()))
+            if not self._stale:
+                return standing
+
     def _asked_lineage(self) -> UUID | None:
         return None if self.synced or self._cursor is None else self._cursor.lineage
 
@@ -190,12 +204,17 @@ class Walk:
         give_up_at = trio.current_time() + GIVE_UP_S
         while True:
             try:
-                return await call()
+                answer = await call()
             except StorageUnavailable as problem:
                 if trio.current_time() > give_up_at:
                     raise
                 log.warning("storage does not answer", problem=str(problem))
                 await trio.sleep(RETRY_S)
+            else:
+                # It may have come in the very turn in which the session ended: what follows here would register a
+                # session with conversations that nobody takes off again.
+                await trio.lowlevel.checkpoint_if_cancelled()
+                return answer
 
     # --- planning: one turn, no await, so that no conversation moves unseen between the reading and the registering ---
 
@@ -349,7 +368,8 @@ class Walk:
                 target.conversation.detach(self._walker)
         self._targets.clear()
         for event in receipts:
-            self._walker.push(wire(event))
+            if event.conversation in self.attached:  # joined since: its state, which comes, has them
+                self._walker.push(wire(event))
         self.number = standing.number
         cursor = cursors.encode(Cursor(self._lineage(), standing.number or 0, standing.at_ms))
         self._walker.push(wire(CursorEvent(cursor=cursor) if self.synced else Synced(cursor=cursor)))
