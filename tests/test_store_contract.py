@@ -1098,7 +1098,7 @@ _base = itertools.count(1_000, 1_000)  # every example has people and conversati
 
 
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(operations=st.lists(_operation, min_size=5, max_size=40))
+@given(operations=st.lists(_operation, min_size=40, max_size=60))
 async def test_the_fake_answers_as_postgresql_does(dsn: str, operations: list[tuple[Any, ...]]) -> None:
     """Whatever the operations: the simulated world is only as true as this."""
     base = next(_base)

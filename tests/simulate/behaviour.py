@@ -1,0 +1,191 @@
+"""What people do with their devices, and what their devices suffer, drawn from the seed."""
+
+from random import Random
+from typing import Any, Final, Protocol
+from uuid import UUID
+
+from tests.simulate.agenda import Agenda
+from tests.simulate.client import Device, Kept, Town
+
+_ACTS: Final = (
+    ("send", 50), ("burst", 3), ("receipt", 10), ("typing", 3), ("history", 4), ("list", 2), ("get", 4), ("ping", 1),
+    ("create", 3), ("direct", 4), ("add", 5), ("remove", 4), ("leave", 2), ("watch", 1), ("users", 1), ("intrude", 1),
+    ("drop", 7), ("stall", 3), ("restart", 4), ("save", 5), ("renew", 1),
+)  # fmt: skip
+_NAMES: Final = [name for name, _ in _ACTS]
+_WEIGHTS: Final = [weight for _, weight in _ACTS]
+
+
+class Neighbourhood(Town, Protocol):
+    """What behaviour needs of the world."""
+
+    active: bool
+    people: list[UUID]
+
+    def key(self) -> str:
+        """A key that nobody has used."""
+
+
+class Behaviour:
+    """One device's owner."""
+
+    def __init__(self, world: Neighbourhood, device: Device) -> None:
+        self.world, self.device = world, device
+        self.rng: Random = device.rng
+        self.pace_s = self.rng.choice((0.15, 0.3, 0.6))
+        self._saved: Kept | None = None
+        weights = list(_WEIGHTS)
+        trait = self.rng.choice(("steady", "steady", "flaky", "slow", "chatty", "restless"))
+        if trait == "steady":
+            for name in ("drop", "stall", "restart"):
+                weights[_NAMES.index(name)] //= 3
+        elif trait == "flaky":
+            weights[_NAMES.index("drop")] = 25
+        elif trait == "slow":
+            weights[_NAMES.index("stall")] = 20
+        elif trait == "restless":
+            weights[_NAMES.index("restart")] = 15
+        self._weights = weights
+        if self.rng.random() < 0.1:
+            device.token_s = self.rng.uniform(1.0, 6.0)
+
+    def start(self) -> None:
+        """Begin to act."""
+        self._next()
+
+    def _next(self) -> None:
+        self.world.agenda.after(self.rng.expovariate(1 / self.pace_s), self._act)
+
+    def _act(self) -> None:
+        if not self.world.active:
+            return
+        [name] = self.rng.choices(_NAMES, self._weights)
+        getattr(self, f"_{name}")()
+        self._next()
+
+    # --- helpers ---
+
+    def _place(self) -> str | None:
+        """A conversation that the device believes its person to be in."""
+        places = [conversation for conversation, known in self.device.kept.conversations.items() if not known.left]
+        return self.rng.choice(places) if places else None
+
+    def _person(self) -> str:
+        return str(self.rng.choice(self.world.people))
+
+    def _text(self) -> str:
+        draw = self.rng.random()
+        if draw < 0.03:
+            return "long " * self.rng.randrange(200, 1200)
+        return f"hello {self.rng.randrange(1000)}" if draw < 0.9 else "grüße 𝄞\x01"
+
+    def _now(self, t: str, **fields: Any) -> None:
+        if self.device.state in ("walking", "live"):
+            self.device.command(t, fields)
+
+    # --- acts ---
+
+    def _send(self) -> None:
+        place = self._place()
+        if place is not None and len(self.device.kept.outbox) < 30:
+            self.device.queue("message.send", conversation=place, key=self.world.key(), text=self._text())
+
+    def _burst(self) -> None:
+        for _ in range(self.rng.randrange(3, 14)):
+            self._send()
+
+    def _receipt(self) -> None:
+        place = self._place()
+        if place is not None:
+            head = self.device.kept.conversations[place].head
+            delivered, read = self.rng.randint(0, head + 2), self.rng.randint(0, head + 1)
+            self._now("receipt", conversation=place, delivered=delivered, read=read)
+
+    def _typing(self) -> None:
+        if (place := self._place()) is not None:
+            self._now("typing", conversation=place)
+
+    def _history(self) -> None:
+        if (place := self._place()) is not None:
+            before = self.rng.choice((None, self.device.kept.conversations[place].head or 1))
+            self._now("history", conversation=place, before=before, limit=self.rng.choice((1, 3, 50)))
+
+    def _list(self) -> None:
+        self._now("conversation.list", limit=self.rng.choice((1, 3, 50)))
+
+    def _get(self) -> None:
+        if (place := self._place()) is not None:
+            self._now("conversation.get", conversation=place, recent=self.rng.choice((0, 1, 4)))
+
+    def _ping(self) -> None:
+        self._now("ping", data=[1, "x"])
+
+    def _create(self) -> None:
+        members = [str(one) for one in self.rng.sample(self.world.people, self.rng.randint(1, 3))]
+        history = self.rng.choice(("all", "from_join"))
+        self.device.queue("conversation.create", key=self.world.key(), title="group", members=members, history=history)
+
+    def _direct(self) -> None:
+        other = self._person()
+        if other != self.device.me:
+            self.device.queue("conversation.direct", user=other)
+
+    def _add(self) -> None:
+        if (place := self._place()) is not None:
+            self.device.queue("conversation.add", conversation=place, key=self.world.key(), user=self._person())
+
+    def _remove(self) -> None:
+        if (place := self._place()) is not None:
+            self.device.queue("conversation.remove", conversation=place, key=self.world.key(), user=self._person())
+
+    def _leave(self) -> None:
+        if (place := self._place()) is not None:
+            self.device.queue("conversation.leave", conversation=place, key=self.world.key())
+
+    def _watch(self) -> None:
+        if (place := self._place()) is not None and self.rng.random() < 0.5:
+            self._now("presence.watch", conversation=place)
+        else:
+            self._now("presence.watch", users=[self._person(), self._person()])
+
+    def _users(self) -> None:
+        self._now("user.get", users=[self._person()])
+
+    def _intrude(self) -> None:
+        """Write to a conversation that one does not know, or was removed from."""
+        places = [str(one) for one in self.world.truth.tables.conversations]
+        place = self.rng.choice(places)
+        known = self.device.kept.conversations.get(place)
+        if known is None or known.left:
+            self._now("message.send", conversation=place, key=self.world.key(), text="let me in")
+            self._now("history", conversation=place, limit=5)
+            self._now("typing", conversation=place)
+
+    def _drop(self) -> None:
+        if self.device.pipe is not None:
+            self.device.drop(self.rng.choice(("reset", "reset", "close", "vanish")))
+
+    def _stall(self) -> None:
+        pipe = self.device.pipe
+        if pipe is not None:
+            if self.rng.random() < 0.2:
+                pipe.blackhole()
+            else:
+                pipe.stall(True)
+                self.world.agenda.after(self.rng.uniform(0.2, 6.0), pipe.stall, False)
+
+    def _save(self) -> None:
+        self._saved = self.device.kept.copy()
+
+    def _restart(self) -> None:
+        draw = self.rng.random()
+        if draw < 0.5:
+            self.device.restart(self.device.kept)
+        elif draw < 0.8 and self._saved is not None:
+            self.device.restart(self._saved)
+        else:
+            self._saved = None
+            self.device.restart(None)
+
+    def _renew(self) -> None:
+        self._now("auth.renew", token=self.world.token(self.device))

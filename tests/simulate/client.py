@@ -1,0 +1,618 @@
+"""A client written from the protocol's text alone, apart from ``konnect_client``: strict where an SDK forgives.
+
+An SDK drops what it has seen before; this one says that the server is wrong. It has no tasks: the network calls it, and
+so does the agenda. What it keeps over a restart is a ``Kept``, which it may also find again in an older version.
+"""
+
+from collections.abc import Callable
+from random import Random
+from typing import Any, Final, Literal, Protocol, TypeAlias
+from uuid import UUID
+
+import msgspec
+import trio
+
+from konnect_server import cursor as cursors
+from tests.simulate import websocket
+from tests.simulate.agenda import Agenda
+from tests.simulate.network import Pipe
+from tests.simulate.truth import Truth, Violation
+from tests.simulate.websocket import BINARY, CLOSE, PING, PONG, Framer, frame
+
+Frame: TypeAlias = dict[str, Any]
+Change = Literal["add", "remove", "leave"]
+
+PATIENCE_S: Final = 12.0  # of silence, then the connection is given up
+WINDOW: Final = 8  # commands of the outbox that may be unanswered at once
+
+_encode: Final = msgspec.msgpack.Encoder().encode
+_decode: Final = msgspec.msgpack.Decoder().decode
+
+# Errors that a command may get from a server that works, besides those that only a full disk of ours would explain.
+_TRY_LATER: Final = ("rate_limited", "unavailable")
+_ALLOWED: Final[dict[str, tuple[str, ...]]] = {
+    "message.send": ("not_a_member",),
+    "conversation.add": ("not_a_member", "already_a_member", "conversation_full", "wrong_kind", "rate_limited"),
+    "conversation.remove": ("not_a_member", "forbidden", "wrong_kind", "rate_limited"),
+    "conversation.leave": ("not_a_member", "wrong_kind", "rate_limited"),
+    "conversation.create": ("conversation_full", *_TRY_LATER),
+    "conversation.direct": _TRY_LATER,
+    "conversation.get": ("not_a_member", *_TRY_LATER),
+    "conversation.list": _TRY_LATER,
+    "history": ("not_a_member", *_TRY_LATER),
+    "receipt": ("not_a_member", *_TRY_LATER),
+    "typing": ("not_a_member", "rate_limited"),
+    "presence.watch": ("not_a_member", *_TRY_LATER),
+    "user.get": _TRY_LATER,
+    "ping": ("rate_limited",),
+    "auth.renew": ("unauthorized", "rate_limited"),
+}
+
+
+class Town(Protocol):
+    """What a client needs of the world around it."""
+
+    agenda: Agenda
+    truth: Truth
+    may_rewind: bool  # the database was restored from an older copy
+
+    def connect(self, device: "Device") -> Pipe | None:
+        """A new connection to some process; None when nobody listens."""
+
+    def token(self, device: "Device") -> str:
+        """A fresh access token."""
+
+    def say(self, who: str, what: str, *details: Any) -> None:
+        """For the trace."""
+
+
+class Queued(msgspec.Struct):
+    """Something durable that the person wants done, until it is answered."""
+
+    t: str
+    fields: Frame
+    tries: int = 0  # connections on which it was sent
+    order: int = 0
+
+    @property
+    def conversation(self) -> str:
+        """Which it is for; empty when it makes one."""
+        return str(self.fields.get("conversation", ""))
+
+
+class Known(msgspec.Struct):
+    """A conversation as this client knows it."""
+
+    kind: str
+    head: int
+    members: dict[str, None]
+    receipts: dict[str, tuple[int, int]]
+    left: bool = False
+    own: dict[str, int] = {}  # keys of one's own entries that were seen -> seq
+
+
+class Kept(msgspec.Struct):
+    """What outlives a restart."""
+
+    device: str
+    conversations: dict[str, Known] = {}
+    cursor: str | None = None
+    outbox: list[Queued] = []
+
+    def copy(self) -> "Kept":
+        """As written to disk now."""
+        conversations = {
+            conversation: Known(
+                known.kind, known.head, dict(known.members), dict(known.receipts), known.left, dict(known.own)
+            )
+            for conversation, known in self.conversations.items()
+        }
+        outbox = [Queued(one.t, one.fields, one.tries, one.order) for one in self.outbox]
+        return Kept(self.device, conversations, self.cursor, outbox)
+
+
+class Asked(msgspec.Struct):
+    """A command that was sent on this connection."""
+
+    t: str
+    fields: Frame
+    queued: Queued | None
+    joined: int | None  # the entry that had made us a member of its conversation
+
+
+class Device:
+    """One device of one person."""
+
+    def __init__(self, town: Town, person: UUID, name: str, rng: Random) -> None:
+        self.town, self.person, self.rng = town, person, rng
+        self.me = str(person)
+        self.name = name
+        self.kept = Kept(name)
+        self.pipe: Pipe | None = None
+        self.state: Literal["away", "connecting", "hello", "walking", "live"] = "away"
+        self.eager = rng.randrange(3)  # commands go: 0 after synced, 1 after hello's ok, 2 right behind hello
+        self.sign_in = UUID(int=rng.getrandbits(128))
+        self.token_s = 900.0
+        self.recent = rng.choice((0, 1, 1, 5))
+        self.retired = False  # connects no more
+        self.synced_count = 0
+        self.backoff = 0
+        self.on_synced: Callable[[], None] | None = None
+        self.last_error: str | None = None
+        self._orders: dict[str, list[tuple[int, str]]] = {}  # conversation -> (order, key) of the messages queued
+        self._count = 0
+        self._begin()
+
+    def _begin(self) -> None:
+        """What belongs to one connection."""
+        self._framer = Framer()
+        self._pending: dict[int, Asked] = {}  # by id
+        self._id = 0
+        self._sent: dict[int, Queued] = {}  # by id: what of the outbox went on this connection and is unanswered
+        self._cursors: dict[str, tuple[int, int]] = {}  # as answered to receipts
+        self._expected: dict[str, tuple[int, int]] = {}  # at hello: conversation -> joined, last_seq
+        self._online: dict[str, bool] = {}
+        self._heard_at = 0.0
+        self._told = (0, 0)  # number and receipts_ms of the last cursor
+        self._rewound = False
+
+    # --- what goes wrong ---
+
+    def wrong(self, what: str, *details: Any) -> Violation:
+        """A broken promise, with who saw it."""
+        self.town.say(self.name, "VIOLATION " + what, *details)
+        return Violation(f"{self.name} ({self.me}): {what} {' '.join(map(str, details))}")
+
+    # --- connecting ---
+
+    def connect(self) -> None:
+        """Open a connection, unless there is one."""
+        if self.state != "away" or self.retired:
+            return
+        self._begin()
+        self.state = "connecting"
+        self.pipe = self.town.connect(self)
+        if self.pipe is None:
+            self.state = "away"
+            self.come_back()
+        else:
+            self.town.agenda.after(PATIENCE_S, self._impatient, self.pipe)
+
+    def come_back(self) -> None:
+        """Connect again after a while."""
+        self.backoff += 1
+        self.town.agenda.after(self.rng.random() * min(0.4 * self.backoff, 3.0), self.connect)
+
+    def _impatient(self, pipe: Pipe) -> None:
+        if pipe is not self.pipe:
+            return
+        silent = trio.current_time() - self._heard_at
+        if self.state != "live" or silent > PATIENCE_S:
+            self.drop()
+        else:
+            self.town.agenda.after(PATIENCE_S, self._impatient, pipe)
+
+    def drop(self, how: Literal["reset", "close", "vanish"] = "reset", back: bool = True) -> None:
+        """End the connection from our side."""
+        pipe, self.pipe = self.pipe, None
+        self.state = "away"
+        if pipe is not None:
+            self.town.say(self.name, "drops", how)
+            pipe.over = True  # we do not listen any more
+            if how == "reset":
+                pipe.reset()
+            elif how == "close":
+                pipe.send(frame(CLOSE, (1000).to_bytes(2, "big"), self.rng))
+                pipe.close()
+            else:
+                pipe.vanish()
+        if back:
+            self.come_back()
+
+    def restart(self, kept: Kept | None, back: bool = True) -> None:
+        """The program ends at once, and starts again with what it kept, or as a fresh device (None)."""
+        self.drop(self.rng.choice(("reset", "vanish")), back=False)
+        if kept is None:
+            self._count += 1
+            kept = Kept(f"{self.name}/{self._count}")
+        self.kept = kept.copy()
+        if back:
+            self.come_back()
+
+    # --- the network's calls ---
+
+    def opened(self) -> None:
+        """The connection stands."""
+        assert self.pipe is not None
+        self.pipe.send(websocket.REQUEST)
+
+    def data(self, data: bytes) -> None:
+        """Bytes came."""
+        self._heard_at = trio.current_time()
+        pipe = self.pipe
+        was_up = self._framer.upgraded
+        try:
+            messages = self._framer.feed(data)
+        except websocket.BadServer as problem:
+            if "503" in str(problem):
+                self.drop()
+                return
+            raise self.wrong("the server broke the WebSocket", problem) from problem
+        if self._framer.upgraded and not was_up:
+            self._hello()
+        for opcode, payload in messages:
+            if opcode == BINARY:
+                self._receive(_decode(payload))
+            elif opcode == PING:
+                assert self.pipe is not None
+                self.pipe.send(frame(PONG, payload, self.rng))
+            elif opcode == CLOSE:
+                self._closed(int.from_bytes(payload[:2], "big"), payload[2:].decode())
+            elif opcode != PONG:
+                raise self.wrong("a message with opcode", opcode)
+            if self.pipe is not pipe:
+                return  # what we just did ended it
+
+    def ended(self) -> None:
+        """The connection is over."""
+        self.town.say(self.name, "lost its connection")
+        self.pipe = None
+        self.state = "away"
+        self.come_back()
+
+    def _closed(self, code: int, reason: str) -> None:
+        self.town.say(self.name, "was closed", code, reason)
+        if code == 1000:
+            return
+        if code == 4502:  # signed out: the person signs in again
+            self.sign_in = UUID(int=self.rng.getrandbits(128))
+        elif code >= 4500:
+            raise self.wrong("the newest socket was closed for good", code, reason)
+        elif not 4000 <= code:
+            raise self.wrong("a good client was closed with", code, reason)
+        elif reason in ("crashed", "flood", "hello_timeout"):
+            raise self.wrong("a good client was closed with", code, reason)
+        self.drop("close")
+
+    # --- sending ---
+
+    def command(self, t: str, fields: Frame, queued: Queued | None = None) -> None:
+        """Send a command now."""
+        assert self.pipe is not None
+        self._id += 1
+        conversation = fields.get("conversation")
+        joined = None if conversation is None else self.town.truth.member_since(self.person, conversation)
+        self._pending[self._id] = Asked(t, fields, queued, joined)
+        if queued is not None:
+            queued.tries += 1
+            self._sent[self._id] = queued
+        self.town.say(self.name, "sends", t, self._id, fields)
+        self.pipe.send(frame(BINARY, _encode({"t": t, "id": self._id, **fields}), self.rng))
+
+    def queue(self, t: str, **fields: Any) -> None:
+        """Want something durable: it is sent until it is answered, in order."""
+        self._count += 1
+        self.kept.outbox.append(Queued(t, fields, 0, self._count))
+        if t == "message.send":
+            self._orders.setdefault(fields["conversation"], []).append((self._count, fields["key"]))
+        self.flush()
+
+    def flush(self) -> None:
+        """Send of the outbox what may go, in order."""
+        eager = {"live": 0, "walking": 1, "hello": 2}.get(self.state, 3)
+        if self.eager < eager:
+            return
+        for queued in self.kept.outbox:
+            if len(self._sent) >= WINDOW:
+                break
+            if not any(queued is one for one in self._sent.values()):
+                self.command(queued.t, queued.fields, queued)
+
+    def _hello(self) -> None:
+        kept, truth = self.kept, self.town.truth
+        self.state = "hello"
+        self._expected = {
+            conversation: (truth.member_since(self.person, conversation) or 0, last)
+            for conversation, last in truth.memberships(self.person).items()
+        }
+        fields: Frame = {"token": self.town.token(self), "device": kept.device, "recent": self.recent}
+        if kept.cursor is not None:
+            fields["cursor"] = kept.cursor
+        fields["heads"] = {conversation: known.head for conversation, known in kept.conversations.items()}
+        if kept.cursor is not None:
+            cursor = cursors.decode(kept.cursor)
+            self._told = cursor.number, cursor.receipts_ms
+        self.command("hello", fields)
+        self.flush()
+
+    # --- receiving ---
+
+    def _receive(self, got: Frame) -> None:
+        self.town.say(self.name, "got", got)
+        t = got["t"]
+        if t == "ok" or t == "error":
+            self._answered(got)
+        elif self.state in ("connecting", "hello"):
+            raise self.wrong("an event before hello's answer:", got)
+        elif t == "entry":
+            self._entry(got)
+        elif t == "conversation":
+            self._conversation(got)
+        elif t in ("progress", "synced", "cursor"):
+            self._cursor(t, got["cursor"])
+        elif t == "receipt":
+            self._receipt(got)
+        elif t == "rewound":
+            self._rewind(got)
+        elif t == "typing":
+            known = self._member(got)
+            if got["user"] == self.me or known.left:
+                raise self.wrong("typing that is not for us:", got)
+        elif t == "presence":
+            self._online[got["user"]] = got["state"] == "online"
+        else:
+            raise self.wrong("an unknown event:", got)
+
+    def _member(self, got: Frame) -> Known:
+        known = self.kept.conversations.get(got["conversation"])
+        if known is None:
+            raise self.wrong("something of a conversation that we were not told of:", got)
+        return known
+
+    def _entry(self, got: Frame) -> None:
+        entry = {name: value for name, value in got.items() if name != "t"}
+        known, seq = self._member(got), got["seq"]
+        if seq <= known.head:
+            raise self.wrong(f"doubled: entry {seq} after head {known.head}:", got)
+        if seq > known.head + 1:
+            raise self.wrong(f"a gap: entry {seq} after head {known.head}:", got)
+        problem = self.town.truth.judge_entry(self.person, entry)
+        if problem:
+            raise self.wrong("an entry", problem, got)
+        known.head = seq
+        kind, user = got["kind"], got.get("user", "")
+        if got["author"] == self.me:
+            known.own[got["key"]] = seq
+        if kind == "member.added":
+            known.members[user] = None
+            if user == self.me:
+                known.left = False
+        elif kind == "member.removed":
+            known.members.pop(user, None)
+            if user == self.me:
+                known.left = True
+
+    def _conversation(self, got: Frame) -> None:
+        truth, conversation, head = self.town.truth, got["conversation"], got["head"]
+        old = self.kept.conversations.get(conversation)
+        self._judge_state(got)
+        if old is not None:
+            if head < old.head:
+                raise self.wrong(f"the head went back from {old.head} to {head}:", got)
+            missing = truth.next_visible(self.person, conversation, old.head, head)
+            if missing is not None:
+                raise self.wrong(f"entry {missing} was skipped: the head went from {old.head} to {head}:", got)
+        own = {entry["key"]: entry["seq"] for entry in got.get("recent", []) if entry["author"] == self.me}
+        receipts = {one["user"]: (one["delivered"], one["read"]) for one in got.get("receipts", [])}
+        receipts[self.me] = got["delivered"], got["read"]
+        self.kept.conversations[conversation] = Known(
+            got["kind"], head, dict.fromkeys(got["members"]), receipts, self.me not in got["members"],
+            {**(old.own if old else {}), **own},
+        )  # fmt: skip
+
+    def _judge_state(self, got: Frame) -> None:
+        """Check a conversation's state, wherever it came."""
+        truth, conversation, head = self.town.truth, got["conversation"], got["head"]
+        if head > truth.last_seq(conversation):
+            raise self.wrong("a head above the log's end:", got)
+        last = None
+        for entry in got.get("recent", []):
+            problem = truth.judge_entry(self.person, entry)
+            if problem:
+                raise self.wrong("a recent entry", problem, got)
+            if last is not None and truth.next_visible(self.person, conversation, last, entry["seq"]) != entry["seq"]:
+                raise self.wrong("recent entries with a gap:", got)
+            last = entry["seq"]
+        if last is not None and truth.next_visible(self.person, conversation, last, head) is not None:
+            raise self.wrong("recent entries that end before the head:", got)
+        unread = truth.unread(self.person, conversation, got["read"], head)
+        if got["unread"] != unread:
+            raise self.wrong(f"unread is {got['unread']} and should be {unread}:", got)
+
+    def _cursor(self, t: str, cursor: str) -> None:
+        decoded = cursors.decode(cursor)
+        told = decoded.number, decoded.receipts_ms
+        if (told[0] < self._told[0] or told[1] < self._told[1]) and not self._rewound:
+            raise self.wrong(f"the cursor went back from {self._told} to {told}")
+        self._told = told
+        self.kept.cursor = cursor
+        if t == "synced":
+            if self.state != "walking":
+                raise self.wrong("synced twice")
+            self.state = "live"
+            self.backoff = 0
+            self.synced_count += 1
+            self._judge_synced()
+            self.flush()
+            if self.on_synced is not None:
+                self.on_synced()
+        elif (t == "progress") != (self.state == "walking"):
+            raise self.wrong(t, "while", self.state)
+
+    def _judge_synced(self) -> None:
+        """Everything that was committed when we said hello is here."""
+        truth = self.town.truth
+        for conversation, (joined, last) in self._expected.items():
+            if truth.member_since(self.person, conversation) != joined:
+                continue  # left since
+            known = self.kept.conversations.get(conversation)
+            if known is None:
+                raise self.wrong("synced without a conversation:", conversation)
+            if known.head < last:
+                raise self.wrong(f"synced with head {known.head} of {conversation}; the log was at {last} before hello")
+
+    def _receipt(self, got: Frame) -> None:
+        known = self._member(got)
+        if known.left:
+            raise self.wrong("a receipt after our removal:", got)
+        delivered, read = got["delivered"], got["read"]
+        if read > delivered or delivered > self.town.truth.last_seq(got["conversation"]):
+            raise self.wrong("cursors that cannot be:", got)
+        before = known.receipts.get(got["user"], (0, 0))
+        known.receipts[got["user"]] = max(before[0], delivered), max(before[1], read)
+
+    def _rewind(self, got: Frame) -> None:
+        conversation = got.get("conversation")
+        self._rewound = True
+        if not self.town.may_rewind:
+            raise self.wrong("rewound, and the database was never restored:", got)
+        if conversation is None:
+            self.kept.conversations.clear()
+            self.kept.cursor = None
+        else:
+            self.kept.conversations.pop(conversation, None)
+        self._expected = {}
+
+    # --- answers ---
+
+    def _answered(self, got: Frame) -> None:
+        command = self._pending.pop(got["id"], None) if got["id"] is not None else None
+        if command is None:
+            raise self.wrong("an answer to nothing, or a second one:", got)
+        self._sent.pop(got["id"], None)
+        if command.t == "hello":
+            if got["t"] == "error":
+                if got["code"] != "unauthorized":
+                    raise self.wrong("hello was refused:", got)
+                return
+            if got["result"]["user"] != self.me:
+                raise self.wrong("welcomed as somebody else:", got)
+            self.state = "walking"
+            self.flush()
+            return
+        if self.state == "hello":
+            raise self.wrong("an answer before hello's:", got)
+        if got["t"] == "error":
+            self._refused(command, got)
+        else:
+            self._succeeded(command, got["result"])
+        self.flush()
+
+    def _refused(self, command: Asked, got: Frame) -> None:
+        t, code, fields, queued = command.t, got["code"], command.fields, command.queued
+        if code not in _ALLOWED[t]:
+            raise self.wrong(f"{t} was refused with", code, fields)
+        if code == "not_a_member" and t in ("message.send", "receipt", "history", "conversation.get", "typing"):
+            now = self.town.truth.member_since(self.person, fields["conversation"])
+            if command.joined is not None and now == command.joined and t != "typing":
+                raise self.wrong("called no member, and was one all along:", fields)
+        if queued is None:
+            return
+        if code in _TRY_LATER:
+            self.town.agenda.after(0.5, self.flush)
+            return
+        self._remove(queued)
+        if t == "message.send":  # an older copy of the outbox may send it again, after what came later
+            orders = self._orders.get(fields["conversation"], [])
+            orders[:] = [one for one in orders if one[1] != fields["key"]]
+
+    def _remove(self, queued: Queued) -> None:
+        self.kept.outbox = [one for one in self.kept.outbox if one is not queued]
+
+    def _succeeded(self, command: Asked, result: Any) -> None:
+        truth, t, fields, queued = self.town.truth, command.t, command.fields, command.queued
+        if queued is not None:
+            self._remove(queued)
+        if t in ("message.send", "conversation.add", "conversation.remove", "conversation.leave"):
+            conversation, key = fields["conversation"], fields["key"]
+            problem = truth.judge_ack(self.person, conversation, key, fields.get("text"), result)
+            if problem:
+                raise self.wrong(f"{t} {key}", problem)
+            known = self.kept.conversations.get(conversation)
+            first = queued is None or queued.tries == 1
+            if first and (known is None or known.head < result["seq"]):
+                raise self.wrong(f"ok {result} before one's own entry", key, known)
+        elif t in ("conversation.create", "conversation.direct"):
+            conversation = result["conversation"]
+            if conversation not in self.kept.conversations and truth.member_since(self.person, conversation) is not None:
+                raise self.wrong("opened, and not told of the conversation:", fields, result)
+        elif t == "conversation.get":
+            self._judge_state(result)
+        elif t == "conversation.list":
+            for state in result["conversations"]:
+                self._judge_state(state)
+        elif t == "history":
+            self._judge_history(fields, result)
+        elif t == "receipt":
+            if result["delivered"] < result["read"]:
+                raise self.wrong("cursors that cannot be:", result)
+            before = self._cursors.get(fields["conversation"], (0, 0))
+            if result["delivered"] < before[0] or result["read"] < before[1]:
+                raise self.wrong("cursors fell", before, result)
+            self._cursors[fields["conversation"]] = result["delivered"], result["read"]
+
+    def _judge_history(self, fields: Frame, page: Frame) -> None:
+        truth, conversation = self.town.truth, fields["conversation"]
+        last = None
+        for entry in page["entries"]:
+            problem = truth.judge_entry(self.person, entry)
+            if problem:
+                raise self.wrong("an entry of the past", problem, entry)
+            if last is not None and truth.next_visible(self.person, conversation, last, entry["seq"]) != entry["seq"]:
+                raise self.wrong("a page of the past with a gap:", page)
+            last = entry["seq"]
+        if page["entries"] and not page["more"]:
+            first = page["entries"][0]["seq"]
+            if truth.next_visible(self.person, conversation, 0, first) != first:
+                raise self.wrong("the past goes on, and the page says that it does not:", page)
+
+    def forgive(self) -> None:
+        """The database was restored from an older copy: what was queued and acknowledged since then may be gone."""
+        self._orders.clear()
+        self._expected.clear()
+
+    # --- at the end ---
+
+    def judge_order(self) -> None:
+        """One's own messages stand in the order in which they were written."""
+        truth = self.town.truth
+        for conversation, queued in self._orders.items():
+            places = [truth.acknowledged.get((conversation, self.me, key)) for _, key in queued]
+            seqs = [place[0] for place in places if place is not None]
+            if seqs != sorted(seqs):
+                raise self.wrong(f"messages in {conversation} were reordered:", seqs)
+
+    def unfinished(self) -> str | None:
+        """Why this device is not up to date yet; None: it is."""
+        if self.state != "live":
+            return self.state
+        if self.kept.outbox:
+            return f"{len(self.kept.outbox)} unanswered, first {self.kept.outbox[0]}"
+        if self._pending:
+            return f"{len(self._pending)} without an answer, first {next(iter(self._pending.values()))}"
+        truth = self.town.truth
+        for conversation, last in truth.memberships(self.person).items():
+            known = self.kept.conversations.get(conversation)
+            if known is None or known.head < last:
+                return f"head {None if known is None else known.head} of {conversation}, the log is at {last}"
+        return None
+
+    def judge_complete(self) -> None:
+        """Up to date, and nothing more than that."""
+        truth = self.town.truth
+        memberships = truth.memberships(self.person)
+        for conversation, known in self.kept.conversations.items():
+            if conversation in memberships:
+                members = dict.fromkeys(map(str, truth.tables.members(truth.id(conversation))))
+                if known.members.keys() != members.keys():
+                    raise self.wrong("other members:", [*known.members], [*members])
+                rows = truth.tables.receipts[truth.id(conversation)]
+                for member in members:
+                    row = rows.get(truth.id(member))
+                    true = (row.delivered, row.read) if row is not None else (0, 0)
+                    if known.receipts.get(member, (0, 0)) != true:
+                        raise self.wrong(f"receipts of {member} in {conversation}:", known.receipts.get(member), true)
+            elif not known.left:
+                raise self.wrong("thinks that it is a member of", conversation)
+
+

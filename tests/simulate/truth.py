@@ -1,0 +1,152 @@
+"""What is true: the committed log, and what it says a client may and must see. Judges every frame that any client gets."""
+
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from tests.simulate.database import FakeDatabase, Tables
+
+
+class Violation(Exception):
+    """A promise was broken. The text says which, by whom and when."""
+
+
+class Truth:
+    """The database seen from above, with ids as they travel."""
+
+    def __init__(self, database: FakeDatabase) -> None:
+        self.database = database
+        self.acknowledged: dict[tuple[str, str, str], tuple[int, int]] = {}  # (conversation, author, key) -> seq, at_ms
+        self.checks = 0
+        self._ids: dict[str, UUID] = {}
+        self._entries: dict[tuple[str, int], dict[str, Any]] = {}
+
+    @property
+    def tables(self) -> Tables:
+        """What is committed."""
+        return self.database.tables
+
+    def id(self, text: str) -> UUID:
+        """The UUID that travels as *text*."""
+        found = self._ids.get(text)
+        if found is None:
+            found = self._ids[text] = UUID(text)
+        return found
+
+    def forget(self) -> None:
+        """The database was restored: what was acknowledged since the backup is gone, and that is nobody's fault."""
+        self._entries.clear()
+        for (conversation, author, key), _ in list(self.acknowledged.items()):
+            if (self.id(conversation), self.id(author), key) not in self.tables.keys:
+                del self.acknowledged[conversation, author, key]
+
+    # --- entries ---
+
+    def entry(self, conversation: str, seq: int) -> dict[str, Any] | None:
+        """Entry *seq* as it travels; None if it is not committed."""
+        found = self._entries.get((conversation, seq))
+        if found is None:
+            log = self.tables.entries.get(self.id(conversation))
+            if log is None or not 1 <= seq <= len(log):
+                return None
+            found = self._entries[conversation, seq] = msgspec.to_builtins(log[seq - 1])
+        return found
+
+    def last_seq(self, conversation: str) -> int:
+        """Of the log as committed now."""
+        row = self.tables.conversations.get(self.id(conversation))
+        return 0 if row is None else row.last_seq
+
+    def judge_entry(self, person: UUID, frame: dict[str, Any]) -> str | None:
+        """What is wrong with an entry that *person* was shown; None: nothing."""
+        self.checks += 1
+        conversation, seq = frame["conversation"], frame["seq"]
+        true = self.entry(conversation, seq)
+        if true is None:
+            return "was shown before it was committed"
+        if frame != true:
+            return f"is not what the log holds: {true}"
+        if not self.visible(person, conversation, seq):
+            return "may not be seen by this person"
+        return None
+
+    def visible(self, person: UUID, conversation: str, seq: int) -> bool:
+        """Whether *person* may see entry *seq*."""
+        spans = self.tables.spans.get(self.id(conversation), {}).get(person, ())
+        return any(span.shows(seq) for span in spans)
+
+    def next_visible(self, person: UUID, conversation: str, after: int, through: int) -> int | None:
+        """The first entry above *after* and up to *through* that *person* may see."""
+        for seq in range(after + 1, through + 1):
+            if self.visible(person, conversation, seq):
+                return seq
+        return None
+
+    def unread(self, person: UUID, conversation: str, read: int, head: int) -> int:
+        """Messages of others above *read* and up to *head* that *person* may see."""
+        count = 0
+        mine = str(person)
+        for seq in range(read + 1, head + 1):
+            entry = self.entry(conversation, seq)
+            if entry is not None and entry["kind"] == "message" and entry["author"] != mine:
+                count += self.visible(person, conversation, seq)
+        return count
+
+    # --- membership ---
+
+    def memberships(self, person: UUID) -> dict[str, int]:
+        """The conversations that *person* is in now -> the log's end."""
+        tables = self.tables
+        return {
+            str(conversation): tables.conversations[conversation].last_seq
+            for conversation in tables.joined.get(person, ())
+            if tables.span(conversation, person) is not None
+        }
+
+    def member_since(self, person: UUID, conversation: str) -> int | None:
+        """The entry that began the person's present membership; None: no member now."""
+        span = self.tables.span(self.id(conversation), person)
+        return None if span is None else span.joined
+
+    # --- answers ---
+
+    def judge_ack(self, author: UUID, conversation: str, key: str, text: str | None, result: Any) -> str | None:
+        """What is wrong with an ``ok`` to something that was to be stored; None: nothing."""
+        self.checks += 1
+        seq, at_ms = result["seq"], result["at_ms"]
+        name = (conversation, str(author), key)
+        first = self.acknowledged.setdefault(name, (seq, at_ms))
+        if first != (seq, at_ms):
+            return f"was answered with {first} before and with {(seq, at_ms)} now"
+        stored = self.tables.keys.get((self.id(conversation), author, key))
+        if stored is None:
+            return "was acknowledged and is not committed"
+        if (stored.seq, stored.at_ms) != (seq, at_ms):
+            return f"was acknowledged as {(seq, at_ms)} and stands as {(stored.seq, stored.at_ms)}"
+        true = self.entry(conversation, seq)
+        if true is None or true["key"] != key or (text is not None and true.get("text") != text):
+            return f"was acknowledged and the log holds something else: {true}"
+        return None
+
+    def judge_logs(self) -> str | None:
+        """What is wrong with the logs as they stand at the end; None: nothing."""
+        for conversation, log in self.tables.entries.items():
+            if [entry.seq for entry in log] != list(range(1, self.tables.conversations[conversation].last_seq + 1)):
+                return f"the log of {conversation} has gaps"
+            keys = [(entry.author, entry.key) for entry in log]
+            if len(keys) != len(dict.fromkeys(keys)):
+                return f"the log of {conversation} holds a key twice"
+            for entry in log:
+                if entry.kind != "message":
+                    continue
+                spans = self.tables.spans[conversation].get(entry.author, ())
+                if not any(span.joined <= entry.seq and (span.until is None or entry.seq < span.until) for span in spans):
+                    return f"entry {entry.seq} of {conversation} was written by somebody who was no member then"
+        for (conversation_text, author, key), (seq, _) in self.acknowledged.items():
+            stored = self.tables.keys.get((self.id(conversation_text), self.id(author), key))
+            if stored is None or stored.seq != seq:
+                return f"{key} of {author} in {conversation_text} was acknowledged as {seq} and stands as {stored}"
+        if self.database.deadlocks:
+            return f"transactions locked each other out: {self.database.deadlocks}"
+        return None
