@@ -23,7 +23,8 @@ from hypercorn.typing import AppWrapper, ConnectionState
 
 from konnect_server.http import problems
 from konnect_server.http.stream import HandedStream
-from protocol.errors import BadRequest, KonnectError, RequestTimeout
+from protocol.errors import BadRequest, HeadTooLarge, KonnectError, RequestTimeout
+from protocol.http import HEAD_BYTES
 
 _ABSOLUTE: Final = re.compile(rb"https?://", re.IGNORECASE)
 _NOT_FINISHED_S: Final = 5.0  # how long handlers may take to notice that the client is gone
@@ -54,7 +55,7 @@ class Connection:
                         False, client, server, self._on_event,
                     )  # fmt: skip
                     await self._read(protocol)
-                    if self._ended.is_set():
+                    if self._ended.is_set() and protocol.expects_more():
                         await self._stream.close_politely()
                     self._stream.close()
                     self._everything.deadline = trio.current_time() + _NOT_FINISHED_S
@@ -106,12 +107,17 @@ class _Http1(H11Protocol):
         """True when part of a request's head is there."""
         return bool(self.connection.trailing_data[0])
 
-    async def refuse(self, error: KonnectError) -> None:
+    def expects_more(self) -> bool:
+        """True when the client may still be sending something that nobody will read."""
+        return self.connection.their_state not in (h11.DONE, h11.MUST_CLOSE, h11.CLOSED)
+
+    async def refuse(self, error: KonnectError, method: bytes = b"") -> None:
         """Answer what never became a request, and end the connection."""
         headers, body = _bare(error)
         headers += [(b"connection", b"close"), *self.config.response_headers("h11")]
         await self._send_h11_event(h11.Response(status_code=error.status, headers=headers))
-        await self._send_h11_event(h11.Data(data=body))
+        if method != b"HEAD":
+            await self._send_h11_event(h11.Data(data=body))
         await self._send_h11_event(h11.EndOfMessage())
         await self.send(Closed())
 
@@ -126,7 +132,7 @@ class _Http1(H11Protocol):
             await super().stream_send(event)
 
     async def _send_error_response(self, status_code: int) -> None:
-        await self.refuse(problems.by_status(status_code, _UNREADABLE.get(status_code, "this is not HTTP/1.1")))
+        await self.refuse(_UNREADABLE.get(status_code, BadRequest("this is not HTTP/1.1")))
 
     async def _check_protocol(self, event: h11.Request) -> None:
         """No HTTP/2: an upgrade to it is passed over, as RFC 9110, section 7.8 allows."""
@@ -134,10 +140,15 @@ class _Http1(H11Protocol):
     async def _create_stream(self, request: h11.Request) -> None:
         path = _path(request)
         names = [name for name, _ in request.headers]
+        # h11 judges the length of what is not whole yet; a head that comes in one piece was not judged.
+        size = len(request.target) + sum(len(name) + len(value) + 4 for name, value in request.headers)
+        if size > self.config.h11_max_incomplete_size:
+            return await self.refuse(_UNREADABLE[431], request.method)
         if path is None:
-            return await self.refuse(BadRequest("the request's target is not a path"))
+            return await self.refuse(BadRequest("the request's target is not a path"), request.method)
         if b"transfer-encoding" in names and b"content-length" in names:  # two opinions: how requests are smuggled
-            return await self.refuse(BadRequest("Content-Length and Transfer-Encoding cannot both be given"))
+            both = BadRequest("Content-Length and Transfer-Encoding cannot both be given")
+            return await self.refuse(both, request.method)
         self.stream = HTTPStream(  # also for a WebSocket upgrade: the application says why not here
             self.app, self.config, self.context, self.task_group, self.ssl, self.client, self.server,
             self.stream_send, STREAM_ID,
@@ -154,9 +165,9 @@ class _Http1(H11Protocol):
         return None
 
 
-_UNREADABLE: Final = {
-    431: "the request's line and headers are too long",
-    501: "the Transfer-Encoding is not known here; send chunked, or a Content-Length",
+_UNREADABLE: Final[dict[int, KonnectError]] = {  # by the status that h11 has in mind
+    431: HeadTooLarge(f"the request's line and headers are longer than {HEAD_BYTES} bytes"),
+    501: BadRequest("the Transfer-Encoding is not known here; send chunked, or a Content-Length"),
 }
 
 

@@ -44,7 +44,12 @@ class HttpDoor:
         self._context = WorkerContext(None)
         self._open: set[Connection] = set()
         self._all_closed = trio.Event()
-        CONNECTIONS.set_function(lambda: len(self._open))
+        CONNECTIONS.set_function(lambda: self.connections)
+
+    @property
+    def connections(self) -> int:
+        """How many are open now."""
+        return len(self._open)
 
     def hand_over(self, sock: socket.socket, head: bytes, peer: str) -> None:
         """Serve HTTP on *sock* from now on. Never waits, never raises for what the network does.
