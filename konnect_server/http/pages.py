@@ -66,7 +66,7 @@ def _navigation(version: str, rows: Tables) -> str:
     parts.append(_nav_list("Start", [("#start", "The first minute")]))
     for tag, title in _TAG_TITLES.items():
         links = [
-            (f"#{endpoint.name}", _badge(endpoint) + escape(endpoint.path))
+            (f"#http-{endpoint.name}", _badge(endpoint) + escape(endpoint.path))
             for endpoint in ENDPOINTS
             if endpoint.tag == tag
         ]
@@ -135,7 +135,7 @@ def _endpoints(tag: str, text: str, address: str) -> str:
 def _endpoint(endpoint: Endpoint, address: str) -> str:
     auth = {"none": "", "bearer": "access token needed", "optional": "access token taken"}[endpoint.auth]
     parts = [
-        f'<article id="{endpoint.name}"><header>{_badge(endpoint)}<h3><code>{escape(endpoint.path)}</code></h3>'
+        f'<article id="http-{endpoint.name}"><header>{_badge(endpoint)}<h3><code>{escape(endpoint.path)}</code></h3>'
         f'<span class="sum">{escape(endpoint.summary)}</span>'
         + (f'<span class="auth">{auth}</span>' if auth else "")
         + f"</header>{prose(endpoint.description)}"
