@@ -114,7 +114,7 @@ class Client:
         self._refused_token: str | None = None
         self._refusals = 0
         self._watched: dict[str, Any] | None = None
-        self._watching_again = False
+        self._watch_asks = 0
         self._typed_at: dict[str, float] = {}
 
     # --- State --------------------------------------------------------------------------------------------------------
@@ -358,7 +358,7 @@ class Client:
         if conversation is not None:
             asked["conversation"] = str(conversation)
         self._watched = asked
-        return self._present(await self.ask("presence.watch", **asked))
+        return await self._watch(asked)
 
     @property
     def online_users(self) -> frozenset[str]:
@@ -489,22 +489,29 @@ class Client:
         self._outbox.belongs_to(session.user)
         self._refused_token, self._refusals = None, 0
         self._enter(Phase.OPEN, "hello")
-        if self._watched is not None and not self._watching_again:
-            self._watching_again = True
-            self._nursery.start_soon(self._watch_again, self._watched)
+        if self._watched is not None and self._watch_asks == 0:
+            self._nursery.start_soon(self._watch_again)
 
-    async def _watch_again(self, asked: dict[str, Any]) -> None:
+    async def _watch_again(self) -> None:
         """Repeat the watch on a new connection, and tell the application who is online now."""
+        asked = None
+        while self._watched is not None and asked != self._watched:  # another one may have been asked meanwhile
+            asked = self._watched
+            try:
+                online = await self._watch(asked)
+                self.events.put(tuple(PresenceChanged(user, online=True) for user in online), 0)
+            except ServerRefused:
+                if self._watched is asked:
+                    self._watched = None  # one is no member any more
+            except ClientClosed:
+                return
+
+    async def _watch(self, asked: dict[str, Any]) -> tuple[str, ...]:
+        self._watch_asks += 1  # a new connection repeats this command by itself
         try:
-            online = self._present(await self.ask("presence.watch", **asked))
-            self.events.put(tuple(PresenceChanged(user, online=True) for user in online), 0)
-        except ServerRefused:
-            if self._watched is asked:
-                self._watched = None  # one is no member any more
-        except ClientClosed:
-            pass
+            return self._present(await self.ask("presence.watch", **asked))
         finally:
-            self._watching_again = False
+            self._watch_asks -= 1
 
     def _present(self, result: Mapping[str, Any]) -> tuple[str, ...]:
         online = take_ids(result, "online")

@@ -10,6 +10,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Final, Protocol, cast
 from urllib.parse import urlsplit
 
+import h11
 import trio
 from trio_websocket import ConnectionClosed, ConnectionRejected, WebSocketConnection, wrap_client_stream
 from wsproto.utilities import LocalProtocolError
@@ -109,8 +110,8 @@ class _Reader:
             await run()
         except ConnectionRejected as rejected:
             self.rejected = rejected
-        except ConnectionClosed:
-            pass  # the end itself; who sends or receives is told
+        except (ConnectionClosed, LocalProtocolError, h11.LocalProtocolError):
+            pass  # the end itself: who sends or receives is told; or trio-websocket's answer to nonsense that failed
         finally:
             self.ended.set()
 

@@ -64,7 +64,7 @@ class Wire:
     async def close(self, code: int = 1000, reason: str = "") -> None:
         await trio.lowlevel.checkpoint()
         self.client_close = self.client_close or (code, reason)
-        self.drop(code, reason)
+        self._end(code, reason)
 
     # the server's side
 
@@ -75,7 +75,11 @@ class Wire:
             self._readable.set()
 
     def drop(self, code: int = 1006, reason: str = "") -> None:
-        """End the connection; the client still gets what was pushed before."""
+        """End the connection; the client still gets what was pushed before, the server reads no more."""
+        self.to_server.clear()
+        self._end(code, reason)
+
+    def _end(self, code: int, reason: str) -> None:
         if self._ended is None:
             self._ended = SocketEnded(code, reason)
             self._readable.set()
@@ -88,6 +92,7 @@ class Wire:
                 await self._arrived.wait()
             if self._peer.frozen:
                 await self._peer.thawed.wait()
+                continue
             self._peer.handle(self, self.to_server.popleft())
             await trio.lowlevel.checkpoint()
 
@@ -114,6 +119,7 @@ class Peer:
         self.watchers: list[str] = [BOB]
         self.frozen = False
         self.thawed = trio.Event()
+        self.unread: deque[Frame] = deque()  # what lost connections still held; the test may handle it late
         self._cursors = itertools.count(1)
         self._new = itertools.count(100)
         self._wire_came = trio.Event()
@@ -210,6 +216,7 @@ class Peer:
             try:
                 yield wire
             finally:
+                self.unread.extend(wire.to_server)
                 wire.drop()
                 nursery.cancel_scope.cancel()
 

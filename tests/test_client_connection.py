@@ -242,7 +242,7 @@ async def test_a_refused_hello_with_a_time_is_honoured(peer: Peer, autojump_cloc
 async def test_a_connection_that_lasted_ends_a_row_of_failures(peer: Peer, autojump_clock: MockClock) -> None:
     """Short delays again; but a server that falls over right after each hello does not get them."""
     peer.refuse_connects.extend(ConnectFailed("unreachable", "no net") for _ in range(12))
-    async with client_of(peer) as client:
+    async with client_of(peer, random=Random(2)) as client:
         await client.wait_synced()
         peer.drop_all()
         await wait_all_tasks_blocked()
