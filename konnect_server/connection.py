@@ -22,9 +22,11 @@ or silent is not waited for: its close frame is tried once.
 """
 
 import functools
+import os
 import random
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -49,6 +51,8 @@ END: Final = 0x200  # the pump's own: go on with the end that was marked
 RECV_BYTES: Final = 65_536  # 4 to 64 KiB cost the same for small frames, 256 KiB five times as much (allocation)
 FRAMES_PER_VISIT: Final = 64  # then the other sockets have their turn (B4)
 IDLE_FRAMES: Final = 1_000  # pings, pongs and empty fragments that one peer may send in a ping interval
+NOTSENT_LOWAT: Final = getattr(socket, "TCP_NOTSENT_LOWAT", 0x201 if os.uname().sysname == "Darwin" else 25)
+_UNBOUNDED: Final = 2**31 - 1
 _PING: Final = b"\x89\x00"
 _REASON_BYTES: Final = 123  # section 5.5 of RFC 6455: a control frame carries 125 bytes, two of them the code
 
@@ -227,7 +231,10 @@ class Connection:
         if mask & OUT and self._blocked:
             self._blocked = False
             self._watch(self._mask & ~OUT)
+            before = self._outbox.size_bytes
             self._send()
+            if self._outbox.size_bytes < before:  # the peer's TCP made room: slow it may be, but it is there
+                self._heard_at = self._host.now
         if mask & IN:
             self._readable()
         if mask & (ERR | HUP) and (self._paused or not mask & IN):  # else recv has told, or will (B5)
@@ -399,6 +406,8 @@ class Connection:
         self._paused = False
         if self._state == LOST:
             self._outbox.append_last(frame)
+            with suppress(OSError):  # let the kernel take it although it is full by our bound: read later, it tells why
+                self._sock.setsockopt(socket.IPPROTO_TCP, NOTSENT_LOWAT, _UNBOUNDED)
             self._send()
             return
         if self._state == CLOSING:

@@ -7,7 +7,6 @@ if asked for, from one address. What is more gets 503 at once, unread.
 """
 
 import errno
-import os
 import socket
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -18,7 +17,7 @@ import trio
 
 from konnect_server import handshake
 from konnect_server.caller import Caller, say
-from konnect_server.connection import AGAIN, IN, Connection, Handler, Socket
+from konnect_server.connection import AGAIN, IN, NOTSENT_LOWAT, Connection, Handler, Socket
 from konnect_server.handshake import Refusal
 from konnect_server.pump import Pump
 from konnect_server.wheel import Deadline
@@ -33,8 +32,6 @@ ACCEPT_PAUSE_S: Final = 0.1
 UNSENT_BYTES: Final = 131_072
 """What the kernel may hold of a connection that it has not sent yet: without a bound here a reader that stopped is
 hidden behind up to 4 MiB of kernel memory, and the outbox never learns of it (docs/hazards.md, B13)."""
-
-_NOTSENT_LOWAT: Final = getattr(socket, "TCP_NOTSENT_LOWAT", 0x201 if os.uname().sysname == "Darwin" else 25)
 
 _log = structlog.get_logger("konnect.gateway")
 
@@ -152,7 +149,7 @@ class Gateway:
         try:
             sock.setblocking(False)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            sock.setsockopt(socket.IPPROTO_TCP, _NOTSENT_LOWAT, UNSENT_BYTES)
+            sock.setsockopt(socket.IPPROTO_TCP, NOTSENT_LOWAT, UNSENT_BYTES)
         except OSError:  # it has gone already
             sock.close()
             return
