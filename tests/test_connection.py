@@ -418,6 +418,23 @@ async def test_silence_while_we_do_not_read_is_not_the_peer_s(autojump_clock: Mo
         assert handler.messages == [b"x"]
 
 
+async def test_who_still_takes_what_is_sent_is_not_silent(autojump_clock: MockClock) -> None:
+    """Over a thin line the ping waits behind a backlog, and no pong can come for a while: but the kernel's taking more
+    shows that the peer is there. One that takes nothing any more is given up."""
+    async with open_stage(Terms(ping_interval_s=25, ping_timeout_s=20)) as stage:
+        sock, handler = stage.connect()
+        sock.room = 0
+        handler.connection.push(b"x" * 100_000)
+        stage.pump.flush()
+        for _ in range(30):
+            await trio.sleep(10)
+            sock.room = 1000
+            await stage.settle()
+        assert handler.seen == []
+        await trio.sleep(50)
+        assert handler.seen == [("closed", 4004, "silent")]
+
+
 async def test_the_server_s_pings_are_spread(autojump_clock: MockClock) -> None:
     """After a restart all come back at once; their pings must not stay together."""
     async with open_stage() as stage:
