@@ -98,7 +98,7 @@ class OwnConnection(Queries):
         """Run *sql* (texts at ``$1``, ``$2``, ...) and return the one value of its one row as the server wrote it.
 
         The statement is prepared once per connection. All that is spared against :meth:`fetch_one` is ours: adapting
-        types, a cursor, a lock (figures in docs/decisions).
+        types, a cursor, a lock (docs/decisions/0004).
 
         Args:
             sql: One statement that gives one row of one column, such as ``select append($1, $2)``.
