@@ -261,12 +261,8 @@ async def test_forwarded_addresses_count_only_behind_a_trusted_proxy(
     database: Database, tmp_path: Path, trusted: tuple[str, ...], shared: bool
 ) -> None:
     """Else anybody would write a new address into each request."""
-    options: dict[str, Any] = {
-        "sign_ins_per_address": 0.01,
-        "sign_in_burst_per_address": 1.0,
-        "trusted_proxies": trusted,
-    }
-    async with open_house(database, tmp_path, **options) as house, house.client() as http:
+    limits = DoorOptions(sign_ins_per_address=0.01, sign_in_burst_per_address=1, trusted_proxies=trusted)
+    async with open_house(database, tmp_path, limits) as house, house.client() as http:
         codes = []
         for number in range(3):
             headers = {"X-Forwarded-For": f"203.0.113.{number}"}

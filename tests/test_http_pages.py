@@ -186,7 +186,7 @@ async def test_asking_for_readiness_often_costs_the_database_little(
 
     async def counted(self: Database, sql: str, *values: object, timeout_s: float | None = None) -> object:
         asked.append(sql)
-        return await fetch_one(self, sql, *values, timeout_s=timeout_s)  # type: ignore[arg-type]
+        return await fetch_one(self, sql, *values, timeout_s=timeout_s)
 
     monkeypatch.setattr("konnect_server.http.about.READY_S", 3600.0)
     monkeypatch.setattr(Database, "fetch_one", counted)
@@ -200,8 +200,8 @@ async def test_metrics_are_prometheus_text(http: httpx.AsyncClient) -> None:
     await http.get("/nothing")
     answer = await http.get("/metrics")
     assert answer.headers["content-type"] == BY_NAME["metrics"].answers[200].media
-    assert re.search(r'^konnect_http_requests_total\{endpoint="none",status="404"\} [1-9]', answer.text, re.M)
-    assert re.search(r"^konnect_http_connections \d", answer.text, re.M)
+    assert re.search(r'^konnect_http_requests_total\{endpoint="none",status="404"\} [1-9]', answer.text, re.MULTILINE)
+    assert re.search(r"^konnect_http_connections \d", answer.text, re.MULTILINE)
     assert "konnect_http_request_seconds_bucket" in answer.text
 
 
@@ -279,7 +279,7 @@ async def test_a_page_needs_nothing_from_elsewhere(http: httpx.AsyncClient, path
     assert all(link.startswith(("#", "/")) and not link.startswith("//") for link in page.links)
     assert "url(" not in answer.text
     assert "@import" not in answer.text
-    style = re.search(r"<style>(.*?)</style>", answer.text, re.S)
+    style = re.search(r"<style>(.*?)</style>", answer.text, re.DOTALL)
     assert style is not None
     digest = base64.b64encode(hashlib.sha256(style[1].encode()).digest()).decode()
     assert f"style-src 'sha256-{digest}'" in answer.headers["content-security-policy"]

@@ -12,7 +12,6 @@ from konnect_server.http.inside import Inside
 from konnect_server.http.options import ANY_ORIGIN
 from konnect_server.telemetry import counter, histogram
 from protocol.errors import InternalError, Invalid, KonnectError, Unavailable, UpgradeNeedsNewConnection
-from protocol.http import BODY_BYTES
 from storage.errors import StorageRefused, StorageUnavailable
 
 _log = structlog.get_logger("konnect.http")
@@ -28,8 +27,8 @@ def make_app(inside: Inside) -> QuartTrio:
     """The whole application over *inside*."""
     app = QuartTrio("konnect", static_folder=None, template_folder=None)
     app.config.update(
-        MAX_CONTENT_LENGTH=BODY_BYTES,
-        BODY_TIMEOUT=inside.options.body_s,
+        MAX_CONTENT_LENGTH=None,  # the connection has collected and bounded the body by now
+        BODY_TIMEOUT=None,
         RESPONSE_TIMEOUT=None,  # the connection has a deadline for each piece
         PROPAGATE_EXCEPTIONS=False,
     )
@@ -85,10 +84,6 @@ def _detail(status: int) -> str:
             return f"there is nothing at {request.path}"
         case 405:
             return f"{request.path} does not take {request.method}"
-        case 413:
-            return f"the body is longer than {BODY_BYTES} bytes"
-        case 408:
-            return "the body took too long to arrive"
         case _:
             return "the request cannot be understood"
 

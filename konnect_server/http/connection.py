@@ -4,16 +4,20 @@ Hypercorn's own connection (``TCPServer``) switches to HTTP/2 when asked to, sen
 a deadline, may wait for ever on a full queue, answers what it cannot parse with an empty body, and closes a socket with
 unread bytes in it. This one does none of that. It leans on names that Hypercorn does not call public, hence the pin on
 its minor version, and the tests.
+
+The application is called once a request is whole: bodies are small here (64 KiB), and neither their length nor their
+slowness is left to a framework, whose versions differ in it.
 """
 
 import re
+from collections.abc import Callable
 from typing import Final
 
 import h11
 import trio
 from hypercorn.config import Config
 from hypercorn.events import Closed, Event, RawData, Updated
-from hypercorn.protocol.events import Body, Request, Response
+from hypercorn.protocol.events import Body, EndBody, Request, Response, StreamClosed
 from hypercorn.protocol.events import Event as StreamEvent
 from hypercorn.protocol.h11 import STREAM_ID, H11Protocol
 from hypercorn.protocol.http_stream import HTTPStream
@@ -22,9 +26,10 @@ from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import AppWrapper, ConnectionState
 
 from konnect_server.http import problems
+from konnect_server.http.options import DoorOptions
 from konnect_server.http.stream import HandedStream
-from protocol.errors import BadRequest, HeadTooLarge, KonnectError, RequestTimeout
-from protocol.http import HEAD_BYTES
+from protocol.errors import BadRequest, HeadTooLarge, KonnectError, RequestTimeout, TooLarge
+from protocol.http import BODY_BYTES, HEAD_BYTES
 
 _ABSOLUTE: Final = re.compile(rb"https?://", re.IGNORECASE)
 _NOT_FINISHED_S: Final = 5.0  # how long handlers may take to notice that the client is gone
@@ -34,11 +39,11 @@ class Connection:
     """Serves one socket until either end has had enough."""
 
     def __init__(
-        self, stream: HandedStream, app: AppWrapper, config: Config, context: WorkerContext, keep_alive_s: float
+        self, stream: HandedStream, app: AppWrapper, config: Config, context: WorkerContext, options: DoorOptions
     ) -> None:
         self._stream = stream
         self._app, self._config, self._context = app, config, context
-        self._keep_alive_s = keep_alive_s
+        self._options = options
         self._reading = trio.CancelScope()
         self._ended = trio.Event()  # nothing more will be sent
         self._idle = False  # between two requests; not before the first, which is here already
@@ -54,6 +59,7 @@ class Connection:
                         self._app, self._config, self._context, tasks, ConnectionState({}),
                         False, client, server, self._on_event,
                     )  # fmt: skip
+                    protocol.on_whole = self._on_whole
                     await self._read(protocol)
                     if self._ended.is_set() and protocol.expects_more():
                         await self._stream.close_politely()
@@ -74,7 +80,7 @@ class Connection:
         self._everything.cancel()
 
     async def _read(self, protocol: "_Http1") -> None:
-        self._reading.deadline = trio.current_time() + self._keep_alive_s
+        self._set_deadline(self._options.keep_alive_s)
         with self._reading:
             while data := await self._stream.receive_some():
                 await protocol.handle(RawData(data))
@@ -93,7 +99,13 @@ class Connection:
             self._end()
         elif isinstance(event, Updated):
             self._idle = event.idle
-            self._reading.deadline = trio.current_time() + (self._keep_alive_s if event.idle else float("inf"))
+            self._set_deadline(self._options.keep_alive_s if event.idle else self._options.body_s)
+
+    def _on_whole(self) -> None:
+        self._set_deadline(float("inf"))  # it is the application's turn, which has deadlines of its own
+
+    def _set_deadline(self, after_s: float) -> None:
+        self._reading.deadline = trio.current_time() + after_s
 
     def _end(self) -> None:
         self._ended.set()
@@ -103,9 +115,11 @@ class Connection:
 class _Http1(H11Protocol):
     """HTTP/1.1 and nothing else; every error has a body, every request a path."""
 
+    on_whole: Callable[[], None]  # told when a request has arrived whole
+
     def has_begun(self) -> bool:
-        """True when part of a request's head is there."""
-        return bool(self.connection.trailing_data[0])
+        """True when part of a request is there."""
+        return bool(self.connection.trailing_data[0]) or self.connection.their_state is h11.SEND_BODY
 
     def expects_more(self) -> bool:
         """True when the client may still be sending something that nobody will read."""
@@ -132,7 +146,9 @@ class _Http1(H11Protocol):
             await super().stream_send(event)
 
     async def _send_error_response(self, status_code: int) -> None:
-        await self.refuse(_UNREADABLE.get(status_code, BadRequest("this is not HTTP/1.1")))
+        await self.refuse(
+            _UNREADABLE.get(status_code, BadRequest("the request is not well-formed HTTP/1.1, or broke off"))
+        )
 
     async def _check_protocol(self, event: h11.Request) -> None:
         """No HTTP/2: an upgrade to it is passed over, as RFC 9110, section 7.8 allows."""
@@ -149,10 +165,9 @@ class _Http1(H11Protocol):
         if b"transfer-encoding" in names and b"content-length" in names:  # two opinions: how requests are smuggled
             both = BadRequest("Content-Length and Transfer-Encoding cannot both be given")
             return await self.refuse(both, request.method)
-        self.stream = HTTPStream(  # also for a WebSocket upgrade: the application says why not here
-            self.app, self.config, self.context, self.task_group, self.ssl, self.client, self.server,
-            self.stream_send, STREAM_ID,
-        )  # fmt: skip
+        if int(dict(request.headers).get(b"content-length", 0)) > BODY_BYTES:
+            return await self.refuse(_TOO_LARGE, request.method)
+        self.stream = _Exchange(self)  # also for a WebSocket upgrade: the application says why not here
         # The host is nowhere used, and a strange one upsets the routing: it is not passed on.
         headers = [(name, b"localhost" if name == b"host" else value) for name, value in request.headers]
         await self.stream.handle(
@@ -165,6 +180,40 @@ class _Http1(H11Protocol):
         return None
 
 
+class _Exchange(HTTPStream):
+    """One request and its answer; the application hears of it when the request is whole."""
+
+    def __init__(self, protocol: _Http1) -> None:
+        super().__init__(
+            protocol.app, protocol.config, protocol.context, protocol.task_group, protocol.ssl, protocol.client,
+            protocol.server, protocol.stream_send, STREAM_ID,
+        )  # fmt: skip
+        self._protocol = protocol
+        self._request: Request | None = None  # while its body is still to come
+        self._body = bytearray()
+
+    async def handle(self, event: StreamEvent) -> None:
+        """Collect a request; hand on what comes after."""
+        if isinstance(event, Request):
+            self._request = event
+        elif self._request is None:
+            await super().handle(event)
+        elif isinstance(event, Body):
+            self._body += event.data
+            if len(self._body) > BODY_BYTES:
+                self.closed, self._request = True, None
+                await self._protocol.refuse(_TOO_LARGE)
+        elif isinstance(event, EndBody):
+            request, self._request = self._request, None
+            self._protocol.on_whole()
+            await super().handle(request)
+            await super().handle(Body(STREAM_ID, bytes(self._body)))
+            await super().handle(event)
+        elif isinstance(event, StreamClosed):
+            self.closed, self._request = True, None
+
+
+_TOO_LARGE: Final = TooLarge(f"the body is longer than {BODY_BYTES} bytes")
 _UNREADABLE: Final[dict[int, KonnectError]] = {  # by the status that h11 has in mind
     431: HeadTooLarge(f"the request's line and headers are longer than {HEAD_BYTES} bytes"),
     501: BadRequest("the Transfer-Encoding is not known here; send chunked, or a Content-Length"),

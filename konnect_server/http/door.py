@@ -65,7 +65,7 @@ class HttpDoor:
             self._turn_away(sock, "full", "too many HTTP connections are open")
         else:
             stream = HandedStream(sock, head, self._options.send_s)
-            connection = Connection(stream, self._app, self._config, self._context, self._options.keep_alive_s)
+            connection = Connection(stream, self._app, self._config, self._context, self._options)
             self._open.add(connection)
             self._nursery.start_soon(self._serve, connection, peer)
 

@@ -92,7 +92,6 @@ async def body_as(kind: type[T]) -> T:
         UnsupportedMediaType: It is not JSON by its Content-Type.
         BadRequest: It is not JSON by its bytes.
         Invalid: It is not *kind*; the text names the field.
-        RequestEntityTooLarge, RequestTimeout: (Werkzeug's) It is too long, or takes too long to arrive.
     """
     raw = await request.get_data(cache=False, as_text=False, parse_form_data=False)
     media = request.mimetype
