@@ -24,6 +24,7 @@ from konnect_client.tokens import AccessToken
 FRESH_SHARE: Final = 0.4  # of a token's life must be left for it to be given out again
 REFRESH_WITHIN_S: Final = 10.0
 ANSWER_WITHIN_S: Final = 20.0
+ENDED_CODES: Final = frozenset({"unauthorized", "invalid"})  # of a refresh: this sign-in is over
 PASSING_STATUS: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
@@ -84,16 +85,15 @@ class Account:
         if self._refresh_token is None:
             raise SignedOut("this sign-in has ended")
         try:
-            answer = await _ask(self._http, "POST", "/v1/auth/refresh", {"refresh_token": self._refresh_token})
+            self._take(await _ask(self._http, "POST", "/v1/auth/refresh", {"refresh_token": self._refresh_token}))
         except ServerUnreachable as problem:
             raise TokenUnavailable(str(problem)) from problem
         except ServerRefused as refusal:
-            if refusal.retryable:
-                after_s = None if refusal.retry_after_ms is None else refusal.retry_after_ms / 1000
-                raise TokenUnavailable(str(refusal), after_s) from refusal
-            self._forget()
-            raise SignedOut(str(refusal)) from refusal
-        self._take(answer)
+            if refusal.code in ENDED_CODES:
+                self._forget()
+                raise SignedOut(str(refusal)) from refusal
+            after_s = None if refusal.retry_after_ms is None else refusal.retry_after_ms / 1000
+            raise TokenUnavailable(str(refusal), after_s) from refusal
 
     def _take(self, answer: dict[str, Any]) -> None:
         """Take over what register, login and refresh answer; the refresh token is on disk before anything else."""
@@ -131,7 +131,13 @@ class Account:
 
 
 async def register(
-    http: httpx.AsyncClient, email: str, password: str, name: str, *, path: str | os.PathLike[str] | None = None
+    http: httpx.AsyncClient,
+    email: str,
+    password: str,
+    name: str,
+    *,
+    device: str = "",
+    path: str | os.PathLike[str] | None = None,
 ) -> Account:
     """Make an account and sign in.
 
@@ -140,20 +146,27 @@ async def register(
         email: The address to sign in with.
         password: The password.
         name: What others see.
+        device: What this sign-in is called in a list of one's devices.
         path: The file that keeps the refresh token (mode 0600); None keeps it in memory.
 
     Raises:
         ServerRefused: For example ``email_taken`` or ``invalid``.
         ServerUnreachable: No answer, or not from a Konnect server.
     """
-    return await _sign_in(http, "/v1/auth/register", {"email": email, "password": password, "name": name}, path)
+    body = {"email": email, "password": password, "name": name, "device": device}
+    return await _sign_in(http, "/v1/auth/register", body, path)
 
 
 async def login(
-    http: httpx.AsyncClient, email: str, password: str, *, path: str | os.PathLike[str] | None = None
+    http: httpx.AsyncClient,
+    email: str,
+    password: str,
+    *,
+    device: str = "",
+    path: str | os.PathLike[str] | None = None,
 ) -> Account:
     """Sign in. Arguments and errors as for :func:`register`; a wrong e-mail or password is ``bad_credentials``."""
-    return await _sign_in(http, "/v1/auth/login", {"email": email, "password": password}, path)
+    return await _sign_in(http, "/v1/auth/login", {"email": email, "password": password, "device": device}, path)
 
 
 def resume(http: httpx.AsyncClient, path: str | os.PathLike[str]) -> Account | None:

@@ -155,9 +155,9 @@ async def test_a_message_without_end_is_not_kept() -> None:
 # --- no connection ----------------------------------------------------------------------------------------------------
 
 
-async def failure(url: str, **options: float) -> ConnectFailed:
+async def failure(url: str, connect_within_s: float = 3_600) -> ConnectFailed:
     with pytest.raises(ConnectFailed) as failed:
-        async with websocket(**options)(url):
+        async with websocket(connect_within_s=connect_within_s)(url):
             raise AssertionError("connected")
     return failed.value
 
@@ -201,7 +201,7 @@ async def test_a_server_that_hangs_up_during_the_handshake_is_not_waited_for() -
         await stream.aclose()
 
     async with raw_server(hang_up) as url:
-        assert (await failure(url, connect_within_s=3_600)).reason == "lost"
+        assert (await failure(url)).reason == "lost"
 
 
 async def test_a_server_that_speaks_something_else_is_left() -> None:
@@ -211,7 +211,7 @@ async def test_a_server_that_speaks_something_else_is_left() -> None:
         await trio.sleep_forever()
 
     async with raw_server(gibberish) as url:
-        assert (await failure(url, connect_within_s=3_600)).reason == "lost"
+        assert (await failure(url)).reason == "lost"
 
 
 async def test_a_server_that_says_nothing_is_left_in_time() -> None:
