@@ -432,16 +432,36 @@ async def test_connections_are_bounded_and_the_next_is_told_to_come_back(tmp_pat
     async with bare_house(tmp_path, DoorOptions(connections=2)) as house:
         async with await house.raw() as first, await house.raw() as second, await house.raw() as third:
             for raw in (first, second):
-                await raw.send(*GET)
-                await health(raw)
+                await raw.send(*LOGIN, "Content-Length: 2", "Expect: 100-continue")
+                assert (await raw.answer())[0] == 100  # its body is still to come
             await third.send(*GET)
             headers = await problem(third, 503, "unavailable")
             assert (headers["connection"], headers["retry-after"]) == ("close", "2")
             assert await third.ended()
+            for raw in (first, second):
+                await raw.stream.send_all(b"{}")
+                await problem(raw, 400, "invalid")
         await until(lambda: house.door.connections == 0)
         async with await house.raw() as fourth:
             await fourth.send(*GET)
             await health(fourth)
+
+
+async def test_a_connection_that_waits_for_nothing_makes_room_for_a_new_one(tmp_path: Path) -> None:
+    """Else a few clients that keep their connections open would shut everybody else out."""
+    async with (
+        bare_house(tmp_path, DoorOptions(connections=2)) as house,
+        await house.raw() as first, await house.raw() as second, await house.raw() as third,
+    ):  # fmt: skip
+        for raw in (first, second):
+            await raw.send(*GET)
+            await health(raw)
+        await trio.testing.wait_all_tasks_blocked()
+        await third.send(*GET)
+        await health(third)
+        assert await first.ended()
+        await second.send(*GET)
+        await health(second)
 
 
 async def test_open_connections_are_counted(house: House) -> None:

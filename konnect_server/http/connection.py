@@ -69,10 +69,12 @@ class Connection:
         finally:
             self._stream.close()
 
-    def drain(self) -> None:
-        """End after the request in flight; at once when there is none. The context says ``terminated`` by now."""
-        if self._idle:
+    def close_if_idle(self) -> bool:
+        """End at once if no request is under way; True if it does."""
+        idle, self._idle = self._idle, False
+        if idle:
             self._reading.cancel()
+        return idle
 
     def abort(self) -> None:
         """End at once, whatever is under way."""

@@ -42,7 +42,7 @@ class HttpDoor:
         self._nursery = nursery
         self._config = _hypercorn_config()
         self._context = WorkerContext(None)
-        self._open: set[Connection] = set()
+        self._open: dict[Connection, None] = {}  # the oldest first
         self._all_closed = trio.Event()
         CONNECTIONS.set_function(lambda: self.connections)
 
@@ -61,12 +61,12 @@ class HttpDoor:
         """
         if self._inside.draining:
             self._turn_away(sock, "draining", "the server is going away")
-        elif len(self._open) >= self._options.connections:
+        elif len(self._open) >= self._options.connections and not self._make_room():
             self._turn_away(sock, "full", "too many HTTP connections are open")
         else:
             stream = HandedStream(sock, head, self._options.send_s)
             connection = Connection(stream, self._app, self._config, self._context, self._options)
-            self._open.add(connection)
+            self._open[connection] = None
             self._nursery.start_soon(self._serve, connection, peer)
 
     async def drain(self, deadline_s: float | None = None) -> None:
@@ -77,7 +77,7 @@ class HttpDoor:
         self._inside.draining = True
         await self._context.terminated.set()
         for connection in list(self._open):
-            connection.drain()
+            connection.close_if_idle()  # the others end by themselves after their answer: ``terminated`` is set
         with trio.move_on_after(self._options.drain_s if deadline_s is None else deadline_s):
             while self._open:
                 self._all_closed = trio.Event()
@@ -96,9 +96,13 @@ class HttpDoor:
         except* Exception:  # noqa: BLE001  # the catch around a connection: its crash is its own
             _log.exception("an HTTP connection crashed", peer=peer)
         finally:
-            self._open.discard(connection)
+            del self._open[connection]
             if not self._open:
                 self._all_closed.set()
+
+    def _make_room(self) -> bool:
+        """Close the oldest connection that only waits for a next request: one that is used is worth more."""
+        return any(connection.close_if_idle() for connection in self._open)
 
     def _turn_away(self, sock: socket.socket, reason: str, detail: str) -> None:
         TURNED_AWAY.labels(reason).inc()
