@@ -1,7 +1,7 @@
 """The live part of the server, put together: pump, writers, registry, receipts, presence, bus.
 
-Everything that comes from the world is handed in (storage, doorbell, poller, clock of the wall, randomness, ids), so that
-the very same parts run on PostgreSQL and the kernel, or in the simulated world of tests/simulate. Holds no logic.
+Everything that comes from the world is handed in (storage, doorbell, poller, wall clock, randomness, ids), so that the
+very same parts run on PostgreSQL and the kernel, or in the simulated world of tests/simulate. Holds no logic.
 """
 
 import random
@@ -25,11 +25,17 @@ from konnect_server.pump import Pump
 from konnect_server.receipts import Receipts
 from konnect_server.registry import Registry
 from konnect_server.session import Claims, Desk, Session
+from konnect_server.telemetry import gauge
 from konnect_server.wheel import Wheel
 from konnect_server.writer import Writer
 from protocol.frames import ReceiptEvent, TypingEvent
 from storage.errors import StorageUnavailable
 from storage.store import Store
+
+SOCKETS: Final = gauge("konnect_sockets", "Open sockets.")
+PEOPLE: Final = gauge("konnect_people", "People with at least one socket here.")
+CONVERSATIONS: Final = gauge("konnect_conversations", "Live conversations: somebody listens, or work is under way.")
+OUTBOX_BYTES: Final = gauge("konnect_outbox_bytes", "What waits for all sockets together.")
 
 SETTLE_S: Final = 3.0  # on a drain, how long what was received may take to be committed and answered
 
@@ -85,6 +91,10 @@ class Core:
             hello_timeout_s=config.hello_timeout_s,
         )  # fmt: skip
 
+        SOCKETS.set_function(lambda: len(self.pump.connections))
+        PEOPLE.set_function(lambda: len(self.registry.users))
+        CONVERSATIONS.set_function(lambda: len(self.registry.conversations))
+        OUTBOX_BYTES.set_function(lambda: sum(connection.outbox_bytes for connection in self.pump.connections))
         self.gateway = Gateway(self.pump, self.session, world.hand_over)
 
     def session(self, connection: Connection) -> Session:

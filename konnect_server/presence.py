@@ -1,7 +1,7 @@
 """Who is online, and who wants to hear of it.
 
-Nobody is told unless they look: a session follows its direct partners and whom it watches. A person who went is shown as
-offline only after a grace, so that a drop that heals at once is not seen. Other processes' people are known by bells,
+Nobody is told unless they look: a session follows its direct partners and whom it watches. A person who went is shown
+as offline only after a grace, so that a drop that heals at once is not seen. Other processes' people are known by bells,
 which may be lost; a roster rung now and then mends that, and a process that is gone takes its people along.
 """
 
@@ -29,7 +29,7 @@ class Presence:
         """*grace_s*: how long an absence stays unseen. *tell*: rings the other processes about one of ours."""
         self._grace_s, self._now, self._tell = grace_s, now, tell
         self._here: set[UUID] = set()
-        self._leaving: dict[UUID, float] = {}  # -> when the grace ends; in that order, for the grace is the same for all
+        self._leaving: dict[UUID, float] = {}  # -> when the grace ends, in that order: it is the same for all
         self._there: dict[UUID, set[UUID]] = {}  # process -> its people
         self._followers: dict[UUID, dict[Follower, None]] = {}
 

@@ -28,7 +28,7 @@ from protocol.errors import EmailTaken
 from protocol.http import Login, Register
 from storage.database import Database, durability, open_database, suitability
 from storage.embedded import open_embedded
-from storage.errors import StorageError, StorageUnavailable
+from storage.errors import StorageError
 from storage.keys import KeysUnfit
 from storage.migrate import migrate
 from storage.postgres_store import PostgresStore, open_store
@@ -137,7 +137,8 @@ async def open_server(config: Config, announce: Announce) -> AsyncIterator[Serve
         doorbell = await stack.enter_async_context(open_postgres_doorbell(database))
         world = World(
             store=store, doorbell=doorbell, poller=SystemPoller(), verify=tokens.verify,
-            hand_over=lambda sock, head, peer: door.hand_over(cast(socket.socket, sock), head, peer), sign_in_ended=tokens.end,
+            hand_over=lambda sock, head, peer: door.hand_over(cast(socket.socket, sock), head, peer),
+            sign_in_ended=tokens.end,
             randomness=random.Random(), new_id=uuid7, wall_ms=lambda: time.time_ns() // 1_000_000,
         )  # fmt: skip
         core = await stack.enter_async_context(open_core(config, world))

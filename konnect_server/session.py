@@ -50,7 +50,10 @@ REFUSALS_BURST: Final = 100
 RETRY_S: Final = 0.25
 GIVE_UP_S: Final = 10.0
 
-_Read: TypeAlias = tuple[int, Callable[[], Awaitable[Any]], Callable[[Any], Awaitable[Any]] | None]
+_Ask: TypeAlias = Callable[[], Awaitable[Any]]
+_Then: TypeAlias = Callable[[Any], Awaitable[Any]]
+_Read: TypeAlias = tuple[int, _Ask, _Then | None]
+_ChangeCommand: TypeAlias = frames.ConversationAdd | frames.ConversationRemove | frames.ConversationLeave
 _NOBODY: Final = UUID(int=0)
 _INBOX, _RATE, _READS, _ANSWERS = 1, 2, 4, 8  # why the socket is not read
 
@@ -215,7 +218,8 @@ class Session:
             return
         person = desk.registry.users.get(claims.user)
         if person and command.device not in person.devices and len(person.devices) >= desk.sockets_per_user:
-            self.push(codec.error(command.id, TooManySockets(f"{len(person.devices)} sockets are open for this person")))
+            problem = TooManySockets(f"{len(person.devices)} sockets are open for this person")
+            self.push(codec.error(command.id, problem))
             self.close(closing.TOO_MANY_SOCKETS)
             return
         self.user, self.sign_in, self.device = claims.user, claims.sign_in, command.device
@@ -273,9 +277,7 @@ class Session:
     def _leave(self, command: frames.ConversationLeave) -> None:
         self._change(command, "leave", self.user)
 
-    def _change(
-        self, command: frames.ConversationAdd | frames.ConversationRemove | frames.ConversationLeave, change: Change, user: UUID
-    ) -> None:
+    def _change(self, command: _ChangeCommand, change: Change, user: UUID) -> None:
         self._post(command.conversation, Changing(self, command.id, self.user, command.key, change, user))
 
     def _post(self, conversation: UUID, piece: Posting | Changing) -> None:
@@ -303,7 +305,8 @@ class Session:
 
     def _create(self, command: frames.ConversationCreate) -> None:
         new_id = self._desk.new_id()  # one for all repeats of this command
-        self._read(command, lambda: actions.create(self._desk.store, self.user, new_id, command, self._desk.group_members), self._opened)
+        store, most = self._desk.store, self._desk.group_members
+        self._read(command, lambda: actions.create(store, self.user, new_id, command, most), self._opened)
 
     def _direct(self, command: frames.ConversationDirect) -> None:
         new_id = self._desk.new_id()
@@ -340,8 +343,8 @@ class Session:
     async def _to_watch(self, command: frames.PresenceWatch) -> list[UUID]:
         if command.conversation is None:
             return [user.id for user in await self._desk.store.users(command.users)]
-        state = await actions.get(self._desk.store, self.user, frames.ConversationGet(id=0, conversation=command.conversation, recent=0))
-        return state.members
+        asked = frames.ConversationGet(id=command.id, conversation=command.conversation, recent=0)
+        return (await actions.get(self._desk.store, self.user, asked)).members
 
     async def _watching(self, users: Sequence[UUID]) -> frames.Online:
         partners = self._walk.partners if self._walk is not None else {}
@@ -349,9 +352,7 @@ class Session:
         self._watched = [user for user in users if user != self.user]
         return frames.Online(self._desk.presence.follow(self, self._watched))
 
-    def _read(
-        self, command: frames.Command, ask: Callable[[], Awaitable[Any]], then: Callable[[Any], Awaitable[Any]] | None = None
-    ) -> None:
+    def _read(self, command: frames.Command, ask: _Ask, then: _Then | None = None) -> None:
         """Answer *command* with what *ask* finds, put through *then*."""
         self._reads.append((command.id, ask, then))
         if len(self._reads) >= READS_WAITING:
@@ -366,9 +367,7 @@ class Session:
         if len(self._reads) < READS_WAITING:
             self._go_on(_READS)
 
-    async def _run_read(
-        self, number: int, command_id: int, ask: Callable[[], Awaitable[Any]], then: Callable[[Any], Awaitable[Any]] | None
-    ) -> None:
+    async def _run_read(self, number: int, command_id: int, ask: _Ask, then: _Then | None) -> None:
         try:
             found = await self._insist(ask)
             data = codec.ok(command_id, found if then is None else await then(found))
@@ -379,7 +378,7 @@ class Session:
         del self._reading[number]
         self._start_reads()
 
-    async def _insist(self, ask: Callable[[], Awaitable[Any]]) -> Any:
+    async def _insist(self, ask: _Ask) -> Any:
         give_up_at = self._desk.now() + GIVE_UP_S
         while True:
             try:

@@ -15,6 +15,7 @@ import structlog
 import trio
 
 from konnect_server.conversation import Changing, Conversation, Posting
+from konnect_server.telemetry import counter, histogram
 from protocol.errors import Invalid, Refused
 from protocol.frames import Entry
 from storage.errors import StorageRefused, StorageUnavailable
@@ -27,6 +28,10 @@ GIVE_UP_S: Final = 15.0  # how long an append of unknown outcome is repeated bef
 RETRY_S: Final = (0.05, 0.1, 0.2, 0.5, 1.0)  # pauses between repeats; the last one goes on
 
 T = TypeVar("T")
+
+MESSAGES: Final = counter("konnect_messages_appended_total", "Messages that went to the log, repeats included.")
+APPEND_SECONDS: Final = histogram("konnect_append_seconds", "One append of a batch, from asking to committed.")
+REPEATED: Final = counter("konnect_appends_repeated_total", "Calls repeated because storage did not answer.")
 
 log = structlog.get_logger("konnect.writer")
 
@@ -42,7 +47,9 @@ class _GaveUp(Exception):
 class Writer:
     """One lane to the log. ``run`` is its task; all else are plain calls."""
 
-    def __init__(self, lane: int, store: Store, group_members: int, contain: Contain, flush: Callable[[], None]) -> None:
+    def __init__(
+        self, lane: int, store: Store, group_members: int, contain: Contain, flush: Callable[[], None]
+    ) -> None:
         self._lane, self._store, self._group_members = lane, store, group_members
         self._contain, self._flush = contain, flush
         self._appends: deque[Batch] = deque()
@@ -99,6 +106,7 @@ class Writer:
     async def _append(self, batches: Sequence[Batch]) -> None:
         heads = {conversation.id: conversation.head for conversation, _ in batches if conversation.head is not None}
         messages = [_message(conversation, posting) for conversation, postings in batches for posting in postings]
+        began = trio.current_time()
         try:
             outcome = await self._insist(lambda: self._store.append(self._lane, messages, heads))
         except _GaveUp:
@@ -107,6 +115,8 @@ class Writer:
         except StorageRefused as problem:
             await self._split(batches, problem)
         else:
+            MESSAGES.inc(len(messages))
+            APPEND_SECONDS.observe(trio.current_time() - began)
             self._hand_back(batches, outcome)
 
     def _hand_back(self, batches: Sequence[Batch], outcome: Appendix) -> None:
@@ -161,7 +171,9 @@ class Writer:
     async def _catch_up(self, conversation: Conversation) -> None:
         head = conversation.head or 0
         try:
-            entries = await self._insist(lambda: self._store.log_after(self._lane, conversation.id, head, CATCH_UP_ENTRIES))
+            entries = await self._insist(
+                lambda: self._store.log_after(self._lane, conversation.id, head, CATCH_UP_ENTRIES)
+            )
         except _GaveUp:
             self._contain(conversation, lambda: conversation.gave_up([]))
         else:
@@ -175,6 +187,7 @@ class Writer:
             try:
                 return await call()
             except StorageUnavailable as problem:
+                REPEATED.inc()
                 log.warning("storage does not answer, repeating", problem=str(problem))
                 if trio.current_time() + pause_s > give_up_at:
                     raise _GaveUp from problem

@@ -23,8 +23,8 @@ Id = Annotated[
 Seq = Annotated[
     int, Meta(ge=0, le=limits.SEQ_MAX, description="A place in a conversation's log; 0 is before the first.")
 ]
-# An id that comes in numbers and becomes a key: as text, for hash(UUID) is not seeded, and a thousand ids made to collide
-# would hold everybody up (docs/hazards.md, C1).
+# An id that comes in numbers and becomes a key: as text, for hash(UUID) is not seeded, and a thousand ids made to
+# collide would hold everybody up (docs/hazards.md, C1).
 IdText = Annotated[
     str,
     Meta(

@@ -144,7 +144,8 @@ class PostgresStore:
 
     async def visible(self, person: UUID, ranges: Sequence[Range], size_bytes: int) -> Page:
         """See Store."""
-        return _page(await self._json("select visible_entries(%s, %s::json, %s)::text", person, _text(ranges), size_bytes))
+        sql: Final = "select visible_entries(%s, %s::json, %s)::text"
+        return _page(await self._json(sql, person, _text(ranges), size_bytes))
 
     async def history(self, person: UUID, conversation: UUID, before: int | None, limit: int) -> HistoryPage:
         """See Store."""
@@ -230,8 +231,8 @@ class PostgresStore:
         return answer
 
     async def _json(self, sql: LiteralString, *values: object) -> str:
-        # A client that hangs up in the middle must not cost a connection: a cancelled query's is closed. The deadline of
-        # the query still holds.
+        # A client that hangs up in the middle must not cost a connection: a cancelled query's is closed. The query's own
+        # deadline still holds.
         with trio.CancelScope(shield=True):
             row = await self._database.fetch_one(sql, *values)
         await trio.lowlevel.checkpoint_if_cancelled()  # nobody acts on the answer for a client that is gone

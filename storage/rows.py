@@ -30,7 +30,7 @@ class Appendix(Struct, frozen=True):
     """The outcome of one append."""
 
     answers: list[Answer]  # one per message, in the order given
-    missed: list[Entry]  # others' entries above the heads given and below one's own, by (conversation, seq); at most 500 a conversation
+    missed: list[Entry]  # others' entries above the heads given, by (conversation, seq); at most 500 a conversation
 
 
 class Changed(Struct, frozen=True):

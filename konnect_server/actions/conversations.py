@@ -19,7 +19,9 @@ from storage.rows import Made, shown
 from storage.store import Store
 
 
-async def create(store: Store, user: UUID, new_id: UUID, command: ConversationCreate, most: int) -> tuple[Made, list[UUID]]:
+async def create(
+    store: Store, user: UUID, new_id: UUID, command: ConversationCreate, most: int
+) -> tuple[Made, list[UUID]]:
     """Create a group; it, and its members with the owner first.
 
     Raises:
