@@ -85,7 +85,7 @@ class Caller:
         end = handshake.find_end(self._data, seen)
         if not handshake.may_be_http(self._data):
             self.refuse(handshake.NOT_HTTP)
-        elif max(end, 0 if end > 0 else len(self._data)) > handshake.HEAD_BYTES:
+        elif (end if end > 0 else len(self._data)) > handshake.HEAD_BYTES:
             self.refuse(handshake.HEAD_TOO_LARGE)
         elif end > 0:
             self._arrived(self, self._sock, bytes(self._data), end)

@@ -229,12 +229,7 @@ class Connection:
                 self._finish()
             return
         if mask & OUT and self._blocked:
-            self._blocked = False
-            self._watch(self._mask & ~OUT)
-            before = self._outbox.size_bytes
-            self._send()
-            if self._outbox.size_bytes < before:  # the peer's TCP made room: slow it may be, but it is there
-                self._heard_at = self._host.now
+            self._unblock()
         if mask & IN:
             self._readable()
         if mask & (ERR | HUP) and (self._paused or not mask & IN):  # else recv has told, or will (B5)
@@ -372,6 +367,16 @@ class Connection:
         if before >= LOW_WATER_BYTES > box.size_bytes:
             self._low = True
             self._again()
+
+    def _unblock(self) -> None:
+        """The kernel takes more again."""
+        before = self._outbox.size_bytes
+        self._blocked = False
+        self._send()
+        if not self._blocked:
+            self._watch(self._mask & ~OUT)
+        if self._outbox.size_bytes < before:  # the peer's TCP made room: slow the peer may be, but it is there
+            self._heard_at = self._host.now
 
     def _watch(self, mask: int) -> None:
         if mask != self._mask:

@@ -105,6 +105,40 @@ async def test_while_whole_frames_wait_no_more_is_received(autojump_clock: MockC
         assert max(most) <= RECV_BYTES + len(one)
 
 
+async def test_a_word_of_the_kernel_s_that_was_not_true_is_harmless(autojump_clock: MockClock) -> None:
+    """Linux may report a socket and then have nothing for it; so may the last event of a batch."""
+    async with open_stage() as stage:
+        sock, handler = stage.connect()
+        stage.feed(sock, BlockingIOError(errno.EAGAIN, "later"), frame(BINARY, b"x"))
+        await stage.settle()
+        handler.connection.ready(OUT)
+        assert handler.seen == [("binary", b"x")]
+        stage.feed(sock, close(1000))
+        await stage.settle()
+        stage.feed(sock, BlockingIOError(errno.EAGAIN, "later"))
+        await stage.settle()
+        assert not sock.is_closed()
+        stage.feed(sock, b"")
+        await stage.settle()
+        assert sock.is_closed()
+        handler.connection.ready(IN | OUT)
+        assert handler.seen == [("binary", b"x"), ("closed", 1000, "")]
+
+
+async def test_a_stream_that_cannot_be_shut_is_closed(autojump_clock: MockClock) -> None:
+    async with open_stage() as stage:
+        sock, handler = stage.connect()
+
+        def shutdown(how: int) -> None:
+            raise OSError(errno.ENOTCONN, "not connected")
+
+        sock.shutdown = shutdown  # type: ignore[method-assign]
+        stage.feed(sock, close(1000))
+        await stage.settle()
+        assert sock.is_closed()
+        assert handler.seen == [("closed", 1000, "")]
+
+
 async def test_a_hang_up_ends_it_with_1006(autojump_clock: MockClock) -> None:
     async with open_stage() as stage:
         for problem in (b"", RESET):

@@ -438,6 +438,30 @@ async def test_listeners_on_a_name_and_a_port() -> None:
         await open_listeners("192.0.2.1", 0)
 
 
+async def test_a_name_may_have_several_addresses() -> None:
+    """Those that are not of this machine are left out; all the others get the same port."""
+
+    class Resolver(trio.abc.HostnameResolver):
+        async def getaddrinfo(self, name: object, port: object, *args: object, **options: object) -> Any:
+            kind = (socket.AF_INET, socket.SOCK_STREAM, 6, "")
+            return [(*kind, (host, port)) for host in ("192.0.2.1", "127.0.0.1", "127.0.0.2")]
+
+        async def getnameinfo(self, sockaddr: Any, flags: int) -> tuple[str, str]:
+            raise NotImplementedError
+
+    trio.socket.set_custom_hostname_resolver(Resolver())
+    try:
+        listeners = await open_listeners("several.example", 0)
+        with pytest.raises(OSError, match="in use"):
+            await open_listeners("several.example", listeners[0].getsockname()[1])
+    finally:
+        trio.socket.set_custom_hostname_resolver(None)
+        for sock in listeners:
+            sock.close()
+    assert [sock.getsockname()[0] for sock in listeners] == ["127.0.0.1", "127.0.0.2"]
+    assert listeners[0].getsockname()[1] == listeners[1].getsockname()[1]
+
+
 # --- The end ---
 
 
