@@ -1,8 +1,8 @@
 """Who is online, and who wants to hear of it.
 
 Nobody is told unless they look: a session follows its direct partners and whom it watches. A person who went is shown
-as offline only after a grace, so that a drop that heals at once is not seen. Other processes' people are known by bells,
-which may be lost; a roster rung now and then mends that, and a process that is gone takes its people along.
+as offline only after a grace, so that a drop that heals at once is not seen. Other processes' people are known by
+bells, which may be lost; a roster rung now and then mends that, and a process that is gone takes its people along.
 """
 
 from collections.abc import Callable, Iterable

@@ -218,8 +218,8 @@ class Session:
             return
         person = desk.registry.users.get(claims.user)
         if person and command.device not in person.devices and len(person.devices) >= desk.sockets_per_user:
-            problem = TooManySockets(f"{len(person.devices)} sockets are open for this person")
-            self.push(codec.error(command.id, problem))
+            refusal = TooManySockets(f"{len(person.devices)} sockets are open for this person")
+            self.push(codec.error(command.id, refusal))
             self.close(closing.TOO_MANY_SOCKETS)
             return
         self.user, self.sign_in, self.device = claims.user, claims.sign_in, command.device

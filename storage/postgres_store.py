@@ -231,8 +231,8 @@ class PostgresStore:
         return answer
 
     async def _json(self, sql: LiteralString, *values: object) -> str:
-        # A client that hangs up in the middle must not cost a connection: a cancelled query's is closed. The query's own
-        # deadline still holds.
+        # A client that hangs up in the middle must not cost a connection: a cancelled query's is closed. The query's
+        # own deadline still holds.
         with trio.CancelScope(shield=True):
             row = await self._database.fetch_one(sql, *values)
         await trio.lowlevel.checkpoint_if_cancelled()  # nobody acts on the answer for a client that is gone
