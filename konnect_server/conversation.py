@@ -356,8 +356,8 @@ class Conversation:
         for reader in self._house.sessions_of(entry.user):
             if reader not in self._live:
                 knows = self._ahead.get(reader, self._walking.get(reader))
-                if knows is None or knows >= entry.seq:  # does not listen; or has come back since, and was read so
-                    continue
+                if knows is not None and knows >= entry.seq:  # has come back since, and was read so
+                    continue  # (who does not listen yet is told: what it is about to read may be older than this entry)
             self._live.pop(reader, None)
             self._ahead.pop(reader, None)
             self._walking.pop(reader, None)

@@ -141,7 +141,7 @@ class Walk:
         self._stale = True  # or the conversation would be told as one just joined
         self.attached.pop(conversation, None)
         target = self._targets.get(conversation)
-        if target is not None:
+        if target is not None and target.conversation is not None:
             target.last = seq
 
     def answer(self, conversation: UUID, data: bytes) -> None:
