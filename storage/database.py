@@ -32,8 +32,9 @@ _GRACE_S: Final = 1.0  # the server gives a statement up this much after we did,
 _CHECK_MS: Final = 1_000
 
 # Answers after which the same call may succeed: connection lost, out of resources, shut down or starting, deadlock,
-# serialization, statement timeout, lock timeout, idle in transaction, disk trouble, a replica after a failover.
-_UNAVAILABLE: Final = ("08", "53", "57", "58", "40", "55P03", "25P0", "25006")
+# serialization, statement timeout, lock timeout, idle in transaction, disk trouble, a replica after a failover,
+# and PostgreSQL's own "this should not happen".
+_UNAVAILABLE: Final = ("08", "53", "57", "58", "40", "55P03", "25P03", "25P04", "25006", "XX")
 # Answers that the same data gets for ever: data exceptions, and values too large for an index or a row.
 _REFUSED: Final = ("22", "54")
 
@@ -78,7 +79,7 @@ class Transaction(Queries):
 
     async def _run(self, sql: LiteralString, values: tuple[object, ...], timeout_s: float | None) -> Cursor:
         with _Deadline(timeout_s), _TRANSLATED:
-            return await self._connection.execute(sql, values or None)
+            return await _execute(self._connection, sql, values)
 
 
 class OwnConnection(Queries):
@@ -93,6 +94,7 @@ class OwnConnection(Queries):
         self._name = name
         self._connection: TrioConnection | None = None
         self._statements: dict[str, bytes] = {}  # SQL -> name of the statement that this session has prepared
+        self._busy = _Busy()
 
     async def call_json(self, sql: LiteralString, *texts: str | bytes, timeout_s: float | None = None) -> bytes | None:
         """Run *sql* (texts at ``$1``, ``$2``, ...) and return the one value of its one row as the server wrote it.
@@ -114,7 +116,8 @@ class OwnConnection(Queries):
             StorageConflict: A constraint said no.
         """
         values = [_encoded(text) for text in texts]
-        with _Deadline(self._database.timeout_s if timeout_s is None else timeout_s), _TRANSLATED:
+        limit_s = self._database.timeout_s if timeout_s is None else timeout_s
+        with self._busy, _Deadline(limit_s), _TRANSLATED:
             connection = await self._ready(timeout_s)
             pgconn = connection.pgconn
             try:
@@ -153,7 +156,7 @@ class OwnConnection(Queries):
             found = [(note.channel, note.payload) for note in backlog]
             backlog.clear()
             return found
-        with _TRANSLATED:
+        with self._busy, _TRANSLATED:
             return await notifications(connection)
 
     def close(self) -> None:
@@ -163,8 +166,9 @@ class OwnConnection(Queries):
             self._connection = None
 
     async def _run(self, sql: LiteralString, values: tuple[object, ...], timeout_s: float | None) -> Cursor:
-        with _Deadline(self._database.timeout_s if timeout_s is None else timeout_s), _TRANSLATED:
-            return await (await self._ready(timeout_s)).execute(sql, values or None)
+        limit_s = self._database.timeout_s if timeout_s is None else timeout_s
+        with self._busy, _Deadline(limit_s), _TRANSLATED:
+            return await _execute(await self._ready(timeout_s), sql, values)
 
     async def _ready(self, timeout_s: float | None = None) -> TrioConnection:
         connection = self._connection
@@ -237,7 +241,7 @@ class Database(Queries):
         with _Deadline(limit_s):
             async with self._borrowed(limit_s) as connection:
                 with _TRANSLATED:
-                    return await connection.execute(sql, values or None)
+                    return await _execute(connection, sql, values)
 
     @asynccontextmanager
     async def _borrowed(self, limit_s: float) -> AsyncIterator[TrioConnection]:
@@ -352,6 +356,16 @@ def _parameters(dsn: str, timeout_s: float) -> dict[str, Any]:
     return {**defaults, **given, "options": f"{given.get('options') or ''} {ours}".strip()}
 
 
+async def _execute(connection: TrioConnection, sql: LiteralString, values: tuple[object, ...]) -> Cursor:
+    try:
+        return await connection.execute(sql, values or None)
+    except psycopg.errors.FeatureNotSupported:
+        # Another process changed the table beneath a statement that psycopg prepared here ("cached plan must not
+        # change result type"); this session would say so for ever.
+        connection.pgconn.finish()
+        raise
+
+
 def _statement_timeout(limit_s: float) -> bytes:
     return b"set statement_timeout = %d" % round((limit_s + _GRACE_S) * 1_000)
 
@@ -398,6 +412,23 @@ class _Deadline:
         return swallowed
 
 
+class _Busy:
+    """Two tasks on one connection are a bug of ours, and one that libpq would report as a lost connection."""
+
+    __slots__ = ("_taken",)
+
+    def __init__(self) -> None:
+        self._taken = False
+
+    def __enter__(self) -> None:
+        if self._taken:
+            raise RuntimeError("a connection of one's own is for one task at a time")
+        self._taken = True
+
+    def __exit__(self, *_: object) -> None:
+        self._taken = False
+
+
 class _Translated:
     """Driver errors become ours on the way out."""
 
@@ -426,7 +457,7 @@ def _translate(problem: psycopg.Error) -> StorageError | None:
         return StorageConflict(_one_line(problem), problem.diag.constraint_name or "")
     if state.startswith(_REFUSED):
         return StorageRefused(_one_line(problem))
-    if state.startswith(_UNAVAILABLE):
+    if state.startswith(_UNAVAILABLE) or (state == "0A000" and "cached plan" in str(problem)):
         return StorageUnavailable(_one_line(problem))
     if not state:  # not the server's words: libpq or psycopg
         if isinstance(problem, psycopg.DataError):

@@ -109,8 +109,8 @@ class EmbeddedPostgres:
         Raises:
             EmbeddedError: It cannot start here; the text says why and what to do.
         """
-        await trio.to_thread.run_sync(self._prepare)
-        self._users = await trio.to_thread.run_sync(self._open_lock, "postgres.users")
+        await _aside(self._prepare)
+        self._users = await _aside(self._open_lock, "postgres.users")
         try:
             async with self._alone():
                 await _locked(self._users, fcntl.LOCK_SH)
@@ -140,7 +140,7 @@ class EmbeddedPostgres:
         """Run for ever: notice within a second that the server died, and start it again."""
         while True:
             await trio.sleep(_WATCH_S)
-            if self._is_up():
+            if await _aside(self._is_up):
                 continue
             log.warning("the embedded PostgreSQL died; starting it again", folder=str(self.folder))
             try:
@@ -154,12 +154,12 @@ class EmbeddedPostgres:
     # Under the lock ---------------------------------------------------------------------------------------------
 
     async def _start(self) -> None:
-        if self._is_up():
+        if await _aside(self._is_up):
             await self._until_ready()
             return
-        if not (self.data / "PG_VERSION").exists():
+        if not await _aside((self.data / "PG_VERSION").exists):
             await self._create()
-        await trio.to_thread.run_sync(self._clear_stale)
+        await _aside(self._clear_stale)
         deadline = trio.current_time() + START_TIMEOUT_S
         while True:
             await self._launch()
@@ -177,7 +177,7 @@ class EmbeddedPostgres:
     async def _create(self) -> None:
         """Make the database beside its place and move it there whole: a kill in between leaves nothing half made."""
         fresh = self.folder / "postgres.new"
-        await trio.to_thread.run_sync(self._make_private, fresh)
+        await _aside(self._make_private, fresh)
         command = [self._programs / "initdb", "-D", fresh, "-U", _ROLE, "--encoding=UTF8", "--auth=trust"]
         command += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C", "--no-instructions"]
         if self._unsafe:
@@ -188,7 +188,7 @@ class EmbeddedPostgres:
         if done.returncode:
             words = (done.stderr or done.stdout).decode(errors="replace").split()
             raise EmbeddedError(f"the embedded PostgreSQL could not be set up in {self.data}: {' '.join(words)}")
-        await trio.to_thread.run_sync(os.rename, fresh, self.data)
+        await _aside(os.rename, fresh, self.data)
 
     async def _launch(self) -> None:
         settings = {**_SETTINGS, "unix_socket_directories": _quoted_list(self._sockets)}
@@ -211,17 +211,17 @@ class EmbeddedPostgres:
                 )
 
         self._let_go()
-        self._child = await trio.to_thread.run_sync(launch)
+        self._child = await _aside(launch)
 
     async def _until_ready(self) -> None:
         with trio.move_on_after(START_TIMEOUT_S):
             while True:
-                if self._noted_status() == "ready" and _listens(self._socket):
+                if await _aside(self._is_ready):
                     return
                 if self._child is not None and self._child.poll() is not None:
-                    said = await trio.to_thread.run_sync(self._last_words)
+                    said = await _aside(self._last_words)
                     raise EmbeddedError(f"the embedded PostgreSQL in {self.data} did not start: {said}")
-                if self._child is None and not self._is_up():
+                if self._child is None and not await _aside(self._is_up):
                     raise EmbeddedError(f"the PostgreSQL in {self.data} went away just now; try again")
                 await trio.sleep(_POLL_S)
         raise EmbeddedError(f"the embedded PostgreSQL in {self.data} was not ready within {START_TIMEOUT_S:g} s")
@@ -232,14 +232,14 @@ class EmbeddedPostgres:
                 await database.execute(f"create database {_DATABASE}")
 
     async def _stop(self) -> None:
-        pid = self._noted_pid()
-        if pid is None or not self._runs(pid):
+        pid = await _aside(self._noted_pid)
+        if pid is None or not await _aside(self._runs, pid):
             return
         for sign, patience_s in ((signal.SIGINT, STOP_TIMEOUT_S), (signal.SIGQUIT, 3.0), (signal.SIGKILL, 3.0)):
             with suppress(ProcessLookupError):
                 os.kill(pid, sign)
             with trio.move_on_after(patience_s):
-                while self._runs(pid):
+                while await _aside(self._runs, pid):
                     await trio.sleep(_POLL_S)
                 return
             log.warning("the embedded PostgreSQL does not stop", signal=sign.name)
@@ -352,7 +352,7 @@ class EmbeddedPostgres:
         own = [line for line in fatal if self._child is not None and f"[{self._child.pid}]" in line]
         return (own or fatal or lines or ["it said nothing"])[-1].strip()
 
-    # Plain questions --------------------------------------------------------------------------------------------
+    # Plain questions; those that read files are asked aside ----------------------------------------------------------
 
     @property
     def _socket(self) -> Path:
@@ -364,6 +364,9 @@ class EmbeddedPostgres:
             self._child = None
         pid = self._noted_pid()
         return (pid is not None and self._runs(pid)) or _listens(self._socket)
+
+    def _is_ready(self) -> bool:
+        return self._noted_status() == "ready" and _listens(self._socket)
 
     def _noted(self) -> list[str]:
         try:
@@ -399,7 +402,7 @@ class EmbeddedPostgres:
 
     @asynccontextmanager
     async def _alone(self) -> AsyncIterator[None]:
-        file = await trio.to_thread.run_sync(self._open_lock, "postgres.lock")
+        file = await _aside(self._open_lock, "postgres.lock")
         try:
             await _locked(file, fcntl.LOCK_EX)
             yield
@@ -428,6 +431,9 @@ async def open_embedded(folder: Path, *, unsafe_no_fsync: bool = False) -> Async
     finally:
         with trio.CancelScope(shield=True):  # bounded inside, by STOP_TIMEOUT_S and what follows it
             await server.stop()
+
+
+_aside: Final = trio.to_thread.run_sync  # files and processes, however quick, are not for Trio's thread
 
 
 def _programs() -> Path:

@@ -271,7 +271,7 @@ class TestMeanings:
 
     @pytest.mark.parametrize(
         "state",
-        ["57P01", "57P02", "57P03", "57014", "53100", "53300", "40001", "40P01", "08006", "58030", "55P03", "25006"],
+        "57P01 57P02 57P03 57014 53100 53300 40001 40P01 08006 58030 55P03 25006 25P03 XX000".split(),
     )
     async def test_what_may_pass_is_unavailable(self, database: Database, state: str) -> None:
         with pytest.raises(StorageUnavailable, match="as the server says it"):
@@ -292,6 +292,28 @@ class TestMeanings:
         async with database.connect_own() as own:
             with pytest.raises(error):
                 await own.call_json(sql)
+
+
+    async def test_a_table_that_changed_beneath_a_prepared_statement_heals(self, dsn: str, database: Database) -> None:
+        """A rolling update: the new process migrates while the old one goes on."""
+        await database.execute(TABLE)
+        async with open_database(dsn, size=1) as opened:
+            for _ in range(10):
+                assert await opened.fetch_all("select * from thing") == []
+            await database.execute("alter table thing add column more int")
+            with pytest.raises(StorageUnavailable, match="cached plan"):
+                await opened.fetch_all("select * from thing")
+            assert await opened.fetch_all("select * from thing") == []
+
+    async def test_two_tasks_on_one_own_connection_are_a_bug(self, database: Database) -> None:
+        async with database.connect_own() as own, trio.open_nursery() as nursery:
+            await own.fetch_one("select 1")
+            nursery.start_soon(own.fetch_one, "select pg_sleep(603)")
+            await trio.testing.wait_all_tasks_blocked()
+            for call in (own.call_json("select 1"), own.fetch_one("select 1"), own.notifies()):
+                with pytest.raises(RuntimeError, match="one task at a time"):
+                    await call
+            nursery.cancel_scope.cancel()
 
 
 class TestTransactions:
