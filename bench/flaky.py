@@ -38,12 +38,10 @@ class Wire(trio.abc.Stream):
                 self._end()
             case 2:
                 self._half = True
-                await trio.sleep(random.uniform(0, SILENT_S))
-                self._reset()
+                await self._reset_within(random.uniform(0, SILENT_S))
             case _:
                 self._silent = True
-                await trio.sleep(random.uniform(0, SILENT_S))
-                self._reset()
+                await self._reset_within(random.uniform(0, SILENT_S))
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """Send *data*, or some of it, or nothing: the sender of a silent connection does not notice."""
@@ -84,6 +82,12 @@ class Wire(trio.abc.Stream):
             await self._stream.send_all(data)
         except trio.ClosedResourceError as closed:
             raise self._broken(closed) from closed
+
+    async def _reset_within(self, delay_s: float) -> None:
+        try:
+            await trio.sleep(delay_s)
+        finally:
+            self._reset()
 
     def _reset(self) -> None:
         if self._stream.socket.fileno() >= 0:

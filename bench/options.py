@@ -1,6 +1,7 @@
 """What all benchmarks can be told, and how each is started and ended."""
 
 import functools
+import signal
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -85,6 +86,8 @@ def finish(measure: Callable[[], Awaitable[Report]], out: Path | None) -> None:
 def plainly(work: Callable[[], Awaitable[T]], *also: type[Exception]) -> T:
     """Run *work* under Trio. What it raises for a plain reason (or of the kinds in *also*) becomes one sentence and
     exit code 1, however deep in groups it lies; a bug keeps its traceback."""
+    # SIGTERM ends it as Ctrl-C does, through Trio's own handler, so that no server of ours stays behind.
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     plain: tuple[type[BaseException], ...] = (*_PLAIN, *also)
     try:
         return trio.run(work)
