@@ -222,6 +222,10 @@ class Session:
             self.push(codec.error(command.id, refusal))
             self.close(closing.TOO_MANY_SOCKETS)
             return
+        newest = person.devices.get(command.device) if person else None
+        if newest is not None and newest.id > self.id:  # opened after us: it is our hello that comes late
+            self.close(closing.REPLACED)
+            return
         self.user, self.sign_in, self.device = claims.user, claims.sign_in, command.device
         self._expire(claims.expires_at_s)
         heads = {conversation.lower(): seq for conversation, seq in command.heads.items()}
