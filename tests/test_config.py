@@ -208,6 +208,16 @@ class TestRefusals:
             load_config(path=file)
 
 
+class TestUse:
+    def test_every_key_is_read_somewhere(self) -> None:
+        """A setting that nobody reads would be a promise that nobody keeps."""
+        here = Path(__file__).parent.parent / "konnect_server"
+        code = "".join(path.read_text("utf-8") for path in here.rglob("*.py") if path.name != "config.py")
+        by_property = {"data": "data_folder", "keys": "keys_folder", "database_url_file": "database_url"}
+        unread = [key.name for key in keys() if f"config.{by_property.get(key.name, key.name)}" not in code]
+        assert not unread
+
+
 class TestDocuments:
     def test_every_key_has_a_meaning_and_a_place(self) -> None:
         placed = [key.name for _, group in groups() for key in group]
