@@ -69,7 +69,7 @@ class FakeReader:
         self.given: list[bytes] = []  # the very objects
         self.held: list[int] = []
         self.left: list[tuple[UUID, int]] = []
-        self.looks = self.room = 0
+        self.looks = self.resumed = 0
         self.ended: closing.Close | None = None
         self.slow = False
 
@@ -94,7 +94,7 @@ class FakeReader:
         self.push(data)
 
     def go_on(self) -> None:
-        self.room += 1
+        self.resumed += 1
 
     def look(self) -> None:
         self.looks += 1

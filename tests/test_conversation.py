@@ -101,9 +101,9 @@ def test_a_full_inbox_makes_its_senders_wait_until_there_is_room(stage: Stage) -
     took = [stage.post(ann, number) for number in range(1, room.INBOX_LIMIT + 1)]
     assert took == [True] * (room.INBOX_LIMIT - 1) + [False]
     assert not stage.post(bob, 1), "kept all the same: nothing that was read is thrown away"
-    assert (ann.room, bob.room) == (0, 0)
+    assert (ann.resumed, bob.resumed) == (0, 0)
     stage.appended(stored(5))
-    assert (ann.room, bob.room) == (1, 1)
+    assert (ann.resumed, bob.resumed) == (1, 1)
     assert len(stage.work.take_postings()) == room.BATCH_LIMIT
 
 
@@ -478,9 +478,9 @@ def test_who_waits_for_room_goes_on_when_storage_gave_up_on_the_others(stage: St
         stage.post(ann, number)
     stage.appended(stored(5))
     stage.appended(*map(stored, range(6, 6 + room.BATCH_LIMIT)))
-    assert (bob.room, bob.story[-1]) == (0, "ok 1"), "what is left is still over the bound"
+    assert (bob.resumed, bob.story[-1]) == (0, "ok 1"), "what is left is still over the bound"
     stage.conversation.gave_up(stage.work.take_postings())
-    assert (ann.ended, bob.ended, bob.room) == (closing.UNAVAILABLE, None, 1)
+    assert (ann.ended, bob.ended, bob.resumed) == (closing.UNAVAILABLE, None, 1)
 
 
 def test_who_waits_for_room_goes_on_though_removed_meanwhile(stage: Stage) -> None:
@@ -492,4 +492,4 @@ def test_who_waits_for_room_goes_on_though_removed_meanwhile(stage: Stage) -> No
         stage.post(bob, number)
     stage.conversation.detach(bob)
     stage.appended(stored(5))
-    assert bob.room == 1
+    assert bob.resumed == 1

@@ -1,0 +1,133 @@
+"""Bringing one session up to date, on the simulated database and a virtual clock. Every answer may be held back."""
+
+from collections.abc import Mapping, Sequence
+from uuid import UUID
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from konnect_server import cursor as cursors
+from konnect_server.conversation import Posting
+from konnect_server.cursor import Cursor
+from konnect_server.walk import Walk
+from protocol import closing
+from tests.deck import Deck, open_deck, until
+from tests.fakes import ANN, BOB, CID, DAN, HALL, PAIR, ROOM, FakeReader, Frame, uid
+
+pytestmark = pytest.mark.usefixtures("autojump_clock")
+
+LINEAGE = uid(7000)
+
+
+class Traveller(FakeReader):
+    """A session, as its walk sees it."""
+
+    def __init__(
+        self, deck: Deck, user: UUID, heads: Mapping[UUID, int] | None = None, cursor: Cursor | None = None, recent: int = 1
+    ) -> None:
+        super().__init__(user)
+        self.deck = deck
+        self.walk = Walk(
+            self, deck.store, deck.registry, lambda: LINEAGE,
+            {str(one): seq for one, seq in (heads or {}).items()}, cursor, recent,
+        )  # fmt: skip
+        self.waiting_answers = 0
+        self.followed: list[UUID] = []
+        self.online_now: list[UUID] = []
+        self._room = trio.Event()
+        self._room.set()
+
+    def go(self) -> "Traveller":
+        """Sign in."""
+        self.deck.registry.enter(self)
+        self.walk.start()
+        return self
+
+    async def arrive(self) -> "Traveller":
+        """Sign in, and be up to date."""
+        self.go()
+        await until(lambda: self.walk.synced or self.ended)
+        assert self.ended is None
+        return self
+
+    def leave(self) -> None:
+        """The socket is gone."""
+        self.walk.stop()
+        self.deck.registry.leave(self)
+
+    def fill(self) -> None:
+        """The outbox is full."""
+        self._room = trio.Event()
+
+    def drain(self) -> None:
+        """The outbox has room again."""
+        self._room.set()
+
+    def hold(self, conversation: UUID, seq: int, data: bytes) -> None:
+        super().hold(conversation, seq, data)
+        self.walk.hold(conversation, seq, data)
+
+    def lost(self, conversation: UUID, seq: int) -> None:
+        super().lost(conversation, seq)
+        self.walk.lost(conversation, seq)
+
+    def answer(self, conversation: UUID, data: bytes) -> None:
+        self.walk.answer(conversation, data)
+
+    def look(self) -> None:
+        super().look()
+        self.walk.look()
+
+    def flush(self) -> None:
+        self.deck.flush()
+
+    async def room(self) -> None:
+        await self._room.wait()
+
+    def online(self, partners: Sequence[UUID]) -> list[UUID]:
+        self.followed += partners
+        return [one for one in partners if one in self.online_now]
+
+    def hold_answers(self, waiting: int) -> None:
+        self.waiting_answers = waiting
+
+    def post(self, conversation: UUID, number: int, text: str = "hi") -> None:
+        """Send a message."""
+        self.deck.conversation(conversation).post(Posting(self, number, self.user, f"k{number}", text))
+
+    def of(self, kind: str) -> list[Frame]:
+        """The frames of one kind."""
+        return [frame for frame in self.frames if frame["t"] == kind]
+
+
+# --- what ends in the middle ---
+
+
+@pytest.mark.parametrize("door", ["standing", "states", "visible", "receipts_since"])
+async def test_a_walk_whose_session_ends_as_an_answer_arrives_registers_nothing(door: str) -> None:
+    """The answer was on its way to the walk's task in the very turn in which the socket closed. The task went on up to
+    its next wait, and registered a session that was gone with its conversations, for ever."""
+    async with open_deck() as deck:
+        await deck.group(ROOM, ANN, BOB)
+        await deck.group(HALL, ANN, BOB)
+        await deck.say(ROOM, BOB, "1", "2")
+        shut = deck.store.shut(door)
+        ann = Traveller(deck, ANN, {ROOM: 1}).go()
+        await shut.reached.wait()
+        shut.open()  # the task is runnable now ...
+        ann.leave()  # ... and the session is gone
+        await trio.testing.wait_all_tasks_blocked()
+        assert deck.registry.conversations == {}
+        assert not ann.walk.synced
+
+
+async def test_a_walk_that_was_stopped_does_not_start_again() -> None:
+    """A command of the session (open a conversation) was answered in the turn in which the socket closed, and looked."""
+    async with open_deck() as deck:
+        await deck.group(ROOM, ANN, BOB)
+        ann = await Traveller(deck, ANN).arrive()
+        ann.leave()
+        ann.walk.look()
+        await trio.testing.wait_all_tasks_blocked()
+        assert deck.registry.conversations == {}
