@@ -323,7 +323,7 @@ async def test_b13_the_kernel_does_not_hide_a_slow_reader() -> None:
     reads. With one, a client that reads nothing is called slow soon after outbox and windows are full."""
     async with open_door(Terms(outbox_bytes=100_000)) as door:
         client = await door.call()
-        client.stream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.stream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
         await client.send(HELLO)
         await client.head()
         handler = door.handlers[0]
@@ -335,6 +335,7 @@ async def test_b13_the_kernel_does_not_hide_a_slow_reader() -> None:
             await trio.lowlevel.checkpoint()
             assert pushed < 1_500_000
         assert await handler.until_closed() == (4001, "slow")
+        assert (await client.rest()).endswith(close(4001, b"slow", mask=None))  # when it reads at last, it learns why
 
 
 # --- Accepting ---
@@ -438,28 +439,37 @@ async def test_listeners_on_a_name_and_a_port() -> None:
         await open_listeners("192.0.2.1", 0)
 
 
+class SeveralAddresses(trio.abc.HostnameResolver):
+    """Every name is three addresses, the first of another machine."""
+
+    async def getaddrinfo(
+        self,
+        host: bytes | None,
+        port: bytes | str | int | None,
+        family: int = 0,
+        type: int = 0,  # noqa: A002 - its name in the base class
+        proto: int = 0,
+        flags: int = 0,
+    ) -> Any:
+        addresses = ("192.0.2.1", "127.0.0.1", "127.0.0.2")
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in addresses]
+
+    async def getnameinfo(self, sockaddr: Any, flags: int) -> tuple[str, str]:
+        raise NotImplementedError
+
+
 async def test_a_name_may_have_several_addresses() -> None:
-    """Those that are not of this machine are left out; all the others get the same port."""
-
-    class Resolver(trio.abc.HostnameResolver):
-        async def getaddrinfo(self, name: object, port: object, *args: object, **options: object) -> Any:
-            kind = (socket.AF_INET, socket.SOCK_STREAM, 6, "")
-            return [(*kind, (host, port)) for host in ("192.0.2.1", "127.0.0.1", "127.0.0.2")]
-
-        async def getnameinfo(self, sockaddr: Any, flags: int) -> tuple[str, str]:
-            raise NotImplementedError
-
-    trio.socket.set_custom_hostname_resolver(Resolver())
-    try:
-        listeners = await open_listeners("several.example", 0)
+    """Those that are not of this machine are left out; all the others get the same port, or none does."""
+    trio.socket.set_custom_hostname_resolver(SeveralAddresses())
+    first, second = await open_listeners("several.example", 0)
+    with first, second:
+        assert [sock.getsockname()[0] for sock in (first, second)] == ["127.0.0.1", "127.0.0.2"]
+        port = first.getsockname()[1]
+        assert second.getsockname()[1] == port
+        first.close()
         with pytest.raises(OSError, match="in use"):
-            await open_listeners("several.example", listeners[0].getsockname()[1])
-    finally:
-        trio.socket.set_custom_hostname_resolver(None)
-        for sock in listeners:
-            sock.close()
-    assert [sock.getsockname()[0] for sock in listeners] == ["127.0.0.1", "127.0.0.2"]
-    assert listeners[0].getsockname()[1] == listeners[1].getsockname()[1]
+            await open_listeners("several.example", port)
+        socket.create_server(("127.0.0.1", port)).close()  # and the one that could be had was given back
 
 
 # --- The end ---
