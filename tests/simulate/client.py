@@ -22,7 +22,7 @@ from tests.simulate.websocket import BINARY, CLOSE, PING, PONG, Framer, frame
 Frame: TypeAlias = dict[str, Any]
 Change = Literal["add", "remove", "leave"]
 
-PATIENCE_S: Final = 12.0  # of silence, then the connection is given up
+PATIENCE_S: Final = 7.0  # of silence, then the connection is given up
 WINDOW: Final = 8  # commands of the outbox that may be unanswered at once
 
 _encode: Final = msgspec.msgpack.Encoder().encode
@@ -72,7 +72,6 @@ class Queued(msgspec.Struct):
     t: str
     fields: Frame
     tries: int = 0  # connections on which it was sent
-    order: int = 0
 
     @property
     def conversation(self) -> str:
@@ -107,7 +106,7 @@ class Kept(msgspec.Struct):
             )
             for conversation, known in self.conversations.items()
         }
-        outbox = [Queued(one.t, one.fields, one.tries, one.order) for one in self.outbox]
+        outbox = [Queued(one.t, one.fields, one.tries) for one in self.outbox]
         return Kept(self.device, conversations, self.cursor, outbox)
 
 
@@ -139,7 +138,7 @@ class Device:
         self.backoff = 0
         self.on_synced: Callable[[], None] | None = None
         self.last_error: str | None = None
-        self._orders: dict[str, list[tuple[int, str]]] = {}  # conversation -> (order, key) of the messages queued
+        self._orders: dict[str, list[tuple[int, str]]] = {}  # conversation -> (ms, key) of what was written there
         self._count = 0
         self._begin()
 
@@ -291,10 +290,10 @@ class Device:
 
     def queue(self, t: str, **fields: Any) -> None:
         """Want something durable: it is sent until it is answered, in order."""
-        self._count += 1
-        self.kept.outbox.append(Queued(t, fields, 0, self._count))
+        self.kept.outbox.append(Queued(t, fields))
         if t == "message.send":
-            self._orders.setdefault(fields["conversation"], []).append((self._count, fields["key"]))
+            orders = self._orders.setdefault(fields["conversation"], [])
+            orders.append((self.town.truth.database.now_ms(), fields["key"]))
         self.flush()
 
     def flush(self) -> None:
@@ -530,7 +529,9 @@ class Device:
                 raise self.wrong(f"{t} {key}", problem)
             known = self.kept.conversations.get(conversation)
             first = queued is None or queued.tries == 1
-            if first and (known is None or known.head < result["seq"]):
+            # Of a conversation that was left before it was ever told, nothing is.
+            told = known is not None or truth.member_since(self.person, conversation) is not None
+            if first and told and (known is None or known.head < result["seq"]):
                 raise self.wrong(f"ok {result} before one's own entry", key, known)
         elif t in ("conversation.create", "conversation.direct"):
             conversation = result["conversation"]
@@ -574,13 +575,21 @@ class Device:
     # --- at the end ---
 
     def judge_order(self) -> None:
-        """One's own messages stand in the order in which they were written."""
+        """One's own messages stand in the order in which they were written, but for those that an absence held up: who
+        was no member when a message came, had the answer lost, and sends it again as a member, sends it late."""
         truth = self.town.truth
-        for conversation, queued in self._orders.items():
-            places = [truth.acknowledged.get((conversation, self.me, key)) for _, key in queued]
-            seqs = [place[0] for place in places if place is not None]
-            if seqs != sorted(seqs):
-                raise self.wrong(f"messages in {conversation} were reordered:", seqs)
+        for conversation, orders in self._orders.items():
+            latest: tuple[int, str] = (0, "")
+            for queued_ms, key in reversed(orders):
+                place = truth.acknowledged.get((conversation, self.me, key))
+                if place is None:
+                    continue
+                if latest[1] and place[0] > latest[0]:
+                    joined = truth.joined_at_ms(self.person, conversation, latest[0])
+                    if joined is not None and joined <= queued_ms:
+                        raise self.wrong(f"in {conversation} {key} stands at {place[0]}, what came later at", latest)
+                else:
+                    latest = place[0], key
 
     def unfinished(self) -> str | None:
         """Why this device is not up to date yet; None: it is."""

@@ -184,6 +184,7 @@ class FakeDatabase:
         self._queues: dict[Key, deque[Transaction[Any]]] = {}
         self._live: dict[Transaction[Any], None] = {}
         self._held_back: list[Transaction[Any]] = []
+        self._patience: deque[tuple[float, Call[Any]]] = deque()
 
     def now_ms(self) -> int:
         """The database's clock, in Unix milliseconds."""
@@ -192,6 +193,20 @@ class FakeDatabase:
     def add_account(self, person: UUID, name: str) -> None:
         """Make a person."""
         self.tables.accounts[person] = Account(name)
+
+    def give_up_on(self, call: Call[Any], after_s: float) -> None:
+        """Fail *call* if it has no answer *after_s* seconds from now, the same time for every call."""
+        if not self._patience:
+            self.agenda.after(after_s, self._lose_patience)
+        self._patience.append((trio.current_time() + after_s, call))
+
+    def _lose_patience(self) -> None:
+        now = trio.current_time()
+        patience = self._patience
+        while patience and (patience[0][0] <= now or patience[0][1].answered.is_set()):
+            patience.popleft()[1].fail("no answer in time")
+        if patience:
+            self.agenda.after(patience[0][0] - now, self._lose_patience)
 
     # --- Transactions ---
 

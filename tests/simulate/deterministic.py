@@ -1,19 +1,47 @@
-"""Trio without chance: the same seed gives the same order of tasks. The one place that touches Trio's private names.
+"""Trio without chance or waiting: the same seed gives the same order of tasks, and time jumps to the next deadline.
 
 Trio shuffles the tasks that are ready at the same time, on purpose. Its own tests make that repeatable by two private
-names of ``trio._core._run``; tests/test_simulate.py says when a release moves them.
+names of ``trio._core._run``; this is the one place that touches them, and tests/test_simulate.py says when a release
+moves them. The clock is a lean kin of ``trio.testing.MockClock(autojump_threshold=0)``: asked how long to sleep until the
+next deadline, it is there already. One round of Trio's loop an instant instead of three made worlds a third faster.
 """
 
+import math
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from random import Random
 from typing import TypeVar
 
 import trio
-import trio.testing
 from trio._core import _run as private
 
 T = TypeVar("T")
+
+
+class JumpingClock(trio.abc.Clock):
+    """Time passes only when every task waits, and then at once."""
+
+    def __init__(self) -> None:
+        self._now = 0.0
+        self._stuck = 0
+
+    def start_clock(self) -> None:
+        """Nothing to start."""
+
+    def current_time(self) -> float:
+        """Seconds since the start."""
+        return self._now
+
+    def deadline_to_sleep_time(self, deadline: float) -> float:
+        """Asked when no task can run: jump."""
+        if deadline == math.inf:  # Trio's own task, at the start and at the end, waits for a pipe to itself
+            self._stuck += 1
+            if self._stuck > 1_000:
+                raise RuntimeError("every task waits, and none for a deadline: run under trio.fail_after")
+        else:
+            self._stuck = 0
+            self._now = max(self._now, deadline)
+        return 0.0
 
 
 @contextmanager
@@ -29,6 +57,6 @@ def repeatable(seed: int) -> Iterator[None]:
 
 
 def run(seed: int, main: Callable[[], Awaitable[T]]) -> T:
-    """Run *main* on a clock that jumps to the next deadline whenever every task waits."""
+    """Run *main* to its end, the same way for the same *seed*."""
     with repeatable(seed):
-        return trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
+        return trio.run(main, clock=JumpingClock())

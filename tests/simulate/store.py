@@ -10,8 +10,6 @@ from random import Random
 from typing import Any, Final, NoReturn, TypeVar
 from uuid import UUID
 
-import trio
-
 from protocol import limits
 from protocol.errors import (
     AlreadyAMember,
@@ -43,7 +41,7 @@ from storage.rows import (
 from storage.store import Change
 from tests.simulate import functions
 from tests.simulate.database import Body, Call, FakeDatabase, Transaction
-from tests.simulate.faults import Faults
+from tests.simulate.faults import Faults, Plan
 from tests.simulate.functions import Refusal
 
 T = TypeVar("T")
@@ -186,32 +184,37 @@ class FakeStore:
 
     async def _write(self, body: Callable[[FakeDatabase], Body[T]]) -> T:
         plan = self.faults.draw(write=True)
-        await trio.lowlevel.checkpoint()
+        database, call = self.database, Call[T]()
         if self.dead or plan.fate == "before":
-            await trio.sleep(plan.before_s)
-            raise StorageUnavailable("no connection")
-        database = self.database
-        call: Call[T] = Call()
-        transaction = database.begin(body(database), plan, call)
-        if not transaction.ended:
-            self._live.append(transaction)
-            if len(self._live) > 32:
-                self._live = [one for one in self._live if not one.ended]
-        with trio.move_on_after(TIMEOUT_S):
-            return await call.wait()
-        raise StorageUnavailable("no answer in time")
+            database.agenda.after(plan.before_s, call.fail, "no connection")
+        else:
+            transaction = database.begin(body(database), plan, call)
+            if not transaction.ended:
+                self._live.append(transaction)
+                if len(self._live) > 32:
+                    self._live = [one for one in self._live if not one.ended]
+            database.give_up_on(call, TIMEOUT_S)
+        return await call.wait()
 
     async def _read(self, function: Callable[[FakeDatabase], T]) -> T:
         plan = self.faults.draw(write=False)
-        await trio.sleep(plan.before_s)  # a checkpoint at least
+        call = Call[T]()
+        if plan.before_s:
+            self.database.agenda.after(plan.before_s, self._snapshot, function, plan, call)
+        else:
+            self._snapshot(function, plan, call)
+        return await call.wait()
+
+    def _snapshot(self, function: Callable[[FakeDatabase], T], plan: Plan, call: Call[T]) -> None:
+        agenda = self.database.agenda
         if self.dead or plan.fate == "before":
-            raise StorageUnavailable("no connection")
-        answer = function(self.database)  # the snapshot
-        if plan.answer_s:
-            await trio.sleep(plan.answer_s)
-        if plan.fate != "well":
-            raise StorageUnavailable("the connection was lost")
-        return answer
+            call.fail("no connection")
+        elif plan.fate != "well":
+            agenda.after(plan.answer_s, call.fail, "the connection was lost")
+        elif plan.answer_s:
+            agenda.after(plan.answer_s, call.succeed, function(self.database))
+        else:
+            call.succeed(function(self.database))
 
 
 class _Lane:

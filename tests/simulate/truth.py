@@ -109,6 +109,13 @@ class Truth:
         span = self.tables.span(self.id(conversation), person)
         return None if span is None else span.joined
 
+    def joined_at_ms(self, person: UUID, conversation: str, seq: int) -> int | None:
+        """When the membership began in which *person* wrote entry *seq*."""
+        for span in self.tables.spans.get(self.id(conversation), {}).get(person, ()):
+            if span.joined <= seq and (span.until is None or seq <= span.until):
+                return self.tables.entries[self.id(conversation)][span.joined - 1].at_ms
+        return None
+
     # --- answers ---
 
     def judge_ack(self, author: UUID, conversation: str, key: str, text: str | None, result: Any) -> str | None:
