@@ -18,7 +18,7 @@ class DoorOptions(Struct, frozen=True, kw_only=True):
     allowed_origins: tuple[str, ...] = ()  # for browsers (CORS): "https://app.example.com", or ANY_ORIGIN alone
 
     # How many, how long
-    connections: int = 1_000  # at once; about 60 KiB each
+    connections: int = 1_000  # at once; 11 KiB each while idle, and up to 64 KiB of body
     keep_alive_s: float = 65.0  # longer than a proxy's, so that the proxy is the one that closes
     body_s: float = 10.0  # for a whole request body
     send_s: float = 20.0  # for one piece of an answer, to a client that does not read

@@ -147,7 +147,7 @@ def _endpoint(endpoint: Endpoint, address: str) -> str:
     if endpoint.request:
         parts.append("<h4>Body</h4>" + _fields(field_rows(endpoint.request)))
         body = examples.REQUESTS[endpoint.request]
-    path = endpoint.path.replace("{id}", str(examples.ANN)) if "{id}" in endpoint.path else endpoint.path
+    path = endpoint.path.replace("{id}", str(examples.BOB))
     if endpoint.name != "socket":
         parts.append(block(_curl(address, endpoint.method, path, body, endpoint.auth == "bearer"), "Try it"))
     for status, answer in endpoint.answers.items():
@@ -227,18 +227,24 @@ def _frame(frame: FrameTable) -> str:
     parts = [
         f'<article id="{escape(frame.anchor)}"><header><h3><code>{escape(frame.name)}</code></h3>',
         f'<span class="sum">{words(frame.summary)}</span></header>',
-        prose(rest) if (rest := frame.text.removeprefix(frame.summary).removeprefix(".").strip()) else "",
+        _linked(prose(rest)) if (rest := frame.text.removeprefix(frame.summary).removeprefix(".").strip()) else "",
         _fields(frame.fields),
         json_block(frame.example, "For example"),
     ]
     if "t" in frame.example:
         parts.append(f"<details><summary>the same as MessagePack</summary>{block(frame.example_hex)}</details>")
-    if frame.answer:
-        parts.append(f'<p>Answered with <a href="#{frame.answer.lower()}"><code>{escape(frame.answer)}</code></a>.</p>')
     if frame.errors:
         items = "".join(f'<li><a href="#error-{code}"><code>{code}</code></a></li>' for code in frame.errors)
         parts.append(f'<h4>Errors of its own</h4><ul class="codes">{items}</ul>')
     return "".join([*parts, "</article>"])
+
+
+def _linked(html: str) -> str:
+    """*html* with each result and record that it names made a link."""
+    for kind in (*examples.RESULTS, *examples.RECORDS):
+        name = f"<code>{kind.__name__}</code>"
+        html = html.replace(name, f'<a href="#{kind.__name__.lower()}">{name}</a>')
+    return html
 
 
 # --- Look up ----------------------------------------------------------------------------------------------------------
