@@ -18,11 +18,12 @@ from konnect_server.http import DoorOptions, HttpDoor, open_http_door
 from konnect_server.telemetry import exposition
 from konnect_server.tokens import Tokens
 from protocol.schema import openapi
-from storage.database import Database
+from storage.database import Database, open_database
 
 QUICK = HashCost(rounds=1, memory_kib=8, lanes=1)
 VERSION = "1.2.3"
 DOCUMENT = openapi(VERSION)
+NOWHERE = "host=127.0.0.1 port=1 dbname=x user=x"  # nothing listens; what needs no database needs none in a test either
 ANN = {"email": "ann@example.com", "password": "correct horse", "name": "Ann"}
 
 
@@ -79,6 +80,13 @@ async def open_house(
         yield house
         await door.drain(0.5)
         nursery.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def bare_house(folder: Path, options: DoorOptions | None = None) -> AsyncIterator[House]:
+    """A house without a database."""
+    async with open_database(NOWHERE) as database, open_house(database, folder, options) as house:
+        yield house
 
 
 async def _accept(listener: socket.socket, nursery: trio.Nursery, hand_over: Callable[..., None]) -> None:

@@ -13,7 +13,7 @@ from konnect_server.http import DoorOptions
 from konnect_server.tokens import Tokens
 from protocol.http import ENDPOINTS
 from storage.database import Database, open_database
-from tests.http_house import ANN, DOCUMENT, House, open_house
+from tests.http_house import ANN, DOCUMENT, NOWHERE, House, open_house
 
 
 @pytest.fixture
@@ -275,9 +275,8 @@ async def test_forwarded_addresses_count_only_behind_a_trusted_proxy(
 
 
 async def test_without_a_database_every_answer_says_so(tmp_path: Path) -> None:
-    nowhere = "host=127.0.0.1 port=1 dbname=x user=x"
     async with (
-        open_database(nowhere, timeout_s=2) as database,
+        open_database(NOWHERE, timeout_s=2) as database,
         open_house(database, tmp_path) as house,
         house.client() as http,
     ):

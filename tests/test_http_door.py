@@ -3,7 +3,6 @@
 import json
 import logging
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -21,18 +20,10 @@ from konnect_server.tokens import Claims
 from protocol.http import BODY_BYTES, HEAD_BYTES, Me
 from storage.database import Database, open_database
 from storage.errors import StorageRefused
-from tests.http_house import ANN, QUICK, House, Raw, open_house
+from tests.http_house import ANN, NOWHERE, QUICK, House, Raw, bare_house, open_house
 
-NOWHERE = "host=127.0.0.1 port=1 dbname=x user=x"  # nothing listens; what needs no database needs none in a test either
 GET = ("GET /healthz HTTP/1.1", "Host: x")
 LOGIN = ("POST /v1/auth/login HTTP/1.1", "Host: x", "Content-Type: application/json")
-
-
-@asynccontextmanager
-async def bare_house(folder: Path, options: DoorOptions | None = None) -> AsyncIterator[House]:
-    """A house without a database."""
-    async with open_database(NOWHERE) as database, open_house(database, folder, options) as house:
-        yield house
 
 
 @pytest.fixture

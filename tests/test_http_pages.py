@@ -22,8 +22,7 @@ from protocol.http import BY_NAME, ENDPOINTS
 from protocol.schema import asyncapi
 from protocol.schema.catalogue import COMMANDS, EVENTS, tag
 from storage.database import Database
-from tests.http_house import DOCUMENT, VERSION, House, open_house
-from tests.test_http_door import bare_house
+from tests.http_house import DOCUMENT, VERSION, House, bare_house, open_house
 
 GETS = [endpoint.path for endpoint in ENDPOINTS if endpoint.method == "GET" and not endpoint.parameters]
 READABLE = [path for path in GETS if path not in ("/v1/me", "/readyz")]
