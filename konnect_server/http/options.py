@@ -25,9 +25,9 @@ class DoorOptions(Struct, frozen=True, kw_only=True):
     drain_s: float = 5.0  # for requests in flight when the door closes
 
     # How often
-    sign_ins_per_address: float = 0.5  # register and login together, from one client address
-    sign_in_burst_per_address: float = 60
-    sign_ins_per_email: float = 1 / 30  # register and login together, for one e-mail address
-    sign_in_burst_per_email: float = 10
+    sign_ins_per_address: float = 5.0  # register and login together, from one client address
+    sign_in_burst_per_address: float = 300
+    sign_ins_per_email: float = 1 / 10  # register and login together, for one e-mail address
+    sign_in_burst_per_email: float = 50
     refreshes_per_address: float = 10.0
     refresh_burst_per_address: float = 200
