@@ -29,6 +29,8 @@ LIFTED: Final = {
     "messages_burst": "1000000",
     "commands_per_s": "1000000",
     "commands_burst": "1000000",
+    "sign_ins_per_s": "1000000",
+    "sign_ins_burst": "1000000",
     "accept_backlog": "4096",
     "log_level": "warning",
 }

@@ -71,14 +71,16 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     access_s: Annotated[int, among(10, 86_400), doc("How long an access token is good, in seconds.")] = 900
     refresh_idle_days: Annotated[int, among(1, 3650), doc("A sign-in ends when not refreshed for so long.")] = 30
     password_hashes: Annotated[int, among(1, 64), doc("Passwords hashed at once; each takes a core and 64 MiB.")] = 2
+    sign_ins_per_s: Annotated[float, above(0, 1e6), doc("Sign-ups and sign-ins a second from one address.")] = 5.0
+    sign_ins_burst: Annotated[int, among(1, 1_000_000), doc("The same at once, from a rested address.")] = 300
 
     # Limits
     frame_bytes: Annotated[int, among(1024, 1 << 24), doc("A client's largest message.")] = limits.FRAME_BYTES
     outbox_bytes: Annotated[int, among(65_536, 1 << 30), doc("What may wait for a client before `slow`.")] = 1 << 20
     messages_per_s: Annotated[float, above(0, 1e6), doc("Messages a second; who sends faster is read slower.")] = 50.0
     messages_burst: Annotated[int, among(1, 1_000_000), doc("Messages a rested connection may send at once.")] = 100
-    commands_per_s: Annotated[float, above(0, 1e6), doc("Other commands a second, before `rate_limited`.")] = 20.0
-    commands_burst: Annotated[int, among(1, 1_000_000), doc("Other commands a rested one may send at once.")] = 60
+    commands_per_s: Annotated[float, above(0, 1e6), doc("Other commands a second, before `rate_limited`.")] = 50.0
+    commands_burst: Annotated[int, among(1, 1_000_000), doc("Other commands a rested one may send at once.")] = 200
     sockets_per_user: Annotated[int, among(1, 10_000), doc("Sockets a person may hold, one a device.")] = 10
     group_members: Annotated[int, among(2, 100_000), doc("Members a group may have.")] = limits.GROUP_MEMBERS
 

@@ -149,7 +149,10 @@ async def open_server(config: Config, announce: Announce) -> AsyncIterator[Serve
         url = config.public_url or _url(config.host, listening[0].getsockname()[1])
         door = await stack.enter_async_context(
             open_http_door(
-                DoorOptions(version=konnect_version(), public_url=url, trusted_proxies=config.trusted_proxies),
+                DoorOptions(
+                    version=konnect_version(), public_url=url, trusted_proxies=config.trusted_proxies,
+                    sign_ins_per_address=config.sign_ins_per_s, sign_in_burst_per_address=config.sign_ins_burst,
+                ),
                 accounts=accounts, tokens=tokens, database=database,
                 ready=lambda: "draining" if server.draining else None, metrics=telemetry.exposition,
             )
