@@ -37,6 +37,8 @@ SAMPLES: dict[str, tuple[Any, str]] = {  # key -> a value that is not the defaul
     "access_s": (60, "60"),
     "refresh_idle_days": (7, "7"),
     "password_hashes": (1, "1"),
+    "sign_ins_per_s": (2.0, "2"),
+    "sign_ins_burst": (3, "3"),
     "frame_bytes": (2048, "2048"),
     "outbox_bytes": (70_000, "70000"),
     "messages_per_s": (1.5, "1.5"),
