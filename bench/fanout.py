@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import click
 import trio
+from msgspec.structs import replace
 
 from bench.accounts import write_group, write_people
 from bench.loadgen import Load, Seat, run_load
@@ -18,6 +19,11 @@ from bench.server import open_database_of, open_server
 from protocol.closing import SLOW
 
 UNDELIVERED: Final = 8
+MEMBERS: Final = 1000
+STEADY_RATE: Final = 50.0  # messages a second that a group of a thousand is to bear with ease
+STEADY_S: Final = 60.0
+SLOW_S: Final = 40.0
+SLOW_PAYLOAD: Final = 1000  # 60 KB a second for the slow reader, so that it is over 1 MiB after half of the time
 
 
 async def measure(
@@ -43,6 +49,11 @@ async def measure(
         )  # fmt: skip
         _add(report, load, slow_reader)
     return report
+
+
+def slow_options(options: Common) -> Common:
+    """*options*, long and large enough for a slow reader to be over the server's default bound."""
+    return replace(options, seconds=SLOW_S, payload=SLOW_PAYLOAD)
 
 
 def _add(report: Report, load: Load, slow_reader: bool) -> None:

@@ -11,11 +11,13 @@ from typing import Any
 import msgpack  # type: ignore[import-untyped]  # the package ships no types
 import pytest
 import trio
+from click.testing import CliRunner
 
+from bench.__main__ import cli
 from bench.accounts import write_group, write_pairs, write_people
 from bench.loadgen import Generator, Load, LoadFailed, Seat, build, run_load
 from bench.options import Common
-from bench.processes import Cost
+from bench.processes import Cost, Process, tree
 from bench.report import Report
 from bench.server import LIFTED, ServerFailed, ServerProcess, open_database_of, open_server
 from protocol.closing import SLOW
@@ -268,3 +270,20 @@ def test_without_a_compiler_the_sentence_says_what_to_do(monkeypatch: pytest.Mon
 
 def test_every_benchmark_lifts_the_rate_limits() -> None:
     assert float(Common().limits["messages_per_s"]) >= 1e6
+
+
+def test_the_bench_lists_its_commands() -> None:
+    result = CliRunner().invoke(cli, [])
+    assert result.exit_code == 0
+    for name in ("all", "direct", "fanout", "replay", "roundtrip"):
+        assert f"  {name} " in result.output
+        assert CliRunner().invoke(cli, [name, "--help"]).exit_code == 0
+
+
+def test_a_tree_of_processes_is_told_from_its_parents() -> None:
+    """The database is started by the server and is still not part of its cost."""
+    processes = [Process(pid, parent, 1.0) for pid, parent in ((1, 0), (20, 1), (21, 20), (22, 20), (30, 21), (40, 1))]
+    assert set(tree(20, processes)) == {20, 21, 22, 30}
+    assert set(tree(21, processes)) == {21, 30}
+    assert tree(99, processes) == {}
+    assert tree(None, processes) == {}

@@ -1,0 +1,93 @@
+"""``python -m bench``: the list of benchmarks; ``python -m bench all`` runs every one, ``--quick`` in a minute."""
+
+import functools
+import json
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import click
+from msgspec.structs import replace
+
+from bench import direct, fanout, replay, roundtrip
+from bench.chatlog import read_chatlog
+from bench.options import Common, common, plainly
+from bench.replay_report import open_progress
+from bench.report import Report
+from bench.script import write_script
+from bench.server import quiet_logs
+from bench.stage import Stalled
+from konnect_client import ClientError
+
+Measure = Callable[[], Awaitable[Report]]
+
+
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"]}, no_args_is_help=False, invoke_without_command=True
+)
+@click.pass_context
+def cli(context: click.Context) -> None:
+    """Konnect's benchmarks. Each starts a server of its own with a durable database, and leaves nothing behind.
+
+    A benchmark prints one line of JSON to standard output, and a table for people to standard error; its exit code is 1
+    when anything was lost, wrong or refused. See docs/benchmarks.md.
+    """
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
+
+
+cli.add_command(roundtrip.main, "roundtrip")
+cli.add_command(direct.main, "direct")
+cli.add_command(fanout.main, "fanout")
+cli.add_command(replay.main, "replay")
+
+
+@cli.command("all")
+@click.option("--quick", is_flag=True, help="A second each, smaller groups: to see that they work, not for figures.")
+@common
+def run_all(common: Common, quick: bool) -> None:
+    """Run every benchmark and the replay of the excerpt, one after the other; prints one JSON line each."""
+    quiet_logs()
+    if quick:
+        common = replace(common, seconds=1.0, warmup=0.3)
+    members = 200 if quick else fanout.MEMBERS
+    steady = replace(common, seconds=common.seconds if quick else fanout.STEADY_S)
+    slow = replace(common, seconds=2.0, payload=8000) if quick else fanout.slow_options(common)
+    measures: list[Measure] = [
+        functools.partial(roundtrip.measure, common),
+        functools.partial(direct.measure, common, pairs=20 if quick else 100),
+        functools.partial(fanout.measure, common, members=members),
+        functools.partial(fanout.measure, steady, members=members, rate=fanout.STEADY_RATE),
+        functools.partial(
+            fanout.measure, slow, members=members, rate=fanout.STEADY_RATE, slow_reader=True,
+            outbox_bytes=262_144 if quick else 1 << 20,
+        ),
+    ]  # fmt: skip
+    good = True
+    for measure in measures:
+        report = plainly(measure)
+        report.show(common.out)
+        good = good and report.good
+    good = _replay(common.out) and good
+    if not good:
+        sys.exit(1)
+
+
+def _replay(out: Path | None) -> bool:
+    scripts = {replay.EXCERPT.name: write_script(read_chatlog(replay.EXCERPT))}
+
+    async def run() -> replay.Outcome:
+        with open_progress() as progress:
+            return await replay.replay(scripts, replay.Options(drop_every_s=3.0), progress)
+
+    outcome = plainly(run, ClientError, Stalled)
+    line = json.dumps({"bench": "replay", **outcome.told()})
+    print(line, flush=True)
+    if out is not None:
+        with out.open("a") as file:
+            file.write(line + "\n")
+    return outcome.good
+
+
+if __name__ == "__main__":
+    cli(prog_name="python -m bench")
