@@ -24,6 +24,7 @@ SWEEP_S: Final = 1.0
 ALONE_SLICE: Final = 1_000  # conversations and people asked about in one sweep while no other process is there
 SLICE: Final = 10_000  # the same with others
 LINEAGE_S: Final = 300.0
+TOLD_AT_ONCE: Final = 200  # people who are sent a cursor between two looks at everything else
 ROSTER_S: Final = 60.0
 ROSTER_USERS: Final = 100  # people named in one bell
 WAITING_BELLS: Final = 10_000  # beyond it bells are forgotten: the sweep finds what they told
@@ -214,6 +215,7 @@ class Bus:
                     lineage = self._new_id()
                     await self._store.add_lineage(lineage)  # before any cursor names it
                     self.lineage, lineage_at = lineage, now() + LINEAGE_S
+                    await self._tell_lineage()
             except StorageUnavailable as problem:
                 log.warning("storage does not answer", problem=str(problem))
                 continue
@@ -226,6 +228,16 @@ class Bus:
                 for first in range(0, len(people), ROSTER_USERS):
                     self._add(("roster", first), _Roster(self.node, people[first : first + ROSTER_USERS]))
             self._flush()
+
+    async def _tell_lineage(self) -> None:
+        """Let every client's cursor name the new lineage, some hundreds at a time."""
+        people = list(self._registry.users.values())
+        for nth, person in enumerate(people, 1):
+            for device in person.devices.values():
+                device.tell_cursor()
+            if nth % TOLD_AT_ONCE == 0:
+                self._flush()
+                await trio.lowlevel.checkpoint()
 
     async def _ask(self) -> None:
         """Ask about some conversations and people; the next sweep goes on with the following ones."""

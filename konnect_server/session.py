@@ -452,6 +452,11 @@ class Session:
         if self._walk is not None and not self.gone:
             self._walk.look()
 
+    def tell_cursor(self) -> None:
+        """There is a new lineage."""
+        if self._walk is not None and not self.gone:
+            self._walk.tell_cursor()
+
     def flush(self) -> None:
         """Let what was pushed leave now."""
         self._desk.flush()

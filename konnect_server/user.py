@@ -24,6 +24,9 @@ class Device(Protocol):
     def look(self) -> None:
         """The person's own rows changed: bring the device up to date."""
 
+    def tell_cursor(self) -> None:
+        """The server has a new lineage: send a cursor that names it."""
+
     def close(self, close: closing.Close) -> None:
         """End the connection."""
 

@@ -99,6 +99,7 @@ class Walk:
         self.attached: dict[UUID, Conversation] = {}
         self.number: int | None = None  # the person's number up to which this session was told
         self.synced = False
+        self._receipts_ms = 0  # database time; others' receipts written before it were sent
         self.partners: dict[UUID, bool] = {}  # of direct conversations -> followed
         self._targets: dict[UUID, _Target] = {}
         self._held: list[tuple[UUID, int, bytes]] | None = None
@@ -156,6 +157,13 @@ class Walk:
         if self._scope is None:
             self.look()  # perhaps one was added and the bell was lost
 
+    def tell_cursor(self) -> None:
+        """The server has a new lineage: let the client's cursor name it, so that a restore of anything older than this
+        moment is seen (docs/hazards.md, A12). A walk under way ends with a cursor anyway."""
+        if self.synced and self._scope is None:
+            cursor = cursors.encode(Cursor(self._lineage(), self.number or 0, self._receipts_ms))
+            self._walker.push(wire(CursorEvent(cursor=cursor)))
+
     def stop(self) -> None:
         """The session is gone."""
         self._stopped = True
@@ -179,7 +187,10 @@ class Walk:
                 if standing.number is None:
                     self._walker.close(UNAUTHORIZED)  # a good token of somebody who is no more
                     break
-                await self._carry_out(self._plan(standing))
+                steps = self._plan(standing)
+                if not self.synced:  # before the first entry: a cursor that names this server's lineage (A12)
+                    self._walker.push(wire(Progress(cursor=self._progress_cursor())))
+                await self._carry_out(steps)
                 others = await self._receipts(standing)
                 await self._switch()
                 self._finish(standing, others)
@@ -230,6 +241,10 @@ class Walk:
             if conversation in self.attached or conversation in self._targets:
                 continue
             steps.extend(self._plan_one(conversation, spans))
+        theirs = {str(span.conversation) for span in standing.spans}
+        for text in self._heads:
+            if text not in theirs:  # a place where the person never was: it comes from such a future, too
+                self._walker.push(wire(Rewound(conversation=UUID(text))))
         self._heads = {}  # from now on what is not attached is new
         return steps
 
@@ -290,6 +305,14 @@ class Walk:
                 if head is None:
                     target.through = state.until  # removed while we looked, and never told: nothing to tell
                     continue
+            elif target.last is not None and tell.head is None:
+                # Removed as it was delivered here, yet a member by what was read: back already, or about to be told so.
+                # As nothing was told yet, begin anew with this one when the rest is done.
+                target.through = target.last
+                self._again = True
+                continue
+            elif target.conversation is not None and target.last is None:
+                target.conversation.walk(self._walker, state.head)  # knows of all removals up to here
             self._walker.push(wire(_event(state, head)))
             self._walker.flush()
             target.through = state.head if head is None else head
@@ -370,7 +393,7 @@ class Walk:
         for event in receipts:
             if event.conversation in self.attached:  # joined since: its state, which comes, has them
                 self._walker.push(wire(event))
-        self.number = standing.number
+        self.number, self._receipts_ms = standing.number, standing.at_ms
         cursor = cursors.encode(Cursor(self._lineage(), standing.number or 0, standing.at_ms))
         self._walker.push(wire(CursorEvent(cursor=cursor) if self.synced else Synced(cursor=cursor)))
         self.synced = True
