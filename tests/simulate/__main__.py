@@ -7,16 +7,18 @@ runs. A time box (``--seconds``) that fits fewer seeds than ``--seeds`` asks for
 import argparse
 import json
 import os
+import queue
 import subprocess
 import sys
+import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from tests.simulate.plants import PLANTS, planted
-from tests.simulate.world import Options, Result, run_seed
+from tests.simulate.world import Options, run_seed
 
 BATCH: Final = 100
 SHOWN: Final = 3  # problems that are printed whole
@@ -72,20 +74,11 @@ def _child(first: int, count: int, plant: str | None) -> int:
 
 
 def batch(first: int, count: int, plant: str | None = None) -> subprocess.Popen[str]:
-    """Start a process that runs *count* seeds from *first* on, one JSON line each."""
+    """Start a process that runs *count* seeds from *first* on and prints one JSON line for each."""
     command = [sys.executable, "-m", "tests.simulate", "--child", "--from", str(first), "--seeds", str(count)]
     if plant is not None:
         command += ["--plant", plant]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=_environment(), cwd=ROOT)
-
-
-def results(process: "subprocess.Popen[str]") -> Iterator[dict[str, Any]]:
-    """What a batch says, as it says it."""
-    assert process.stdout is not None
-    for line in process.stdout:
-        yield json.loads(line)
-    if process.wait() not in (0, -15):
-        raise RuntimeError(f"a batch of seeds died with exit code {process.returncode}")
 
 
 def _environment() -> dict[str, str]:
@@ -95,59 +88,132 @@ def _environment() -> dict[str, str]:
 # --- many -------------------------------------------------------------------------------------------------------------
 
 
-def _many(options: argparse.Namespace) -> int:
-    began = time.monotonic()
-    ends = None if options.seconds is None else began + options.seconds
-    batches = deque(
-        (first, min(BATCH, options.first + options.seeds - first))
-        for first in range(options.first, options.first + options.seeds, BATCH)
-    )
-    running: list[subprocess.Popen[str]] = []
-    done = checks = 0
-    problems: list[Result] = []
-    out_of_time = False
-    told = began
-    try:
-        while batches or running:
-            while batches and len(running) < options.workers:
-                running.append(batch(*batches.popleft(), options.plant))
-                os.set_blocking(running[-1].stdout.fileno(), False)  # type: ignore[union-attr]  # a pipe
-            for process in list(running):
-                over = process.poll() is not None
-                for line in process.stdout or ():
-                    result = json.loads(line)
-                    done, checks = done + 1, checks + result["checks"]
-                    if result["problem"]:
-                        problems.append(Result(result["seed"], result["problem"], 0, "", []))
-                if over:
-                    running.remove(process)
-                    if process.returncode:
-                        print(f"a batch of seeds died with exit code {process.returncode}")
-                        return 2
-            now = time.monotonic()
-            if now - told >= 1 and sys.stderr.isatty():
-                told = now
-                print(f"\r{done} of {options.seeds} seeds, {done / (now - began):.1f}/s ", end="", file=sys.stderr)
-            if ends is not None and now > ends:
-                out_of_time = True
+class Crew:
+    """A few threads, each with one process after another."""
+
+    def __init__(self, first: int, seeds: int, workers: int, plant: str | None) -> None:
+        last = first + seeds
+        self._batches = deque((start, min(BATCH, last - start)) for start in range(first, last, BATCH))
+        self._plant = plant
+        self._running: list[subprocess.Popen[str]] = []
+        self._stopped = False
+        self.said: queue.Queue[dict[str, Any] | None] = queue.Queue()  # None: a thread has ended
+        self._threads = [threading.Thread(target=self._work) for _ in range(workers)]
+        for thread in self._threads:
+            thread.start()
+
+    def _work(self) -> None:
+        while self._batches and not self._stopped:
+            try:
+                process = batch(*self._batches.popleft(), self._plant)
+            except IndexError:  # another thread was quicker
                 break
-            if problems and not options.keep_going:
-                break
-            time.sleep(0.05)
-    finally:
-        for process in running:
+            self._running.append(process)
+            assert process.stdout is not None
+            for line in process.stdout:
+                self.said.put(json.loads(line))
+            if process.wait() and not self._stopped:
+                self.said.put({"died": process.returncode})
+        self.said.put(None)
+
+    def stop(self) -> None:
+        """End everything now."""
+        self._stopped = True
+        for process in list(self._running):
             process.kill()
-            process.wait()
-    took = time.monotonic() - began
-    if sys.stderr.isatty():
+        for thread in self._threads:
+            thread.join()
+
+
+class Tally:
+    """What came of the seeds so far."""
+
+    def __init__(self) -> None:
+        self.began = time.monotonic()
+        self.seeds = self.checks = 0
+        self.problems: list[tuple[int, str]] = []
+        self.died: int | None = None
+
+    @property
+    def took_s(self) -> float:
+        """Since the beginning."""
+        return time.monotonic() - self.began
+
+    def add(self, said: dict[str, Any]) -> None:
+        """One line of a batch."""
+        if "died" in said:
+            self.died = said["died"]
+            return
+        self.seeds += 1
+        self.checks += said["checks"]
+        if said["problem"]:
+            self.problems.append((said["seed"], said["problem"]))
+
+
+def run_many(
+    first: int, seeds: int, *, workers: int = 2, seconds: float | None = None, keep_going: bool = False,
+    plant: str | None = None, tell: Callable[[Tally], None] = lambda tally: None,
+) -> Tally:  # fmt: skip
+    """Run *seeds* worlds from *first* on.
+
+    Args:
+        first: The first seed.
+        seeds: How many.
+        workers: Processes at a time.
+        seconds: Stop after so long.
+        keep_going: Do not stop at the first violation.
+        plant: A bug to plant.
+        tell: Called after each world.
+    """
+    tally = Tally()
+    crew = Crew(first, seeds, workers, plant)
+    try:
+        while workers and tally.died is None and (keep_going or not tally.problems):
+            left_s = None if seconds is None else seconds - tally.took_s
+            try:
+                said = crew.said.get(timeout=left_s if left_s is None else max(left_s, 0.0))
+            except queue.Empty:
+                break
+            if said is None:
+                workers -= 1
+            else:
+                tally.add(said)
+                tell(tally)
+    finally:
+        crew.stop()
+    return tally
+
+
+def _many(options: argparse.Namespace) -> int:
+    told = 0.0
+
+    def progress(tally: Tally) -> None:
+        nonlocal told
+        if tally.took_s - told >= 1:
+            told = tally.took_s
+            print(f"\r{tally.seeds} of {options.seeds} seeds, {tally.seeds / told:.1f}/s ", end="", file=sys.stderr)
+
+    on_terminal = sys.stderr.isatty()
+    tally = run_many(
+        options.first, options.seeds, workers=options.workers, seconds=options.seconds, keep_going=options.keep_going,
+        plant=options.plant, tell=progress if on_terminal else lambda tally: None,
+    )  # fmt: skip
+    if on_terminal:
         print("\r", end="", file=sys.stderr)
-    for result in problems[: None if options.keep_going else SHOWN]:
-        print(f"seed {result.seed}: {result.problem}\n  again: python -m tests.simulate --seed {result.seed} --trace")
-    print(f"{done} seeds in {took:.1f} s ({done / took:.1f}/s), {checks} checks, {len(problems)} with a violation")
-    if out_of_time and done < options.seeds:
-        print(f"the time box of {options.seconds:g} s fitted {done} seeds, not {options.seeds}")
+    for seed, problem in tally.problems[: None if options.keep_going else SHOWN]:
+        print(f"seed {seed}: {problem}\n  again: python -m tests.simulate --seed {seed} --trace")
+    rate = tally.seeds / tally.took_s
+    violations = len(tally.problems)
+    print(f"{tally.seeds} seeds in {tally.took_s:.1f} s ({rate:.1f}/s), {tally.checks} checks, {violations} violations")
+    if tally.died is not None:
+        print(f"a batch of seeds died with exit code {tally.died}")
+        return 2
+    if tally.problems:
         return 1
-    return 1 if problems else 0
+    if tally.seeds < options.seeds:
+        print(f"the time box of {options.seconds:g} s fitted {tally.seeds} seeds, not {options.seeds}")
+        return 1
+    return 0
 
 
 if __name__ == "__main__":

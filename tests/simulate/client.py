@@ -152,6 +152,7 @@ class Device:
         self._expected: dict[str, tuple[int, int]] = {}  # at hello: conversation -> joined, last_seq
         self._online: dict[str, bool] = {}
         self._heard_at = 0.0
+        self.lineage: UUID | None = None  # that the newest cursor of this connection names
         self._told = (0, 0)  # number and receipts_ms of the last cursor
         self._rewound = False
 
@@ -333,6 +334,8 @@ class Device:
             self._answered(got)
         elif self.state in ("connecting", "hello"):
             raise self.wrong("an event before hello's answer:", got)
+        elif t in ("entry", "conversation") and self.lineage is None:
+            raise self.wrong("something to keep before a cursor that names the server's lineage:", got)
         elif t == "entry":
             self._entry(got)
         elif t == "conversation":
@@ -425,6 +428,7 @@ class Device:
             raise self.wrong(f"the cursor went back from {self._told} to {told}")
         self._told = told
         self.kept.cursor = cursor
+        self.lineage = decoded.lineage
         if t == "synced":
             if self.state != "walking":
                 raise self.wrong("synced twice")
