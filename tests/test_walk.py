@@ -131,3 +131,67 @@ async def test_a_walk_that_was_stopped_does_not_start_again() -> None:
         ann.walk.look()
         await trio.testing.wait_all_tasks_blocked()
         assert deck.registry.conversations == {}
+
+
+# --- removed, and back ---
+
+
+async def test_who_is_removed_and_added_again_while_the_state_is_read_gets_no_entry_twice() -> None:
+    """Ann joined through another process and walks towards the room while connected. It reads its state after she was
+    removed (4) and added again (5), while this process had delivered up to 2. The state began at 5; then the delivery
+    of 4 cut her off, that of 5 made her look, and 5 and 6 came a second time."""
+    async with open_deck() as deck:
+        await deck.group(ROOM, BOB)
+        bob = await Traveller(deck, BOB).arrive()
+        ann = await Traveller(deck, ANN).arrive()
+        assert await deck.change("add", ROOM, BOB, ANN) == 2
+        planning = deck.store.shut("standing")  # what the plan stands on is read while 2 is the newest
+        deck.conversation(ROOM).ring(2)
+        await planning.reached.wait()
+        await deck.say(ROOM, BOB, "3")
+        await deck.change("remove", ROOM, BOB, ANN)
+        await deck.change("add", ROOM, BOB, ANN)
+        await deck.say(ROOM, BOB, "6")
+        reading = deck.store.shut("states")  # what the state says is read while 6 is
+        planning.open()
+        await reading.reached.wait()
+        behind = deck.store.shut("log_after")
+        deck.conversation(ROOM).ring(6)
+        await behind.reached.wait()
+        paging = deck.store.shut("visible")
+        reading.open()  # the state is told ...
+        await paging.reached.wait()
+        behind.open()  # ... only now this process delivers the removal and what follows ...
+        await until(lambda: bob.seqs[-1] == 6)
+        paging.open()  # ... and then the entries from joining on are told
+        await until(lambda: bob.seqs == [2, 3, 4, 5, 6])
+        await trio.sleep(5)
+        await deck.say(ROOM, BOB, "7")
+        deck.conversation(ROOM).ring(7)
+        await until(lambda: 7 in ann.seqs)
+        assert ann.seqs == sorted(set(ann.seqs))
+
+
+async def test_who_is_removed_here_while_an_older_state_is_read_is_told_only_what_stands() -> None:
+    """The state was read while Ann was a member (4, to be removed at 5), and the removal delivered here before the
+    answer came. Nothing of the room had been told to her: she must not be given a state that she may not have."""
+    async with open_deck() as deck:
+        await deck.group(ROOM, BOB, ANN)
+        await deck.group(HALL, BOB, ANN)
+        bob = await Traveller(deck, BOB).arrive()
+        reading = deck.store.shut("states")
+        ann = Traveller(deck, ANN).go()
+        await reading.reached.wait()
+        await deck.change("remove", ROOM, BOB, ANN)
+        deck.conversation(ROOM).ring(2)
+        await until(lambda: bob.seqs == [2])
+        assert ann.left == [(ROOM, 2)]
+        reading.open()
+        await until(lambda: ann.walk.synced)
+        await trio.sleep(5)
+        assert [frame["conversation"] for frame in ann.of("conversation")] == [str(HALL)]
+        assert ann.seqs == []
+        await deck.change("add", ROOM, BOB, ANN)
+        deck.conversation(ROOM).ring(3)
+        await until(lambda: ann.seqs == [3])
+        assert ann.story[-3:] == ["conversation", "entry 3", "cursor"]
