@@ -19,6 +19,7 @@ from storage.migrate import migrate
 
 TEMPLATE = "template_konnect"
 PREFIX = "konnect-test-"
+STALE_S = 6 * 3_600
 
 settings.register_profile("konnect", deadline=None, print_blob=True)
 settings.load_profile("konnect")
@@ -91,15 +92,17 @@ def _fresh(cluster: str, template: str) -> Iterator[str]:
 
 
 def _sweep() -> None:
-    """Stop and remove what test runs that were killed left behind, an hour ago or longer."""
+    """Stop and remove what test runs that were killed left behind, unless somebody still uses it."""
     for left in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
         try:
-            stale = left.stat().st_uid == os.geteuid() and left.stat().st_mtime < time.time() - 3_600
+            found = left.stat()
         except FileNotFoundError:
             continue
-        if stale and (left / "postgres" / "postmaster.pid").exists():
+        if found.st_uid != os.geteuid() or found.st_mtime > time.time() - STALE_S:
+            continue
+        if (left / "postgres" / "postmaster.pid").exists():
             server = EmbeddedPostgres(left, unsafe_no_fsync=True)
             trio.run(server.start)
-            trio.run(server.stop)
-        if stale:
+            trio.run(server.stop)  # which leaves it running for others
+        if not (left / "postgres" / "postmaster.pid").exists():
             shutil.rmtree(left, ignore_errors=True)

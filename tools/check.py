@@ -80,7 +80,7 @@ def main() -> int:
 
 
 def _first() -> list[Step]:
-    """What runs with nothing beside it: the quick ones, and the simulated world, whose seeds must fit into their time."""
+    """What runs with nothing beside it: the quick ones, and the simulated world, whose seeds must fit their time."""
     box = ["--seeds", "1000", "--seconds", "120", "--workers", str(CORES)]
     return [
         Step("ruff", 60, python("ruff", "check", "--quiet")),
