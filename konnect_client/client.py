@@ -385,17 +385,24 @@ class Client:
     async def _run(self) -> None:
         """Connect, and again, until there is a reason to stop."""
         plan: Plan | None = Plan("start", trio.current_time())
-        while plan is not None:
-            if not self._online and self._interruption is None:
-                self._enter(Phase.WAITING, "offline")
+        try:
+            while plan is not None:
+                plan = await self._next(plan)
+        except BaseException:
+            self._stop("closed")  # the block was cancelled, or a token source raised what it may not
+            raise
+
+    async def _next(self, plan: Plan) -> Plan | None:
+        """Wait, or make the attempt that is due."""
+        if not self._online and self._interruption is None:
+            self._enter(Phase.WAITING, "offline")
+            await self._hurry.wait()
+        elif trio.current_time() < plan.at and self._interruption is None:
+            with trio.move_on_at(plan.at):
                 await self._hurry.wait()
-                plan = Plan(plan.reason, trio.current_time())
-            elif trio.current_time() < plan.at and self._interruption is None:
-                with trio.move_on_at(plan.at):
-                    await self._hurry.wait()
-                plan = Plan(plan.reason, trio.current_time())
-            else:
-                plan = await self._attempt(plan.reason)
+        else:
+            return await self._attempt(plan.reason)
+        return Plan(plan.reason, trio.current_time())
 
     async def _attempt(self, reason: str) -> Plan | None:
         """One connection from its token to its end; what follows then."""
@@ -719,7 +726,10 @@ async def open_client(
                 nursery.cancel_scope.cancel()
     except BaseExceptionGroup as group:
         if group.exceptions != (body_failure,):
-            raise
+            if not isinstance(body_failure, ClientClosed):
+                raise
+            # the block was only told of the end; what ended the client is the news
+            raise group.derive([failure for failure in group.exceptions if failure is not body_failure]) from None
     finally:
         journal.close()
     if body_failure is not None:

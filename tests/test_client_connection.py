@@ -146,6 +146,18 @@ async def test_the_block_ends_the_connection_politely(peer: Peer, autojump_clock
         await client.wait_open()
 
 
+async def test_a_cancelled_block_ends_at_once(peer: Peer, autojump_clock: MockClock) -> None:
+    with trio.CancelScope() as scope:
+        async with client_of(peer) as client:
+            await client.wait_synced()
+            began = trio.current_time()
+            scope.cancel()
+            await trio.sleep_forever()
+    assert scope.cancelled_caught
+    assert trio.current_time() == began
+    assert client.state.phase is Phase.CLOSED
+
+
 async def test_an_error_in_the_block_comes_out_as_it_is(peer: Peer, autojump_clock: MockClock) -> None:
     with pytest.raises(KeyError, match="mine"):
         async with client_of(peer):
