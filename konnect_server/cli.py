@@ -180,6 +180,26 @@ def version(as_json: bool) -> None:
         click.echo(f"Konnect {found['konnect']} (Python {found['python']}, {found['platform']})")
 
 
+@cli.command()
+@click.argument("email")
+@click.option("--url", envvar="KONNECT_URL", default="http://127.0.0.1:8080", help="The server. [KONNECT_URL]")
+@click.option("--password", envvar="KONNECT_PASSWORD", help="Asked for when it is not given here. [KONNECT_PASSWORD]")
+def chat(email: str, url: str, password: str | None) -> None:
+    """Talk as EMAIL in this terminal: history, live messages, who is online; it reconnects by itself.
+
+    The demo people of `konnect dev` need no password. Type /help in the chat to see what it can do.
+
+    \b
+    Examples:
+      konnect chat ann@example.com
+      konnect chat bob@example.com --url https://chat.example.com
+      KONNECT_PASSWORD=secret konnect chat carol@example.com
+    """
+    from konnect_server.chat import main as talk
+
+    raise click.exceptions.Exit(talk(email, url=url, password=password))
+
+
 def main() -> NoReturn:
     """Run the command line; never returns. Exit code 0, 1 (could not), 2 (misused) or 130 (interrupted)."""
     try:
