@@ -16,6 +16,7 @@ process stored meanwhile would be skipped (A5). It is None until the first walk 
 
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
 from typing import Final, Protocol
 from uuid import UUID
 
@@ -46,6 +47,9 @@ class Reader(Protocol):
 
     def lost(self, conversation: UUID, seq: int) -> None:
         """The reader's person was removed by the entry *seq*; nothing follows."""
+
+    def receipt(self, conversation: UUID, user: UUID, data: bytes) -> None:
+        """Send *data*, which tells how far *user* is; not before the conversation is told of."""
 
     def answer(self, conversation: UUID, data: bytes) -> None:
         """Send an answer, not before one's own entries that it speaks of."""
@@ -160,7 +164,7 @@ class Conversation:
     @property
     def live(self) -> Iterable[Reader]:
         """Those who hear what passes now."""
-        return self._live
+        return chain(self._live, self._ahead)
 
     # --- work coming in ---
 
@@ -263,7 +267,7 @@ class Conversation:
         self._follow(entries, [], [], 0)
 
     def crash(self) -> None:
-        """A bug of ours stopped this actor. What was delivered to whom is not certain any more: everybody comes back."""
+        """A bug of ours stopped this actor. What was delivered to whom is not certain now, so everybody comes back."""
         askers = [piece.reader for piece in (*self._under_way, *self._inbox)] + [reader for reader, _ in self._owed]
         for reader in dict.fromkeys([*self.readers(), *askers, *self._waiting]):
             reader.close(closing.BEHIND)

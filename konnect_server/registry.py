@@ -147,16 +147,11 @@ class Registry:
 
     def receipt(self, event: ReceiptEvent, to_all: bool) -> None:
         """Tell the members here, or only the person's own devices, that cursors rose."""
+        found = self.conversations.get(event.conversation) if to_all else None
+        readers = self.sessions_of(event.user) if not to_all else [] if found is None else found.readers()
         data = wire(event)
-        if not to_all:
-            user = self.users.get(event.user)
-            if user is not None:
-                user.deliver(data)
-            return
-        found = self.conversations.get(event.conversation)
-        if found is not None:
-            for reader in found.live:
-                reader.push(data)
+        for reader in readers:
+            reader.receipt(event.conversation, event.user, data)
 
     # --- tasks ---
 

@@ -438,6 +438,11 @@ class Session:
         if self._walk is not None:
             self._walk.lost(conversation, seq)
 
+    def receipt(self, conversation: UUID, user: UUID, data: bytes) -> None:
+        """Somebody's cursors rose."""
+        if self._walk is not None:
+            self._walk.receipt(conversation, user, data)
+
     def answer(self, conversation: UUID, data: bytes) -> None:
         """Send an answer, after one's own entries."""
         if self._walk is not None and not self.gone:

@@ -18,9 +18,6 @@ class Device(Protocol):
     def number(self) -> int | None:
         """The person's number up to which this device was told; None while it is on its first way."""
 
-    def push(self, data: bytes) -> None:
-        """Send *data* (whole wire frames)."""
-
     def look(self) -> None:
         """The person's own rows changed: bring the device up to date."""
 
@@ -51,11 +48,6 @@ class User:
             if lowest is None or device.number < lowest:
                 lowest = device.number
         return lowest
-
-    def deliver(self, data: bytes) -> None:
-        """Send *data* to every device."""
-        for device in self.devices.values():
-            device.push(data)
 
     def look(self) -> None:
         """The person's own rows changed."""

@@ -35,7 +35,7 @@ from protocol.frames import (
 )
 from protocol.limits import PAGE_BYTES
 from storage.errors import StorageUnavailable
-from storage.rows import Range, Span, Standing, State, shown
+from storage.rows import OthersReceipt, Range, Span, Standing, State, shown
 from storage.store import Store
 
 PAGE_ENTRIES: Final = 500  # entries one page asks for at most
@@ -44,6 +44,7 @@ HELD_BYTES: Final = 262_144  # live frames kept during the last stretch; beyond 
 OVERLAP_MS: Final = 60_000  # receipts are sent again from this much before: they only rise, so repeats do no harm
 GIVE_UP_S: Final = 10.0
 RETRY_S: Final = 0.25
+RECEIPTS_AT_ONCE: Final = 500  # pushed before the outbox is looked at again: about 64 KiB
 
 log = structlog.get_logger("konnect.walk")
 T = TypeVar("T")
@@ -68,12 +69,14 @@ class Walker(Seat, Protocol):
 class _Target:
     """A conversation on its way to being live for this session."""
 
-    __slots__ = ("conversation", "last", "through")
+    __slots__ = ("conversation", "last", "receipts", "through")
 
-    def __init__(self, conversation: Conversation | None, through: int) -> None:
+    def __init__(self, conversation: Conversation | None, through: int, *, told: bool) -> None:
         self.conversation = conversation  # None: the person has left it, only its past is missing
         self.through = through  # everything up to here was sent, or may not be seen
         self.last: int | None = None  # the person's removal, after which nothing follows
+        # Receipts that passed before the client knows of the conversation, the newest of each member; None: it knows.
+        self.receipts: dict[UUID, bytes] | None = None if told else {}
 
 
 class _Tell:
@@ -145,6 +148,15 @@ class Walk:
         if target is not None and target.conversation is not None:
             target.last = seq
 
+    def receipt(self, conversation: UUID, user: UUID, data: bytes) -> None:
+        """A receipt passed. It goes on at once, or, where the conversation was not told of yet, right after that: the
+        state that tells of it may have been read before the receipt was written."""
+        target = self._targets.get(conversation)
+        if target is not None and target.receipts is not None:
+            target.receipts[user] = data
+        else:
+            self._walker.push(data)
+
     def answer(self, conversation: UUID, data: bytes) -> None:
         """Send an answer; after one's own entry, which a walk may still be about to send."""
         if self._scope is None and conversation in self.attached:
@@ -191,9 +203,9 @@ class Walk:
                 if not self.synced:  # before the first entry: a cursor that names this server's lineage (A12)
                     self._walker.push(wire(Progress(cursor=self._progress_cursor())))
                 await self._carry_out(steps)
-                others = await self._receipts(standing)
+                await self._receipts()
                 await self._switch()
-                self._finish(standing, others)
+                self._finish(standing)
         except StorageUnavailable:
             self._walker.close(UNAVAILABLE)
         finally:
@@ -256,7 +268,7 @@ class Walk:
         if newest.until is not None and (head is None or head >= newest.until):
             return  # left before, and nothing of it is missing
         live = self._registry.conversation(conversation) if newest.until is None else None
-        target = self._targets[conversation] = _Target(live, 0 if head is None else head)
+        target = self._targets[conversation] = _Target(live, 0 if head is None else head, told=head is not None)
         target.last = newest.until
         if live is not None:
             live.walk(self._walker, newest.last_seq)
@@ -297,7 +309,7 @@ class Walk:
         states = {state.conversation: state for state in found}
         joined: list[Range] = []
         for tell in tells:
-            await self._walker.room()  # before each: one with many entries is as large as a page
+            await self._room()  # before each: one with many entries is as large as a page
             state, target = states[tell.conversation], self._targets[tell.conversation]
             head = state.joined - 1 if tell.joining else tell.head
             if state.until is not None:
@@ -314,6 +326,9 @@ class Walk:
             elif target.conversation is not None and target.last is None:
                 target.conversation.walk(self._walker, state.head)  # knows of all removals up to here
             self._walker.push(wire(_event(state, head)))
+            receipts, target.receipts = target.receipts or {}, None
+            for data in receipts.values():
+                self._walker.push(data)
             self._walker.flush()
             target.through = state.head if head is None else head
             if tell.joining and state.head > target.through:
@@ -323,7 +338,7 @@ class Walk:
     async def _pages(self, ranges: list[Range], *, progress: bool) -> None:
         """Send what the person may see of *ranges*, page by page."""
         while ranges:
-            await self._walker.room()
+            await self._room()
             part, rest = _first(ranges, PAGE_ENTRIES)
             page = await self._insist(lambda part=part: self._store.visible(self._walker.user, part, PAGE_BYTES))  # type: ignore[misc]
             if page.entries:
@@ -347,13 +362,22 @@ class Walk:
         number, receipts_ms = (0, 0) if self._cursor is None else (self._cursor.number, self._cursor.receipts_ms)
         return cursors.encode(Cursor(self._lineage(), number, receipts_ms))
 
-    async def _receipts(self, standing: Standing) -> list[ReceiptEvent]:
-        """Others' receipts since the cursor; a first start has them in the states."""
+    async def _receipts(self) -> None:
+        """Tell others' receipts since the cursor; a first start has them in the states."""
         if self.synced or not self._resuming:
-            return []
+            return
         since = 0 if self._cursor is None else max(0, self._cursor.receipts_ms - OVERLAP_MS)
         rows = await self._insist(lambda: self._store.receipts_since(self._walker.user, since))
-        return [ReceiptEvent(conversation=r.conversation, user=r.user, delivered=r.delivered, read=r.read) for r in rows]
+        for first in range(0, len(rows), RECEIPTS_AT_ONCE):
+            await self._room()
+            for row in rows[first : first + RECEIPTS_AT_ONCE]:
+                if row.conversation in self._targets:  # else joined since: its state, which comes, has them
+                    self._walker.push(wire(_receipt(row)))
+            self._walker.flush()
+
+    async def _room(self) -> None:
+        await self._walker.room()
+        await trio.lowlevel.checkpoint_if_cancelled()  # as in _insist
 
     # --- the switch: from the last page's answer to `synced` there is no await ---
 
@@ -374,7 +398,7 @@ class Walk:
             if self._held is not None:
                 return
 
-    def _finish(self, standing: Standing, receipts: Sequence[ReceiptEvent]) -> None:
+    def _finish(self, standing: Standing) -> None:
         held, self._held = self._held or [], None
         for conversation, seq, data in held:
             target = self._targets[conversation]
@@ -390,9 +414,6 @@ class Walk:
             else:
                 target.conversation.detach(self._walker)
         self._targets.clear()
-        for event in receipts:
-            if event.conversation in self.attached:  # joined since: its state, which comes, has them
-                self._walker.push(wire(event))
         self.number, self._receipts_ms = standing.number, standing.at_ms
         cursor = cursors.encode(Cursor(self._lineage(), standing.number or 0, standing.at_ms))
         self._walker.push(wire(CursorEvent(cursor=cursor) if self.synced else Synced(cursor=cursor)))
@@ -400,13 +421,17 @@ class Walk:
         new = [partner for partner, followed in self.partners.items() if not followed]
         self.partners.update(dict.fromkeys(new, True))
         for user in self._walker.online(new):
-            self._walker.push(wire(PresenceEvent(user=user, state="online")))
+            self._walker.push_droppable(wire(PresenceEvent(user=user, state="online")))
         if not self._again:
             for data in self._answers:
                 self._walker.push(data)
             self._answers.clear()
             self._walker.hold_answers(0)
         self._walker.flush()
+
+
+def _receipt(row: OthersReceipt) -> ReceiptEvent:
+    return ReceiptEvent(conversation=row.conversation, user=row.user, delivered=row.delivered, read=row.read)
 
 
 def _goal(target: _Target) -> int:

@@ -5,7 +5,7 @@ The store has doors: a test may hold an answer back, after it was read, until wh
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 import trio
@@ -24,6 +24,7 @@ from tests.simulate.database import FakeDatabase
 from tests.simulate.store import FakeStore
 
 MOST = 50
+T = TypeVar("T")
 
 
 class Door:
@@ -57,7 +58,7 @@ class DoorStore(FakeStore):
         self._doors[name] = door = Door()
         return door
 
-    async def _pass(self, name: str, asked: Any, answer: Any) -> Any:
+    async def _pass(self, name: str, answer: T) -> T:
         door = self._doors.get(name)
         if door is not None:
             await door.through()
@@ -77,61 +78,61 @@ class DoorStore(FakeStore):
 
     async def append(self, lane: int, messages: Sequence[NewMessage], heads: Mapping[UUID, int]) -> Appendix:
         await self._begin("append", messages)
-        return await self._pass("append", messages, await super().append(lane, messages, heads))
+        return await self._pass("append", await super().append(lane, messages, heads))
 
     async def change_member(
         self, lane: int, change: Change, conversation: UUID, author: UUID, key: str, user: UUID, most: int
     ) -> Changed:
         await self._begin("change_member", change)
         answer = await super().change_member(lane, change, conversation, author, key, user, most)
-        return await self._pass("change_member", change, answer)
+        return await self._pass("change_member", answer)
 
     async def log_after(self, lane: int, conversation: UUID, head: int, limit: int) -> list[Entry]:
         await self._begin("log_after", conversation)
-        return await self._pass("log_after", conversation, await super().log_after(lane, conversation, head, limit))
+        return await self._pass("log_after", await super().log_after(lane, conversation, head, limit))
 
     async def create_group(
         self, new_id: UUID, author: UUID, key: str, title: str, history: History, members: Sequence[UUID], most: int
     ) -> Made:
         await self._begin("create_group", key)
         answer = await super().create_group(new_id, author, key, title, history, members, most)
-        return await self._pass("create_group", key, answer)
+        return await self._pass("create_group", answer)
 
     async def open_direct(self, new_id: UUID, author: UUID, user: UUID) -> Made:
         await self._begin("open_direct", user)
-        return await self._pass("open_direct", user, await super().open_direct(new_id, author, user))
+        return await self._pass("open_direct", await super().open_direct(new_id, author, user))
 
     async def standing(self, person: UUID, lineage: UUID | None) -> Standing:
         await self._begin("standing", person)
-        return await self._pass("standing", person, await super().standing(person, lineage))
+        return await self._pass("standing", await super().standing(person, lineage))
 
     async def states(self, person: UUID, conversations: Sequence[UUID], recent: int) -> list[StateRow]:
         await self._begin("states", conversations)
-        return await self._pass("states", conversations, await super().states(person, conversations, recent))
+        return await self._pass("states", await super().states(person, conversations, recent))
 
     async def visible(self, person: UUID, ranges: Sequence[Range], size_bytes: int) -> Page:
         await self._begin("visible", ranges)
-        return await self._pass("visible", ranges, await super().visible(person, ranges, size_bytes))
+        return await self._pass("visible", await super().visible(person, ranges, size_bytes))
 
     async def history(self, person: UUID, conversation: UUID, before: int | None, limit: int) -> HistoryPage:
         await self._begin("history", conversation)
-        return await self._pass("history", conversation, await super().history(person, conversation, before, limit))
+        return await self._pass("history", await super().history(person, conversation, before, limit))
 
     async def raise_receipts(self, moves: Sequence[Raise]) -> list[Raised]:
         await self._begin("raise_receipts", moves)
-        return await self._pass("raise_receipts", moves, await super().raise_receipts(moves))
+        return await self._pass("raise_receipts", await super().raise_receipts(moves))
 
     async def receipts_since(self, person: UUID, since_ms: int) -> list[OthersReceipt]:
         await self._begin("receipts_since", since_ms)
-        return await self._pass("receipts_since", since_ms, await super().receipts_since(person, since_ms))
+        return await self._pass("receipts_since", await super().receipts_since(person, since_ms))
 
     async def moved(self, heads: Mapping[UUID, int], numbers: Mapping[UUID, int]) -> Moved:
         await self._begin("moved", (heads, numbers))
-        return await self._pass("moved", heads, await super().moved(heads, numbers))
+        return await self._pass("moved", await super().moved(heads, numbers))
 
     async def beat(self, node: UUID) -> list[UUID]:
         await self._begin("beat", node)
-        return await self._pass("beat", node, await super().beat(node))
+        return await self._pass("beat", await super().beat(node))
 
     async def add_lineage(self, lineage: UUID) -> None:
         await self._begin("add_lineage", lineage)
@@ -149,11 +150,11 @@ class Deck:
         self.flushes = 0
         self.came: list[UUID] = []
         self.went: list[UUID] = []
-        self.writers = [
-            Writer(lane, self.store, MOST, lambda one, call: self.registry.contain(one, call), self.flush)
-            for lane in range(lanes)
-        ]
+        self.writers = [Writer(lane, self.store, MOST, self._contain, self.flush) for lane in range(lanes)]
         self.registry = Registry(self.writers, nursery, self.came.append, self.went.append, self.flush)
+
+    def _contain(self, conversation: Conversation, call: Callable[[], None]) -> None:
+        self.registry.contain(conversation, call)
 
     def flush(self) -> None:
         """What the pump's flush is: the end of somebody's fan-out."""

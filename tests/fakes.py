@@ -69,7 +69,7 @@ class FakeReader:
         self.given: list[bytes] = []  # the very objects
         self.held: list[int] = []
         self.left: list[tuple[UUID, int]] = []
-        self.looks = self.resumed = 0
+        self.looks = self.cursors = self.resumed = 0
         self.ended: closing.Close | None = None
         self.slow = False
 
@@ -98,6 +98,9 @@ class FakeReader:
 
     def look(self) -> None:
         self.looks += 1
+
+    def tell_cursor(self) -> None:
+        self.cursors += 1
 
     def close(self, close: closing.Close) -> None:
         self.ended = self.ended or close

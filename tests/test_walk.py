@@ -5,15 +5,16 @@ from uuid import UUID
 
 import pytest
 import trio
-from trio.testing import MockClock
+import trio.testing
 
-from konnect_server import cursor as cursors
+from konnect_server import walk as walk_room
 from konnect_server.conversation import Posting
 from konnect_server.cursor import Cursor
 from konnect_server.walk import Walk
-from protocol import closing
+from protocol.frames import ReceiptEvent
+from storage.rows import Raise
 from tests.deck import Deck, open_deck, until
-from tests.fakes import ANN, BOB, CID, DAN, HALL, PAIR, ROOM, FakeReader, Frame, uid
+from tests.fakes import ANN, BOB, CID, DAN, EVE, HALL, ROOM, FakeReader, Frame, uid
 
 pytestmark = pytest.mark.usefixtures("autojump_clock")
 
@@ -24,7 +25,12 @@ class Traveller(FakeReader):
     """A session, as its walk sees it."""
 
     def __init__(
-        self, deck: Deck, user: UUID, heads: Mapping[UUID, int] | None = None, cursor: Cursor | None = None, recent: int = 1
+        self,
+        deck: Deck,
+        user: UUID,
+        heads: Mapping[UUID, int] | None = None,
+        cursor: Cursor | None = None,
+        recent: int = 1,
     ) -> None:
         super().__init__(user)
         self.deck = deck
@@ -64,6 +70,11 @@ class Traveller(FakeReader):
         """The outbox has room again."""
         self._room.set()
 
+    def drain_once(self) -> None:
+        """The outbox has room for one page, and is full again."""
+        room, self._room = self._room, trio.Event()
+        room.set()
+
     def hold(self, conversation: UUID, seq: int, data: bytes) -> None:
         super().hold(conversation, seq, data)
         self.walk.hold(conversation, seq, data)
@@ -72,12 +83,18 @@ class Traveller(FakeReader):
         super().lost(conversation, seq)
         self.walk.lost(conversation, seq)
 
+    def receipt(self, conversation: UUID, user: UUID, data: bytes) -> None:
+        self.walk.receipt(conversation, user, data)
+
     def answer(self, conversation: UUID, data: bytes) -> None:
         self.walk.answer(conversation, data)
 
     def look(self) -> None:
         super().look()
         self.walk.look()
+
+    def tell_cursor(self) -> None:
+        self.walk.tell_cursor()
 
     def flush(self) -> None:
         self.deck.flush()
@@ -123,7 +140,7 @@ async def test_a_walk_whose_session_ends_as_an_answer_arrives_registers_nothing(
 
 
 async def test_a_walk_that_was_stopped_does_not_start_again() -> None:
-    """A command of the session (open a conversation) was answered in the turn in which the socket closed, and looked."""
+    """A command (open a conversation) was answered in the turn in which the socket closed, and looked."""
     async with open_deck() as deck:
         await deck.group(ROOM, ANN, BOB)
         ann = await Traveller(deck, ANN).arrive()
@@ -195,3 +212,63 @@ async def test_who_is_removed_here_while_an_older_state_is_read_is_told_only_wha
         deck.conversation(ROOM).ring(3)
         await until(lambda: ann.seqs == [3])
         assert ann.story[-3:] == ["conversation", "entry 3", "cursor"]
+
+
+# --- receipts ---
+
+
+async def test_receipts_that_pass_while_one_walks_are_not_missed() -> None:
+    """They went to live readers only: who was being brought up to date never heard of them on this connection, and
+    showed old marks until the next."""
+    async with open_deck() as deck:
+        await deck.group(ROOM, BOB, ANN, CID)
+        await deck.group(HALL, BOB, ANN, CID)
+        await deck.say(ROOM, BOB, "2", "3")
+        reading, paging = deck.store.shut("states"), deck.store.shut("visible")
+        ann = Traveller(deck, ANN, {ROOM: 1}).go()
+        await paging.reached.wait()  # the room's, for the hall comes after it
+
+        def passes(conversation: UUID, user: UUID, read: int, to_all: bool = True) -> None:
+            event = ReceiptEvent(conversation=conversation, user=user, delivered=read, read=read)
+            deck.registry.receipt(event, to_all)
+
+        passes(ROOM, BOB, 2)
+        assert ann.story == ["progress", "receipt"], "she knows the room"
+        for read in (1, 2):
+            passes(HALL, BOB, read)
+        passes(HALL, ANN, 1, to_all=False)
+        assert len(ann.of("receipt")) == 1, "she does not know the hall"
+        paging.open()
+        await reading.reached.wait()
+        passes(HALL, CID, 1)
+        assert len(ann.of("receipt")) == 1
+        reading.open()
+        await until(lambda: ann.walk.synced)
+        told = ann.story.index("conversation")
+        hall = [(f["user"], f["read"]) for f in ann.frames[told:] if f["t"] == "receipt"]
+        assert hall == [(str(BOB), 2), (str(ANN), 1), (str(CID), 1)], "the newest of each, behind the state"
+        passes(HALL, CID, 2)
+        assert ann.frames[-1]["read"] == 2, "and now as they pass"
+
+
+async def test_many_missed_receipts_wait_for_the_client_to_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A month's receipts of a thousand groups were pushed in one turn: more than the outbox holds. The client was
+    closed as slow, came back with the cursor it had, and was closed again, for ever."""
+    monkeypatch.setattr(walk_room, "RECEIPTS_AT_ONCE", 2)
+    async with open_deck() as deck:
+        await deck.group(ROOM, ANN, BOB, CID, DAN, EVE)
+        await deck.other.raise_receipts([Raise(ROOM, one, 1, 1) for one in (BOB, CID, DAN, EVE)])
+        ann = Traveller(deck, ANN, {ROOM: 1}).go()
+        reading = deck.store.shut("receipts_since")
+        await reading.reached.wait()
+        ann.fill()
+        reading.open()
+        await trio.sleep(1)
+        assert ann.of("receipt") == []
+        ann.drain_once()
+        await trio.sleep(1)
+        assert len(ann.of("receipt")) == 2
+        ann.drain()
+        await until(lambda: ann.walk.synced)
+        assert [frame["user"] for frame in ann.of("receipt")] == [str(one) for one in (BOB, CID, DAN, EVE)]
+        assert ann.story[-1] == "synced"
