@@ -39,15 +39,10 @@ class User:
 
     @property
     def number(self) -> int | None:
-        """The person's number that every device here has seen; None while one of them has not got that far (it will
-        read the newest itself)."""
-        lowest: int | None = None
-        for device in self.devices.values():
-            if device.number is None:
-                return None
-            if lowest is None or device.number < lowest:
-                lowest = device.number
-        return lowest
+        """The person's number up to which every device here was told; None while none has been told of any. One on its
+        first way does not count: it may stay there for long, a slow client in a busy group, and the others must hear of
+        what its bell lost meanwhile."""
+        return min((one.number for one in self.devices.values() if one.number is not None), default=None)
 
     def look(self) -> None:
         """The person's own rows changed."""
