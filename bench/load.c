@@ -8,7 +8,7 @@
  *
  *   ping    every socket keeps `flight` pings of `bytes` bytes in flight
  *   fanout  socket 0 sends; with rate > 0 so many messages a second by the clock, whatever comes back (latency counts
- *           from the moment the message was due), else as fast as it goes with at most `flight` not yet delivered to all
+ *           from the moment the message was due), else as fast as it goes, at most `flight` not yet delivered to all
  *   direct  sockets 2i and 2i+1 share a conversation; 2i keeps `flight` messages in flight until acknowledged
  *
  * Every frame's head is counted. A socket sees the entries of its one conversation in order, so the n-th is the n-th
@@ -34,7 +34,7 @@
 
 typedef uint8_t u8;
 typedef uint32_t u32;
-typedef uint64_t u64;
+typedef unsigned long long u64;    /* so that %llu prints it */
 
 /* 16 bytes in base64, and SHA-1 of it and RFC 6455's GUID: a key that never changes needs no SHA-1 here. */
 #define WS_KEY "a29ubmVjdC1iZW5jaC0wMQ=="
@@ -92,7 +92,8 @@ static u64 now_ns(void) {
 static u64 cpu_ns(void) {
     struct rusage r;
     getrusage(RUSAGE_SELF, &r);
-    return (u64)(r.ru_utime.tv_sec + r.ru_stime.tv_sec) * 1000000000u + (u64)(r.ru_utime.tv_usec + r.ru_stime.tv_usec) * 1000u;
+    u64 seconds = (u64)(r.ru_utime.tv_sec + r.ru_stime.tv_sec);
+    return seconds * 1000000000u + (u64)(r.ru_utime.tv_usec + r.ru_stime.tv_usec) * 1000u;
 }
 
 static void quoted(const char *text, size_t size, char *to, size_t room) {
@@ -161,7 +162,7 @@ static u64 big(const u8 *p, int size) {
 }
 
 static const u8 *skip(const u8 *p, const u8 *end) {
-    static const u8 fixed[] = {1, 0, 1, 1, 0, 0, 0, 0, 0, 0, 5, 9, 2, 3, 5, 9, 2, 3, 5, 9};    /* c0 to d3, where fixed */
+    static const u8 fixed[] = {1, 0, 1, 1, 0, 0, 0, 0, 0, 0, 5, 9, 2, 3, 5, 9, 2, 3, 5, 9};  /* c0 to d3, where fixed */
     if (p >= end) return NULL;
     u8 c = *p;
     u64 size;
@@ -211,10 +212,10 @@ static const u8 *string(const u8 *p, const u8 *end, size_t *size) {
 }
 
 static u64 whole(const u8 *p, const u8 *end) {
-    if (!p || p >= end) return UINT64_MAX;
+    if (!p || p >= end) return ~0ull;
     if (*p < 0x80) return *p;
     if (*p >= 0xcc && *p <= 0xcf && end - p > 1 << (*p - 0xcc)) return big(p + 1, 1 << (*p - 0xcc));
-    return UINT64_MAX;
+    return ~0ull;
 }
 
 /* --- Frames out --- */
@@ -246,7 +247,7 @@ static void put_whole(u64 v) {
 static void put_stamped(u64 at) {
     char stamp[17];
     size_t n = (size_t)(opt_bytes < 16 ? 16 : opt_bytes);
-    snprintf(stamp, sizeof stamp, "%016llx", (unsigned long long)at);
+    snprintf(stamp, sizeof stamp, "%016llx", at);
     put_string_head(n);
     put(stamp, 16);
     memset(body + body_size, 'x', n - 16);
@@ -299,7 +300,7 @@ static void send_message(struct client *c, u64 at) {
         message_left[messages % MESSAGES] = (u32)reader_count;
         messages++;
     }
-    snprintf(key, sizeof key, "%llx-%td-%llu", (unsigned long long)run_id, c - clients, (unsigned long long)c->sent);
+    snprintf(key, sizeof key, "%llx-%td-%llu", run_id, c - clients, c->sent);
     put_byte(0x85);
     put_string("t"), put_string("message.send");
     put_string("id"), put_whole(c->sent++);
@@ -361,7 +362,8 @@ static void connect_next(void) {
     if (c->fd < 0) fail("socket: %s (raise the limit of open files)", strerror(errno));
     setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
     if (c->role == 's') setsockopt(c->fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
-    if (connect(c->fd, (struct sockaddr *)&address, address_size) && errno != EINPROGRESS) fail("connect: %s", strerror(errno));
+    if (connect(c->fd, (struct sockaddr *)&address, address_size) && errno != EINPROGRESS)
+        fail("connect: %s", strerror(errno));
     c->state = CONNECTING;
     struct epoll_event event = {.events = EPOLLOUT, .data.u32 = (u32)next_to_connect};
     epoll_ctl(ep, EPOLL_CTL_ADD, c->fd, &event);
@@ -376,7 +378,8 @@ static void connected(struct client *c) {
     c->state = UPGRADING;
     c->out = grown(c->out, &c->out_room, 1024);
     c->out_size = (size_t)snprintf((char *)c->out, c->out_room,
-        "GET /v1/socket HTTP/1.1\r\nHost: %s\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+        "GET /v1/socket HTTP/1.1\r\nHost: %s\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        "Sec-WebSocket-Version: 13\r\n"
         "Sec-WebSocket-Key: " WS_KEY "\r\nSec-WebSocket-Protocol: konnect.v1\r\n\r\n", host_header);
     touch(c);
 }
@@ -418,7 +421,7 @@ static void delivered(struct client *c, const u8 *p, const u8 *end, u64 now) {
         size_t size;
         const u8 *text = string(find(p, end, "text"), end, &size);
         char stamp[17];
-        snprintf(stamp, sizeof stamp, "%016llx", (unsigned long long)at);
+        snprintf(stamp, sizeof stamp, "%016llx", at);
         decoded++;
         if (!text || size != (size_t)(opt_bytes < 16 ? 16 : opt_bytes) || memcmp(text, stamp, 16)) wrong++;
     }
@@ -434,8 +437,9 @@ static void answered(struct client *c, u64 id, int good, const u8 *p, const u8 *
         if (mode == 'p' && total_acks % (u64)opt_sample == 0) {
             size_t size = 0;
             char stamp[17];
-            const u8 *result = find(p, end, "result"), *data = result ? string(find(result, end, "data"), end, &size) : NULL;
-            snprintf(stamp, sizeof stamp, "%016llx", (unsigned long long)at);
+            const u8 *result = find(p, end, "result");
+            const u8 *data = result ? string(find(result, end, "data"), end, &size) : NULL;
+            snprintf(stamp, sizeof stamp, "%016llx", at);
             decoded++;
             if (!data || size < 16 || memcmp(data, stamp, 16)) wrong++;
         }
@@ -459,7 +463,8 @@ static void message(struct client *c, const u8 *p, size_t size, u64 now) {
         if (c->state == LIVE) answered(c, whole(id, end), 1, p, end, now);
     } else if (n == 5 && !memcmp(t, "error", 5)) {
         size_t code_size = 0, text_size = 0;
-        const u8 *code = string(find(p, end, "code"), end, &code_size), *text = string(find(p, end, "message"), end, &text_size);
+        const u8 *code = string(find(p, end, "code"), end, &code_size);
+        const u8 *text = string(find(p, end, "message"), end, &text_size);
         char words[400];
         snprintf(words, sizeof words, "%.*s: %.*s", (int)code_size, code ? (const char *)code : "",
                  (int)text_size, text ? (const char *)text : "");
@@ -493,9 +498,10 @@ static size_t frames(struct client *c, const u8 *data, size_t size, u64 now) {
         case 0x8a: break;
         case 0x88: {
             char reason[130];
+            int code = n >= 2 ? (int)big(p + head, 2) : 1005;
             quoted((const char *)p + head + 2, n > 2 ? n - 2 : 0, reason, sizeof reason);
-            if (c->state != LIVE) fail("a socket was closed before it was live: %d %s", n >= 2 ? (int)big(p + head, 2) : 1005, reason);
-            end_client(c, n >= 2 ? (int)big(p + head, 2) : 1005, reason);
+            if (c->state != LIVE) fail("a socket was closed before it was live: %d %s", code, reason);
+            end_client(c, code, reason);
             break;
         }
         default: fail("a frame that cannot be: first byte %02x", p[0]);
@@ -568,7 +574,8 @@ static void read_clients(void) {
         memset(c, 0, sizeof *c);
         c->token = malloc(room);
         c->sent_at = NULL;
-        if (!c->token || sscanf(line, "%s %39s %c", c->token, c->conversation, &c->role) != 3) fail("line %d is wrong", client_count + 1);
+        if (!c->token || sscanf(line, "%s %39s %c", c->token, c->conversation, &c->role) != 3)
+            fail("line %d is wrong", client_count + 1);
         c->mask = 0x9e3779b9u * (u32)(client_count + 1) | 1;
         if (c->role != 's' && (mode != 'p')) reader_count++;
         client_count++;
@@ -589,10 +596,15 @@ static void sign_in(void) {
     for (int i = 0; i < CONNECTING_AT_ONCE; i++) connect_next();
     while (live_count < (u64)client_count) {
         round_of(100, -1);
-        if (now_ns() - begin > 120000000000u) fail("only %llu of %d sockets were signed in after 120 s", (unsigned long long)live_count, client_count);
-        if (now_ns() - told > 5000000000u) told = now_ns(), fprintf(stderr, "%llu of %d signed in\n", (unsigned long long)live_count, client_count);
+        if (now_ns() - begin > 120000000000u)
+            fail("only %llu of %d sockets were signed in after 120 s", live_count, client_count);
+        if (now_ns() - told > 5000000000u) {
+            told = now_ns();
+            fprintf(stderr, "%llu of %d signed in\n", live_count, client_count);
+        }
     }
-    printf("{\"event\": \"ready\", \"sockets\": %d, \"seconds\": %.3f}\n", client_count, (double)(now_ns() - begin) / 1e9);
+    double seconds = (double)(now_ns() - begin) / 1e9;
+    printf("{\"event\": \"ready\", \"sockets\": %d, \"seconds\": %.3f}\n", client_count, seconds);
     fflush(stdout);
 }
 
@@ -626,7 +638,8 @@ static void run_until(u64 end) {
         u64 now = now_ns();
         if (gap && !stopping) {
             while (due <= now && clients[0].state == LIVE) send_message(&clients[0], due), due += gap;
-            struct itimerspec when = {.it_value = {.tv_sec = (time_t)(due / 1000000000u), .tv_nsec = (long)(due % 1000000000u)}};
+            struct timespec at = {.tv_sec = (time_t)(due / 1000000000u), .tv_nsec = (long)(due % 1000000000u)};
+            struct itimerspec when = {.it_value = at};
             timerfd_settime(timer, TFD_TIMER_ABSTIME, &when, NULL);
             flush_dirty();
         }
@@ -654,7 +667,7 @@ static u64 in_flight(void) {
 
 static void print_histogram(const char *name, const struct histogram *h) {
     printf(", \"%s\": {\"count\": %llu, \"p50_ms\": %.4f, \"p99_ms\": %.4f, \"p999_ms\": %.4f, \"max_ms\": %.4f}", name,
-           (unsigned long long)h->count, quantile_ms(h, .5), quantile_ms(h, .99), quantile_ms(h, .999), (double)h->max / 1e6);
+           h->count, quantile_ms(h, .5), quantile_ms(h, .99), quantile_ms(h, .999), (double)h->max / 1e6);
 }
 
 static void print_result(void) {
@@ -665,19 +678,19 @@ static void print_result(void) {
     losses = expected > total_deliveries ? expected - total_deliveries : 0;
     if (sent > total_acks + errors) losses += sent - total_acks - errors;
     if (total_deliveries > expected && mode != 'p') wrong += total_deliveries - expected;
-    printf("{\"event\": \"result\", \"sockets\": %d, \"sent\": %llu, \"acks\": %llu, \"deliveries\": %llu, \"expected\": %llu, "
-           "\"lost\": %llu, \"wrong\": %llu, \"errors\": %llu, \"closes\": %llu, \"others\": %llu, \"decoded\": %llu, "
+    printf("{\"event\": \"result\", \"sockets\": %d, \"sent\": %llu, \"acks\": %llu, \"deliveries\": %llu, "
+           "\"expected\": %llu, \"lost\": %llu, \"wrong\": %llu, \"errors\": %llu, \"closes\": %llu, \"others\": %llu, \"decoded\": %llu, "
            "\"first_error\": \"%s\", \"first_close\": \"%s\", \"slow\": [",
-           client_count, (unsigned long long)sent, (unsigned long long)total_acks, (unsigned long long)total_deliveries,
-           (unsigned long long)expected, (unsigned long long)losses, (unsigned long long)wrong, (unsigned long long)errors,
-           (unsigned long long)closes, (unsigned long long)others, (unsigned long long)decoded, first_error, first_close);
+           client_count, sent, total_acks, total_deliveries,
+           expected, losses, wrong, errors,
+           closes, others, decoded, first_error, first_close);
     for (int i = 0; i < client_count; i++)
         if (clients[i].role == 's') printf("%s%d", slow++ ? ", " : "", clients[i].close_code);
     printf("], \"phases\": [");
     for (int i = 0; i < opt_phases; i++) {
         double seconds = (double)(phase[i].end - phase[i].begin) / 1e9;
         printf("%s{\"seconds\": %.3f, \"acks\": %llu, \"deliveries\": %llu, \"cpu\": %.4f", i ? ", " : "", seconds,
-               (unsigned long long)phase[i].acks, (unsigned long long)phase[i].deliveries,
+               phase[i].acks, phase[i].deliveries,
                (double)(phase[i].cpu_end - phase[i].cpu_begin) / 1e9 / seconds);
         print_histogram("ack", &phase[i].ack);
         print_histogram("delivery", &phase[i].delivery);
@@ -731,7 +744,8 @@ static void read_options(int count, char **words) {
     memcpy(&address, found->ai_addr, found->ai_addrlen);
     address_size = found->ai_addrlen;
     freeaddrinfo(found);
-    snprintf(host_header, sizeof host_header, strchr(words[1], ':') ? "[%.200s]:%.8s" : "%.200s:%.8s", words[1], words[2]);
+    const char *form = strchr(words[1], ':') ? "[%.200s]:%.8s" : "%.200s:%.8s";
+    snprintf(host_header, sizeof host_header, form, words[1], words[2]);
 }
 
 int main(int count, char **words) {

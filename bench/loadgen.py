@@ -83,7 +83,7 @@ async def run_load(
     Raises:
         LoadFailed: It could not be built or started, or the server refused it.
     """
-    name, program = await trio.to_thread.run_sync(_program, generator)
+    name, program = await trio.to_thread.run_sync(_program, generator, progress)
     words = [*program, "127.0.0.1", str(server.port), mode, *(f"{key}={value:g}" for key, value in options.items())]
     told = "".join(f"{seat.token} {seat.conversation} {seat.role}\n" for seat in seats) + "end\n"
     async with trio.open_nursery() as nursery:
@@ -158,13 +158,14 @@ class _Lines:
         return line
 
 
-def _program(generator: Generator) -> tuple[str, list[str]]:
+def _program(generator: Generator, progress: Callable[[str], None]) -> tuple[str, list[str]]:
     if generator != "python":
         try:
             return "c", [str(build())]
-        except LoadFailed:
+        except LoadFailed as problem:
             if generator == "c":
                 raise
+            progress(f"{problem}; now with python")
     return "python", [sys.executable, "-m", "bench.pyload"]
 
 
