@@ -1,0 +1,126 @@
+"""Who is online, and who hears of it; on a clock that the test turns."""
+
+from uuid import UUID
+
+from konnect_server.presence import Presence
+from tests.fakes import ANN, BOB, CID, DAN, FakeReader, uid
+
+GRACE_S = 10.0
+HERE, THERE = uid(501), uid(502)
+
+
+class Stage:
+    """A process's presence, with its clock and what it rang."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.rung: list[tuple[UUID, bool]] = []
+        self.presence = Presence(GRACE_S, lambda: self.now, lambda user, online: self.rung.append((user, online)))
+
+    def follower(self, *users: UUID) -> FakeReader:
+        """Somebody who follows these people."""
+        one = FakeReader(DAN)
+        self.presence.follow(one, users)
+        return one
+
+    def after(self, seconds: float) -> None:
+        """So much later, a sweep."""
+        self.now += seconds
+        self.presence.sweep()
+
+
+def told(one: FakeReader) -> list[tuple[str, str]]:
+    assert all(frame["t"] == "presence" for frame in one.frames)
+    return [(frame["user"], frame["state"]) for frame in one.frames]
+
+
+def test_only_followers_hear_of_a_person() -> None:
+    stage = Stage()
+    follower, stranger = stage.follower(ANN), stage.follower(BOB)
+    stage.presence.came(ANN)
+    assert told(follower) == [(str(ANN), "online")]
+    assert told(stranger) == []
+    assert stage.rung == [(ANN, True)]
+    assert stage.presence.roster() == [ANN]
+
+
+def test_a_short_absence_is_not_seen() -> None:
+    stage = Stage()
+    stage.presence.came(ANN)
+    follower = stage.follower(ANN)
+    stage.presence.went(ANN)
+    stage.after(GRACE_S - 0.1)
+    stage.presence.came(ANN)
+    stage.after(GRACE_S * 2)
+    assert told(follower) == []
+    assert stage.rung == [(ANN, True)]
+
+
+def test_a_long_absence_is() -> None:
+    stage = Stage()
+    stage.presence.came(ANN)
+    stage.presence.came(BOB)
+    follower = stage.follower(ANN, BOB)
+    stage.presence.went(ANN)
+    stage.now += 1
+    stage.presence.went(BOB)
+    stage.after(GRACE_S - 1)
+    assert told(follower) == [(str(ANN), "offline")], "the other's grace has not ended"
+    stage.after(1)
+    assert told(follower) == [(str(ANN), "offline"), (str(BOB), "offline")]
+    assert stage.rung == [(ANN, True), (BOB, True), (ANN, False), (BOB, False)]
+    assert stage.presence.roster() == []
+
+
+def test_who_begins_to_follow_learns_who_is_online_now() -> None:
+    stage = Stage()
+    stage.presence.came(ANN)
+    stage.presence.heard(THERE, BOB, True)
+    assert stage.presence.follow(FakeReader(DAN), [ANN, BOB, CID]) == [ANN, BOB]
+
+
+def test_who_stops_following_hears_nothing_and_is_forgotten() -> None:
+    stage = Stage()
+    follower, other = stage.follower(ANN, BOB), stage.follower(ANN)
+    stage.presence.unfollow(follower, [ANN, CID])
+    stage.presence.came(ANN)
+    stage.presence.came(BOB)
+    assert told(follower) == [(str(BOB), "online")]
+    assert told(other) == [(str(ANN), "online")]
+    stage.presence.unfollow(follower, [BOB])
+    stage.presence.unfollow(other, [ANN])
+    assert stage.presence._followers == {}
+
+
+def test_presence_may_be_dropped_for_a_slow_follower() -> None:
+    stage = Stage()
+    follower = stage.follower(ANN)
+    follower.slow = True
+    stage.presence.came(ANN)
+    assert told(follower) == []
+
+
+def test_a_person_of_several_processes_is_online_until_the_last_is_left() -> None:
+    stage = Stage()
+    follower = stage.follower(ANN)
+    stage.presence.heard(THERE, ANN, True)
+    stage.presence.came(ANN)
+    stage.presence.heard(THERE, ANN, False)
+    assert told(follower) == [(str(ANN), "online")]
+    stage.presence.heard(THERE, ANN, True)
+    stage.presence.went(ANN)
+    stage.after(GRACE_S)
+    assert told(follower) == [(str(ANN), "online")]
+    stage.presence.heard(THERE, ANN, False)
+    assert told(follower) == [(str(ANN), "online"), (str(ANN), "offline")]
+
+
+def test_a_process_that_is_gone_takes_its_people_along() -> None:
+    stage = Stage()
+    follower = stage.follower(ANN, BOB, CID)
+    for process, user in ((THERE, ANN), (THERE, BOB), (HERE, BOB), (HERE, CID)):
+        stage.presence.heard(process, user, True)
+    stage.presence.gone([HERE])
+    assert told(follower)[3:] == [(str(ANN), "offline")]
+    stage.presence.gone([HERE])
+    assert len(told(follower)) == 4
