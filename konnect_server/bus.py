@@ -74,6 +74,7 @@ class _Presence(_Bell, frozen=True):
 
 
 class _Roster(_Bell, frozen=True):
+    number: int  # 1, 2, 3 ...; the same for all its parts
     users: list[UUID]
 
 
@@ -107,6 +108,7 @@ class Bus:
         self._waiting: dict[object, _AnyBell] = {}  # what repeats is rung once
         self._work = trio.Event()
         self._asked: deque[UUID] = deque()
+        self._rosters = 0
         self.lineage = new_id()
 
     # --- ringing ---
@@ -190,8 +192,7 @@ class Bus:
             case _Presence():
                 self._presence().heard(bell.node, bell.user, bell.online)
             case _Roster():
-                for user in bell.users:
-                    self._presence().heard(bell.node, user, True)
+                self._presence().listed(bell.node, bell.number, bell.users)
             case _Replaced():
                 person = registry.users.get(bell.user)
                 device = None if person is None else person.devices.get(bell.device)
@@ -218,16 +219,21 @@ class Bus:
                     await self._tell_lineage()
             except StorageUnavailable as problem:
                 log.warning("storage does not answer", problem=str(problem))
+                roster_at = now()  # who did not hear of us meanwhile believes our people gone
                 continue
             finally:
                 self._flush()
             self._presence().gone(self._others)
             if self._others and (now() >= roster_at or set(self._others) - set(before)):
                 roster_at = now() + ROSTER_S
-                people = self._presence().roster()
-                for first in range(0, len(people), ROSTER_USERS):
-                    self._add(("roster", first), _Roster(self.node, people[first : first + ROSTER_USERS]))
+                self._ring_roster()
             self._flush()
+
+    def _ring_roster(self) -> None:
+        self._rosters += 1
+        people = self._presence().roster()
+        for first in range(0, max(1, len(people)), ROSTER_USERS):  # an empty one too: it says that nobody is left
+            self._add(("roster", first), _Roster(self.node, self._rosters, people[first : first + ROSTER_USERS]))
 
     async def _tell_lineage(self) -> None:
         """Let every client's cursor name the new lineage, some hundreds at a time."""

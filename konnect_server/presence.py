@@ -2,7 +2,8 @@
 
 Nobody is told unless they look: a session follows its direct partners and whom it watches. A person who went is shown
 as offline only after a grace, so that a drop that heals at once is not seen. Other processes' people are known by
-bells, which may be lost; a roster rung now and then mends that, and a process that is gone takes its people along.
+bells, which may be lost; a numbered roster rung now and then mends that: it names who is there, and whom two rosters
+running did not name has gone. A process that is gone takes its people along.
 """
 
 from collections.abc import Callable, Iterable
@@ -30,7 +31,8 @@ class Presence:
         self._grace_s, self._now, self._tell = grace_s, now, tell
         self._here: set[UUID] = set()
         self._leaving: dict[UUID, float] = {}  # -> when the grace ends, in that order: it is the same for all
-        self._there: dict[UUID, set[UUID]] = {}  # process -> its people
+        self._there: dict[UUID, dict[UUID, int]] = {}  # process -> its people -> the newest roster when they were named
+        self._rosters: dict[UUID, int] = {}  # process -> the newest roster that was heard of
         self._followers: dict[UUID, dict[Follower, None]] = {}
 
     # --- our own people ---
@@ -70,18 +72,28 @@ class Presence:
     def heard(self, process: UUID, user: UUID, online: bool) -> None:
         """Another process says that *user* came or went there."""
         was_online = self.online(user)
-        people = self._there.setdefault(process, set())
+        people = self._there.setdefault(process, {})
         if online:
-            people.add(user)
+            people[user] = self._rosters.get(process, 0)
         else:
-            people.discard(user)
+            people.pop(user, None)
         if self.online(user) != was_online:
             self._announce(user, online)
+
+    def listed(self, process: UUID, roster: int, users: Iterable[UUID]) -> None:
+        """A part of another process's roster says that *users* are there. Two rosters, for a part may be lost."""
+        if roster > self._rosters.get(process, 0):
+            self._rosters[process] = roster
+            for user in [user for user, named in self._there.get(process, {}).items() if named < roster - 2]:
+                self.heard(process, user, False)
+        for user in users:
+            self.heard(process, user, True)
 
     def gone(self, processes_left: Iterable[UUID]) -> None:
         """Only these other processes are there; people of all others are not."""
         left = set(processes_left)
         for process in [process for process in self._there if process not in left]:
+            self._rosters.pop(process, None)
             for user in sorted(self._there.pop(process)):
                 if not self.online(user):
                     self._announce(user, False)

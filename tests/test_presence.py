@@ -124,3 +124,40 @@ def test_a_process_that_is_gone_takes_its_people_along() -> None:
     assert told(follower)[3:] == [(str(ANN), "offline")]
     stage.presence.gone([HERE])
     assert len(told(follower)) == 4
+
+
+def test_a_person_whose_going_was_not_heard_goes_with_the_rosters() -> None:
+    """A roster only ever added: when the bell that told of a person's going was lost, the person stayed online there
+    for as long as the other process lived."""
+    stage = Stage()
+    follower = stage.follower(ANN, BOB)
+    stage.presence.listed(THERE, 1, [ANN])
+    stage.presence.listed(THERE, 1, [BOB])
+    for roster in (2, 3):
+        stage.presence.listed(THERE, roster, [BOB])
+        assert told(follower) == [(str(ANN), "online"), (str(BOB), "online")], "perhaps a part was lost"
+    stage.presence.listed(THERE, 4, [BOB])
+    assert told(follower)[2:] == [(str(ANN), "offline")]
+    for roster in (5, 6, 7):
+        stage.presence.listed(THERE, roster, [])
+    assert told(follower)[3:] == [(str(BOB), "offline")]
+
+
+def test_a_late_part_of_an_old_roster_sends_nobody_away() -> None:
+    stage = Stage()
+    follower = stage.follower(ANN, BOB)
+    for roster in (1, 2, 3):
+        stage.presence.listed(THERE, roster, [ANN])
+    stage.presence.listed(THERE, 1, [BOB])
+    assert told(follower) == [(str(ANN), "online"), (str(BOB), "online")]
+
+
+def test_a_process_that_comes_back_begins_its_rosters_anew() -> None:
+    stage = Stage()
+    stage.presence.listed(THERE, 9, [ANN])
+    stage.presence.gone([])
+    follower = stage.follower(ANN)
+    stage.presence.listed(THERE, 1, [ANN])
+    for roster in (2, 3, 4):
+        stage.presence.listed(THERE, roster, [])
+    assert told(follower) == [(str(ANN), "online"), (str(ANN), "offline")]
