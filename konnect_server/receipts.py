@@ -18,6 +18,7 @@ EVERY_S: Final = 1.0  # per member and conversation
 GATHER_S: Final = 0.02  # what comes within it goes into one statement
 BATCH_ROWS: Final = 512
 GIVE_UP_S: Final = 10.0
+WAITING: Final = 20_000  # commands that wait; beyond it they are answered "try later"
 
 log = structlog.get_logger("konnect.receipts")
 
@@ -49,10 +50,16 @@ class Receipts:
         self._store, self._tell, self._flush = store, tell, flush
         self._pending: dict[tuple[UUID, UUID], _Pending] = {}
         self._written: dict[tuple[UUID, UUID], float] = {}  # when, in that order; forgotten after EVERY_S
+        self._waiting = 0
+        self._writing = False
         self._work = trio.Event()
 
     def move(self, asker: Asker, command_id: int, conversation: UUID, delivered: int, read: int) -> None:
         """Raise the asker's cursors. The answer comes when they are on disk."""
+        if self._waiting >= WAITING:
+            asker.push(codec.error(command_id, Unavailable("too many receipts wait to be stored")))
+            return
+        self._waiting += 1
         pending = self._pending.setdefault((conversation, asker.user), _Pending())
         pending.delivered = max(pending.delivered, delivered, read)
         pending.read = max(pending.read, read)
@@ -61,8 +68,8 @@ class Receipts:
 
     @property
     def quiet(self) -> bool:
-        """Nothing waits to be written."""
-        return not self._pending
+        """Nothing waits to be written, and nothing is being written."""
+        return not (self._pending or self._writing)
 
     async def run(self) -> None:
         """Work until cancelled."""
@@ -71,7 +78,9 @@ class Receipts:
             await trio.sleep(GATHER_S)
             due = self._take(trio.current_time())
             if due:
+                self._writing = True
                 await self._write(due)
+                self._writing = False
             if not self._pending:
                 self._work = trio.Event()
 
@@ -83,7 +92,9 @@ class Receipts:
         ready = [who for who in self._pending if who not in self._written][:BATCH_ROWS]
         for who in ready:
             self._written[who] = now
-        return [(who, self._pending.pop(who)) for who in ready]
+        due = [(who, self._pending.pop(who)) for who in ready]
+        self._waiting -= sum(len(pending.askers) for _, pending in due)
+        return due
 
     async def _write(self, due: Sequence[tuple[tuple[UUID, UUID], _Pending]]) -> None:
         moves = [Raise(conversation, user, pending.delivered, pending.read) for (conversation, user), pending in due]
