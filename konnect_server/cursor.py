@@ -2,13 +2,14 @@
 
 import base64
 import binascii
-from typing import Final
+from typing import Annotated, Final
 from uuid import UUID
 
 import msgspec
 
 from protocol.errors import BadCursor
 
+_Whole = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]  # what the database can be asked with: a client may forge
 _FORM: Final = 1  # raised when the fields change meaning; an old form is then read by its own rules
 
 
@@ -16,8 +17,8 @@ class Cursor(msgspec.Struct, frozen=True, array_like=True):
     """What a client carries for the server from one connection to the next."""
 
     lineage: UUID  # a row that the database had when this was written; unknown later means restored from an older copy
-    number: int  # the person's number; all rows of one's own up to it were sent
-    receipts_ms: int  # database time; receipts written before it were sent
+    number: _Whole  # the person's number; all rows of one's own up to it were sent
+    receipts_ms: _Whole  # database time; receipts written before it were sent
     form: int = _FORM
 
 
