@@ -220,7 +220,7 @@ class TestCompose:
         assert asked == given
 
     def test_the_port_is_opened_to_this_machine_only(self, compose: dict[str, Any]) -> None:
-        assert compose["services"]["konnect"]["ports"] == ["${KONNECT_BIND:-127.0.0.1:8080}:8080"]
+        assert compose["services"]["konnect"]["ports"] == ["${HTTP_BIND:-127.0.0.1:8080}:8080"]
 
 
 class TestRepository:
