@@ -184,7 +184,8 @@ def version(as_json: bool) -> None:
 @click.argument("email")
 @click.option("--url", envvar="KONNECT_URL", default="http://127.0.0.1:8080", help="The server. [KONNECT_URL]")
 @click.option("--password", envvar="KONNECT_PASSWORD", help="Asked for when it is not given here. [KONNECT_PASSWORD]")
-def chat(email: str, url: str, password: str | None) -> None:
+@click.option("--state-dir", metavar="FOLDER", help="Where unsent lines and the sign-in are kept; else the user's own.")
+def chat(email: str, url: str, password: str | None, state_dir: str | None) -> None:
     """Talk as EMAIL in this terminal: history, live messages, who is online; it reconnects by itself.
 
     The demo people of `konnect dev` need no password. Type /help in the chat to see what it can do.
@@ -197,7 +198,7 @@ def chat(email: str, url: str, password: str | None) -> None:
     """
     from konnect_server.chat import main as talk
 
-    raise click.exceptions.Exit(talk(email, url=url, password=password))
+    raise click.exceptions.Exit(talk(email, url=url, password=password, state_dir=state_dir))
 
 
 def main() -> NoReturn:
