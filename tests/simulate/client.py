@@ -216,8 +216,16 @@ class Device:
             self._count += 1
             kept = Kept(f"{self.name}/{self._count}")
         self.kept = kept.copy()
+        self._forget_unsent()
         if back:
             self.come_back()
+
+    def _forget_unsent(self) -> None:
+        """What an older copy of the outbox does not know may still be stored, any time, or not."""
+        left = {queued.fields.get("key") for queued in self.kept.outbox}
+        known = self.town.truth.acknowledged
+        for conversation, orders in self._orders.items():
+            orders[:] = [one for one in orders if one[1] in left or (conversation, self.me, one[1]) in known]
 
     # --- the network's calls ---
 
@@ -509,6 +517,10 @@ class Device:
             now = self.town.truth.member_since(self.person, fields["conversation"])
             if command.joined is not None and now == command.joined and t != "typing":
                 raise self.wrong("called no member, and was one all along:", fields)
+        if t == "message.send":
+            name = self.town.truth.id(fields["conversation"]), self.person, fields["key"]
+            if name in self.town.truth.tables.keys:
+                raise self.wrong(f"refused with {code}, and stands in the log:", fields)
         if queued is None:
             return
         if code in _TRY_LATER:
@@ -579,21 +591,11 @@ class Device:
     # --- at the end ---
 
     def judge_order(self) -> None:
-        """One's own messages stand in the order in which they were written, but for those that an absence held up: who
-        was no member when a message came, had the answer lost, and sends it again as a member, sends it late."""
-        truth = self.town.truth
+        """One's own messages stand in the order in which they were written."""
         for conversation, orders in self._orders.items():
-            latest: tuple[int, str] = (0, "")
-            for queued_ms, key in reversed(orders):
-                place = truth.acknowledged.get((conversation, self.me, key))
-                if place is None:
-                    continue
-                if latest[1] and place[0] > latest[0]:
-                    joined = truth.joined_at_ms(self.person, conversation, latest[0])
-                    if joined is not None and joined <= queued_ms:
-                        raise self.wrong(f"in {conversation} {key} stands at {place[0]}, what came later at", latest)
-                else:
-                    latest = place[0], key
+            problem = self.town.truth.judge_order(self.person, conversation, orders)
+            if problem:
+                raise self.wrong(problem)
 
     def unfinished(self) -> str | None:
         """Why this device is not up to date yet; None: it is."""

@@ -42,9 +42,12 @@ class SeededFaults(Faults):
         self._quick_s = quick_s
         self._slow_s = slow_s
 
-    def _time(self) -> float:
-        random = self.rng.random
-        return round(random() * (self._slow_s if random() < self.slow else self._quick_s), 4)
+    def _time(self, at_once: float) -> float:
+        """How long a step takes; a share of them, *at_once*, takes no time at all."""
+        draw = self.rng.random()
+        if draw < at_once:
+            return 0.0
+        return self.rng.random() * self._slow_s if draw > 1 - self.slow else self._quick_s
 
     def draw(self, write: bool) -> Plan:
         fate: Fate = "well"
@@ -52,7 +55,7 @@ class SeededFaults(Faults):
             fate = "before"
         elif self.rng.random() < self.rate:
             fate = self.rng.choice(("before", "during", "after", "late", "late") if write else ("before", "after"))
-        commit_s = self._time()
+        commit_s = self._time(0.2) if write else 0.0
         if fate == "late":
             commit_s += self.rng.random() * 2.0
-        return Plan(fate, self._time(), commit_s, self._time())
+        return Plan(fate, self._time(0.5), commit_s, self._time(0.5))

@@ -6,7 +6,7 @@ is to do. Those that read take one snapshot. Both say the same as their SQL, whi
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
 from uuid import UUID
 
 from msgspec import UNSET
@@ -54,6 +54,14 @@ class Refusal(NamedTuple):
     missing: UUID | None = None
 
 
+Name: TypeAlias = tuple[UUID, UUID, str]  # conversation, author, key
+
+
+def known(tables: Tables, name: Name) -> Stored | None:
+    """What a key stands for; None for a new one."""
+    return tables.keys.get(name)
+
+
 # --- Writing ----------------------------------------------------------------------------------------------------------
 
 
@@ -71,7 +79,7 @@ def append_messages(db: FakeDatabase, messages: Sequence[NewMessage], heads: Map
     for message in messages:
         name = (message.conversation, message.author, message.key)
         digest = ("message", message.text)
-        found = tables.keys.get(name) or fresh.get(name)
+        found = known(tables, name) or fresh.get(name)
         if found is not None:
             answers.append(Answer(False, found.digest != digest, found.seq, found.at_ms))
         elif tables.span(message.conversation, message.author) is None:

@@ -293,15 +293,21 @@ class Pipe:
     def to_client_moves(self) -> None:
         """Something may be sent on its way to the client."""
         sock = self.sock
-        if not self._to_client and sock is not None and (sock.outbox or sock.shut):
-            if not (self.lost or self.stalled or self.over):
-                self._to_client = True
-                self._agenda.after(self.weather.latency_s(), self._arrive_at_client)
+        if self._to_client or sock is None or self.lost or not (sock.outbox or sock.shut):
+            return
+        if self.gone and sock.outbox:  # the client's kernel resets what it has nobody for
+            self._break()
+        elif not (self.stalled or self.over):
+            self._to_client = True
+            self._agenda.after(self.weather.latency_s(), self._arrive_at_client)
 
     def _arrive_at_client(self) -> None:
         self._to_client = False
         sock = self.sock
-        if sock is None or self.lost or self.over or self.stalled:
+        if sock is None or self.lost or self.stalled:
+            return
+        if self.over:
+            self.to_client_moves()
             return
         count = len(sock.outbox)
         if count > 1 and self.weather.torn():

@@ -1,10 +1,308 @@
-"""Bugs to plant."""
-from collections.abc import Iterator
-from contextlib import contextmanager
+"""Bugs to plant, one at a time, so that a world that finds nothing means something.
 
-PLANTS: dict[str, object] = {}
+Each is what somebody might well write, or what the first version of such a server gets wrong (docs/hazards.md names
+most of them). They are patched in from here; the product has no switch for any. tests/test_simulate.py holds that each
+is found within 200 seeds.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any, Final
+from unittest.mock import patch
+
+from konnect_server.bus import Bus
+from konnect_server.connection import LOST, Connection
+from konnect_server.conversation import Changing, Conversation, Posting
+from konnect_server.registry import Registry
+from konnect_server.session import Session
+from konnect_server.walk import Walk
+from konnect_server.writer import Writer
+from protocol import codec
+from protocol.errors import Unavailable
+from protocol.frames import Entry
+from storage.errors import StorageUnavailable
+from storage.rows import Appendix, NewMessage, Standing
+from tests.simulate import functions
+from tests.simulate.database import Body, FakeDatabase, Stored, Tables, Transaction
+
+Patch = tuple[object, str, object]
+PLANTS: Final[dict[str, tuple[str, Callable[[], Sequence[Patch]]]]] = {}
+
+
+def plant(meaning: str) -> Callable[[Callable[[], Sequence[Patch]]], Callable[[], Sequence[Patch]]]:
+    """Register a bug under its function's name."""
+
+    def register(make: Callable[[], Sequence[Patch]]) -> Callable[[], Sequence[Patch]]:
+        PLANTS[make.__name__] = meaning, make
+        return make
+
+    return register
 
 
 @contextmanager
 def planted(name: str | None) -> Iterator[None]:
-    yield
+    """Inside the block the product has the bug *name*; None: none."""
+    with ExitStack() as stack:
+        if name is not None:
+            for target, attribute, replacement in PLANTS[name][1]():
+                stack.enter_context(patch.object(target, attribute, replacement))
+        yield
+
+
+# --- storage ----------------------------------------------------------------------------------------------------------
+
+
+@plant("the store answers before the commit (A1)")
+def answer_before_commit() -> Sequence[Patch]:
+    original = FakeDatabase._computed
+
+    def computed(self: FakeDatabase, transaction: Transaction[Any]) -> None:
+        transaction.call.succeed(transaction.value)
+        original(self, transaction)
+
+    return [(FakeDatabase, "_computed", computed)]
+
+
+@plant("an append does not look whether the key is stored")
+def forget_keys() -> Sequence[Patch]:
+    def nothing(tables: Tables, name: functions.Name) -> Stored | None:
+        return None
+
+    return [(functions, "known", nothing)]
+
+
+@plant("an append reads before it waits for the lock (A2)")
+def read_before_the_lock() -> Sequence[Patch]:
+    original = functions.append_messages
+
+    def append(db: FakeDatabase, messages: Sequence[NewMessage], heads: Mapping[Any, int]) -> Body[Appendix]:
+        body = original(db, messages, heads)
+        locks = next(body)
+        try:
+            next(body)
+        except StopIteration as end:
+            yield locks
+            return end.value  # type: ignore[no-any-return]  # the body's own
+        raise AssertionError("an append takes its locks at once")
+
+    return [(functions, "append_messages", append)]
+
+
+@plant("an append asks for the membership first, then for the key (A11)")
+def membership_before_the_key() -> Sequence[Patch]:
+    original = functions.known
+
+    def known(tables: Tables, name: functions.Name) -> Stored | None:
+        return original(tables, name) if tables.span(name[0], name[1]) is not None else None
+
+    return [(functions, "known", known)]
+
+
+# --- the writer -------------------------------------------------------------------------------------------------------
+
+
+@plant("after an unknown outcome the batch goes in again under new keys")
+def resend_with_new_keys() -> Sequence[Patch]:
+    original = Writer._append
+
+    async def append(self: Writer, batches: Any) -> None:
+        tried = False
+        store_append = self._store.append
+
+        async def again(lane: int, messages: Sequence[NewMessage], heads: Mapping[Any, int]) -> Appendix:
+            nonlocal tried
+            if tried:
+                messages = [NewMessage(m.conversation, m.author, m.key + "+", m.text) for m in messages]
+            tried = True
+            return await store_append(lane, messages, heads)
+
+        with patch.object(self._store, "append", again):
+            await original(self, batches)
+
+    return [(Writer, "_append", append)]
+
+
+@plant("after an unknown outcome the log is read instead of the batch sent again (A7)")
+def read_instead_of_resend() -> Sequence[Patch]:
+    original = Writer._append
+
+    async def append(self: Writer, batches: Any) -> None:
+        store = self._store
+        store_append = store.append
+
+        async def once(lane: int, messages: Sequence[NewMessage], heads: Mapping[Any, int]) -> Appendix:
+            try:
+                return await store_append(lane, messages, heads)
+            except StorageUnavailable:
+                answers = []
+                for message in messages:
+                    log = await store.log_after(lane, message.conversation, 0, 10_000)
+                    found = [e for e in log if (e.author, e.key) == (message.author, message.key)]
+                    seq, at_ms = (found[0].seq, found[0].at_ms) if found else (None, None)
+                    answers.append(functions.Answer(False, False, seq, at_ms))
+                return Appendix(answers, [])
+
+        with patch.object(store, "append", once):
+            await original(self, batches)
+
+    return [(Writer, "_append", append)]
+
+
+@plant("after an unknown outcome the batch is forgotten")
+def forget_the_batch() -> Sequence[Patch]:
+    async def append(self: Writer, batches: Any) -> None:
+        heads = {conversation.id: conversation.head for conversation, _ in batches if conversation.head is not None}
+        messages = [
+            NewMessage(conversation.id, one.author, one.key, one.text) for conversation, ones in batches for one in ones
+        ]
+        try:
+            outcome = await self._store.append(self._lane, messages, heads)
+        except StorageUnavailable:
+            for conversation, _ in batches:
+                self._contain(conversation, conversation._done)
+        else:
+            self._hand_back(batches, outcome)
+
+    return [(Writer, "_append", append)]
+
+
+# --- conversations ----------------------------------------------------------------------------------------------------
+
+
+@plant("the answer goes out before the entry (A4)")
+def answer_before_the_entry() -> Sequence[Patch]:
+    original = Conversation._follow
+
+    def follow(self: Conversation, others: Any, own: Any, answers: Sequence[tuple[Any, bytes]]) -> None:
+        for reader, data in answers:
+            reader.push(data)
+        original(self, others, own, [])
+
+    return [(Conversation, "_follow", follow)]
+
+
+@plant("one's own entries are delivered without what others stored before them (A3)")
+def forget_what_was_missed() -> Sequence[Patch]:
+    original = Conversation._follow
+
+    def follow(self: Conversation, others: Sequence[Entry], own: Sequence[Entry], answers: Any) -> None:
+        if own and self.head is not None:
+            self.head = own[0].seq - 1
+        original(self, [] if own else others, own, answers)
+
+    return [(Conversation, "_follow", follow)]
+
+
+@plant("who was given pages ahead of this process is live at once (A9)")
+def forget_the_pages_end() -> Sequence[Patch]:
+    def attach(self: Conversation, reader: Any, through: int) -> None:
+        self._walking.pop(reader, None)
+        self._live[reader] = reader.push
+
+    return [(Conversation, "attach", attach)]
+
+
+@plant("the head is what a newcomer read, not what was delivered (A5)")
+def head_from_the_log() -> Sequence[Patch]:
+    original = Conversation.walk
+
+    def walk(self: Conversation, reader: Any, last_seq: int) -> None:
+        original(self, reader, last_seq)
+        self.head = max(self.head or 0, last_seq)
+
+    return [(Conversation, "walk", walk)]
+
+
+@plant("who was removed goes on listening")
+def ignore_removals() -> Sequence[Patch]:
+    original = Conversation._membership
+
+    def membership(self: Conversation, entry: Entry) -> None:
+        if entry.kind != "member.removed":
+            original(self, entry)
+
+    return [(Conversation, "_membership", membership)]
+
+
+@plant("storage that does not answer is answered with an error, and the next message overtakes (A8)")
+def error_instead_of_close() -> Sequence[Patch]:
+    def gave_up(self: Conversation, pieces: Sequence[Posting | Changing]) -> None:
+        for piece in pieces:
+            piece.reader.answer(self.id, codec.error(piece.id, Unavailable("storage does not answer")))
+        self._done()
+
+    return [(Conversation, "gave_up", gave_up)]
+
+
+@plant("a conversation that nobody needs stays in memory")
+def keep_idle_conversations() -> Sequence[Patch]:
+    return [(Registry, "idle", lambda self, conversation: None)]
+
+
+# --- coming back ------------------------------------------------------------------------------------------------------
+
+
+@plant("live frames are sent while the pages are on their way")
+def deliver_before_the_page() -> Sequence[Patch]:
+    def hold(self: Walk, conversation: Any, seq: int, data: bytes) -> None:
+        self._walker.push(data)
+
+    return [(Walk, "hold", hold)]
+
+
+@plant("what was held during the last page is forgotten at the switch")
+def forget_what_was_held() -> Sequence[Patch]:
+    original = Walk._finish
+
+    def finish(self: Walk, *arguments: Any) -> None:
+        self._held = []
+        original(self, *arguments)
+
+    return [(Walk, "_finish", finish)]
+
+
+@plant("a restored database is not noticed (A12)")
+def ignore_the_lineage() -> Sequence[Patch]:
+    original = Walk._plan
+
+    def plan(self: Walk, standing: Standing) -> Any:
+        return original(self, Standing(standing.at_ms, True, standing.spans, standing.number))
+
+    return [(Walk, "_plan", plan)]
+
+
+# --- processes and sockets --------------------------------------------------------------------------------------------
+
+
+@plant("nobody asks what went on without us, and bells get lost (A5)")
+def trust_the_bells() -> Sequence[Patch]:
+    async def ask(self: Bus) -> None:
+        return None
+
+    return [(Bus, "_ask", ask)]
+
+
+@plant("a socket that reads on is not called for the frames that are here already (B4)")
+def forget_whole_frames() -> Sequence[Patch]:
+    def read_on(self: Connection) -> None:
+        self._halted = False
+        self._watch(self._mask | 1)
+
+    return [(Connection, "_read_on", read_on)]
+
+
+@plant("a page that waits for room is not woken")
+def forget_who_waits_for_room() -> Sequence[Patch]:
+    return [(Session, "writable", lambda self: None)]
+
+
+@plant("a slow reader is closed in the middle of a fan-out (B7)")
+def close_inside_the_fan_out() -> Sequence[Patch]:
+    def overflowed(self: Connection) -> None:
+        self._state = LOST
+        self._drop()
+        self._handler.closed(4001, "slow")
+
+    return [(Connection, "overflowed", overflowed)]
+
+

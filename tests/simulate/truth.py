@@ -1,5 +1,6 @@
 """What is true: the committed log, and what it says a client may and must see. Judges every frame that any client gets."""
 
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
@@ -108,6 +109,23 @@ class Truth:
         """The entry that began the person's present membership; None: no member now."""
         span = self.tables.span(self.id(conversation), person)
         return None if span is None else span.joined
+
+    def judge_order(self, author: UUID, conversation: str, written: Sequence[tuple[int, str]]) -> str | None:
+        """What is wrong with the order of one device's messages: *written* are the times (ms) and keys in the order of
+        writing. An absence may hold some up: who was no member when a message came, had the answer lost, and sends it
+        again as a member, sends it late."""
+        latest: tuple[int, str] | None = None
+        for written_ms, key in reversed(written):
+            stored = self.tables.keys.get((self.id(conversation), author, key))
+            if stored is None:
+                continue
+            if latest is not None and stored.seq > latest[0]:
+                joined_ms = self.joined_at_ms(author, conversation, latest[0])
+                if joined_ms is not None and joined_ms <= written_ms:
+                    return f"in {conversation} {key} stands at {stored.seq}, what was written later at {latest}"
+            else:
+                latest = stored.seq, key
+        return None
 
     def joined_at_ms(self, person: UUID, conversation: str, seq: int) -> int | None:
         """When the membership began in which *person* wrote entry *seq*."""

@@ -9,10 +9,11 @@ from random import Random
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
+import msgspec
 import structlog
 import trio
 
-from konnect_server import bus, conversation, session, walk, writer
+from konnect_server import bus, connection, conversation, receipts, session, walk, writer
 from konnect_server.config import Config
 from konnect_server.core import Core, open_core
 from konnect_server.core import World as CoreWorld
@@ -27,6 +28,7 @@ from tests.simulate.doorbell import FakeDoorbell, Street
 from tests.simulate.faults import WELL, SeededFaults
 from tests.simulate.functions import create_group, open_direct
 from tests.simulate.network import Listener, Pipe, Poller, SeededWeather
+from tests.simulate.phone import Phone
 from tests.simulate.rude import Rude
 from tests.simulate.store import FakeStore
 from tests.simulate.truth import Truth, Violation
@@ -46,7 +48,8 @@ SMALL: Final[tuple[tuple[Any, str, object], ...]] = (
     (walk, "PAGE_BYTES", 4_096), (walk, "PAGE_ENTRIES", 5), (walk, "STATES_AT_ONCE", 2), (walk, "HELD_BYTES", 600),
     (conversation, "INBOX_LIMIT", 4), (conversation, "BATCH_LIMIT", 3), (writer, "BATCH_ROWS", 4),
     (writer, "CATCH_UP_ENTRIES", 2), (session, "READS_AT_ONCE", 1), (session, "READS_WAITING", 2),
-    (session, "ANSWERS_WAITING", 2), (bus, "SLICE", 3), (bus, "ALONE_SLICE", 3), (bus, "LINEAGE_S", 3.0),
+    (session, "ANSWERS_WAITING", 2), (session, "LOW_WATER_BYTES", 2_048), (connection, "LOW_WATER_BYTES", 2_048),
+    (writer, "GIVE_UP_S", 1.0), (session, "GIVE_UP_S", 1.0), (walk, "GIVE_UP_S", 2.0), (receipts, "GIVE_UP_S", 1.0), (bus, "SLICE", 3), (bus, "ALONE_SLICE", 3), (bus, "LINEAGE_S", 3.0),
 )  # fmt: skip
 
 
@@ -103,7 +106,7 @@ class Process:
         ended: dict[UUID, None] = {}
 
         def verify(token: str) -> Claims:
-            user, sign_in, expires_at_s = token.split("|")
+            user, sign_in, expires_at_s, _ = token.split("|")
             claims = Claims(UUID(user), UUID(sign_in), int(expires_at_s))
             if claims.expires_at_s * 1000 <= world.database.now_ms() or claims.sign_in in ended:
                 raise Unauthorized("the token has ended")
@@ -118,7 +121,8 @@ class Process:
             wall_ms=world.database.now_ms,
         )  # fmt: skip
         with scope:
-            async with open_core(CONFIG, surroundings) as core:
+            config = msgspec.structs.replace(CONFIG, outbox_bytes=16_384) if world.small else CONFIG
+            async with open_core(config, surroundings) as core:
                 core.pump._clock = Stopwatch(rng).now
                 self.listener = listener = Listener(poller, rng)
                 listener.trouble = world.accept_trouble
@@ -199,6 +203,7 @@ class World:
 
     def __init__(self, seed: int, options: Options) -> None:
         self.seed, self.options = seed, options
+        self.agenda = Agenda(self.rng("agenda"))
         self.chance = chance = self.rng("chance")
         self.trace: list[str] = []
         self.may_rewind = False
@@ -208,6 +213,7 @@ class World:
         self._count = itertools.count()
         self.people: list[UUID] = []
         self.devices: list[Device] = []
+        self.phones: list[Phone] = []
         self.behaviours: list[Behaviour] = []
         self.processes: list[Process] = []
         self.active = True
@@ -257,18 +263,16 @@ class World:
         else:
             process.listener.knock(pipe)
 
-    def token(self, device: Device) -> str:
+    def token(self, device: Device | Phone) -> str:
         """A token that lasts as long as the device likes."""
         expires_at_s = math.ceil(self.database.now_ms() / 1000 + device.token_s)
-        return f"{device.person}|{device.sign_in}|{expires_at_s}"
+        return f"{device.person}|{device.sign_in}|{expires_at_s}|{next(self._count)}"
 
     # --- the run ---
 
     async def run(self) -> None:
         """From the first process to the last goodbye."""
-        self.agenda = Agenda(self.rng("agenda"))
         async with trio.open_nursery() as self.nursery:
-            self.nursery.start_soon(self.agenda.run)
             self._furnish()
             for process in self.processes:
                 process.start()
@@ -299,6 +303,10 @@ class World:
             device = Device(self, person, name, self.rng(name))
             self.devices.append(device)
             self.behaviours.append(Behaviour(self, device))
+        for number in range(chance.choice((0, 0, 1))):
+            person = self.people[-1 - number]
+            phone = Phone(self, person, f"phone{number}", self.rng(f"phone{number}"))
+            self.phones.append(phone)
         self.rude = [Rude(self, self.rng(f"rude{number}")) for number in range(chance.choice((0, 0, 1, 2)))]
 
     async def _story(self) -> None:
@@ -307,6 +315,8 @@ class World:
             self.agenda.after(self.chance.random() * 1.5, device.connect)
         for behaviour in self.behaviours:
             behaviour.start()
+        for phone in self.phones:
+            self.nursery.start_soon(phone.run)
         for rude in self.rude:
             rude.start()
         self._plan_disasters()
@@ -315,17 +325,23 @@ class World:
         await self._until(self._unfinished, SETTLE_S, "not complete after the faults stopped")
         for device in self.devices:
             device.drop()
+        for phone in self.phones:
+            phone.drop()
         await trio.sleep(0.05)
         await self._until(self._unfinished, SETTLE_S, "not complete after the last reconnect")
         for device in self.devices:
             device.judge_complete()
             device.judge_order()
+        for phone in self.phones:
+            phone.judge()
         problem = self.truth.judge_logs()
         if problem:
             raise Violation(problem)
         for device in self.devices:
             device.retired = True
             device.drop(self.chance.choice(("reset", "close")), back=False)
+        for phone in self.phones:
+            phone.retire()
         await self._until(self._leftovers, 30.0, "left in memory with nobody connected")
 
     async def _until(self, lacking: Callable[[], str | None], limit_s: float, what: str) -> None:
@@ -343,10 +359,10 @@ class World:
             raise Violation(f"the server crashed inside: {self.crashes[0]}")
 
     def _unfinished(self) -> str | None:
-        for device in self.devices:
-            problem = device.unfinished()
+        for one in (*self.devices, *self.phones):
+            problem = one.unfinished()
             if problem:
-                return f"{device.name}: {problem}"
+                return f"{one.name}: {problem}"
         return None
 
     def _leftovers(self) -> str | None:
@@ -421,6 +437,8 @@ class World:
                 device.forgive()
 
         self.say("database", "is restored from the backup")
+        for phone in self.phones:
+            phone.forgive()
         for device in self.devices:
             device.drop()  # what is on its way to it tells of a past that never was
         self._all_down(put_back)
@@ -443,6 +461,8 @@ class World:
                 device.pipe.stall(False)
             device.token_s = 900.0
             device.connect()
+        for phone in self.phones:
+            phone.heal()
 
 
 @contextlib.contextmanager
@@ -481,7 +501,7 @@ def run_seed(seed: int, options: Options = Options()) -> Result:  # noqa: B008 -
     problem: str | None = None
     with _small(world):
         try:
-            deterministic.run(seed, world.run)
+            deterministic.run(seed, world.agenda, world.run)
         except* Violation as broken:
             problem = str(_first(broken))
         except* trio.TooSlowError:

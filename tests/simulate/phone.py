@@ -1,0 +1,356 @@
+"""A person with the product's own client: ``konnect_client`` over the simulated network, and an application on top.
+
+The application sees what the client shows it and judges that: every entry true, visible and in order, each once over
+all restarts, everything said in the order of saying. Its own client next door (``client.py``) judges each frame.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from random import Random
+from typing import Any, Protocol
+from uuid import UUID
+
+import trio
+
+from konnect_client import (
+    AccessToken,
+    Client,
+    ConnectFailed,
+    ConversationChanged,
+    Entry,
+    Liveness,
+    MemoryJournal,
+    MemoryState,
+    Outgoing,
+    Phase,
+    Rewound,
+    SocketEnded,
+    Violation,
+    open_client,
+)
+from konnect_client.events import Event
+from tests.simulate import truth, websocket
+from tests.simulate.agenda import Agenda
+from tests.simulate.network import Pipe
+from tests.simulate.websocket import BINARY, CLOSE, PING, PONG, Framer, frame
+
+LIVENESS = Liveness(ping_after_s=3.0, ping_within_s=3.0, hello_within_s=6.0, answer_within_s=30.0)
+
+
+class Street(Protocol):
+    """What a phone needs of the world."""
+
+    agenda: Agenda
+    truth: truth.Truth
+    active: bool
+    may_rewind: bool
+
+    def connect(self, device: Any) -> Pipe | None:
+        """A new connection to some process; None when nobody listens."""
+
+    def token(self, device: "Phone") -> str:
+        """A fresh access token."""
+
+    def key(self) -> str:
+        """A key that nobody has used."""
+
+    def say(self, who: str, what: str, *details: Any) -> None:
+        """For the trace."""
+
+
+class Cable:
+    """One simulated connection as ``konnect_client.transport.Socket``."""
+
+    def __init__(self, phone: "Phone") -> None:
+        self._phone = phone
+        self.name = phone.name
+        self.pipe: Pipe | None = None
+        self.up = trio.Event()  # the handshake is over, or the connection is
+        self._framer = Framer()
+        self._messages: list[bytes] = []
+        self._came = trio.Event()
+        self._end: tuple[int, str] | None = None
+
+    def opened(self) -> None:
+        """See tests.simulate.network.End, here and below."""
+        assert self.pipe is not None
+        self.pipe.send(websocket.REQUEST)
+
+    def data(self, data: bytes) -> None:
+        assert self.pipe is not None
+        try:
+            messages = self._framer.feed(data)
+        except websocket.BadServer:
+            self._finish(1006, "refused")
+            return
+        if self._framer.upgraded:
+            self.up.set()
+        for opcode, payload in messages:
+            if opcode == BINARY:
+                self._messages.append(payload)
+                self._came.set()
+            elif opcode == PING:
+                self.pipe.send(frame(PONG, payload, self._phone.rng))
+            elif opcode == CLOSE:
+                self._finish(int.from_bytes(payload[:2], "big"), payload[2:].decode())
+
+    def ended(self) -> None:
+        self._finish(1006, "")
+
+    def _finish(self, code: int, reason: str) -> None:
+        if self._end is None:
+            self._end = code, reason
+        self.up.set()
+        self._came.set()
+
+    @property
+    def over(self) -> bool:
+        """Whether the connection has ended."""
+        return self._end is not None
+
+    async def send(self, payload: bytes) -> None:
+        """See konnect_client.transport.Socket, here and below."""
+        await trio.lowlevel.checkpoint()
+        if self._end is not None:
+            raise SocketEnded(*self._end)
+        assert self.pipe is not None
+        self.pipe.send(frame(BINARY, payload, self._phone.rng))
+
+    async def receive(self) -> bytes:
+        while not self._messages:
+            if self._end is not None:
+                raise SocketEnded(*self._end)
+            self._came = trio.Event()
+            await self._came.wait()
+        await trio.lowlevel.checkpoint()
+        return self._messages.pop(0)
+
+    async def close(self, code: int = 1000, reason: str = "") -> None:
+        await trio.lowlevel.checkpoint()
+        if self._end is None and self.pipe is not None:
+            self.pipe.send(frame(CLOSE, code.to_bytes(2, "big") + reason.encode(), self._phone.rng))
+            self._finish(code, reason)
+
+
+class Phone:
+    """One device with the product's client. ``run`` is its life over all restarts."""
+
+    def __init__(self, world: Street, person: UUID, name: str, rng: Random) -> None:
+        self.world, self.person, self.rng, self.name = world, person, rng, name
+        self.me = str(person)
+        self.sign_in = UUID(int=rng.getrandbits(128))
+        self.token_s = rng.choice((900.0, 900.0, 4.0))
+        self.client: Client | None = None
+        self.cable: Cable | None = None
+        self._state = MemoryState()
+        self._journal = MemoryJournal()
+        self._device = name
+        self._fresh = 0
+        self._scope = trio.CancelScope()
+        self._retired = False
+        self._seen: dict[str, int] = {}
+        self._left: dict[str, bool] = {}
+        self._sent: list[Outgoing] = []
+        self._written: dict[str, list[tuple[int, str]]] = {}
+        self._slow = rng.random() < 0.2  # an application that takes its time with each event
+        self._healed = trio.Event()
+
+    # --- its life ---
+
+    async def run(self) -> None:
+        """Start, end, start again."""
+        await trio.sleep(self.rng.random())
+        self.world.agenda.after(self.rng.random(), self._act)
+        while not self._retired:
+            with trio.CancelScope() as self._scope:
+                await self._live()
+            self.client = None
+            self.world.say(self.name, "restarts")
+            await trio.sleep(self.rng.random())
+
+    async def _live(self) -> None:
+        saved = self._state.load()
+        self._seen = dict(saved.heads.seqs) if saved is not None else {}
+        async with open_client(
+            "ws://simulated.example/v1/socket", token=self._token, device=self._device, journal=self._journal,
+            state=self._state, connect=self._connect, random=self.rng, new_key=self.world.key, reconnect_s=(0.05, 1.5),
+            liveness=LIVENESS, unix_time_s=self._unix_time_s, recent=self.rng.choice((0, 1, 3)),
+            inbox_events=self.rng.choice((8, 1000)), window=self.rng.choice((1, 4, 16)),
+        ) as self.client:  # fmt: skip
+            async for event in self.client.events:
+                self._take(event)
+                if self._slow and self.rng.random() < 0.3 and not self._healed.is_set():
+                    with trio.move_on_after(self.rng.random()):
+                        await self._healed.wait()
+        if not self._retired:
+            raise self._wrong("the client stopped for good:", self.client.state)
+
+    def _unix_time_s(self) -> float:
+        return self.world.truth.database.now_ms() / 1000
+
+    async def _token(self) -> AccessToken:
+        await trio.lowlevel.checkpoint()
+        return AccessToken(self.world.token(self), self.token_s)
+
+    @asynccontextmanager
+    async def _connect(self, url: str) -> AsyncIterator[Cable]:
+        cable = Cable(self)
+        cable.pipe = pipe = self.world.connect(cable)
+        if pipe is None:
+            await trio.lowlevel.checkpoint()
+            raise ConnectFailed("unreachable", "nobody listens")
+        try:
+            with trio.move_on_after(5):
+                await cable.up.wait()
+            if cable.over or not cable.up.is_set():
+                raise ConnectFailed("unreachable", "no handshake")
+            self.cable = cable
+            yield cable
+        finally:
+            self.cable = None
+            pipe.over = True
+            pipe.close()
+
+    def drop(self) -> None:
+        """The connection breaks."""
+        if self.cable is not None and self.cable.pipe is not None:
+            self.world.say(self.name, "drops")
+            self.cable.pipe.reset()
+
+    def _act(self) -> None:
+        """What its owner does, and what happens to it."""
+        if not self.world.active:
+            return
+        self.world.agenda.after(self.rng.expovariate(2.0), self._act)
+        draw = self.rng.random()
+        pipe = self.cable.pipe if self.cable is not None else None
+        if draw < 0.07:
+            self.drop()
+        elif draw < 0.10 and pipe is not None:
+            pipe.blackhole()
+        elif draw < 0.14:
+            if self.rng.random() < 0.3:
+                self._fresh += 1
+                self._device = f"{self.name}/{self._fresh}"
+                self._state = MemoryState()
+                self._seen, self._left = {}, {}
+            self._scope.cancel()
+        elif self.client is not None and self.client.state.phase is not Phase.CLOSED:
+            self._speak(self.client)
+
+    def _speak(self, client: Client) -> None:
+        places = [place for place in self._seen if not self._left.get(place)]
+        if not places:
+            return
+        place = self.rng.choice(places)
+        if self.rng.random() < 0.2:
+            client.receipt(place, delivered=self._seen[place], read=self.rng.randint(0, self._seen[place]))
+            return
+        key = self.world.key()
+        self._sent.append(client.send_nowait(place, f"from a phone {self.rng.randrange(100)}", key=key))
+        self._written.setdefault(place, []).append((self.world.truth.database.now_ms(), key))
+
+    # --- what the application sees ---
+
+    def _wrong(self, what: str, *details: object) -> truth.Violation:
+        self.world.say(self.name, "VIOLATION " + what, *details)
+        return truth.Violation(f"{self.name} ({self.me}): {what} {' '.join(map(str, details))}")
+
+    def _take(self, event: Event) -> None:
+        self.world.say(self.name, "shown", event)
+        judge = self.world.truth
+        match event:
+            case Entry(conversation=place, seq=seq):
+                head = self._seen.get(place)
+                if head is None or seq != head + 1:
+                    raise self._wrong(f"the application was shown {seq} after {head}:", event)
+                self._judge(event)
+                self._seen[place] = seq
+                if event.user == self.me:
+                    self._left[place] = event.kind == "member.removed"
+            case ConversationChanged(conversation=conversation):
+                head = self._seen.get(conversation.id)
+                if head is not None:
+                    missing = judge.next_visible(self.person, conversation.id, head, conversation.head)
+                    if missing is not None:
+                        raise self._wrong(f"entry {missing} was skipped:", event)
+                for entry in conversation.recent:
+                    self._judge(entry)
+                self._seen[conversation.id] = max(head or 0, conversation.head)
+                self._left[conversation.id] = self.me not in conversation.members
+            case Rewound(conversation=None):
+                self._seen.clear()
+                self._judge_rewound()
+            case Rewound(conversation=str(place)):
+                self._seen.pop(place, None)
+                self._judge_rewound()
+            case Violation():
+                raise self._wrong("the client says that the server broke the protocol:", event)
+            case _:
+                pass
+
+    def _judge(self, entry: Entry) -> None:
+        shown: dict[str, Any] = {
+            "conversation": entry.conversation, "seq": entry.seq, "kind": entry.kind, "author": entry.author,
+            "key": entry.key, "at_ms": entry.at_ms,
+        }  # fmt: skip
+        rest = {"text": entry.text, "user": entry.user, "title": entry.title, "members": list(entry.members) or None}
+        shown |= {name: value for name, value in rest.items() if value is not None}
+        problem = self.world.truth.judge_entry(self.person, shown)
+        if problem:
+            raise self._wrong("an entry", problem, entry)
+
+    def _judge_rewound(self) -> None:
+        if not self.world.may_rewind:
+            raise self._wrong("rewound, and the database was never restored")
+
+    # --- at the end ---
+
+    def forgive(self) -> None:
+        """The database was restored from an older copy."""
+        self._written.clear()
+        self._sent.clear()
+        if self.cable is not None and self.cable.pipe is not None:
+            self.cable.pipe.over = True  # what is on its way tells of a past that never was
+            self.cable.ended()
+
+    def heal(self) -> None:
+        """The faults stop."""
+        self._healed.set()
+        self.token_s = 900.0
+        if self.client is not None:
+            self.client.reconnect()
+
+    def retire(self) -> None:
+        """The end."""
+        self._retired = True
+        self._scope.cancel()
+
+    def unfinished(self) -> str | None:
+        """Why it is not up to date yet; None: it is."""
+        client = self.client
+        if client is None:
+            return "not running"
+        if not client.synced or len(client.events):
+            return f"{client.state}, {len(client.events)} events wait"
+        if client.pending:
+            return f"{len(client.pending)} messages wait"
+        for place, last in self.world.truth.memberships(self.person).items():
+            if self._seen.get(place, -1) < last:
+                return f"head {self._seen.get(place)} of {place}, the log is at {last}"
+        return None
+
+    def judge(self) -> None:
+        """Everything that was said stands, in the order of saying."""
+        for message in self._sent:
+            if message.result is not None:
+                result = {"seq": message.result.seq, "at_ms": message.result.at_ms}
+                problem = self.world.truth.judge_ack(self.person, message.conversation, message.key, message.text, result)
+                if problem:
+                    raise self._wrong(f"message {message.key}", problem)
+        for place, written in self._written.items():
+            problem = self.world.truth.judge_order(self.person, place, written)
+            if problem:
+                raise self._wrong(problem)
+
+
