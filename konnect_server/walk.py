@@ -148,6 +148,10 @@ class Walk:
         if target is not None and target.conversation is not None:
             target.last = seq
 
+    def may_hear(self, conversation: UUID) -> bool:
+        """False when the person is no member, as far as this session knows; it does not before it is synced."""
+        return not self.synced or conversation in self.attached or conversation in self._targets
+
     def receipt(self, conversation: UUID, user: UUID, data: bytes) -> None:
         """A receipt passed. It goes on at once, or, where the conversation was not told of yet, right after that: the
         state that tells of it may have been read before the receipt was written."""
@@ -280,6 +284,7 @@ class Walk:
             if until <= head:
                 continue
             if span.since > head + 1:
+                target.receipts = {}  # what is known of it ends with an absence: no receipt before it is told again
                 yield _Tell(conversation, span.since - 1)
                 head = span.since - 1
             yield Range(conversation, head + 1, until)
