@@ -14,6 +14,7 @@
     ├── ClientClosed           the client has stopped for good
     ├── OutboxFull             as many messages or bytes wait as may wait
     ├── OutboxUnwritable       the outbox file cannot be opened or written
+    │   └── OutboxInUse        another process has it open
     └── TooLarge               the command does not fit into one frame
 """
 
@@ -99,7 +100,11 @@ class OutboxFull(ClientError):
 
 
 class OutboxUnwritable(ClientError):
-    """The outbox file cannot be opened or written, or another process uses it; the text says which."""
+    """The outbox file cannot be opened or written; the text says which, and why."""
+
+
+class OutboxInUse(OutboxUnwritable):
+    """Another process has the outbox file open."""
 
 
 class TooLarge(ClientError):

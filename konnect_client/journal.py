@@ -19,7 +19,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Protocol
 
-from konnect_client.errors import OutboxUnwritable
+from konnect_client.errors import OutboxInUse, OutboxUnwritable
 
 if sys.platform != "win32":
     import fcntl
@@ -91,7 +91,8 @@ class FileJournal:
             fsync: Brings a descriptor's bytes to the disk.
 
         Raises:
-            OutboxUnwritable: It cannot be opened, or another process has it open.
+            OutboxUnwritable: It cannot be opened.
+            OutboxInUse: Another process, or another journal of this one, has it open.
         """
         self._path, self._fsync = Path(path), fsync
         self.user: str | None = None
@@ -146,7 +147,7 @@ class FileJournal:
             if sys.platform != "win32":
                 fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as problem:
-            raise OutboxUnwritable(f"the outbox {self._path} is in use by another process") from problem
+            raise OutboxInUse(f"the outbox {self._path} is in use by another process") from problem
         try:
             damaged = self._read()
             if damaged:

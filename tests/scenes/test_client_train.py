@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from konnect_client import Delivery, Entry, HistoryPage, Phase, PresenceChanged, ReceiptMoved, SignedOut, TypingSeen
+from konnect_client import Delivery, HistoryPage, Phase, PresenceChanged, ReceiptMoved, SignedOut, TypingSeen
 from tests.client_scene import Cast, Person, Signal, open_scene
 
 

@@ -1,0 +1,72 @@
+"""One conversation as the chat knows it."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from konnect_client import Conversation, Entry
+from konnect_server.chat.text import harmless, lines_of
+
+Named = Callable[[str], str]
+
+
+@dataclass(slots=True)
+class Room:
+    """A conversation, and up to where it has been shown."""
+
+    id: str
+    title: str | None
+    members: list[str]
+    shown: int = 0  # the last seq that is on the screen
+    unread: int = 0
+
+    @classmethod
+    def of(cls, conversation: Conversation) -> "Room":
+        return cls(conversation.id, conversation.title, list(conversation.members), unread=conversation.unread)
+
+    def called(self, me: str, named: Named) -> str:
+        """What to call it: a group's title, or the others' names."""
+        if self.title:
+            return harmless(self.title)
+        return ", ".join(named(member) for member in self.members if member != me) or "only you"
+
+    def apply(self, entry: Entry) -> None:
+        """Take over who came and went."""
+        if entry.kind == "member.added" and entry.user is not None and entry.user not in self.members:
+            self.members.append(entry.user)
+        elif entry.kind == "member.removed" and entry.user in self.members:
+            self.members.remove(entry.user)
+
+
+def entry_lines(entry: Entry, me: str, named: Named) -> list[str]:
+    """An entry as it is shown: the local time, who, and what."""
+    at = datetime.fromtimestamp(entry.at_ms / 1000).astimezone().strftime("%H:%M")
+    author = named(entry.author)
+    match entry.kind:
+        case "message":
+            mark = " \u2713" if entry.author == me else ""
+            first, *more = lines_of(entry.text or "")
+            return [f"{at} {author}: {first}{mark}", *(f"      {line}" for line in more)]
+        case "created":
+            return [f"{at} * {author} opened this conversation"]
+        case "member.added":
+            return [f"{at} * {author} added {named(entry.user or '')}"]
+        case "member.removed" if entry.user == entry.author:
+            return [f"{at} * {author} left"]
+        case "member.removed":
+            return [f"{at} * {author} removed {named(entry.user or '')}"]
+        case _:
+            return [f"{at} * {author}: {harmless(entry.kind)}"]  # from a newer server
+
+
+def day_of(entry: Entry) -> str:
+    """The local date of an entry, to be shown where it changes."""
+    return datetime.fromtimestamp(entry.at_ms / 1000).astimezone().strftime("%A, %d %B %Y")
+
+
+def names_in(entries: Iterable[Entry]) -> dict[str, None]:
+    """Everybody who is named in *entries*, in order."""
+    found: dict[str, None] = {}
+    for entry in entries:
+        found |= dict.fromkeys(user for user in (entry.author, entry.user) if user)
+    return found
