@@ -120,7 +120,6 @@ async def open_server(config: Config, announce: Announce) -> AsyncIterator[Serve
         listening = await _listen(config)
         for one in listening:
             stack.callback(one.close)
-        tokens = Tokens(config.keys_folder, lifetime_s=config.access_s)
         dsn = config.database_url
         if config.embedded:
             embedded = await stack.enter_async_context(
@@ -128,6 +127,8 @@ async def open_server(config: Config, announce: Announce) -> AsyncIterator[Serve
             )
             dsn = embedded.dsn
             announce("Using the embedded PostgreSQL, which is meant for one machine; set database_url for more.")
+        # After the database, which makes the data folder so that its own user may enter.
+        tokens = Tokens(config.keys_folder, lifetime_s=config.access_s)
         database = await stack.enter_async_context(
             open_database(dsn, size=config.read_connections, timeout_s=config.query_timeout_s)
         )

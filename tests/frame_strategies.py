@@ -69,6 +69,8 @@ def _field(field: inspect.Field) -> st.SearchStrategy[Any]:
 
 def _of_type(kind: inspect.Type) -> st.SearchStrategy[Any]:
     match kind:
+        case inspect.Metadata(extra_json_schema={"format": "uuid"}):
+            return st.uuids().map(str)
         case inspect.Metadata(type=bare):
             return _of_type(bare)
         case inspect.BoolType():

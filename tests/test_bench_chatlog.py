@@ -77,7 +77,7 @@ def test_a_name_taken_over_leaves_its_former_owner_silent_in_the_group() -> None
 
 
 def test_who_speaks_after_having_gone_has_come_back_unseen() -> None:
-    lines = [
+    lines: list[Line] = [
         Joined("ann"),
         Joined("ann"),
         Said("ann", "1"),
