@@ -376,7 +376,8 @@ class Walk:
         for first in range(0, len(rows), RECEIPTS_AT_ONCE):
             await self._room()
             for row in rows[first : first + RECEIPTS_AT_ONCE]:
-                if row.conversation in self._targets:  # else joined since: its state, which comes, has them
+                target = self._targets.get(row.conversation)  # none, or one that was left: joined since, and its state,
+                if target is not None and target.conversation is not None and target.last is None:  # to come, has them
                     self._walker.push(wire(_receipt(row)))
             self._walker.flush()
 
