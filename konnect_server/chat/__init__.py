@@ -76,7 +76,7 @@ ENDINGS = {
     "unauthorized": "the server does not accept this sign-in any more; start again to sign in.",
     "replaced": "this chat was taken over by another one of the same device.",
     "too_many_sockets": "you are connected from too many places at once.",
-    "other_user": "the files here belong to another account of this server; choose another folder with --state.",
+    "other_user": "the files here belong to another account of this server; choose another folder with --state-dir.",
 }
 
 

@@ -64,7 +64,7 @@ def take_seat(folder: Path, url: str, email: str) -> Seat:
         except OutboxInUse:
             continue
         except OutboxUnwritable as problem:
-            raise CannotStart(f"{problem}; choose another folder with --state.") from problem
+            raise CannotStart(f"{problem}; choose another folder with --state-dir.") from problem
         try:
             return Seat(_device(seat / "device"), seat / "token", journal)
         except OSError as problem:
@@ -105,7 +105,7 @@ async def sign_in(http: httpx.AsyncClient, email: str, password: str | None, tok
             password = DEMO_PASSWORD if email.lower() in DEMO_PEOPLE else _ask_password(email)
         return await login(http, email, password, device="konnect chat", path=token_path)
     except (ServerUnreachable, TokenUnavailable) as problem:
-        raise CannotStart(f"{problem}.") from problem
+        raise CannotStart(f"{str(problem).rstrip('.')}. Is it running?") from problem
     except ServerRefused as refusal:
         raise CannotStart(_refused(email, refusal)) from refusal
     except OSError as problem:
