@@ -475,8 +475,8 @@ class Connection:
 
     def _probe(self, now: float) -> None:
         self._idle = 0
-        if self._paused:  # that nothing is heard is our own doing
-            self._heard_at = now
+        if self._paused and not self._blocked:  # that nothing is heard is our own doing; but who takes nothing either,
+            self._heard_at = now  # while we wait for room before we read on, may be long gone
         terms = self._host.terms
         if self._pinged_at > self._heard_at:
             self.close(closing.SILENT)
