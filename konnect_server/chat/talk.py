@@ -209,6 +209,8 @@ class Talk:
         if room is None:
             return  # left meanwhile
         room.apply(entry)
+        if self._typing.pop(entry.author, None) is not None:
+            self.refresh()
         if room is self.open:
             await self._show_entries(room, [entry])
         elif entry.kind == "message" and entry.author != self.me:
@@ -216,8 +218,6 @@ class Talk:
             await self._learn([*names_in([entry]), *room.members])
             first, *more = entry_lines(entry, self.me, self.name)
             self.show(f"[{self.called(room)}] {first}", *more)
-        self._typing.pop(entry.author, None)
-        self.refresh()
 
     async def _forget_typing(self) -> None:
         await trio.sleep(TYPING_SHOWN_S)
