@@ -296,10 +296,11 @@ class Session:
         self._desk.receipts.move(self, command.id, command.conversation, command.delivered, command.read)
 
     def _typing(self, command: frames.Typing) -> None:
-        if self._walk is None or command.conversation not in self._walk.attached:
+        if self._walk is None or not self._walk.may_hear(command.conversation):
             self.push(codec.error(command.id, NotAMember(self.user, command.conversation)))
             return
-        self._desk.typing(frames.TypingEvent(conversation=command.conversation, user=self.user))
+        if command.conversation in self._walk.attached:
+            self._desk.typing(frames.TypingEvent(conversation=command.conversation, user=self.user))
         self.push(codec.ok(command.id, frames.Done()))
 
     def _hello_again(self, command: frames.Hello) -> None:
@@ -374,6 +375,7 @@ class Session:
     async def _run_read(self, number: int, command_id: int, ask: _Ask, then: _Then | None) -> None:
         try:
             found = await self._insist(ask)
+            await trio.lowlevel.checkpoint_if_cancelled()  # else one that is gone would begin to follow, or to walk
             data = codec.ok(command_id, found if then is None else await then(found))
         except KonnectError as problem:
             data = codec.error(command_id, problem)

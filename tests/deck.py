@@ -11,9 +11,10 @@ from uuid import UUID
 import trio
 
 from konnect_server.conversation import Conversation
+from konnect_server.presence import Presence
 from konnect_server.registry import Registry
 from konnect_server.writer import Writer
-from protocol.frames import Entry, History, HistoryPage
+from protocol.frames import Entry, History, HistoryPage, User
 from storage.errors import StorageUnavailable
 from storage.rows import Appendix, Changed, Made, Moved, NewMessage, OthersReceipt, Page, Raise, Raised, Range, Standing
 from storage.rows import State as StateRow
@@ -130,6 +131,10 @@ class DoorStore(FakeStore):
         await self._begin("moved", (heads, numbers))
         return await self._pass("moved", await super().moved(heads, numbers))
 
+    async def users(self, ids: Sequence[UUID]) -> list[User]:
+        await self._begin("users", ids)
+        return await self._pass("users", await super().users(ids))
+
     async def beat(self, node: UUID) -> list[UUID]:
         await self._begin("beat", node)
         return await self._pass("beat", await super().beat(node))
@@ -151,10 +156,21 @@ class Deck:
         self.came: list[UUID] = []
         self.went: list[UUID] = []
         self.writers = [Writer(lane, self.store, MOST, self._contain, self.flush) for lane in range(lanes)]
-        self.registry = Registry(self.writers, nursery, self.came.append, self.went.append, self.flush)
+        self.registry = Registry(self.writers, nursery, self._came, self._went, self.flush)
+        self.presence: Presence | None = None  # told of who comes and goes, if there is one
 
     def _contain(self, conversation: Conversation, call: Callable[[], None]) -> None:
         self.registry.contain(conversation, call)
+
+    def _came(self, user: UUID) -> None:
+        self.came.append(user)
+        if self.presence is not None:
+            self.presence.came(user)
+
+    def _went(self, user: UUID) -> None:
+        self.went.append(user)
+        if self.presence is not None:
+            self.presence.went(user)
 
     def flush(self) -> None:
         """What the pump's flush is: the end of somebody's fan-out."""

@@ -6,6 +6,7 @@ from uuid import UUID
 
 import pytest
 import trio
+from trio.testing import MockClock
 
 from konnect_server import receipts as room
 from konnect_server.receipts import Receipts
@@ -14,8 +15,6 @@ from storage.errors import StorageUnavailable
 from storage.rows import Raise
 from tests.deck import Deck, open_deck, until
 from tests.fakes import ANN, BOB, CID, HALL, ROOM, FakeReader
-
-pytestmark = pytest.mark.usefixtures("autojump_clock")
 
 
 class Stage:
@@ -53,7 +52,7 @@ async def open_stage() -> AsyncIterator[Stage]:
         yield stage
 
 
-async def test_a_move_is_stored_then_told_then_answered() -> None:
+async def test_a_move_is_stored_then_told_then_answered(autojump_clock: MockClock) -> None:
     async with open_stage() as stage:
         stage.receipts.move(stage.ann, 1, ROOM, 5, 3)
         assert not stage.receipts.quiet
@@ -64,14 +63,14 @@ async def test_a_move_is_stored_then_told_then_answered() -> None:
         assert stage.receipts.quiet
 
 
-async def test_reading_implies_delivery_and_cursors_stop_at_the_logs_end() -> None:
+async def test_reading_implies_delivery_and_cursors_stop_at_the_logs_end(autojump_clock: MockClock) -> None:
     async with open_stage() as stage:
         stage.receipts.move(stage.ann, 1, ROOM, 2, 2**62)
         await stage.answered(stage.ann)
         assert stage.ann.frames[0]["result"] == {"delivered": 10, "read": 10}
 
 
-async def test_cursors_only_rise_and_a_fall_is_told_to_nobody() -> None:
+async def test_cursors_only_rise_and_a_fall_is_told_to_nobody(autojump_clock: MockClock) -> None:
     async with open_stage() as stage:
         stage.receipts.move(stage.ann, 1, ROOM, 6, 6)
         await stage.answered(stage.ann)
@@ -81,7 +80,7 @@ async def test_cursors_only_rise_and_a_fall_is_told_to_nobody() -> None:
         assert len(stage.told) == 1
 
 
-async def test_moves_within_a_second_are_one_write_and_each_is_answered_once() -> None:
+async def test_moves_within_a_second_are_one_write_and_each_is_answered_once(autojump_clock: MockClock) -> None:
     async with open_stage() as stage:
         began = trio.current_time()
         stage.receipts.move(stage.ann, 1, ROOM, 1, 1)
@@ -95,7 +94,7 @@ async def test_moves_within_a_second_are_one_write_and_each_is_answered_once() -
         assert all(frame["result"] == {"delivered": 9, "read": 9} for frame in stage.ann.frames[1:])
 
 
-async def test_members_and_conversations_do_not_wait_for_each_other() -> None:
+async def test_members_and_conversations_do_not_wait_for_each_other(autojump_clock: MockClock) -> None:
     async with open_stage() as stage:
         stage.receipts.move(stage.ann, 1, ROOM, 1, 1)
         await stage.answered(stage.ann)
@@ -107,7 +106,7 @@ async def test_members_and_conversations_do_not_wait_for_each_other() -> None:
         assert stage.writes == 2, "both in one"
 
 
-async def test_no_member_no_receipt() -> None:
+async def test_no_member_no_receipt(autojump_clock: MockClock) -> None:
     async with open_stage() as stage:
         cid = FakeReader(CID)
         stage.receipts.move(cid, 1, ROOM, 1, 1)
@@ -116,7 +115,7 @@ async def test_no_member_no_receipt() -> None:
         assert stage.told == []
 
 
-async def test_one_write_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_one_write_is_bounded(autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(room, "BATCH_ROWS", 2)
     sizes: list[int] = []
 
@@ -132,7 +131,7 @@ async def test_one_write_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         assert sizes == [2, 1]
 
 
-async def test_a_short_absence_of_storage_is_waited_out() -> None:
+async def test_a_short_absence_of_storage_is_waited_out(autojump_clock: MockClock) -> None:
     async with open_stage() as stage:
         stage.store.failing["raise_receipts"] = StorageUnavailable("away")
         stage.receipts.move(stage.ann, 1, ROOM, 5, 5)
@@ -143,7 +142,7 @@ async def test_a_short_absence_of_storage_is_waited_out() -> None:
         assert stage.ann.story == ["ok 1"]
 
 
-async def test_a_long_absence_is_an_error_for_everybody_and_the_next_is_tried() -> None:
+async def test_a_long_absence_is_an_error_for_everybody_and_the_next_is_tried(autojump_clock: MockClock) -> None:
     async with open_stage() as stage:
         stage.store.failing["raise_receipts"] = StorageUnavailable("away")
         stage.receipts.move(stage.ann, 1, ROOM, 5, 5)
@@ -159,7 +158,7 @@ async def test_a_long_absence_is_an_error_for_everybody_and_the_next_is_tried() 
         assert stage.ann.story[2] == "ok 3"
 
 
-async def test_it_is_not_quiet_while_a_write_is_under_way() -> None:
+async def test_it_is_not_quiet_while_a_write_is_under_way(autojump_clock: MockClock) -> None:
     """A drain waits until what was received is answered; it did not count what was just being written, and closed the
     sockets before the answers."""
     async with open_stage() as stage:
@@ -172,7 +171,7 @@ async def test_it_is_not_quiet_while_a_write_is_under_way() -> None:
         assert stage.receipts.quiet
 
 
-async def test_what_waits_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_waits_is_bounded(autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch) -> None:
     """While storage was away, each command of each socket was kept, without end."""
     monkeypatch.setattr(room, "WAITING", 3)
     async with open_stage() as stage:
@@ -187,7 +186,7 @@ async def test_what_waits_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         assert sorted(stage.ann.story[2:]) == ["ok 1", "ok 2", "ok 3", "ok 6"]
 
 
-async def test_what_was_written_is_forgotten_after_a_while() -> None:
+async def test_what_was_written_is_forgotten_after_a_while(autojump_clock: MockClock) -> None:
     async with open_stage() as stage:
         stage.receipts.move(stage.ann, 1, ROOM, 1, 1)
         await stage.answered(stage.ann)

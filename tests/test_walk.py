@@ -6,6 +6,7 @@ from uuid import UUID
 import pytest
 import trio
 import trio.testing
+from trio.testing import MockClock
 
 from konnect_server import walk as walk_room
 from konnect_server.conversation import Posting
@@ -15,8 +16,6 @@ from protocol.frames import ReceiptEvent
 from storage.rows import Raise
 from tests.deck import Deck, open_deck, until
 from tests.fakes import ANN, BOB, CID, DAN, EVE, HALL, ROOM, FakeReader, Frame, uid
-
-pytestmark = pytest.mark.usefixtures("autojump_clock")
 
 LINEAGE = uid(7000)
 
@@ -122,7 +121,9 @@ class Traveller(FakeReader):
 
 
 @pytest.mark.parametrize("door", ["standing", "states", "visible", "receipts_since"])
-async def test_a_walk_whose_session_ends_as_an_answer_arrives_registers_nothing(door: str) -> None:
+async def test_a_walk_whose_session_ends_as_an_answer_arrives_registers_nothing(
+    autojump_clock: MockClock, door: str
+) -> None:
     """The answer was on its way to the walk's task in the very turn in which the socket closed. The task went on up to
     its next wait, and registered a session that was gone with its conversations, for ever."""
     async with open_deck() as deck:
@@ -139,7 +140,7 @@ async def test_a_walk_whose_session_ends_as_an_answer_arrives_registers_nothing(
         assert not ann.walk.synced
 
 
-async def test_a_walk_that_was_stopped_does_not_start_again() -> None:
+async def test_a_walk_that_was_stopped_does_not_start_again(autojump_clock: MockClock) -> None:
     """A command (open a conversation) was answered in the turn in which the socket closed, and looked."""
     async with open_deck() as deck:
         await deck.group(ROOM, ANN, BOB)
@@ -153,7 +154,9 @@ async def test_a_walk_that_was_stopped_does_not_start_again() -> None:
 # --- removed, and back ---
 
 
-async def test_who_is_removed_and_added_again_while_the_state_is_read_gets_no_entry_twice() -> None:
+async def test_who_is_removed_and_added_again_while_the_state_is_read_gets_no_entry_twice(
+    autojump_clock: MockClock,
+) -> None:
     """Ann joined through another process and walks towards the room while connected. It reads its state after she was
     removed (4) and added again (5), while this process had delivered up to 2. The state began at 5; then the delivery
     of 4 cut her off, that of 5 made her look, and 5 and 6 came a second time."""
@@ -189,7 +192,9 @@ async def test_who_is_removed_and_added_again_while_the_state_is_read_gets_no_en
         assert ann.seqs == sorted(set(ann.seqs))
 
 
-async def test_who_is_removed_here_while_an_older_state_is_read_is_told_only_what_stands() -> None:
+async def test_who_is_removed_here_while_an_older_state_is_read_is_told_only_what_stands(
+    autojump_clock: MockClock,
+) -> None:
     """The state was read while Ann was a member (4, to be removed at 5), and the removal delivered here before the
     answer came. Nothing of the room had been told to her: she must not be given a state that she may not have."""
     async with open_deck() as deck:
@@ -217,7 +222,7 @@ async def test_who_is_removed_here_while_an_older_state_is_read_is_told_only_wha
 # --- receipts ---
 
 
-async def test_receipts_that_pass_while_one_walks_are_not_missed() -> None:
+async def test_receipts_that_pass_while_one_walks_are_not_missed(autojump_clock: MockClock) -> None:
     """They went to live readers only: who was being brought up to date never heard of them on this connection, and
     showed old marks until the next."""
     async with open_deck() as deck:
@@ -251,7 +256,9 @@ async def test_receipts_that_pass_while_one_walks_are_not_missed() -> None:
         assert ann.frames[-1]["read"] == 2, "and now as they pass"
 
 
-async def test_many_missed_receipts_wait_for_the_client_to_read(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_many_missed_receipts_wait_for_the_client_to_read(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A month's receipts of a thousand groups were pushed in one turn: more than the outbox holds. The client was
     closed as slow, came back with the cursor it had, and was closed again, for ever."""
     monkeypatch.setattr(walk_room, "RECEIPTS_AT_ONCE", 2)
