@@ -51,6 +51,11 @@ class Inbox:
             self.behind = True
         return not self.behind
 
+    def listen_again(self) -> None:
+        """A new connection has begun: it repeats what went by unseen, if there is room for that."""
+        if self.half_empty:
+            self.behind = False
+
     def put(self, events: tuple[AnyEvent, ...], size_bytes: int) -> None:
         """Queue *events*, which came in *size_bytes* bytes. Plain memory."""
         for event in events:

@@ -1,0 +1,222 @@
+"""What a client can ask the server for, each command by its name."""
+
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from typing import Any, Final
+
+import trio
+
+from konnect_client.backoff import Backoff
+from konnect_client.calls import Call, Calls
+from konnect_client.connector import Connector
+from konnect_client.errors import ClientClosed, ServerRefused
+from konnect_client.events import PresenceChanged
+from konnect_client.inbox import Inbox
+from konnect_client.model import Conversation, ConversationPage, Entry, HistoryPage, Sent, take, take_each, take_ids
+from konnect_client.pack import pack
+from konnect_client.people import People
+from konnect_client.receipts import Receipts
+from konnect_client.states import Phase
+
+TYPING_EVERY_S: Final = 3.0
+TYPING_REMEMBERED: Final = 1_000
+LOOKUP_USERS: Final = 100
+HIGHEST_ID: Final = 2**53 - 1
+
+
+class Commands:
+    """Commands and their answers; each is repeated over connections until it is answered."""
+
+    def __init__(
+        self,
+        connector: Connector,
+        calls: Calls,
+        receipts: Receipts,
+        people: People,
+        inbox: Inbox,
+        *,
+        nursery: trio.Nursery,
+        new_key: Callable[[], str],
+        new_backoff: Callable[[], Backoff],
+    ) -> None:
+        self._connector, self._calls, self._receipts, self._people, self._inbox = (
+            connector, calls, receipts, people, inbox,
+        )  # fmt: skip
+        self._nursery, self._new_key, self._new_backoff = nursery, new_key, new_backoff
+        self._watched: dict[str, Any] | None = None
+        self._watch_asks = 0
+        self._typed_at: dict[str, float] = {}
+        connector.on_open = self._opened
+
+    async def ask(self, kind: str, /, **fields: object) -> Mapping[str, Any]:
+        """Send any command that may be repeated and wait for its result, over as many connections as it takes.
+
+        ``rate_limited`` and ``unavailable`` are waited out. Use a cancel scope to wait for less. Commands of several
+        tasks may overtake one another.
+
+        Args:
+            kind: The command's name, such as ``conversation.get``.
+            fields: Its fields; None ones are left out.
+
+        Raises:
+            ServerRefused, TooLarge, ValueError, ClientClosed: As the names say.
+        """
+        self._connector.check_alive()
+        command = {"t": kind} | {name: value for name, value in fields.items() if value is not None}
+        pack({**command, "id": HIGHEST_ID})
+        call = Call(command, self._new_backoff())
+        self._calls.add(call)
+        self._connector.kick()
+        try:
+            return await call.wait()
+        finally:
+            if not call.answered:
+                self._calls.give_up(call)
+
+    async def ping(self) -> int:
+        """Ask the server for its time: Unix milliseconds. Raises NotOpen, ServerRefused."""
+        call = Call({"t": "ping"})
+        self._connector.ask_first(call)
+        return take(await call.wait(), "at_ms", int)
+
+    # --- Conversations ------------------------------------------------------------------------------------------------
+
+    async def direct(self, user: str) -> str:
+        """The id of the one conversation with *user*, made on first use."""
+        return take(await self.ask("conversation.direct", user=str(user)), "conversation", str)
+
+    async def create(
+        self, title: str, members: Iterable[str] = (), *, history: str = "all", key: str | None = None
+    ) -> str:
+        """Create a group; its id. *history* "from_join" hides the past from newcomers. Repeats with *key* make one."""
+        result = await self.ask(
+            "conversation.create", key=key or self._new_key(), kind="group", title=title,
+            members=[str(member) for member in members], history=history,
+        )  # fmt: skip
+        return take(result, "conversation", str)
+
+    async def conversations(self, limit: int = 50, cursor: str | None = None) -> ConversationPage:
+        """One page of one's conversations, last active first."""
+        page = ConversationPage.parse(await self.ask("conversation.list", limit=limit, cursor=cursor))
+        for conversation in page.conversations:
+            self._people.learn(conversation.names)
+        return page
+
+    async def all_conversations(self) -> AsyncIterator[Conversation]:
+        """All of one's conversations, last active first, read page by page."""
+        page = await self.conversations()
+        while True:
+            for conversation in page.conversations:
+                yield conversation
+            if page.cursor is None:
+                return
+            page = await self.conversations(cursor=page.cursor)
+
+    async def conversation(self, conversation: str, *, recent: int = 1) -> Conversation:
+        """A conversation's present state, with its last *recent* entries (up to 20)."""
+        found = Conversation.parse(await self.ask("conversation.get", conversation=str(conversation), recent=recent))
+        self._people.learn(found.names)
+        return found
+
+    async def add(self, conversation: str, user: str, *, key: str | None = None) -> Sent:
+        """Add *user* to a group."""
+        return await self._change("conversation.add", conversation, key, user=str(user))
+
+    async def remove(self, conversation: str, user: str, *, key: str | None = None) -> Sent:
+        """Remove *user* from a group."""
+        return await self._change("conversation.remove", conversation, key, user=str(user))
+
+    async def leave(self, conversation: str, *, key: str | None = None) -> Sent:
+        """Leave a group."""
+        return await self._change("conversation.leave", conversation, key)
+
+    async def history(self, conversation: str, *, before: int | None = None, limit: int = 50) -> HistoryPage:
+        """A page of the past, oldest first, ending before seq *before*, or at the end."""
+        return HistoryPage.parse(await self.ask("history", conversation=str(conversation), before=before, limit=limit))
+
+    async def walk_back(self, conversation: str, *, before: int | None = None, page: int = 100) -> AsyncIterator[Entry]:
+        """All of the past that one may see, newest first, read in pages of up to *page* entries as it is asked for."""
+        while True:
+            part = await self.history(conversation, before=before, limit=page)
+            for entry in reversed(part.entries):
+                yield entry
+            if not part.more or not part.entries:
+                return
+            before = part.entries[0].seq
+
+    def receipt(self, conversation: str, *, delivered: int = 0, read: int = 0) -> None:
+        """Raise one's cursors: the newest of each conversation is told to the server as soon as that is possible."""
+        self._connector.check_alive()
+        self._receipts.move(str(conversation), delivered, read)
+        self._connector.kick()
+
+    def typing(self, conversation: str) -> None:
+        """Tell the others that one is typing; call it at each keystroke. Told every 3 s, and only while open."""
+        now = trio.current_time()
+        if self._connector.states.present.phase is not Phase.OPEN or now < self._typed_at.get(conversation, 0.0):
+            return
+        if len(self._typed_at) >= TYPING_REMEMBERED:
+            self._typed_at.clear()
+        self._typed_at[conversation] = now + TYPING_EVERY_S
+        self._calls.add(Call({"t": "typing", "conversation": str(conversation)}))
+        self._connector.kick()
+
+    # --- People -------------------------------------------------------------------------------------------------------
+
+    async def names(self, users: Iterable[str]) -> dict[str, str]:
+        """The names of *users*, id -> name; asked for only where they are not known. Unknown people are left out."""
+        wanted = list(users)
+        unknown = self._people.unknown(wanted)
+        found: dict[str, str] = {}
+        for start in range(0, len(unknown), LOOKUP_USERS):
+            result = await self.ask("user.get", users=unknown[start : start + LOOKUP_USERS])
+            found |= take_each(result, "users", lambda user: (take(user, "id", str), take(user, "name", str)))
+        self._people.learn(found)
+        return {user: name for user in wanted if (name := self.name(user) or found.get(user))}
+
+    def name(self, user: str) -> str | None:
+        """The name of *user* if it is known here. Plain memory."""
+        return self._people.names.get(user)
+
+    @property
+    def online_users(self) -> frozenset[str]:
+        """Who is known to be online; nobody while there is no connection."""
+        return frozenset(self._people.online)
+
+    async def watch(self, users: Iterable[str] = (), *, conversation: str | None = None) -> tuple[str, ...]:
+        """Hear of the presence of *users*, or of a conversation's members, besides one's direct partners; over new
+        connections, too. Replaces the watch before; neither ends it. Returns who of them is online now."""
+        asked: dict[str, Any] = {"users": [str(user) for user in users]}
+        if conversation is not None:
+            asked["conversation"] = str(conversation)
+        self._watched = asked
+        return await self._watch(asked)
+
+    async def _watch(self, asked: dict[str, Any]) -> tuple[str, ...]:
+        self._watch_asks += 1  # a new connection repeats this command by itself
+        try:
+            online = take_ids(await self.ask("presence.watch", **asked), "online")
+        finally:
+            self._watch_asks -= 1
+        self._people.online.update(dict.fromkeys(online))
+        return online
+
+    def _opened(self) -> None:
+        if self._watched is not None and self._watch_asks == 0:
+            self._nursery.start_soon(self._watch_again)
+
+    async def _watch_again(self) -> None:
+        """Repeat the watch on a new connection, and tell the application who is online now."""
+        asked = None
+        while self._watched is not None and asked != self._watched:  # another one may have been asked meanwhile
+            asked = self._watched
+            try:
+                online = await self._watch(asked)
+                self._inbox.put(tuple(PresenceChanged(user, online=True) for user in online), 0)
+            except ServerRefused:
+                if self._watched is asked:
+                    self._watched = None  # one is no member any more
+            except ClientClosed:
+                return
+
+    async def _change(self, kind: str, conversation: str, key: str | None, **fields: object) -> Sent:
+        return Sent.parse(await self.ask(kind, conversation=str(conversation), key=key or self._new_key(), **fields))
