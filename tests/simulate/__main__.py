@@ -1,7 +1,7 @@
 """``python -m tests.simulate``: run worlds by the thousand, or one of them again with its trace.
 
-Each batch of seeds runs in a fresh process with PYTHONHASHSEED=0, so that a seed means the same whenever and wherever it
-runs. A time box (``--seconds``) that fits fewer seeds than ``--seeds`` asks for fails.
+Each batch of seeds runs in a fresh process with PYTHONHASHSEED=0, so that a seed means the same whenever and wherever
+it runs. A time box (``--seconds``) that fits fewer seeds than ``--seeds`` asks for fails.
 """
 
 import argparse

@@ -4,13 +4,12 @@ from random import Random
 from typing import Any, Final, Protocol
 from uuid import UUID
 
-from tests.simulate.agenda import Agenda
 from tests.simulate.client import Device, Kept, Town
 
 _ACTS: Final = (
     ("send", 50), ("burst", 3), ("receipt", 10), ("typing", 3), ("history", 4), ("list", 2), ("get", 4), ("ping", 1),
     ("create", 3), ("direct", 4), ("add", 5), ("remove", 4), ("leave", 2), ("watch", 1), ("users", 1), ("intrude", 1),
-    ("drop", 7), ("stall", 3), ("restart", 4), ("save", 5), ("renew", 1),
+    ("drop", 7), ("stall", 3), ("restart", 4), ("save", 5), ("renew", 1), ("sign_out", 1),
 )  # fmt: skip
 _NAMES: Final = [name for name, _ in _ACTS]
 _WEIGHTS: Final = [weight for _, weight in _ACTS]
@@ -24,6 +23,9 @@ class Neighbourhood(Town, Protocol):
 
     def key(self) -> str:
         """A key that nobody has used."""
+
+    def sign_out(self, device: Device) -> None:
+        """End the device's sign-in at some process."""
 
 
 class Behaviour:
@@ -189,3 +191,7 @@ class Behaviour:
 
     def _renew(self) -> None:
         self._now("auth.renew", token=self.world.token(self.device))
+
+    def _sign_out(self) -> None:
+        if self.rng.random() < 0.3:
+            self.world.sign_out(self.device)

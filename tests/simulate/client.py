@@ -6,7 +6,7 @@ so does the agenda. What it keeps over a restart is a ``Kept``, which it may als
 
 from collections.abc import Callable
 from random import Random
-from typing import Any, Final, Literal, Protocol, TypeAlias
+from typing import Any, Final, Literal, Protocol
 from uuid import UUID
 
 import msgspec
@@ -15,14 +15,14 @@ import trio
 from konnect_server import cursor as cursors
 from tests.simulate import websocket
 from tests.simulate.agenda import Agenda
+from tests.simulate.kept import Asked, Frame, Kept, Known, Queued
 from tests.simulate.network import Pipe
 from tests.simulate.truth import Truth, Violation
 from tests.simulate.websocket import BINARY, CLOSE, PING, PONG, Framer, frame
 
-Frame: TypeAlias = dict[str, Any]
-Change = Literal["add", "remove", "leave"]
 
 PATIENCE_S: Final = 7.0  # of silence, then the connection is given up
+SHORT_S: Final = 60.0  # a token that lasts less may end on its way
 WINDOW: Final = 8  # commands of the outbox that may be unanswered at once
 
 _encode: Final = msgspec.msgpack.Encoder().encode
@@ -66,59 +66,6 @@ class Town(Protocol):
         """For the trace."""
 
 
-class Queued(msgspec.Struct):
-    """Something durable that the person wants done, until it is answered."""
-
-    t: str
-    fields: Frame
-    tries: int = 0  # connections on which it was sent
-
-    @property
-    def conversation(self) -> str:
-        """Which it is for; empty when it makes one."""
-        return str(self.fields.get("conversation", ""))
-
-
-class Known(msgspec.Struct):
-    """A conversation as this client knows it."""
-
-    kind: str
-    head: int
-    members: dict[str, None]
-    receipts: dict[str, tuple[int, int]]
-    left: bool = False
-    own: dict[str, int] = {}  # keys of one's own entries that were seen -> seq
-
-
-class Kept(msgspec.Struct):
-    """What outlives a restart."""
-
-    device: str
-    conversations: dict[str, Known] = {}
-    cursor: str | None = None
-    outbox: list[Queued] = []
-
-    def copy(self) -> "Kept":
-        """As written to disk now."""
-        conversations = {
-            conversation: Known(
-                known.kind, known.head, dict(known.members), dict(known.receipts), known.left, dict(known.own)
-            )
-            for conversation, known in self.conversations.items()
-        }
-        outbox = [Queued(one.t, one.fields, one.tries) for one in self.outbox]
-        return Kept(self.device, conversations, self.cursor, outbox)
-
-
-class Asked(msgspec.Struct):
-    """A command that was sent on this connection."""
-
-    t: str
-    fields: Frame
-    queued: Queued | None
-    joined: int | None  # the entry that had made us a member of its conversation
-
-
 class Device:
     """One device of one person."""
 
@@ -131,6 +78,7 @@ class Device:
         self.state: Literal["away", "connecting", "hello", "walking", "live"] = "away"
         self.eager = rng.randrange(3)  # commands go: 0 after synced, 1 after hello's ok, 2 right behind hello
         self.sign_in = UUID(int=rng.getrandbits(128))
+        self.signed_out = False  # somewhere, and we may not know
         self.token_s = 900.0
         self.recent = rng.choice((0, 1, 1, 5))
         self.retired = False  # connects no more
@@ -272,15 +220,15 @@ class Device:
         self.town.say(self.name, "was closed", code, reason)
         if code == 1000:
             return
-        if code == 4502:  # signed out: the person signs in again
-            self.sign_in = UUID(int=self.rng.getrandbits(128))
-        elif code >= 4500:
-            raise self.wrong("the newest socket was closed for good", code, reason)
-        elif not 4000 <= code:
-            raise self.wrong("a good client was closed with", code, reason)
-        elif reason in ("crashed", "flood", "hello_timeout"):
-            raise self.wrong("a good client was closed with", code, reason)
+        if code == 4502 or (code == 4501 and (self.signed_out or self.token_s < SHORT_S)):
+            self._sign_in()  # the sign-in ended, or the token did on its way
+        elif not 4000 <= code < 4500 or reason in ("crashed", "flood", "hello_timeout"):
+            raise self.wrong("the newest socket of a good client was closed with", code, reason)
         self.drop("close")
+
+    def _sign_in(self) -> None:
+        self.sign_in = UUID(int=self.rng.getrandbits(128))
+        self.signed_out = False
 
     # --- sending ---
 
@@ -551,7 +499,10 @@ class Device:
                 raise self.wrong(f"ok {result} before one's own entry", key, known)
         elif t in ("conversation.create", "conversation.direct"):
             conversation = result["conversation"]
-            if conversation not in self.kept.conversations and truth.member_since(self.person, conversation) is not None:
+            if (
+                conversation not in self.kept.conversations
+                and truth.member_since(self.person, conversation) is not None
+            ):
                 raise self.wrong("opened, and not told of the conversation:", fields, result)
         elif t == "conversation.get":
             self._judge_state(result)
@@ -597,6 +548,22 @@ class Device:
             if problem:
                 raise self.wrong(problem)
 
+    def burst(self, count: int, key: Callable[[], str]) -> bool:
+        """Say *count* things at once, in one stretch of bytes; False when there is nowhere to say them."""
+        truth = self.town.truth
+        places = [place for place in self.kept.conversations if truth.member_since(self.person, place) is not None]
+        if not places or self.state != "live":
+            return False
+        place = self.rng.choice(places)
+        for _ in range(count):
+            self.command("message.send", {"conversation": place, "key": key(), "text": "in a burst"})
+        return True
+
+    @property
+    def unanswered(self) -> int:
+        """Commands of this connection that have no answer yet."""
+        return len(self._pending)
+
     def unfinished(self) -> str | None:
         """Why this device is not up to date yet; None: it is."""
         if self.state != "live":
@@ -611,6 +578,12 @@ class Device:
             if known is None or known.head < last:
                 return f"head {None if known is None else known.head} of {conversation}, the log is at {last}"
         return None
+
+    def judge_presence(self) -> None:
+        """Everybody is here: each direct partner is known to be online."""
+        for conversation, known in self.kept.conversations.items():
+            if known.kind == "direct" and not all(self._online.get(one) for one in known.members if one != self.me):
+                raise self.wrong("a partner who is here is not shown as online:", conversation, [*known.members])
 
     def judge_complete(self) -> None:
         """Up to date, and nothing more than that."""
@@ -629,5 +602,3 @@ class Device:
                         raise self.wrong(f"receipts of {member} in {conversation}:", known.receipts.get(member), true)
             elif not known.left:
                 raise self.wrong("thinks that it is a member of", conversation)
-
-

@@ -2,9 +2,9 @@
 
 Trio shuffles the tasks that are ready at the same time, on purpose. Its own tests make that repeatable by two private
 names of ``trio._core._run``; this is the one place that touches them, and tests/test_simulate.py says when a release
-moves them. The clock is a lean kin of ``trio.testing.MockClock(autojump_threshold=0)``: asked how long to sleep until the
-next deadline, it is there already, and it makes the agenda's calls itself, when every task waits. That spares a task, a
-cancel scope and two rounds of Trio's loop at every instant; worlds run twice as fast.
+moves them. The clock is a lean kin of ``trio.testing.MockClock(autojump_threshold=0)``: asked how long to sleep until
+the next deadline, it is there already, and it makes the agenda's calls itself, when every task waits. That spares a
+task, a cancel scope and two rounds of Trio's loop at every instant; worlds run twice as fast.
 """
 
 import math
@@ -45,7 +45,7 @@ class JumpingClock(trio.abc.Clock):
             self._now = due
             try:
                 self._agenda.make(due)
-            except BaseException as problem:  # not to be raised here, inside Trio's loop
+            except Exception as problem:  # noqa: BLE001 - not to be raised here, inside Trio's loop
                 self.broken = problem
                 if self.scope is not None:
                     self.scope.cancel()
@@ -63,12 +63,12 @@ class JumpingClock(trio.abc.Clock):
 def repeatable(seed: int) -> Iterator[None]:
     """Inside the block a ``trio.run`` schedules its tasks as *seed* says."""
     before = private._ALLOW_DETERMINISTIC_SCHEDULING, private._r
-    private._ALLOW_DETERMINISTIC_SCHEDULING = True
+    private._ALLOW_DETERMINISTIC_SCHEDULING = True  # type: ignore[misc]  # Final, and meant for this
     private._r = Random(seed)
     try:
         yield
     finally:
-        private._ALLOW_DETERMINISTIC_SCHEDULING, private._r = before
+        private._ALLOW_DETERMINISTIC_SCHEDULING, private._r = before  # type: ignore[misc]  # as it was
 
 
 def run(seed: int, agenda: Agenda, main: Callable[[], Awaitable[T]]) -> T:

@@ -127,7 +127,20 @@ class Poller:
 class ServerSocket:
     """The server's end of one connection."""
 
-    __slots__ = ("_net", "_number", "_poller", "_torn", "closed", "fin", "inbox", "outbox", "pipe", "reset", "room", "shut")
+    __slots__ = (
+        "_net",
+        "_number",
+        "_poller",
+        "_torn",
+        "closed",
+        "fin",
+        "inbox",
+        "outbox",
+        "pipe",
+        "reset",
+        "room",
+        "shut",
+    )
 
     def __init__(self, pipe: "Pipe", poller: Poller, number: int, room: int) -> None:
         self.pipe: Pipe = pipe
@@ -217,7 +230,20 @@ class ServerSocket:
 class Pipe:
     """One connection, seen from the client's end. ``send`` takes everything; ``end`` is called back."""
 
-    __slots__ = ("_agenda", "_to_client", "_to_server", "end", "gone", "lost", "outbox", "over", "rng", "sock", "stalled", "weather")
+    __slots__ = (
+        "_agenda",
+        "_to_client",
+        "_to_server",
+        "end",
+        "gone",
+        "lost",
+        "outbox",
+        "over",
+        "rng",
+        "sock",
+        "stalled",
+        "weather",
+    )
 
     def __init__(self, agenda: Agenda, weather: Weather, rng: Random, end: End) -> None:
         self._agenda, self.weather, self.rng, self.end = agenda, weather, rng, end
@@ -265,10 +291,12 @@ class Pipe:
 
     def to_server_moves(self) -> None:
         """Something may be sent on its way to the server."""
-        if not self._to_server and self.sock is not None and (self.outbox or self.gone) and not self.lost:
-            if len(self.sock.inbox) < WINDOW_BYTES:
-                self._to_server = True
-                self._agenda.after(self.weather.latency_s(), self._arrive_at_server)
+        sock = self.sock
+        if self._to_server or self.lost or sock is None or not (self.outbox or self.gone):
+            return
+        if len(sock.inbox) < WINDOW_BYTES:
+            self._to_server = True
+            self._agenda.after(self.weather.latency_s(), self._arrive_at_server)
 
     def _arrive_at_server(self) -> None:
         self._to_server = False

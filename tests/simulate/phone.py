@@ -310,9 +310,7 @@ class Phone:
         """The database was restored from an older copy."""
         self._written.clear()
         self._sent.clear()
-        if self.cable is not None and self.cable.pipe is not None:
-            self.cable.pipe.over = True  # what is on its way tells of a past that never was
-            self.cable.ended()
+        self._scope.cancel()  # what is on its way, or waits for the application, tells of a past that never was
 
     def heal(self) -> None:
         """The faults stop."""
@@ -345,12 +343,12 @@ class Phone:
         for message in self._sent:
             if message.result is not None:
                 result = {"seq": message.result.seq, "at_ms": message.result.at_ms}
-                problem = self.world.truth.judge_ack(self.person, message.conversation, message.key, message.text, result)
+                problem = self.world.truth.judge_ack(
+                    self.person, message.conversation, message.key, message.text, result
+                )
                 if problem:
                     raise self._wrong(f"message {message.key}", problem)
         for place, written in self._written.items():
             problem = self.world.truth.judge_order(self.person, place, written)
             if problem:
                 raise self._wrong(problem)
-
-

@@ -21,7 +21,7 @@ from protocol import codec
 from protocol.errors import Unavailable
 from protocol.frames import Entry
 from storage.errors import StorageUnavailable
-from storage.rows import Appendix, NewMessage, Standing
+from storage.rows import Answer, Appendix, NewMessage, Standing
 from tests.simulate import functions
 from tests.simulate.database import Body, FakeDatabase, Stored, Tables, Transaction
 
@@ -139,7 +139,7 @@ def read_instead_of_resend() -> Sequence[Patch]:
                     log = await store.log_after(lane, message.conversation, 0, 10_000)
                     found = [e for e in log if (e.author, e.key) == (message.author, message.key)]
                     seq, at_ms = (found[0].seq, found[0].at_ms) if found else (None, None)
-                    answers.append(functions.Answer(False, False, seq, at_ms))
+                    answers.append(Answer(False, False, seq, at_ms))
                 return Appendix(answers, [])
 
         with patch.object(store, "append", once):
@@ -173,10 +173,10 @@ def forget_the_batch() -> Sequence[Patch]:
 def answer_before_the_entry() -> Sequence[Patch]:
     original = Conversation._follow
 
-    def follow(self: Conversation, others: Any, own: Any, answers: Sequence[tuple[Any, bytes]]) -> None:
+    def follow(self: Conversation, others: Any, own: Any, answers: Sequence[tuple[Any, bytes]], due: int) -> None:
         for reader, data in answers:
             reader.push(data)
-        original(self, others, own, [])
+        original(self, others, own, [], due)
 
     return [(Conversation, "_follow", follow)]
 
@@ -185,10 +185,10 @@ def answer_before_the_entry() -> Sequence[Patch]:
 def forget_what_was_missed() -> Sequence[Patch]:
     original = Conversation._follow
 
-    def follow(self: Conversation, others: Sequence[Entry], own: Sequence[Entry], answers: Any) -> None:
+    def follow(self: Conversation, others: Sequence[Entry], own: Sequence[Entry], answers: Any, due: int) -> None:
         if own and self.head is not None:
             self.head = own[0].seq - 1
-        original(self, [] if own else others, own, answers)
+        original(self, [] if own else others, own, answers, due)
 
     return [(Conversation, "_follow", follow)]
 
@@ -291,6 +291,17 @@ def forget_whole_frames() -> Sequence[Patch]:
     return [(Connection, "_read_on", read_on)]
 
 
+@plant("what an append's fan-out pushed waits for the next unrelated input (B6)")
+def forget_to_flush() -> Sequence[Patch]:
+    original = Writer.__init__
+
+    def init(self: Writer, *arguments: Any) -> None:
+        original(self, *arguments)
+        self._flush = lambda: None
+
+    return [(Writer, "__init__", init)]
+
+
 @plant("a page that waits for room is not woken")
 def forget_who_waits_for_room() -> Sequence[Patch]:
     return [(Session, "writable", lambda self: None)]
@@ -304,5 +315,3 @@ def close_inside_the_fan_out() -> Sequence[Patch]:
         self._handler.closed(4001, "slow")
 
     return [(Connection, "overflowed", overflowed)]
-
-

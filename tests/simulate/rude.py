@@ -51,7 +51,18 @@ class Rude:
             return
         self._framer = Framer()
         self._manner = self.rng.choice(
-            ("no http", "silent", "half a request", "garbage", "text", "no hello", "bad hello", "huge", "unmasked", "fragments")
+            (
+                "no http",
+                "silent",
+                "half a request",
+                "garbage",
+                "text",
+                "no hello",
+                "bad hello",
+                "huge",
+                "unmasked",
+                "fragments",
+            )
         )
         self._began = trio.current_time()
         self.pipe = self.world.connect(self)

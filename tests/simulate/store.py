@@ -22,7 +22,6 @@ from protocol.errors import (
     WrongKind,
 )
 from protocol.frames import Conversations, Entry, History, HistoryPage, User
-from storage.errors import StorageUnavailable
 from storage.rows import (
     Appendix,
     Changed,

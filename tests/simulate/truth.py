@@ -1,4 +1,4 @@
-"""What is true: the committed log, and what it says a client may and must see. Judges every frame that any client gets."""
+"""What is true: the committed log, and what a client may and must see of it. Judges every frame that a client gets."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -166,7 +166,9 @@ class Truth:
                 if entry.kind != "message":
                     continue
                 spans = self.tables.spans[conversation].get(entry.author, ())
-                if not any(span.joined <= entry.seq and (span.until is None or entry.seq < span.until) for span in spans):
+                if not any(
+                    span.joined <= entry.seq and (span.until is None or entry.seq < span.until) for span in spans
+                ):
                     return f"entry {entry.seq} of {conversation} was written by somebody who was no member then"
         for (conversation_text, author, key), (seq, _) in self.acknowledged.items():
             stored = self.tables.keys.get((self.id(conversation_text), self.id(author), key))
