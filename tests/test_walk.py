@@ -6,14 +6,19 @@ from uuid import UUID
 import pytest
 import trio
 import trio.testing
+from hypothesis import given
+from hypothesis import strategies as st
 from trio.testing import MockClock
 
+from konnect_server import cursor as cursors
 from konnect_server import walk as walk_room
 from konnect_server.conversation import Posting
 from konnect_server.cursor import Cursor
 from konnect_server.walk import Walk
+from protocol import closing
 from protocol.frames import ReceiptEvent
-from storage.rows import Raise
+from storage.errors import StorageUnavailable
+from storage.rows import Raise, Range
 from tests.deck import Deck, open_deck, until
 from tests.fakes import ANN, BOB, CID, DAN, EVE, HALL, ROOM, FakeReader, Frame, uid
 
@@ -279,3 +284,485 @@ async def test_many_missed_receipts_wait_for_the_client_to_read(
         await until(lambda: ann.walk.synced)
         assert [frame["user"] for frame in ann.of("receipt")] == [str(one) for one in (BOB, CID, DAN, EVE)]
         assert ann.story[-1] == "synced"
+
+
+# --- a first start ---
+
+
+async def test_a_first_start_tells_each_conversation_and_then_synced(autojump_clock: MockClock) -> None:
+    async with open_deck() as deck:
+        await deck.group(ROOM, BOB, ANN)
+        await deck.say(ROOM, BOB, "2", "3", "4")
+        await deck.other.open_direct(HALL, BOB, ANN)
+        ann = Traveller(deck, ANN, recent=2)
+        ann.online_now = [BOB]
+        await ann.arrive()
+        assert ann.story == ["progress", "conversation", "conversation", "synced", "presence"]
+        room, hall = ann.of("conversation")
+        assert (room["conversation"], room["head"], room["unread"]) == (str(ROOM), 4, 3)
+        assert [entry["seq"] for entry in room["recent"]] == [3, 4]
+        assert (hall["kind"], hall["members"]) == ("direct", [str(BOB), str(ANN)])
+        assert ann.followed == [BOB]
+        assert ann.frames[-1] == {"t": "presence", "user": str(BOB), "state": "online"}
+        ann.post(ROOM, 1)
+        await until(lambda: ann.story[-1] == "ok 1")
+        assert ann.seqs == [5]
+
+
+async def test_one_who_is_in_no_conversation_is_synced_at_once(autojump_clock: MockClock) -> None:
+    async with open_deck() as deck:
+        ann = await Traveller(deck, ANN).arrive()
+        assert ann.story == ["progress", "synced"]
+        cursor = cursors.decode(ann.frames[-1]["cursor"])
+        assert (cursor.lineage, cursor.number) == (LINEAGE, 0)
+
+
+async def test_one_who_is_no_more_is_sent_away(autojump_clock: MockClock) -> None:
+    async with open_deck() as deck:
+        gone = Traveller(deck, uid(999)).go()
+        await until(lambda: gone.ended)
+        assert gone.ended == closing.UNAUTHORIZED
+
+
+async def test_states_wait_for_the_client_to_read(autojump_clock: MockClock) -> None:
+    async with open_deck() as deck:
+        for one in (ROOM, HALL):
+            await deck.group(one, BOB, ANN)
+        ann = Traveller(deck, ANN)
+        ann.fill()
+        ann.go()
+        await trio.sleep(1)
+        assert ann.of("conversation") == []
+        ann.drain_once()
+        await trio.sleep(1)
+        assert len(ann.of("conversation")) == 1
+        ann.drain()
+        await until(lambda: ann.walk.synced)
+        assert len(ann.of("conversation")) == 2
+
+
+# --- a resume ---
+
+
+async def test_a_resume_brings_what_lies_above_the_heads_and_no_state(autojump_clock: MockClock) -> None:
+    async with open_deck() as deck:
+        await deck.group(ROOM, BOB, ANN)
+        await deck.group(HALL, BOB, ANN)
+        await deck.say(ROOM, BOB, "2", "3", "4")
+        ann = await Traveller(deck, ANN, {ROOM: 2, HALL: 1}).arrive()
+        assert ann.story == ["progress", "entry 3", "entry 4", "progress", "synced"]
+
+
+async def test_a_long_gap_comes_in_pages_each_when_there_is_room(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(walk_room, "PAGE_ENTRIES", 4)
+    async with open_deck() as deck:
+        await deck.group(ROOM, BOB, ANN)
+        await deck.group(HALL, BOB, ANN)
+        await deck.say(ROOM, BOB, *map(str, range(2, 12)))
+        await deck.say(HALL, BOB, *map(str, range(2, 5)))
+        ann = Traveller(deck, ANN, {ROOM: 1, HALL: 1})
+        ann.fill()
+        ann.go()
+        await trio.sleep(1)
+        for count in (4, 8, 12):
+            ann.drain_once()
+            await until(lambda count=count: len(ann.seqs) == count)  # type: ignore[misc]
+            await trio.sleep(1)
+            assert (len(ann.seqs), ann.story[-1]) == (count, "progress")
+        ann.drain()
+        await until(lambda: ann.walk.synced)
+        assert ann.seqs == [*range(2, 12), *range(2, 5)]
+
+
+async def test_a_page_cut_in_its_bytes_goes_on_where_it_was_cut(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(walk_room, "PAGE_BYTES", 700)
+    async with open_deck() as deck:
+        await deck.group(ROOM, BOB, ANN)
+        await deck.group(HALL, BOB, ANN)
+        await deck.say(ROOM, BOB, "a" * 300, "b" * 2_000, "c", "d", "e", "f")
+        await deck.say(HALL, BOB, "g" * 300, "h")
+        ann = await Traveller(deck, ANN, {ROOM: 1, HALL: 1}).arrive()
+        assert ann.seqs == [2, 3, 4, 5, 6, 7, 2, 3]
+
+
+async def test_nothing_is_kept_during_a_long_walk_and_nothing_is_missed(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """docs/hazards.md, B1: live frames held meanwhile would overflow, and the client be called slow, for ever."""
+    monkeypatch.setattr(walk_room, "PAGE_ENTRIES", 3)
+    async with open_deck() as deck:
+        await deck.group(ROOM, BOB, ANN)
+        await deck.say(ROOM, BOB, *map(str, range(2, 10)))
+        bob = await Traveller(deck, BOB).arrive()
+        ann = Traveller(deck, ANN, {ROOM: 1})
+        ann.fill()
+        ann.go()
+        await trio.sleep(1)
+        for number in range(20):
+            bob.post(ROOM, number)
+        await until(lambda: len(bob.seqs) == 20)
+        assert ann.held == list(range(10, 30)), "told of all"
+        assert ann.walk._held is None, "and kept none"
+        ann.drain()
+        await until(lambda: ann.walk.synced)
+        bob.post(ROOM, 99)
+        await until(lambda: ann.seqs and ann.seqs[-1] == 30)
+        assert ann.seqs == list(range(2, 31))
+
+
+async def test_what_passes_during_the_last_stretch_is_sent_after_it_and_once(autojump_clock: MockClock) -> None:
+    """docs/hazards.md, A9: the cut between pages and live frames."""
+    async with open_deck() as deck:
+        await deck.group(ROOM, BOB, ANN)
+        await deck.say(ROOM, BOB, "2", "3")
+        bob = await Traveller(deck, BOB).arrive()
+        first = deck.store.shut("visible")
+        ann = Traveller(deck, ANN, {ROOM: 1}).go()
+        await first.reached.wait()
+        bob.post(ROOM, 1)
+        await until(lambda: bob.seqs == [4])
+        last = deck.store.shut("visible")
+        first.open()
+        await last.reached.wait()
+        bob.post(ROOM, 2)
+        bob.post(ROOM, 3)
+        await until(lambda: bob.seqs == [4, 5, 6])
+        assert ann.seqs == [2, 3]
+        last.open()
+        await until(lambda: ann.walk.synced)
+        assert ann.seqs == [2, 3, 4, 5, 6]
+        assert ann.story[-1] == "synced"
+
+
+async def test_more_than_may_be_held_is_paged_again(autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(walk_room, "HELD_BYTES", 400)
+    async with open_deck() as deck:
+        await deck.group(ROOM, BOB, ANN)
+        bob = await Traveller(deck, BOB).arrive()
+        bob.post(ROOM, 0)
+        await until(lambda: bob.seqs == [2])
+        waiting = deck.store.shut("receipts_since")
+        ann = Traveller(deck, ANN, {ROOM: 2}).go()
+        await waiting.reached.wait()
+        bob.post(ROOM, 1)
+        await until(lambda: bob.seqs == [2, 3])
+        last = deck.store.shut("visible")
+        waiting.open()
+        await last.reached.wait()
+        for number in range(2, 12):
+            bob.post(ROOM, number)
+        await until(lambda: len(bob.seqs) == 12)
+        assert ann.walk._held is None
+        last.open()
+        await until(lambda: ann.walk.synced)
+        assert ann.seqs == list(range(3, 14))
+
+
+async def test_pages_ahead_of_what_was_delivered_here_join_when_it_has_passed(autojump_clock: MockClock) -> None:
+    """docs/hazards.md, A9: this process has delivered up to 1, another stored 2 to 4, and nobody rang."""
+    async with open_deck() as deck:
+        await deck.group(ROOM, BOB, ANN)
+        bob = await Traveller(deck, BOB).arrive()
+        await deck.say(ROOM, BOB, "2", "3", "4")
+        behind = deck.store.shut("log_after")
+        ann = await Traveller(deck, ANN, {ROOM: 1}).arrive()
+        assert (ann.seqs, bob.seqs) == ([2, 3, 4], [])
+        behind.open()
+        await until(lambda: bob.seqs == [2, 3, 4])
+        bob.post(ROOM, 1)
+        await until(lambda: ann.seqs == [2, 3, 4, 5])
+
+
+async def test_absence_is_told_as_a_new_start_and_never_seen(autojump_clock: MockClock) -> None:
+    """docs/hazards.md, A10: removed at 4 and added again at 7, while away."""
+    async with open_deck() as deck:
+        await deck.group(ROOM, BOB, ANN)
+        await deck.say(ROOM, BOB, "2", "3")
+        await deck.change("remove", ROOM, BOB, ANN)
+        await deck.say(ROOM, BOB, "secret 5", "secret 6")
+        await deck.change("add", ROOM, BOB, ANN)
+        await deck.say(ROOM, BOB, "8")
+        ann = await Traveller(deck, ANN, {ROOM: 2}).arrive()
+        told = [line for line in ann.story if line not in ("progress", "receipt")]
+        assert told == ["entry 3", "entry 4", "conversation", "entry 7", "entry 8", "synced"]
+        [state] = ann.of("conversation")
+        assert (state["head"], state["first_seq"]) == (6, 7)
+        assert not any("secret" in frame.get("text", "") for frame in ann.frames)
+
+
+async def test_who_was_removed_while_away_gets_the_rest_up_to_it(autojump_clock: MockClock) -> None:
+    async with open_deck() as deck:
+        await deck.group(ROOM, BOB, ANN)
+        await deck.group(HALL, BOB, ANN)
+        await deck.say(ROOM, BOB, "2")
+        await deck.change("remove", ROOM, BOB, ANN)
+        await deck.change("remove", HALL, BOB, ANN)
+        await deck.say(ROOM, BOB, "secret")
+        ann = await Traveller(deck, ANN, {ROOM: 1, HALL: 2}).arrive()
+        assert ann.seqs == [2, 3], "of the hall nothing is missing"
+        assert deck.registry.conversations == {}
+        assert (await Traveller(deck, ANN).arrive()).of("conversation") == [], "and who never knew is told nothing"
+
+
+async def test_who_is_removed_while_walking_gets_the_removal_and_nothing_later(autojump_clock: MockClock) -> None:
+    async with open_deck() as deck:
+        await deck.group(ROOM, BOB, ANN)
+        bob = await Traveller(deck, BOB).arrive()
+        await deck.say(ROOM, BOB, "2")
+        paging = deck.store.shut("visible")
+        ann = Traveller(deck, ANN, {ROOM: 1}).go()
+        await paging.reached.wait()
+        await deck.change("remove", ROOM, BOB, ANN)
+        await deck.say(ROOM, BOB, "secret")
+        deck.conversation(ROOM).ring(4)
+        await until(lambda: bob.seqs == [2, 3, 4])
+        paging.open()
+        await until(lambda: ann.walk.synced)
+        assert ann.seqs == [2, 3]
+        bob.post(ROOM, 1)
+        await until(lambda: bob.seqs[-1] == 5)
+        assert ann.seqs == [2, 3]
+
+
+async def test_who_is_removed_as_it_was_read_here_first_is_left_out(autojump_clock: MockClock) -> None:
+    """The state says "removed", before this process has delivered the removal."""
+    async with open_deck() as deck:
+        await deck.group(ROOM, BOB, ANN)
+        await Traveller(deck, BOB).arrive()
+        planning = deck.store.shut("standing")
+        ann = Traveller(deck, ANN).go()
+        await planning.reached.wait()
+        await deck.change("remove", ROOM, BOB, ANN)
+        planning.open()
+        await until(lambda: ann.walk.synced)
+        assert ann.of("conversation") == []
+        assert ann not in deck.conversation(ROOM).readers()
+
+
+# --- from another time ---
+
+
+async def test_a_head_above_the_log_is_rewound(autojump_clock: MockClock) -> None:
+    async with open_deck() as deck:
+        await deck.group(ROOM, BOB, ANN)
+        await deck.group(HALL, BOB, ANN)
+        await deck.say(HALL, BOB, "2")
+        ann = await Traveller(deck, ANN, {ROOM: 5, HALL: 1}).arrive()
+        assert ann.of("rewound") == [{"t": "rewound", "conversation": str(ROOM)}]
+        assert [frame["conversation"] for frame in ann.of("conversation")] == [str(ROOM)]
+        assert ann.seqs == [2]
+
+
+async def test_a_head_of_a_place_where_one_never_was_is_rewound(autojump_clock: MockClock) -> None:
+    async with open_deck() as deck:
+        await deck.group(ROOM, BOB)
+        ann = await Traveller(deck, ANN, {ROOM: 1, uid(999): 3}).arrive()
+        assert {frame["conversation"] for frame in ann.of("rewound")} == {str(ROOM), str(uid(999))}
+
+
+async def test_a_cursor_of_an_unknown_lineage_rewinds_everything(autojump_clock: MockClock) -> None:
+    async with open_deck() as deck:
+        await deck.group(ROOM, BOB, ANN)
+        await deck.say(ROOM, BOB, "2")
+        ann = await Traveller(deck, ANN, {ROOM: 1}, Cursor(uid(6999), 3, 5)).arrive()
+        assert ann.story == ["rewound", "progress", "conversation", "synced"]
+        assert ann.of("rewound") == [{"t": "rewound"}]
+
+
+async def test_a_cursor_of_a_known_lineage_goes_on(autojump_clock: MockClock) -> None:
+    async with open_deck() as deck:
+        await deck.other.add_lineage(LINEAGE)
+        await deck.group(ROOM, BOB, ANN)
+        await deck.other.raise_receipts([Raise(ROOM, BOB, 1, 1)])
+        ann = await Traveller(deck, ANN, {ROOM: 1}, Cursor(LINEAGE, 1, deck.database.now_ms())).arrive()
+        assert ann.story == ["progress", "receipt", "synced"], "receipts with an overlap"
+        later = Cursor(LINEAGE, 1, deck.database.now_ms() + walk_room.OVERLAP_MS + 1_000)
+        assert (await Traveller(deck, ANN, {ROOM: 1}, later).arrive()).of("receipt") == []
+
+
+async def test_a_new_lineage_is_told_to_who_is_up_to_date(autojump_clock: MockClock) -> None:
+    """docs/hazards.md, A12."""
+    async with open_deck() as deck:
+        await deck.group(ROOM, BOB, ANN)
+        walking = Traveller(deck, ANN)
+        door = deck.store.shut("states")
+        walking.go()
+        await door.reached.wait()
+        walking.tell_cursor()
+        assert walking.of("cursor") == []
+        door.open()
+        await until(lambda: walking.walk.synced)
+        await until(lambda: walking.walk._scope is None)
+        walking.tell_cursor()
+        assert walking.story[-1] == "cursor"
+
+
+# --- joining while connected ---
+
+
+async def test_who_is_added_while_connected_gets_the_entry_that_added_and_what_follows(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_deck() as deck:
+        await deck.group(ROOM, BOB)
+        await deck.say(ROOM, BOB, "past")
+        ann = await Traveller(deck, ANN).arrive()
+        await deck.change("add", ROOM, BOB, ANN)
+        await deck.say(ROOM, BOB, "4")
+        ann.look()
+        await until(lambda: ann.story[-1] == "cursor")
+        assert ann.story[2:] == ["conversation", "entry 3", "entry 4", "cursor"]
+        [state] = ann.of("conversation")
+        assert (state["head"], state["first_seq"], state.get("recent", [])) == (2, 1, [])
+
+
+async def test_a_walk_asked_for_while_one_runs_is_made_after_it(autojump_clock: MockClock) -> None:
+    async with open_deck() as deck:
+        await deck.group(ROOM, BOB, ANN)
+        door = deck.store.shut("states")
+        ann = Traveller(deck, ANN).go()
+        await door.reached.wait()
+        await deck.group(HALL, BOB, ANN)
+        ann.look()
+        ann.look()
+        door.open()
+        await until(lambda: len(ann.of("conversation")) == 2)
+        assert deck.store.calls.count("standing") == 2
+
+
+async def test_settle_returns_when_all_is_told(autojump_clock: MockClock) -> None:
+    async with open_deck() as deck:
+        ann = await Traveller(deck, ANN).arrive()
+        await deck.group(ROOM, ANN, BOB)
+        await ann.walk.settle()
+        assert ann.story[2:] == ["conversation", "entry 1", "cursor"]
+        door = deck.store.shut("standing")
+        settled: list[int] = []
+
+        async def wait(number: int) -> None:
+            await ann.walk.settle()
+            settled.append(number)
+
+        deck.nursery.start_soon(wait, 1)
+        await door.reached.wait()
+        deck.nursery.start_soon(wait, 2)
+        await trio.sleep(1)
+        assert settled == []
+        door.open()
+        await until(lambda: sorted(settled) == [1, 2])
+
+
+# --- answers ---
+
+
+async def test_an_answer_that_comes_during_a_walk_is_given_after_it(autojump_clock: MockClock) -> None:
+    async with open_deck() as deck:
+        await deck.group(ROOM, BOB, ANN)
+        door = deck.store.shut("states")
+        ann = Traveller(deck, ANN).go()
+        await door.reached.wait()
+        ann.post(ROOM, 1)
+        await until(lambda: ann.waiting_answers == 1)
+        assert ann.of("ok") == []
+        door.open()
+        await until(lambda: ann.of("ok"))
+        assert ann.waiting_answers == 0
+        assert ann.story[-1] == "ok 1"
+        assert ann.of("synced")
+
+
+async def test_an_answer_from_where_one_does_not_listen_lets_one_look_first(autojump_clock: MockClock) -> None:
+    """Ann was added through another process, the bell was lost, and she writes: the conversation and her entry come
+    before her ok."""
+    async with open_deck() as deck:
+        await deck.group(ROOM, BOB)
+        ann = await Traveller(deck, ANN).arrive()
+        await deck.change("add", ROOM, BOB, ANN)
+        ann.post(ROOM, 1)
+        await until(lambda: ann.of("ok"))
+        assert ann.story[2:] == ["conversation", "entry 2", "entry 3", "cursor", "ok 1"]
+
+
+# --- faults ---
+
+
+async def test_a_short_absence_of_storage_is_waited_out(autojump_clock: MockClock) -> None:
+    async with open_deck() as deck:
+        await deck.group(ROOM, BOB, ANN)
+        for call in ("standing", "states", "receipts_since"):
+            deck.store.failing[call] = StorageUnavailable("away")
+            ann = Traveller(deck, ANN, {HALL: 1} if call == "receipts_since" else None).go()
+            await trio.sleep(3)
+            assert not ann.walk.synced
+            deck.store.failing.clear()
+            await until(lambda ann=ann: ann.walk.synced)  # type: ignore[misc]
+            ann.leave()
+
+
+async def test_a_long_absence_ends_the_connection(autojump_clock: MockClock) -> None:
+    async with open_deck() as deck:
+        deck.store.failing["standing"] = StorageUnavailable("away")
+        ann = Traveller(deck, ANN).go()
+        await until(lambda: ann.ended)
+        assert ann.ended == closing.UNAVAILABLE
+
+
+async def test_a_crash_of_the_walk_ends_the_connection(autojump_clock: MockClock) -> None:
+    async with open_deck() as deck:
+        deck.store.failing["standing"] = RuntimeError("planted")
+        ann = Traveller(deck, ANN).go()
+        await until(lambda: ann.ended)
+        assert ann.ended == closing.CRASHED
+
+
+async def test_nothing_is_left_of_a_walk_that_was_stopped(autojump_clock: MockClock) -> None:
+    async with open_deck() as deck:
+        await deck.group(ROOM, BOB, ANN)
+        await deck.group(HALL, BOB, ANN)
+        await deck.say(ROOM, BOB, "2")
+        paging = deck.store.shut("visible")
+        walking = Traveller(deck, ANN, {ROOM: 1}).go()
+        await paging.reached.wait()
+        walking.leave()
+        deck.store._doors.clear()
+        live = await Traveller(deck, BOB).arrive()
+        live.leave()
+        await trio.testing.wait_all_tasks_blocked()
+        assert deck.registry.conversations == {}
+
+
+@pytest.mark.parametrize(
+    ("sizes", "entries", "part", "rest"),
+    [
+        ([3, 3], 4, [(1, 3), (1, 1)], [(2, 3)]),
+        ([3, 3], 3, [(1, 3)], [(1, 3)]),
+        ([3, 3], 6, [(1, 3), (1, 3)], []),
+        ([10], 4, [(1, 4)], [(5, 10)]),
+        ([4, 1], 4, [(1, 4)], [(1, 1)]),
+    ],
+)
+def test_ranges_are_cut_after_so_many_entries(
+    sizes: list[int], entries: int, part: list[tuple[int, int]], rest: list[tuple[int, int]]
+) -> None:
+    ranges = [Range(uid(number), 1, size) for number, size in enumerate(sizes)]
+    first, others = walk_room._first(ranges, entries)
+    assert [(one.low, one.high) for one in first] == part
+    assert [(one.low, one.high) for one in others] == rest
+
+
+@given(st.lists(st.integers(1, 20), min_size=1, max_size=6), st.integers(1, 30))
+def test_cutting_loses_and_doubles_nothing(sizes: list[int], entries: int) -> None:
+    ranges = [Range(uid(number), 1, size) for number, size in enumerate(sizes)]
+    every = [(one.conversation, seq) for one in ranges for seq in range(one.low, one.high + 1)]
+    part, rest = walk_room._first(ranges, entries)
+    both = [(one.conversation, seq) for one in [*part, *rest] for seq in range(one.low, one.high + 1)]
+    assert both == every
+    assert sum(one.high - one.low + 1 for one in part) == min(entries, len(every))
+    conversation, seq = every[min(entries, len(every)) - 1]
+    done, unsent = walk_room._after(ranges, conversation, seq)
+    assert [(one.conversation, nth) for one in [*done, *unsent] for nth in range(one.low, one.high + 1)] == every
+    assert (done[-1].conversation, done[-1].high) == (conversation, seq)
