@@ -157,7 +157,10 @@ class OwnConnection(Queries):
             backlog.clear()
             return found
         with self._busy, _TRANSLATED:
-            return await notifications(connection)
+            found = await notifications(connection)
+            if backlog is not None:
+                backlog.clear()  # psycopg keeps there what comes during any other call, and what we have just read
+            return found
 
     def close(self) -> None:
         """Close the connection; never waits. The next call would open another."""
