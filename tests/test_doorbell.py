@@ -82,7 +82,7 @@ async def test_many_bells_are_few_notifications_and_keep_their_order(database: D
         await ear.until(*bells)
         assert [bell for bell in ear.heard if bell != b"first"] == bells
         parts = room._parts(bells)
-        assert len(parts) == 21
+        assert len(parts) == 22
         assert [bell for part in parts for bell in part] == bells
         assert all(sum(len(bell) + 5 for bell in part) <= room.PAYLOAD_BYTES for part in parts)
 
