@@ -262,3 +262,16 @@ def test_the_server_leaves_out_what_is_absent() -> None:
     state = msgpack.unpackb(msgspec.msgpack.encode(bare_state))
     assert not {"names", "receipts", "recent", "history", "owner"} & set(state)
     assert {"title", "members", "unread", "read", "delivered"} <= set(state)
+
+
+def test_ids_made_to_collide_cost_no_more_than_others() -> None:
+    """Hazard C1. ``hash(UUID)`` is that of its number, without a seed: a thousand crafted ids in one ``hello`` shared
+    one bucket, and decoding them took a hundred times as long, before login. As text they are hashed with the process's
+    seed."""
+    modulus = 2**61 - 1  # sys.hash_info.modulus: these all have the same hash as numbers
+    crafted = [uuid.UUID(int=nth * modulus + 7) for nth in range(1, 1_001)]
+    assert len({hash(one) for one in crafted}) == 1
+    hello = {"t": "hello", "id": 1, "token": "x", "device": "d", "heads": {str(one): 1 for one in crafted}}
+    heads = codec.decode(msgpack.packb(hello)).heads  # type: ignore[union-attr]  # a Hello
+    assert all(type(one) is str for one in heads)
+    assert len({hash(one) for one in heads}) > 990
