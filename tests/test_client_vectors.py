@@ -1,0 +1,110 @@
+"""The client against what is published: it reads the test vectors, and the server's codec reads its commands."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import msgpack  # type: ignore[import-untyped]  # the package ships no types
+import pytest
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from konnect_client import ConversationChanged, Entry, Heads, Rewound
+from konnect_client.model import Conversation, ConversationPage, HistoryPage, Sent, take
+from konnect_client.pack import pack, unpack
+from konnect_client.timeline import Timeline
+from protocol import codec, frames
+from tests.client_peer import BOB, ROOM, Peer, client_of
+
+VECTORS = json.loads((Path(__file__).parents[1] / "docs" / "vectors.json").read_text("utf-8"))
+SERVER = [vector for vector in VECTORS["accepted"] if vector["sender"] == "server"]
+EVENTS = [vector for vector in SERVER if vector["t"] not in ("ok", "error")]
+ANSWERS = [vector for vector in SERVER if vector["t"] == "ok"]
+CLIENT = [vector for vector in VECTORS["accepted"] if vector["sender"] == "client"]
+
+
+def name_of(vector: dict[str, Any]) -> str:
+    """Its name, for pytest."""
+    return str(vector["name"])
+
+
+@pytest.mark.parametrize("vector", EVENTS, ids=name_of)
+def test_every_event_is_understood(vector: dict[str, Any]) -> None:
+    frame = unpack(bytes.fromhex(vector["hex"]))
+    conversation: Any = frame.get("conversation")
+    heads = Heads({conversation: frame["seq"] - 1}) if frame["t"] == "entry" else Heads()
+    events = Timeline(heads).apply(frame)
+    assert events
+    match events[0]:
+        case Entry(seq=seq, text=text, user=user, title=title, members=members):
+            assert (seq, text, user, title) == tuple(frame.get(name) for name in ("seq", "text", "user", "title"))
+            assert members == tuple(frame.get("members", ()))
+            assert heads.seqs == {conversation: seq}
+        case ConversationChanged(conversation=Conversation(head=head, names=names, recent=recent, owner=owner)):
+            assert (head, names, owner) == (frame["head"], frame.get("names", {}), frame.get("owner"))
+            assert [entry.seq for entry in recent] == [entry["seq"] for entry in frame.get("recent", [])]
+            assert heads.seqs == {conversation: head}
+        case Rewound(conversation=forgotten):
+            assert forgotten == conversation
+        case _:
+            assert heads.cursor == frame.get("cursor")
+
+
+@pytest.mark.parametrize("vector", ANSWERS, ids=name_of)
+def test_every_answer_is_understood(vector: dict[str, Any]) -> None:
+    frame = unpack(bytes.fromhex(vector["hex"]))
+    result = take(frame, "result", dict)
+    match result:
+        case {"conversations": listed}:
+            assert [found.id for found in ConversationPage.parse(result).conversations] == [
+                one["conversation"] for one in listed
+            ]
+        case {"entries": entries}:
+            assert len(HistoryPage.parse(result).entries) == len(entries)
+        case {"head": head}:
+            assert Conversation.parse(result).head == head
+        case {"seq": seq, "at_ms": at_ms}:
+            assert Sent.parse(result) == Sent(seq, at_ms)
+        case _:
+            assert set(result) <= {
+                "user", "session", "at_ms", "data", "expires_in_s", "conversation", "delivered", "read", "online",
+                "users",
+            }  # fmt: skip
+
+
+@pytest.mark.parametrize("vector", CLIENT, ids=name_of)
+def test_a_clients_frame_is_packed_as_another_library_reads_it(vector: dict[str, Any]) -> None:
+    assert unpack(bytes.fromhex(vector["hex"]))["t"] == vector["t"]
+    if "$bytes" not in json.dumps(vector["json"]):
+        assert msgpack.unpackb(pack(vector["json"])) == vector["json"]
+
+
+async def test_every_command_of_the_client_is_one_that_the_server_takes(autojump_clock: MockClock) -> None:
+    """With the server's own codec, limits and all; and no command of the server is left out."""
+    peer = Peer()
+    peer.room()
+    async with client_of(peer) as client:
+        await client.wait_synced()
+        await client.send(ROOM, "hi")
+        await client.direct(BOB)
+        await client.create("Tea", [BOB], history="from_join")
+        await client.conversations(cursor="0")
+        await client.conversation(ROOM)
+        await client.add(ROOM, BOB)
+        await client.remove(ROOM, BOB)
+        await client.leave(ROOM)
+        await client.history(ROOM, before=2)
+        await client.watch([BOB], conversation=None)
+        await client.watch(conversation=ROOM)
+        await client.names(["01900000-0000-7000-8000-0000000000cc"])
+        await client.ping()
+        client.receipt(ROOM, delivered=2, read=1)
+        client.typing(ROOM)
+        await client.ask("auth.renew", token="t")
+        await wait_all_tasks_blocked()
+        client.reconnect()
+        await client.wait_synced()
+    sent = {frame["t"] for frame in peer.received}
+    for frame in peer.received:
+        assert codec.decode(msgpack.packb(frame)).id == frame["id"]
+    known = {str(command.__struct_config__.tag) for command in frames.AnyCommand.__args__}
+    assert sent == known
