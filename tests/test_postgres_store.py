@@ -22,7 +22,7 @@ async def make_person(database: Database) -> UUID:
 
 async def test_an_append_on_a_young_database_does_not_read_the_tables(database: Database) -> None:
     """Hazard C2. The append's plan was made when the tables had a handful of rows, and read all of them for each
-    message from then on: the work of the hundredth batch was many times that of the first. Counted in rows that PostgreSQL
+    message from then on: the hundredth batch took many times the work of the first. Counted in rows that PostgreSQL
     fetched from the log, so that no clock is involved."""
     people = [await make_person(database) for _ in range(8)]
     async with open_store(database, 1) as store:
