@@ -1,5 +1,5 @@
-"""Brings one session up to date, and again whenever the person's own rows change: the one path for a first start, a resume
-after any gap, and being added to a conversation while connected.
+"""Brings one session up to date, and again whenever the person's own rows change: the one path for a first start, a
+resume after any gap, and being added to a conversation while connected.
 
 The walk reads where the person stands, registers with every conversation concerned (from then on each tells that
 something went by, but sends nothing), and pages what lies above the client's heads, stopping while the outbox is full.
@@ -104,6 +104,7 @@ class Walk:
         self.synced = False
         self._receipts_ms = 0  # database time; others' receipts written before it were sent
         self.partners: dict[UUID, bool] = {}  # of direct conversations -> followed
+        self._left: dict[UUID, int] = {}  # conversations that were told and then left -> the client's head there
         self._targets: dict[UUID, _Target] = {}
         self._held: list[tuple[UUID, int, bytes]] | None = None
         self._held_bytes = 0
@@ -143,10 +144,11 @@ class Walk:
     def lost(self, conversation: UUID, seq: int) -> None:
         """The person was removed by entry *seq*."""
         self._stale = True  # or the conversation would be told as one just joined
-        self.attached.pop(conversation, None)
+        if self.attached.pop(conversation, None) is not None:
+            self._left[conversation] = seq
         target = self._targets.get(conversation)
         if target is not None and target.conversation is not None:
-            target.last = seq
+            target.last = self._left[conversation] = seq
 
     def may_hear(self, conversation: UUID) -> bool:
         """False when the person is no member, as far as this session knows; it does not before it is synced."""
@@ -265,12 +267,15 @@ class Walk:
         return steps
 
     def _plan_one(self, conversation: UUID, spans: Sequence[Span]) -> Iterator[Range | _Tell]:
-        head, newest = self._heads.get(str(conversation)), spans[-1]
+        head, newest = self._heads.get(str(conversation), self._left.get(conversation)), spans[-1]
         if head is not None and head > newest.last_seq:
             self._walker.push(wire(Rewound(conversation=conversation)))
             head = None
         if newest.until is not None and (head is None or head >= newest.until):
+            if head is not None:
+                self._left[conversation] = head
             return  # left before, and nothing of it is missing
+        self._left.pop(conversation, None)
         live = self._registry.conversation(conversation) if newest.until is None else None
         target = self._targets[conversation] = _Target(live, 0 if head is None else head, told=head is not None)
         target.last = newest.until
@@ -283,7 +288,7 @@ class Walk:
             until = newest.last_seq if span.until is None else span.until
             if until <= head:
                 continue
-            if span.since > head + 1:
+            if span.since > head + 1 or (span is not spans[0] and span.joined > head):
                 target.receipts = {}  # what is known of it ends with an absence: no receipt before it is told again
                 yield _Tell(conversation, span.since - 1)
                 head = span.since - 1
@@ -321,11 +326,13 @@ class Walk:
                 target.last = state.until
                 if head is None:
                     target.through = state.until  # removed while we looked, and never told: nothing to tell
+                    self._left.pop(state.conversation, None)
                     continue
             elif target.last is not None and tell.head is None:
                 # Removed as it was delivered here, yet a member by what was read: back already, or about to be told so.
                 # As nothing was told yet, begin anew with this one when the rest is done.
                 target.through = target.last
+                self._left.pop(state.conversation, None)
                 self._again = True
                 continue
             elif target.conversation is not None and target.last is None:
@@ -413,6 +420,7 @@ class Walk:
                 target.through = seq
         for conversation, target in self._targets.items():
             if target.conversation is None:
+                self._left[conversation] = target.through
                 continue
             if target.last is None:
                 self.attached[conversation] = target.conversation
