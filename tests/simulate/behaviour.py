@@ -4,7 +4,8 @@ from random import Random
 from typing import Any, Final, Protocol
 from uuid import UUID
 
-from tests.simulate.client import Device, Kept, Town
+from tests.simulate.client import Device, Town
+from tests.simulate.kept import Kept
 
 _ACTS: Final = (
     ("send", 50), ("burst", 3), ("receipt", 10), ("typing", 3), ("history", 4), ("list", 2), ("get", 4), ("ping", 1),

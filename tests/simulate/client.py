@@ -20,7 +20,6 @@ from tests.simulate.network import Pipe
 from tests.simulate.truth import Truth, Violation
 from tests.simulate.websocket import BINARY, CLOSE, PING, PONG, Framer, frame
 
-
 PATIENCE_S: Final = 7.0  # of silence, then the connection is given up
 SHORT_S: Final = 60.0  # a token that lasts less may end on its way
 WINDOW: Final = 8  # commands of the outbox that may be unanswered at once

@@ -223,10 +223,10 @@ class World:
 
     async def _burst(self) -> None:
         """In good weather everything is answered promptly, also what comes faster than it may and is read late."""
-        loud = [device for device in self.devices[:BURSTS] if device.burst(13, self.key)]
+        loud = {device: device.pipe for device in self.devices[:BURSTS] if device.burst(13, self.key)}
         await trio.sleep(PROMPT_S)
-        for device in loud:
-            if device.unanswered:
+        for device, pipe in loud.items():
+            if device.unanswered and device.pipe is pipe:  # else its token has ended
                 raise Violation(f"{device.name}: {device.unanswered} of 13 not answered within {PROMPT_S} s")
         await self._until(self._unfinished, SETTLE_S, "not complete after a burst")
 
