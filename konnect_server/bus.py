@@ -95,7 +95,7 @@ _encode: Final = msgspec.msgpack.Encoder(uuid_format="bytes").encode
 
 
 class Bus:
-    """One process's way to ring and to hear. ``run``, ``hear`` and ``sweep`` are its tasks; all else are plain calls."""
+    """One process's way to ring and to hear. ``run``, ``hear`` and ``sweep`` are tasks; all else are plain calls."""
 
     def __init__(
         self, node: UUID, doorbell: Doorbell, store: Store, registry: Registry, presence: Callable[[], Presence],

@@ -309,7 +309,7 @@ class Walk:
                 await self._pages(ranges, progress=True)  # type: ignore[arg-type]  # isinstance above
 
     async def _tell(self, steps: deque[Range | _Tell]) -> None:
-        """Tell the states that stand first in *steps*; one who joins while connected gets the entries from joining on."""
+        """Tell the states that come first in *steps*; who joins while connected gets the entries from joining on."""
         tells: list[_Tell] = []
         at_once = max(2, STATES_AT_ONCE // (1 + self._recent))
         while steps and len(tells) < at_once and isinstance(steps[0], _Tell):
