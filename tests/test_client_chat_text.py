@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from konnect_client import Conversation, Entry
+from konnect_client.journal import Kept
 from konnect_server.chat.line_editor import LINE_CHARS, LineEditor
 from konnect_server.chat.room import Room, entry_lines
-from konnect_server.chat.signin import SEATS, CannotStart, check_email, state_folder, take_seat
+from konnect_server.chat.signin import SEATS, CannotStart, check_email, outbox_for, state_folder, take_seat
 from konnect_server.chat.text import cut, harmless, lines_of, tail, width
 from tests.client_peer import ANN, BOB, ROOM
 
@@ -162,6 +163,25 @@ def test_a_second_terminal_takes_the_second_seat_and_a_seat_keeps_its_name(tmp_p
     assert (again.device, again.token_path) == (first.device, first.token_path)
     for seat in (second, elsewhere, again):
         seat.journal.close()
+
+
+def test_an_address_may_name_another_account_one_day(tmp_path: Path) -> None:
+    """The server's data was removed: what was left unsent then is not sent in another's name, and not thrown away."""
+    seat = take_seat(tmp_path, "http://localhost", "ann@example.com")
+    assert outbox_for(seat, ANN) == (seat.journal, None)
+    seat.journal.belongs_to(ANN)
+    assert outbox_for(seat, ANN) == (seat.journal, None)
+    journal, aside = outbox_for(seat, BOB)
+    assert (journal.load(), journal.user, aside) == ([], None, None)
+    journal.belongs_to(BOB)
+    journal.add(Kept(ROOM, "k", "unsent"))
+    journal.close()
+    seat = take_seat(tmp_path, "http://localhost", "ann@example.com")
+    journal, aside = outbox_for(seat, ANN)
+    assert (journal.load(), journal.user) == ([], None)
+    assert aside is not None
+    assert "unsent" in aside.read_text()
+    journal.close()
 
 
 def test_seats_are_bounded(tmp_path: Path) -> None:

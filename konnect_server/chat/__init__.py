@@ -12,7 +12,7 @@ import trio
 from konnect_client import open_client
 from konnect_client.transport import socket_url
 from konnect_server.chat.console import open_console
-from konnect_server.chat.signin import CannotStart, check_email, sign_in, state_folder, take_seat
+from konnect_server.chat.signin import CannotStart, check_email, outbox_for, sign_in, state_folder, take_seat
 from konnect_server.chat.talk import Talk
 
 HTTP_S = 15.0
@@ -54,10 +54,14 @@ async def _talk(email: str, url: str, password: str | None, state_dir: str | Non
         raise CannotStart(f"{problem}.") from problem
     async with httpx.AsyncClient(base_url=url, timeout=HTTP_S, trust_env=False) as http:
         seat = take_seat(state_folder(state_dir), url, email)
+        journal = seat.journal
         try:
             account = await sign_in(http, email, password, seat.token_path)
-            client = open_client(url, token=account, device=seat.device, journal=seat.journal)
+            journal, aside = outbox_for(seat, account.user.id)
+            client = open_client(url, token=account, device=seat.device, journal=journal)
             async with open_console() as console, client as connected:
+                if aside is not None:
+                    console.show(f"-- unsent lines of another account with this address are now in {aside}")
                 talk = Talk(console, connected, account)
                 with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
                     async with trio.open_nursery() as nursery:
@@ -65,7 +69,7 @@ async def _talk(email: str, url: str, password: str | None, state_dir: str | Non
                         ended_by = await talk.run()
                         nursery.cancel_scope.cancel()
         finally:
-            seat.journal.close()
+            journal.close()
     if ended_by is not None:
         raise CannotStart(ENDINGS.get(ended_by, f"the server ended this chat ({ended_by})."))
     return 0

@@ -73,6 +73,30 @@ def take_seat(folder: Path, url: str, email: str) -> Seat:
     raise CannotStart(f"{email} is talking in {SEATS} other terminals already.")
 
 
+def outbox_for(seat: Seat, user: str) -> tuple[FileJournal, Path | None]:
+    """The seat's outbox for *user*; and where unsent lines of somebody else were put aside, if there were any.
+
+    The same address may name another account: a server whose data was removed begins with new ones.
+
+    Raises:
+        CannotStart: The files cannot be used.
+    """
+    journal = seat.journal
+    if journal.user in (None, user):
+        return journal, None
+    path = seat.token_path.with_name("outbox")
+    aside = path.with_name(f"outbox of {journal.user}") if journal.load() else None
+    journal.close()
+    try:
+        if aside is None:
+            path.unlink()
+        else:
+            path.replace(aside)
+        return FileJournal(path), aside
+    except (OSError, OutboxUnwritable) as problem:
+        raise CannotStart(f"the outbox {path} cannot be begun anew: {problem}.") from problem
+
+
 def _device(path: Path) -> str:
     """A name for this device that stays."""
     if path.exists() and (name := path.read_text().strip()):
