@@ -3,11 +3,12 @@
 The long run is ``python -m tests.simulate`` (part of ``make test``); here are a few worlds, and every planted bug.
 """
 
+import gc
 import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from random import Random
 from uuid import UUID
@@ -144,10 +145,13 @@ def test_what_a_call_raises_ends_the_world() -> None:
         deterministic.run(1, agenda, main)
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_world_in_which_everybody_waits_for_ever_does_not_hang() -> None:
     with pytest.raises(trio.TrioInternalError) as caught:
         deterministic.run(1, Agenda(), trio.sleep_forever)
     assert "every task waits" in str(caught.value.__cause__)
+    del caught
+    gc.collect()  # what Trio left behind complains of its end here, and not in another test
 
 
 async def test_an_agenda_runs_on_any_clock() -> None:
@@ -276,64 +280,28 @@ async def test_a_wait_for_a_lock_ends_by_itself(autojump_clock: trio.testing.Moc
 
 
 async def test_transactions_that_wait_for_each_other_are_noticed() -> None:
-    def body(first: int, second: int) -> Body[str]:
-        yield [("row", first)]
-        yield [("row", second)]
+    """A queue for one row is none; a circle is one, and whoever closes it is rolled back."""
+
+    def takes(*rows: int) -> Body[str]:
+        for row in rows:
+            yield [("row", row)]
         return "done", None
 
     async with open_house() as house:
         database = house.database
-        calls: list[Call[str]] = [Call(), Call(), Call()]
-        slow = database.begin(body(1, 2), Plan("well", 0.0, 0.0, 0.0), calls[0])
-        assert slow.ended
         database.holding = True
-        database.begin(body(1, 1), WELL, calls[0])  # holds row 1 until let go
-
-        def crossed() -> Body[str]:
-            yield [("row", 2)]
-            yield [("row", 1)]
-            return "crossed", None
-
-        def crossing() -> Body[str]:
-            yield [("row", 3)]
-            yield [("row", 2)]
-            yield [("row", 3)]
-            return "crossing", None
-
-        database.begin(crossed(), WELL, calls[1])
-        database.begin(crossing(), WELL, calls[2])
-        assert (database.waiting, database.deadlocks) == (2, [])
-        closing: Call[str] = Call()
-
-        def closing_the_circle() -> Body[str]:
-            yield [("row", 4)]
-            yield [("row", 3)]
-            return "never", None
-
-        database.begin(closing_the_circle(), WELL, closing)
-        assert database.deadlocks == [], "a queue is no circle"
-        database.let_go()
-        assert [await call.wait() for call in (*calls, closing)] == ["done", "crossed", "crossing", "never"]
-
-        database.holding = True
-        one, two = Call[str](), Call[str]()
-        gate = trio.Event()
-
-        def holds(mine: int, theirs: int) -> Body[str]:
-            yield [("row", mine)]
-            gate.set()
-            yield [("row", 9)]
-            yield [("row", theirs)]
-            return "done", None
-
-        database.begin(body(9, 9), WELL, Call())
-        database.begin(holds(5, 6), WELL, one)
-        database.begin(holds(6, 5), WELL, two)
+        gate, one, two, three = Call[str](), Call[str](), Call[str](), Call[str]()
+        database.begin(takes(9), WELL, gate)  # holds row 9 until let go
+        database.begin(takes(5, 9, 6), WELL, one)
+        database.begin(takes(6, 9, 5), WELL, two)
+        database.begin(takes(7, 9), WELL, three)
+        assert (database.waiting, database.deadlocks) == (3, [])
         database.let_go()
         with pytest.raises(StorageUnavailable, match="deadlock"):
-            await two.wait()
+            await one.wait()
+        assert [await call.wait() for call in (gate, two, three)] == ["done"] * 3
         assert len(database.deadlocks) == 1
-        assert await one.wait() == "done"
+        assert (database.waiting, database.in_flight) == (0, 0)
 
 
 async def test_the_death_of_a_process_ends_some_of_its_transactions(autojump_clock: trio.testing.MockClock) -> None:
@@ -342,21 +310,18 @@ async def test_the_death_of_a_process_ends_some_of_its_transactions(autojump_clo
     for seed in range(8):
         async with open_house() as house, trio.open_nursery() as nursery:
             house.faults.plan = Plan("well", 0.0, 1.0, 0.0)
-            with trio.CancelScope() as scope:
-                nursery.start_soon(_ignore, scope, house)
-                await trio.testing.wait_all_tasks_blocked()
-                house.store.kill(Random(seed))
-                scope.cancel()
+            nursery.start_soon(_say_to_nobody, house)
+            await trio.testing.wait_all_tasks_blocked()
+            house.store.kill(Random(seed))
             await trio.sleep(3)
             outcomes.add(len(house.seqs))
             with pytest.raises(StorageUnavailable):
                 await house.store.standing(ANN, None)
-            nursery.cancel_scope.cancel()
     assert outcomes == {1, 2}
 
 
-async def _ignore(scope: trio.CancelScope, house: House) -> None:
-    with scope:
+async def _say_to_nobody(house: House) -> None:
+    with suppress(StorageUnavailable):
         await house.say("k")
 
 

@@ -114,10 +114,12 @@ class Crew:
             except IndexError:  # another thread was quicker
                 break
             self._running.append(process)
-            assert process.stdout is not None
-            for line in process.stdout:
-                self.said.put(json.loads(line))
-            if process.wait() and not self._stopped:
+            with process:
+                assert process.stdout is not None
+                for line in process.stdout:
+                    if line.endswith("\n"):  # else it was killed in the middle
+                        self.said.put(json.loads(line))
+            if process.returncode and not self._stopped:
                 self.said.put({"died": process.returncode})
         self.said.put(None)
 
