@@ -177,7 +177,6 @@ class FakeDatabase:
         self.agenda = agenda
         self.tables = Tables()
         self.deadlocks: list[tuple[Key, Key]] = []  # (wanted, held): a lock order was broken
-        self.on_commit: Callable[[], None] | None = None  # a checker's ear
         self.holding = False  # commits wait until let_go
         self._epoch_ms = epoch_ms
         self._owners: dict[Key, Transaction[Any]] = {}
@@ -317,8 +316,6 @@ class FakeDatabase:
         else:
             transaction.call.succeed(transaction.value)
         self._end(transaction)
-        if self.on_commit is not None:
-            self.on_commit()
 
     def _end(self, transaction: Transaction[Any]) -> None:
         transaction.ended = True

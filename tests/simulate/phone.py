@@ -15,6 +15,7 @@ import trio
 from konnect_client import (
     AccessToken,
     Client,
+    ClientClosed,
     ConnectFailed,
     ConversationChanged,
     Entry,
@@ -24,6 +25,7 @@ from konnect_client import (
     Outgoing,
     Phase,
     Rewound,
+    ServerRefused,
     SocketEnded,
     Violation,
     open_client,
@@ -44,6 +46,7 @@ class Street(Protocol):
     truth: truth.Truth
     active: bool
     may_rewind: bool
+    people: list[UUID]
 
     def connect(self, device: Any) -> Pipe | None:
         """A new connection to some process; None when nobody listens."""
@@ -141,6 +144,7 @@ class Phone:
         self.sign_in = UUID(int=rng.getrandbits(128))
         self.token_s = rng.choice((900.0, 900.0, 4.0))
         self.client: Client | None = None
+        self._nursery: trio.Nursery | None = None
         self.cable: Cable | None = None
         self._state = MemoryState()
         self._journal = MemoryJournal()
@@ -164,19 +168,20 @@ class Phone:
         while not self._retired:
             with trio.CancelScope() as self._scope:
                 await self._live()
-            self.client = None
+            self.client = self._nursery = None
             self.world.say(self.name, "restarts")
             await trio.sleep(self.rng.random())
 
     async def _live(self) -> None:
         saved = self._state.load()
         self._seen = dict(saved.heads.seqs) if saved is not None else {}
-        async with open_client(
+        opening = open_client(
             "ws://simulated.example/v1/socket", token=self._token, device=self._device, journal=self._journal,
             state=self._state, connect=self._connect, random=self.rng, new_key=self.world.key, reconnect_s=(0.05, 1.5),
             liveness=LIVENESS, unix_time_s=self._unix_time_s, recent=self.rng.choice((0, 1, 3)),
             inbox_events=self.rng.choice((8, 1000)), window=self.rng.choice((1, 4, 16)),
-        ) as self.client:  # fmt: skip
+        )  # fmt: skip
+        async with opening as self.client, trio.open_nursery() as self._nursery:
             async for event in self.client.events:
                 self._take(event)
                 if self._slow and self.rng.random() < 0.3 and not self._healed.is_set():
@@ -246,9 +251,49 @@ class Phone:
         if self.rng.random() < 0.2:
             client.receipt(place, delivered=self._seen[place], read=self.rng.randint(0, self._seen[place]))
             return
+        if self.rng.random() < 0.2 and self._nursery is not None:
+            self._nursery.start_soon(self._ask, client, place)
+            return
         key = self.world.key()
         self._sent.append(client.send_nowait(place, f"from a phone {self.rng.randrange(100)}", key=key))
         self._written.setdefault(place, []).append((self.world.truth.database.now_ms(), key))
+
+    async def _ask(self, client: Client, place: str) -> None:
+        """One of the commands that are asked until they are answered."""
+        judge, draw, other = self.world.truth, self.rng.random(), str(self.rng.choice(self.world.people))
+        try:
+            if draw < 0.3:
+                page = await client.history(place, limit=self.rng.choice((2, 50)))
+                for entry in page.entries:
+                    self._judge(entry)
+            elif draw < 0.5 and other != self.me:
+                opened = await client.direct(other)
+                if self._unheard(client, opened):
+                    raise self._wrong("a conversation was opened, and its event has not come:", opened)
+            elif draw < 0.7:
+                opened = await client.create("a phone's group", [other], key=self.world.key())
+                if self._unheard(client, opened):
+                    raise self._wrong("a group was created, and its event has not come:", opened)
+            elif draw < 0.85:
+                key = self.world.key()
+                sent = await client.add(place, other, key=key)
+                problem = judge.judge_ack(self.person, place, key, None, {"seq": sent.seq, "at_ms": sent.at_ms})
+                if problem:
+                    raise self._wrong(f"add {key}", problem)
+            else:
+                async for conversation in client.all_conversations():
+                    for entry in conversation.recent:
+                        self._judge(entry)
+        except ServerRefused as refusal:
+            if refusal.code not in ("not_a_member", "already_a_member", "conversation_full", "wrong_kind"):
+                raise self._wrong("refused:", refusal) from refusal
+        except ClientClosed:
+            pass
+
+    def _unheard(self, client: Client, conversation: str) -> bool:
+        """A member of *conversation*, and its event did not come before the answer that names it."""
+        waits = len(client.events) or client.events.behind or conversation in self._seen
+        return not waits and self.world.truth.member_since(self.person, conversation) is not None
 
     # --- what the application sees ---
 
