@@ -632,6 +632,27 @@ async def test_the_state_is_saved_while_the_application_runs(peer: Peer, autojum
         assert state.saved.heads.cursor is not None
 
 
+async def test_a_state_that_did_not_change_is_not_saved_again(peer: Peer, autojump_clock: MockClock) -> None:
+    class Counting(MemoryState):
+        saves = 0
+
+        def save(self, saved: Saved) -> None:
+            self.saves += 1
+
+    state = Counting()
+    async with client_of(peer, state=state) as client:
+        await until(lambda: client.synced and len(client.events) == 0, client)
+        client.events.done()
+        await trio.sleep(100)
+        assert state.saves in (1, 2)
+        before = state.saves
+        peer.say("one")
+        await texts(client, "one")
+        client.events.done()
+        await trio.sleep(100)
+        assert state.saves == before + 1
+
+
 async def test_a_state_that_cannot_be_saved_is_said_in_the_log(
     peer: Peer, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -804,6 +825,18 @@ async def test_a_refused_token_is_replaced_once(peer: Peer, autojump_clock: Mock
     async with client_of(peer, token=source) as client:
         await client.wait_open()
     assert source.refused == ["t1"]
+
+
+async def test_a_refused_token_is_forgiven_each_time_the_next_one_is_good(
+    peer: Peer, autojump_clock: MockClock
+) -> None:
+    refuse_tokens(peer, "t1", "t3", "t5")
+    async with client_of(peer, token=Source()) as client:
+        for good in ("t2", "t4", "t6"):
+            await client.wait_open()
+            assert peer.asked("hello")[-1]["token"] == good
+            client.reconnect()
+            await wait_all_tasks_blocked()
 
 
 async def test_two_refused_tokens_in_a_row_are_the_end(peer: Peer, autojump_clock: MockClock) -> None:

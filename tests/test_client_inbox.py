@@ -87,6 +87,18 @@ async def test_a_full_inbox_stops_listening_until_half_is_taken() -> None:
     assert inbox.listens()
 
 
+async def test_a_new_connection_listens_again_only_where_there_is_room() -> None:
+    inbox = Inbox(Heads(), events=4)
+    inbox.put((entry(1), entry(2), entry(3), entry(4)), 10)
+    assert not inbox.listens()
+    inbox.listen_again()
+    assert inbox.behind  # it would overflow at once, after half of what was missed
+    await anext(inbox)
+    await anext(inbox)
+    inbox.listen_again()
+    assert inbox.listens()
+
+
 async def test_bytes_are_bounded_too() -> None:
     inbox = Inbox(Heads(), size_bytes=100)
     inbox.put((entry(1), entry(2)), 100)  # one message's bytes are counted once

@@ -204,6 +204,29 @@ def test_a_short_write_leaves_no_half_line(tmp_path: Path, monkeypatch: pytest.M
     assert content(path) == [ONE, TWO]
 
 
+def test_a_removal_that_is_torn_does_not_spoil_the_next_message(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "outbox"
+    journal = FileJournal(path)
+    journal.add(ONE)
+    write = os.write
+    pieces = [7, 0]
+
+    def short(fd: int, data: bytes) -> int:
+        if not (piece := pieces.pop(0)):
+            raise OSError(28, "No space left on device")
+        return write(fd, data[:piece])
+
+    monkeypatch.setattr(os, "write", short)
+    journal.remove(ONE.conversation, ONE.key)
+    monkeypatch.undo()
+    journal.add(TWO)
+    journal.close()
+    assert content(path) == [ONE, TWO]  # ONE is sent again with its key
+    assert not path.with_name("outbox.damaged").exists()
+
+
 def test_settled_lines_that_cannot_be_cleared_do_no_harm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "outbox"
     journal = FileJournal(path, fsync=lambda fd: None)
