@@ -158,9 +158,11 @@ class Walk:
         """A receipt passed. It goes on at once, or, where the conversation was not told of yet, right after that: the
         state that tells of it may have been read before the receipt was written."""
         target = self._targets.get(conversation)
-        if target is not None and target.receipts is not None:
+        if target is None:
+            self._walker.push(data)
+        elif target.receipts is not None:
             target.receipts[user] = data
-        else:
+        elif target.last is None:  # else the person has left
             self._walker.push(data)
 
     def answer(self, conversation: UUID, data: bytes) -> None:
@@ -339,8 +341,9 @@ class Walk:
                 target.conversation.walk(self._walker, state.head)  # knows of all removals up to here
             self._walker.push(wire(_event(state, head)))
             receipts, target.receipts = target.receipts or {}, None
-            for data in receipts.values():
-                self._walker.push(data)
+            if target.last is None:
+                for data in receipts.values():
+                    self._walker.push(data)
             self._walker.flush()
             target.through = state.head if head is None else head
             if tell.joining and state.head > target.through:
