@@ -38,7 +38,7 @@ class Behaviour:
         self.pace_s = self.rng.choice((0.15, 0.3, 0.6))
         self._saved: Kept | None = None
         weights = list(_WEIGHTS)
-        trait = self.rng.choice(("steady", "steady", "flaky", "slow", "chatty", "restless"))
+        trait = self.rng.choice(("steady", "steady", "flaky", "slow", "political", "restless"))
         if trait == "steady":
             for name in ("drop", "stall", "restart"):
                 weights[_NAMES.index(name)] //= 3
@@ -46,6 +46,9 @@ class Behaviour:
             weights[_NAMES.index("drop")] = 25
         elif trait == "slow":
             weights[_NAMES.index("stall")] = 20
+        elif trait == "political":
+            for name in ("add", "remove", "leave"):
+                weights[_NAMES.index(name)] *= 4
         elif trait == "restless":
             weights[_NAMES.index("restart")] = 15
         self._weights = weights

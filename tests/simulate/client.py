@@ -99,6 +99,7 @@ class Device:
         self._expected: dict[str, tuple[int, int]] = {}  # at hello: conversation -> joined, last_seq
         self._online: dict[str, bool] = {}
         self._heard_at = 0.0
+        self._short = False  # the token of this connection's hello
         self.lineage: UUID | None = None  # that the newest cursor of this connection names
         self._told = (0, 0)  # number and receipts_ms of the last cursor
         self._rewound = False
@@ -219,7 +220,7 @@ class Device:
         self.town.say(self.name, "was closed", code, reason)
         if code == 1000:
             return
-        if code == 4502 or (code == 4501 and (self.signed_out or self.token_s < SHORT_S)):
+        if code == 4502 or (code == 4501 and (self.signed_out or self._short)):
             self._sign_in()  # the sign-in ended, or the token did on its way
         elif not 4000 <= code < 4500 or reason in ("crashed", "flood", "hello_timeout"):
             raise self.wrong("the newest socket of a good client was closed with", code, reason)
@@ -270,6 +271,7 @@ class Device:
             conversation: (truth.member_since(self.person, conversation) or 0, last)
             for conversation, last in truth.memberships(self.person).items()
         }
+        self._short = self.token_s < SHORT_S
         fields: Frame = {"token": self.town.token(self), "device": kept.device, "recent": self.recent}
         if kept.cursor is not None:
             fields["cursor"] = kept.cursor

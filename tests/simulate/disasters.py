@@ -51,7 +51,7 @@ class Disasters:
                 )
         if chance.random() < 0.25:
             after(chance.uniform(0.5, self._world.active_s), self._outage, chance.choice((0.5, 2.0, 7.0, 20.0)))
-        if chance.random() < 0.06:
+        if chance.random() < 0.1:
             self._plan_restore()
 
     def _restart(self, process: Process, silently: float, gently: bool) -> None:
