@@ -347,15 +347,15 @@ class Process(Place):
 
 
 @asynccontextmanager
-async def open_process(world: World, **changes: Any) -> AsyncIterator[Process]:
-    """``konnect serve`` in a process of its own, on a free port unless one is named."""
+async def open_process(world: World, *, module: str = "konnect_server", **changes: Any) -> AsyncIterator[Process]:
+    """``konnect serve`` in a process of its own, on a free port unless one is named. *module*: stands in for it."""
     config = world.config(**changes)
     chosen = {"port", "data", "database_url", "unsafe_no_fsync", *QUIET, *changes, "presence_grace_s", "drain_s",
               "messages_per_s", "messages_burst", "commands_per_s", "commands_burst"}  # fmt: skip
     environ = {name: value for name, value in os.environ.items() if not name.startswith("KONNECT_")}
     environ |= {f"KONNECT_{name.upper()}": _text(getattr(config, name)) for name in chosen}
     process = await trio.lowlevel.open_process(
-        [sys.executable, "-m", "konnect_server", "serve"], cwd=ROOT, env=environ, stdout=subprocess.PIPE
+        [sys.executable, "-m", module, "serve"], cwd=ROOT, env=environ, stdout=subprocess.PIPE
     )
     async with trio.open_nursery() as nursery:
         try:
