@@ -580,8 +580,8 @@ FOUND = {
 
 @pytest.mark.parametrize("seed", FOUND)
 def test_seeds_that_found_something_stay_clean(seed: int) -> None:
-    """What they found: see FOUND. (A seed's world changes with the simulator; the scenes of these bugs are in
-    tests/test_walk.py and its neighbours.)"""
+    """What they found: see FOUND. (A seed's world changes with the code; the scenes of these bugs are in
+    tests/test_found_by_simulation.py, tests/test_walk.py and their neighbours.)"""
     assert run_seed(seed).problem is None
 
 
