@@ -80,8 +80,8 @@ def main() -> int:
 
 
 def _first() -> list[Step]:
-    """What runs with nothing beside it: the quick ones, and the simulated world, whose seeds must fit their time. On two
-    quiet cores they take one to two minutes; the box leaves room for a machine that others use, too."""
+    """What runs with nothing beside it: the quick ones, and the simulated world, whose seeds must fit their time. On
+    two quiet cores they take one to two minutes; the box leaves room for a machine that others use, too."""
     box = ["--seeds", "1000", "--seconds", "300", "--workers", str(CORES)]
     return [
         Step("ruff", 60, python("ruff", "check", "--quiet")),
