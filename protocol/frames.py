@@ -392,7 +392,10 @@ class ConversationState(Struct, frozen=True, omit_defaults=True, kw_only=True):
             "do not see. From here on there is no gap."
         ),
     ]
-    unread: Annotated[int, Meta(description="Messages of others above one's own read cursor.")]
+    unread: Annotated[
+        int,
+        Meta(description="Messages of others above one's own read cursor; of the first 1,000 entries there, no more."),
+    ]
     read: Annotated[Seq, Meta(description="One's own read cursor.")]
     delivered: Annotated[Seq, Meta(description="One's own delivered cursor.")]
     names: Annotated[

@@ -20,4 +20,5 @@ WATCH_USERS: Final = 1_000
 LIST_CONVERSATIONS: Final = 100
 LOOKUP_USERS: Final = 100
 NAMED_MEMBERS: Final = 100  # up to this many members, names and receipts travel with the conversation
+UNREAD: Final = 1_000  # entries above the read cursor among which unread messages are counted
 SEQ_MAX: Final = 2**63 - 1

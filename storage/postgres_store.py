@@ -25,7 +25,7 @@ from protocol.errors import (
     WrongKind,
 )
 from protocol.frames import Conversations, ConversationState, Entry, History, HistoryPage, User
-from protocol.limits import NAMED_MEMBERS, PAGE_BYTES, SEQ_MAX
+from protocol.limits import NAMED_MEMBERS, PAGE_BYTES, SEQ_MAX, UNREAD
 from storage.database import Database, OwnConnection
 from storage.rows import (
     Appendix,
@@ -139,8 +139,8 @@ class PostgresStore:
 
     async def states(self, person: UUID, conversations: Sequence[UUID], recent: int) -> list[State]:
         """See Store."""
-        sql: Final = "select conversation_states(%s, %s::json, %s, %s)::text"
-        return _states(await self._json(sql, person, _text(conversations), recent, NAMED_MEMBERS))
+        sql: Final = "select conversation_states(%s, %s::json, %s, %s, %s)::text"
+        return _states(await self._json(sql, person, _text(conversations), recent, NAMED_MEMBERS, UNREAD))
 
     async def visible(self, person: UUID, ranges: Sequence[Range], size_bytes: int) -> Page:
         """See Store."""

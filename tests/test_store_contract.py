@@ -1109,3 +1109,27 @@ async def test_the_fake_answers_as_postgresql_does(dsn: str, operations: list[tu
         one, two = Player(real.store, base), Player(fake.store, base)
         for operation in (*_BEFORE, *operations):
             assert await two.play(operation) == await one.play(operation), operation
+
+
+async def test_what_is_unread_is_counted_up_to_a_bound(bench: Bench) -> None:
+    """A first start after a year in busy groups counted every message of it, and no query ended in time."""
+    await group(bench.store, ANN, BOB)
+    for first in range(0, limits.UNREAD + 200, 400):
+        await talk(bench.store, G, BOB, *(f"k{first + n}" for n in range(400)))
+    assert (await state(bench.store, ANN, G)).unread == limits.UNREAD - 1, "the first entry is no message"
+    assert (await state(bench.store, BOB, G)).unread == 0
+    await bench.store.raise_receipts([Raise(G, ANN, 1_000, 1_000)])
+    assert (await state(bench.store, ANN, G)).unread == 201
+
+
+async def test_the_past_is_found_behind_a_long_absence(bench: Bench) -> None:
+    await group(bench.store, ANN, BOB)
+    await talk(bench.store, G, ANN, "before")
+    await bench.store.change_member(0, "remove", G, ANN, "out", BOB, MOST)
+    await talk(bench.store, G, ANN, *(f"k{n}" for n in range(500)))
+    await bench.store.change_member(0, "add", G, ANN, "in", BOB, MOST)
+    page = await bench.store.history(BOB, G, None, 3)
+    assert ([entry.seq for entry in page.entries], page.more) == ([2, 3, 504], True)
+    page = await bench.store.history(BOB, G, 504, 3)
+    assert ([entry.seq for entry in page.entries], page.more) == ([1, 2, 3], False)
+    assert [entry.seq for entry in (await state(bench.store, BOB, G, recent=3)).recent] == [2, 3, 504]

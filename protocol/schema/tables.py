@@ -268,6 +268,7 @@ _LIMITS: Final[dict[str, str]] = {
     "LIST_CONVERSATIONS": "Conversations on one page of `conversation.list`.",
     "LOOKUP_USERS": "People that `user.get` may name.",
     "NAMED_MEMBERS": "Up to so many members, names and receipts travel with the conversation.",
+    "UNREAD": "Entries above the read cursor among which unread messages are counted.",
     "SEQ_MAX": "The highest number that an entry may have.",
 }
 

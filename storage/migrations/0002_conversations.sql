@@ -377,7 +377,12 @@ $$;
 
 -- Conversations as one of their members sees them; somebody who left sees them as they were at the end of the last
 -- span, without members. Those the person was never in are left out.
-create function conversation_states(p_person uuid, p_ids json, p_recent integer, p_named integer) returns json language sql stable
+-- Nothing here reads more of a log than it gives, or a year of a busy group would take seconds: what is unread is counted
+-- among the first p_unread entries above the read cursor (which a return raises, so all of them are in the last span), and
+-- past entries are sought span by span, so that an absence is not walked through.
+create function conversation_states(p_person uuid, p_ids json, p_recent integer, p_named integer, p_unread integer)
+returns json language sql stable
+set enable_seqscan = off set enable_bitmapscan = off set enable_sort = off
 as $$
     select coalesce(json_agg(json_strip_nulls(json_build_object(
         'conversation', v.id, 'kind', v.kind, 'title', v.title, 'history', v.history, 'owner', v.owner,
@@ -392,14 +397,16 @@ as $$
             (select json_agg(json_build_object('user', r.person, 'delivered', r.delivered, 'read', r.read) order by r.person)
              from receipt r join span s on s.conversation = v.id and s.person = r.person and s.until is null
              where r.conversation = v.id and r.person <> p_person) end,
-        'unread', (select count(*) from entry e join span s on s.conversation = v.id and s.person = p_person
-                       and e.seq between s.since and coalesce(s.until, 9223372036854775807)
-                   where e.conversation = v.id and e.seq > coalesce(mine.read, 0) and e.kind = 'message' and e.author <> p_person),
-        'recent', (select json_agg(entry_json(e) order by e.seq) from
-                   (select * from entry e where e.conversation = v.id
-                    and exists (select from span s where s.conversation = v.id and s.person = p_person
-                                and e.seq between s.since and coalesce(s.until, 9223372036854775807))
-                    order by e.seq desc limit p_recent) e))) order by i.n), '[]')
+        'unread', (select count(*) filter (where e.kind = 'message' and e.author <> p_person) from
+                   (select kind, author from entry where conversation = v.id
+                        and seq > greatest(mine.read, m.since - 1) and seq <= coalesce(m.until, 9223372036854775807)
+                    order by seq limit p_unread) e),
+        'recent', (select json_agg(entry_json(e.*) order by e.seq) from
+                   (select e.* from span s cross join lateral (
+                        select * from entry where conversation = s.conversation
+                            and seq >= s.since and seq <= coalesce(s.until, 9223372036854775807)
+                        order by seq desc limit p_recent) e
+                    where s.conversation = v.id and s.person = p_person order by e.seq desc limit p_recent) e))) order by i.n), '[]')
     from json_array_elements_text(p_ids) with ordinality as i(id, n)
     join conversation v on v.id = i.id::uuid
     join lateral (select * from span where conversation = v.id and person = p_person order by joined desc limit 1) m on true
@@ -427,16 +434,18 @@ $$;
 -- A page of the past, newest p_limit entries below p_before, oldest first.
 --   Returns null for somebody who was never a member, else {"entries": [...], "more": bool}.
 create function history_page(p_person uuid, p_conversation uuid, p_before bigint, p_limit integer, p_bytes integer)
-returns json language sql stable as $$
+returns json language sql stable
+set enable_seqscan = off set enable_bitmapscan = off set enable_sort = off
+as $$
     with page as materialized (
         select e.*::entry as e, e.seq,
                row_number() over (order by e.seq desc) as nth,
                sum(coalesce(octet_length(e.text), 0) + coalesce(octet_length(e.detail::text), 0) + 200) over (order by e.seq desc) as through
-        from (select * from entry e
-              where e.conversation = p_conversation and e.seq < p_before
-                and exists (select from span s where s.conversation = p_conversation and s.person = p_person
-                            and e.seq between s.since and coalesce(s.until, 9223372036854775807))
-              order by e.seq desc limit p_limit + 1) e
+        from (select e.* from span s cross join lateral (   -- span by span: an absence is not walked through
+                  select * from entry where conversation = s.conversation
+                      and seq >= s.since and seq < least(p_before, s.until + 1)
+                  order by seq desc limit p_limit + 1) e
+              where s.conversation = p_conversation and s.person = p_person order by e.seq desc limit p_limit + 1) e
     ), fitting as (
         select * from page where nth <= p_limit and (through <= p_bytes or nth = 1)
     )

@@ -388,6 +388,7 @@ def _state(tables: Tables, person: UUID, conversation: UUID, recent: int, named:
     last = tables.spans[conversation][person][-1]
     delivered, read = _cursors(tables, conversation, person) or (0, 0)
     seen = _visible(tables, conversation, person, 1, limits.SEQ_MAX)
+    above = [e for e in seen if e.seq > read]
     last_seen = seen[len(seen) - recent :] if recent < len(seen) else seen
     members: list[UUID] = []
     names: dict[UUID, str] = {}
@@ -405,7 +406,7 @@ def _state(tables: Tables, person: UUID, conversation: UUID, recent: int, named:
     return State(
         conversation=conversation, kind=row.kind, head=row.last_seq if last.until is None else last.until,
         first_seq=last.since, joined=last.joined, read=read, delivered=delivered,
-        unread=sum(1 for e in seen if e.seq > read and e.kind == "message" and e.author != person),
+        unread=sum(1 for e in above[: limits.UNREAD] if e.kind == "message" and e.author != person),
         active_at_ms=row.active_at_ms, history=row.history, until=last.until, title=row.title, owner=row.owner,
         members=members, names=names, receipts=receipts, recent=last_seen,
     )  # fmt: skip
