@@ -68,7 +68,7 @@ def _add(report: Report, load: Load, slow_reader: bool) -> None:
         run = report.add(name, load, phase, "delivery", counts["deliveries"], **more)
         if name != "all read":
             run["slow_closed_with"] = load.counts["slow"]
-            run["ok"] = run["ok"] and load.counts["slow"] == [SLOW.code]
+            run["ok"] = run["ok"] and load.counts["slow"] == [[SLOW.code, SLOW.reason]]
 
 
 @click.command()

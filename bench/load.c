@@ -56,7 +56,9 @@ struct client {
     u64 sent, answered, entries;
     u64 *sent_at;         /* of the last RING commands */
     int close_code;
+    char close_reason[130];
     int stopped;          /* a slow reader that reads no more */
+    int was_stopped;
     int dirty;
 };
 
@@ -328,6 +330,7 @@ static void end_client(struct client *c, int code, const char *reason) {
     if (c->state == LIVE) live_count--;
     c->state = DEAD;
     c->close_code = code;
+    quoted(reason, strlen(reason), c->close_reason, sizeof c->close_reason);
     close(c->fd);
     if (c->role == 's' && now_phase != 0) return;              /* reported on its own */
     closes++;
@@ -494,7 +497,9 @@ static size_t frames(struct client *c, const u8 *data, size_t size, u64 now) {
         at += head + n;
         switch (p[0]) {
         case 0x82: message(c, p + head, n, now); break;
-        case 0x89: if (n < 126) { put(p + head, n); push_frame(c, 10); } break;
+        case 0x89:    /* a slow reader's answer after the server's end would reset the stream, with what is left in it */
+            if (n < 126 && !c->was_stopped) put(p + head, n), push_frame(c, 10);
+            break;
         case 0x8a: break;
         case 0x88: {
             char reason[130];
@@ -679,13 +684,14 @@ static void print_result(void) {
     if (sent > total_acks + errors) losses += sent - total_acks - errors;
     if (total_deliveries > expected && mode != 'p') wrong += total_deliveries - expected;
     printf("{\"event\": \"result\", \"sockets\": %d, \"sent\": %llu, \"acks\": %llu, \"deliveries\": %llu, "
-           "\"expected\": %llu, \"lost\": %llu, \"wrong\": %llu, \"errors\": %llu, \"closes\": %llu, \"others\": %llu, \"decoded\": %llu, "
-           "\"first_error\": \"%s\", \"first_close\": \"%s\", \"slow\": [",
+           "\"expected\": %llu, \"lost\": %llu, \"wrong\": %llu, \"errors\": %llu, \"closes\": %llu, "
+           "\"others\": %llu, \"decoded\": %llu, \"first_error\": \"%s\", \"first_close\": \"%s\", \"slow\": [",
            client_count, sent, total_acks, total_deliveries,
            expected, losses, wrong, errors,
            closes, others, decoded, first_error, first_close);
     for (int i = 0; i < client_count; i++)
-        if (clients[i].role == 's') printf("%s%d", slow++ ? ", " : "", clients[i].close_code);
+        if (clients[i].role == 's')
+            printf("%s[%d, \"%s\"]", slow++ ? ", " : "", clients[i].close_code, clients[i].close_reason);
     printf("], \"phases\": [");
     for (int i = 0; i < opt_phases; i++) {
         double seconds = (double)(phase[i].end - phase[i].begin) / 1e9;
@@ -706,6 +712,7 @@ static void set_reading(int reads) {
         struct client *c = &clients[i];
         if (c->role != 's' || c->state != LIVE) continue;
         c->stopped = !reads;
+        c->was_stopped |= !reads;
         struct epoll_event event = {.events = EPOLLIN, .data.u32 = (u32)i};
         epoll_ctl(ep, reads ? EPOLL_CTL_ADD : EPOLL_CTL_DEL, c->fd, &event);
     }

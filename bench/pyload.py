@@ -65,7 +65,8 @@ class Client:
         self.received, self.waiting = bytearray(), bytearray()
         self.sent_at: list[float] = []
         self.answered = self.entries = self.close_code = 0
-        self.stopped = False
+        self.close_reason = ""
+        self.stopped = self.was_stopped = False
 
     def push(self, payload: bytes, opcode: int = 2) -> None:
         """Queue one masked frame."""
@@ -193,7 +194,7 @@ class Generator:
         if not client.stopped:
             self.selector.unregister(client.sock)
         client.sock.close()
-        client.state, client.close_code = "dead", code
+        client.state, client.close_code, client.close_reason = "dead", code, reason
         self.live -= 1
         if client.role != "s" or self.now is self.stretches[0]:
             self.closes += 1
@@ -205,7 +206,8 @@ class Generator:
         if first == 0x82:
             self._message(client, msgpack.unpackb(payload), time.monotonic())
         elif first == 0x89:
-            client.push(payload, 10)
+            if not client.was_stopped:  # after the server's end it would reset the stream, with what is left in it
+                client.push(payload, 10)
         elif first == 0x88:
             code = int.from_bytes(payload[:2], "big") if payload else 1005
             self._end(client, code, payload[2:].decode(errors="replace"))
@@ -350,6 +352,7 @@ class Generator:
             if client.role == "s" and client.state == "live" and client.stopped == reads:
                 assert client.sock is not None
                 client.stopped = not reads
+                client.was_stopped = True
                 if reads:
                     self.selector.register(client.sock, selectors.EVENT_READ, client)
                 else:
@@ -374,7 +377,7 @@ class Generator:
             "result", sockets=len(self.clients), sent=sent, acks=self.acks, deliveries=self.deliveries,
             expected=expected, lost=lost, wrong=wrong, errors=self.errors, closes=self.closes, others=self.others,
             decoded=self.acks + self.deliveries, first_error=self.first_error, first_close=self.first_close,
-            slow=[client.close_code for client in self.clients if client.role == "s"],
+            slow=[[client.close_code, client.close_reason] for client in self.clients if client.role == "s"],
             phases=[stretch.told() for stretch in self.stretches],
         )  # fmt: skip
 

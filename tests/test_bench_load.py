@@ -93,7 +93,7 @@ async def test_a_reader_that_stops_is_closed_as_slow_and_the_others_get_everythi
         load = await run_load(server, "fanout", seats, options, generator=generator)
         assert faults(load) == CLEAN
         assert load.counts["deliveries"] == 3 * load.counts["sent"]
-        assert load.counts["slow"] == [SLOW.code]
+        assert load.counts["slow"] == [[SLOW.code, SLOW.reason]]
 
 
 async def test_a_refused_sign_in_is_one_sentence(generator: Generator) -> None:
