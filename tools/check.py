@@ -93,10 +93,10 @@ def _first() -> list[Step]:
 def _lanes() -> list[list[Step]]:
     """What runs beside what, after that."""
     here = f"{sys.version_info.major}.{sys.version_info.minor}"
-    tests = [Step(f"tests, Python {here}", 720, python("pytest", "--color=no"))]
+    tests = [Step(f"tests, Python {here}", 1500, python("pytest", "--color=no"))]
     if sys.version_info[:2] < OTHER:
         name = ".".join(map(str, OTHER))
-        tests.append(Step(f"tests, Python {name}", 600, lambda: _on_the_other(name)))
+        tests.append(Step(f"tests, Python {name}", 1500, lambda: _on_the_other(name)))
     others = [
         Step("fuzz", 180, python("tests.fuzz", "--seconds", "60")),
         Step("mypy", 600, python("mypy")),
