@@ -27,6 +27,7 @@ from protocol.codec import wire
 from protocol.frames import (
     ConversationEvent,
     CursorEvent,
+    Entry,
     PresenceEvent,
     Progress,
     ReceiptEvent,
@@ -69,10 +70,11 @@ class Walker(Seat, Protocol):
 class _Target:
     """A conversation on its way to being live for this session."""
 
-    __slots__ = ("conversation", "last", "receipts", "through")
+    __slots__ = ("conversation", "joined", "last", "receipts", "through")
 
-    def __init__(self, conversation: Conversation | None, through: int, *, told: bool) -> None:
+    def __init__(self, conversation: Conversation | None, joined: int, through: int, *, told: bool) -> None:
         self.conversation = conversation  # None: the person has left it, only its past is missing
+        self.joined = joined  # the entry that began the newest membership, as far as was read
         self.through = through  # everything up to here was sent, or may not be seen
         self.last: int | None = None  # the person's removal, after which nothing follows
         # Receipts that passed before the client knows of the conversation, the newest of each member; None: it knows.
@@ -147,7 +149,7 @@ class Walk:
         if self.attached.pop(conversation, None) is not None:
             self._left[conversation] = seq
         target = self._targets.get(conversation)
-        if target is not None and target.conversation is not None:
+        if target is not None and target.conversation is not None and target.last is None:
             target.last = self._left[conversation] = seq
 
     def may_hear(self, conversation: UUID) -> bool:
@@ -279,7 +281,8 @@ class Walk:
             return  # left before, and nothing of it is missing
         self._left.pop(conversation, None)
         live = self._registry.conversation(conversation) if newest.until is None else None
-        target = self._targets[conversation] = _Target(live, 0 if head is None else head, told=head is not None)
+        known = 0 if head is None else head
+        target = self._targets[conversation] = _Target(live, newest.joined, known, told=head is not None)
         target.last = newest.until
         if live is not None:
             live.walk(self._walker, newest.last_seq)
@@ -324,6 +327,7 @@ class Walk:
             await self._room()  # before each: one with many entries is as large as a page
             state, target = states[tell.conversation], self._targets[tell.conversation]
             head = state.joined - 1 if tell.joining else tell.head
+            target.joined = state.joined
             if state.until is not None:
                 target.last = state.until
                 if head is None:
@@ -357,7 +361,7 @@ class Walk:
             part, rest = _first(ranges, PAGE_ENTRIES)
             page = await self._insist(lambda part=part: self._store.visible(self._walker.user, part, PAGE_BYTES))  # type: ignore[misc]
             if page.entries:
-                self._walker.push(b"".join(map(codec.entry, page.entries)))
+                self._walker.push(b"".join(map(codec.entry, self._up_to_removals(page.entries))))
             if page.cut:
                 last = page.entries[-1]
                 done, unsent = _after(part, last.conversation, last.seq)
@@ -371,6 +375,22 @@ class Walk:
             if progress and not self.synced:  # later the newest cursor stands; this one would fall behind it
                 self._walker.push(wire(Progress(cursor=self._progress_cursor())))
             self._walker.flush()
+
+    def _up_to_removals(self, entries: Sequence[Entry]) -> Iterator[Entry]:
+        """*entries* without those that follow the person's removal from a conversation that was to go live. The removal
+        may lie below what this process ever delivered, so that nobody told of it: its place may have begun with what
+        somebody else had read. What follows a return is told by the next look."""
+        for entry in entries:
+            target = self._targets.get(entry.conversation)
+            if target is not None and target.conversation is not None:
+                if target.last is not None and entry.seq > target.last:
+                    continue
+                removed = entry.kind == "member.removed" and entry.user == self._walker.user
+                if removed and target.last is None and entry.seq > target.joined:
+                    target.last = self._left[entry.conversation] = entry.seq
+                    target.conversation.detach(self._walker)
+                    self._again = True
+            yield entry
 
     def _progress_cursor(self) -> str:
         """What may be kept half-way: the heads have moved, the person's own rows and the receipts were not all told."""
