@@ -7,12 +7,12 @@ import trio
 from trio.testing import MockClock
 
 from konnect_server.connection import Terms
-from konnect_server.conversation import Changing
+from konnect_server.conversation import Changing, Posting
 from protocol.frames import ReceiptEvent
 from storage.rows import Raise
 from tests.deck import open_deck, until
 from tests.door_kit import open_stage
-from tests.fakes import ANN, BOB, CID, ROOM
+from tests.fakes import ANN, BOB, CID, ROOM, FakeReader
 from tests.test_walk import Traveller
 
 
@@ -87,6 +87,52 @@ async def test_joined_and_left_again_between_two_looks(autojump_clock: MockClock
         [told] = ann.of("conversation")
         assert (told["head"], told["members"]) == (3, [])
         assert ann.story.index("entry 2") < ann.frames.index(told) < ann.story.index("entry 4")
+
+
+async def test_a_removal_below_what_was_ever_delivered_here(autojump_clock: MockClock) -> None:
+    """A fresh process. Ann left, and the answer was on its way; Bob came, read the log with her leaving in it, and so
+    the conversation began behind that. Ann's walk had read an older standing. Her leaving was in its pages and nothing
+    else told of it: she was live in a group that she had left."""
+    async with open_deck() as deck:
+        await deck.group(ROOM, BOB, ANN)
+        reading, leaving = deck.store.shut("standing"), deck.store.shut("change_member")
+        ann = Traveller(deck, ANN, {ROOM: 1}).go()
+        await reading.reached.wait()
+        deck.conversation(ROOM).post(Changing(ann, 1, ANN, "bye", "leave", ANN))
+        await leaving.reached.wait()  # 2 is committed
+        bob = FakeReader(BOB)
+        deck.conversation(ROOM).walk(bob, 2)
+        deck.conversation(ROOM).attach(bob, 2)
+        reading.open()
+        leaving.open()
+        await until(lambda: ann.walk.synced and "ok 1" in ann.story)
+        deck.conversation(ROOM).post(Posting(bob, 1, BOB, "k", "she is gone"))
+        await until(lambda: bob.seqs == [3])
+        assert ann.seqs == [2]
+        assert ann not in deck.conversation(ROOM).readers()
+
+
+async def test_removed_and_added_and_removed_while_a_page_is_read(autojump_clock: MockClock) -> None:
+    """The second removal stood for the first: the page went up to it, over the absence, as if there had been none."""
+    async with open_deck() as deck:
+        await deck.group(ROOM, BOB, ANN)
+        bob = await Traveller(deck, BOB).arrive()
+        await deck.say(ROOM, BOB, "missed")  # 2
+        reading = deck.store.shut("visible")
+        ann = Traveller(deck, ANN, {ROOM: 1}).go()
+        await reading.reached.wait()
+        room = deck.conversation(ROOM)
+        room.post(Changing(bob, 1, BOB, "out", "remove", ANN))  # 3
+        bob.post(ROOM, 2, "not for her")
+        room.post(Changing(bob, 3, BOB, "in", "add", ANN))  # 5
+        room.post(Changing(bob, 4, BOB, "out again", "remove", ANN))  # 6
+        await until(lambda: bob.seqs[-1:] == [6])
+        reading.open()
+        await until(lambda: ann.seqs[-1:] == [6])
+        assert ann.seqs == [2, 3, 5, 6]
+        [told] = ann.of("conversation")
+        assert told["head"] == 4
+        assert ann.story.index("entry 3") < ann.frames.index(told) < ann.story.index("entry 5")
 
 
 async def test_no_receipt_between_an_absence_and_the_return(autojump_clock: MockClock) -> None:

@@ -238,7 +238,10 @@ class Device:
         self._id += 1
         conversation = fields.get("conversation")
         joined = None if conversation is None else self.town.truth.member_since(self.person, conversation)
-        self._pending[self._id] = Asked(t, fields, queued, joined)
+        self._pending[self._id] = asked = Asked(t, fields, queued, joined)
+        if t in ("conversation.create", "conversation.direct"):
+            truth = self.town.truth
+            asked.places = {one: truth.member_since(self.person, one) for one in truth.memberships(self.person)}
         if queued is not None:
             queued.tries += 1
             self._sent[self._id] = queued
@@ -500,10 +503,10 @@ class Device:
                 raise self.wrong(f"ok {result} before one's own entry", key, known)
         elif t in ("conversation.create", "conversation.direct"):
             conversation = result["conversation"]
-            if (
-                conversation not in self.kept.conversations
-                and truth.member_since(self.person, conversation) is not None
-            ):
+            joined = truth.member_since(self.person, conversation)
+            # Who was added to it by somebody else, just now, may hear of that later.
+            due = joined is not None and (joined == 1 or command.places.get(conversation) == joined)
+            if due and conversation not in self.kept.conversations:
                 raise self.wrong("opened, and not told of the conversation:", fields, result)
         elif t == "conversation.get":
             self._judge_state(result)

@@ -58,3 +58,4 @@ class Asked(msgspec.Struct):
     fields: Frame
     queued: Queued | None
     joined: int | None  # the entry that had made us a member of its conversation
+    places: dict[str, int | None] = {}  # conversation -> the same, of all, when one is to be opened
