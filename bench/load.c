@@ -497,7 +497,7 @@ static size_t frames(struct client *c, const u8 *data, size_t size, u64 now) {
         at += head + n;
         switch (p[0]) {
         case 0x82: message(c, p + head, n, now); break;
-        case 0x89:    /* a slow reader's answer after the server's end would reset the stream, with what is left in it */
+        case 0x89:    /* a slow reader's answer after the server's end would reset the stream and what is left in it */
             if (n < 126 && !c->was_stopped) put(p + head, n), push_frame(c, 10);
             break;
         case 0x8a: break;
