@@ -104,8 +104,9 @@ async def test_a_removal_below_what_was_ever_delivered_here(autojump_clock: Mock
         deck.conversation(ROOM).walk(bob, 2)
         deck.conversation(ROOM).attach(bob, 2)
         reading.open()
+        await until(lambda: ann.walk.synced)
         leaving.open()
-        await until(lambda: ann.walk.synced and "ok 1" in ann.story)
+        await until(lambda: "ok 1" in ann.story)
         deck.conversation(ROOM).post(Posting(bob, 1, BOB, "k", "she is gone"))
         await until(lambda: bob.seqs == [3])
         assert ann.seqs == [2]

@@ -574,6 +574,9 @@ FOUND = {
     51: "the same, after an absence that the resume had to tell first",
     216: "a hello that came late, over an older socket of the same device, replaced the newer one",
     276: "who vanished with a full kernel buffer while the session waited for room: never closed",
+    20212: "receipts of a group that one had joined and left again before it was told",
+    32438: "removed, added and removed while a page was read: the page went over the absence",
+    32580: "a removal below what a fresh process ever delivered: live in a group that one had left",
     1352: "heads of a group that a restore had undone: nothing was said of it",
 }
 
