@@ -45,11 +45,11 @@ def token(user: UUID, *, sign_in: UUID = SIGN_IN, lasts_s: int = 900) -> str:
 class Stage:
     """A process without sockets: everything a session stands on."""
 
-    def __init__(self, deck: Deck) -> None:
+    def __init__(self, deck: Deck, presence: Presence | None = None) -> None:
         self.deck, self.store = deck, deck.store
         self.wheel = Wheel()
         self.rung: list[TypingEvent] = []
-        self.presence = deck.presence = Presence(5.0, trio.current_time, lambda user, online: None)
+        self.presence = deck.presence = presence or Presence(5.0, trio.current_time, lambda user, online: None)
         self.receipts = Receipts(deck.store, self._tell_receipt, deck.flush)
         self.desk = Desk(
             store=deck.store, registry=deck.registry, presence=self.presence, receipts=self.receipts, wheel=self.wheel,
