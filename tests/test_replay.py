@@ -47,7 +47,7 @@ async def test_the_excerpt_arrives_whole_though_connections_drop() -> None:
 async def test_killing_the_server_loses_nothing() -> None:
     """SIGKILL in the middle, more than once; every client comes back by itself."""
     options = Options(speed=20, drop=0.1, drop_every_s=2.0, away_s=0.5, reconnect_s=HASTY, kill_server_every_s=2.5)
-    outcome = await replay(scripts(lines=110), options, Silent())
+    outcome = await replay(scripts(lines=80), options, Silent())
     assert_kept(outcome)
     assert outcome.kills["server"] >= 1
 
@@ -55,7 +55,7 @@ async def test_killing_the_server_loses_nothing() -> None:
 async def test_killing_postgres_loses_nothing() -> None:
     """SIGKILL to the database half-way: the server starts it again, and what was in flight is repeated."""
     options = Options(speed=30, drop=0.1, drop_every_s=2.0, away_s=0.5, reconnect_s=HASTY, kill_postgres=True)
-    outcome = await replay(scripts(lines=110), options, Silent())
+    outcome = await replay(scripts(lines=80), options, Silent())
     assert_kept(outcome)
     assert outcome.kills["postgres"] == 1
 

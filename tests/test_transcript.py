@@ -145,7 +145,8 @@ class Town:
             phone.send(f"conversation.{what}", conversation=PLACES[place], key=f"c{self.sent}", user=EVERYBODY[client])
 
     def shut(self, process: int, door: str) -> None:
-        self.nodes[process].deck.store.shut(door)
+        if door not in self.nodes[process].deck.store._doors:
+            self.nodes[process].deck.store.shut(door)
 
     def open(self, process: int, door: str) -> None:
         found = self.nodes[process].deck.store._doors.pop(door, None)
