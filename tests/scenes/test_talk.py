@@ -140,7 +140,11 @@ async def test_who_is_removed_sees_that_and_nothing_later(house: House, world: W
     ann, bob = await world.people("Ann", "Bob")
     async with house.phone(ann) as hers, house.phone(bob) as his, house.phone(bob, "laptop") as laptop:
         club = await create_group(hers, bob)
+        for phone in (his, laptop):
+            await phone.has(club, 1)
         await hers.result("conversation.remove", conversation=club, key="out", user=bob.id)
+        for phone in (his, laptop):
+            await phone.has(club, 2)
         for n in range(5):
             await hers.say(club, f"k{n}", "secret")
         await hers.result("typing", conversation=club)
