@@ -18,6 +18,7 @@ import structlog
 import trio
 
 from konnect_server import cursor as cursors
+from konnect_server.announce import as_of, present
 from konnect_server.conversation import Conversation
 from konnect_server.cursor import Cursor
 from konnect_server.registry import Registry, Seat
@@ -25,7 +26,6 @@ from protocol import codec
 from protocol.closing import UNAUTHORIZED, UNAVAILABLE
 from protocol.codec import wire
 from protocol.frames import (
-    ConversationEvent,
     CursorEvent,
     Entry,
     PresenceEvent,
@@ -36,7 +36,7 @@ from protocol.frames import (
 )
 from protocol.limits import PAGE_BYTES
 from storage.errors import StorageUnavailable
-from storage.rows import OthersReceipt, Range, Span, Standing, State, shown
+from storage.rows import OthersReceipt, Range, Span, Standing, State
 from storage.store import Store
 
 PAGE_ENTRIES: Final = 500  # entries one page asks for at most
@@ -77,12 +77,13 @@ class _Target:
         self.joined = joined  # the entry that began the newest membership, as far as was read
         self.through = through  # everything up to here was sent, or may not be seen
         self.last: int | None = None  # the person's removal, after which nothing follows
-        # Receipts that passed before the client knows of the conversation, the newest of each member; None: it knows.
+        # Receipts that passed before the client was told of the conversation, the newest of each member; None: it was.
         self.receipts: dict[UUID, bytes] | None = None if told else {}
 
 
 class _Tell:
-    """A step of the plan: tell the state of a conversation; *head* None: as of now, else as the start of a span."""
+    """A step of the plan: tell the state of a conversation; *head* None: as it stands, else as the start of a span.
+    *joining*: the client is up to date but for this, so the entries from joining on follow."""
 
     __slots__ = ("conversation", "head", "joining")
 
@@ -108,6 +109,7 @@ class Walk:
         self.partners: dict[UUID, bool] = {}  # of direct conversations -> followed
         self._left: dict[UUID, int] = {}  # conversations that were told and then left -> the client's head there
         self._targets: dict[UUID, _Target] = {}
+        self._told = None if cursor is None else cursor.number  # the same on the way there; None: a first start
         self._held: list[tuple[UUID, int, bytes]] | None = None
         self._held_bytes = 0
         self._answers: list[bytes] = []
@@ -254,7 +256,9 @@ class Walk:
     def _plan(self, standing: Standing) -> deque[Range | _Tell]:
         if not standing.known:  # the cursor comes from a future that a restore undid; its heads may, too
             self._walker.push(wire(Rewound()))
-            self._heads, self._cursor, self._resuming = {}, None, False
+            self._heads, self._cursor, self._told, self._resuming = {}, None, None, False
+        if self._told is None:  # a first start: a membership that ended before it is no news
+            self._told = standing.number or 0
         steps: deque[Range | _Tell] = deque()
         for conversation, group in groupby(standing.spans, key=lambda span: span.conversation):
             spans = list(group)
@@ -262,7 +266,7 @@ class Walk:
                 self.partners.setdefault(spans[-1].partner, False)
             if conversation in self.attached or conversation in self._targets:
                 continue
-            steps.extend(self._plan_one(conversation, spans))
+            steps.extend(self._plan_one(conversation, spans, self._told))
         theirs = {str(span.conversation) for span in standing.spans}
         for text in self._heads:
             if text not in theirs:  # a place where the person never was: it comes from such a future, too
@@ -270,15 +274,17 @@ class Walk:
         self._heads = {}  # from now on what is not attached is new
         return steps
 
-    def _plan_one(self, conversation: UUID, spans: Sequence[Span]) -> Iterator[Range | _Tell]:
+    def _plan_one(self, conversation: UUID, spans: Sequence[Span], told: int) -> Iterator[Range | _Tell]:
         head, newest = self._heads.get(str(conversation), self._left.get(conversation)), spans[-1]
         if head is not None and head > newest.last_seq:
             self._walker.push(wire(Rewound(conversation=conversation)))
-            head = None
-        if newest.until is not None and (head is None or head >= newest.until):
-            if head is not None:
+            head, told = None, 0
+        if newest.until is not None:
+            if head is not None and head >= newest.until:
                 self._left[conversation] = head
-            return  # left before, and nothing of it is missing
+                return  # nothing of it is missing
+            if head is None and newest.number <= told:
+                return  # left before, and the client chose to forget it
         self._left.pop(conversation, None)
         live = self._registry.conversation(conversation) if newest.until is None else None
         known = 0 if head is None else head
@@ -326,33 +332,38 @@ class Walk:
         for tell in tells:
             await self._room()  # before each: one with many entries is as large as a page
             state, target = states[tell.conversation], self._targets[tell.conversation]
-            head = state.joined - 1 if tell.joining else tell.head
-            target.joined = state.joined
-            if state.until is not None:
-                target.last = state.until
-                if head is None:
-                    target.through = state.until  # removed while we looked, and never told: nothing to tell
-                    self._left.pop(state.conversation, None)
-                    continue
-            elif target.last is not None and tell.head is None:
-                # Removed as it was delivered here, yet a member by what was read: back already, or about to be told so.
-                # As nothing was told yet, begin anew with this one when the rest is done.
-                target.through = target.last
-                self._left.pop(state.conversation, None)
+            if tell.head is not None:
+                follows = None
+                event = as_of(state, tell.head, tell.head + 1)
+                if state.joined == target.joined:  # else there was an absence since: the pages will come to its start
+                    self._learn(target, state)
+            elif not _as_planned(target, state):
+                # Removed, or back, since the plan was made. Nothing was told: begin anew with it when the rest is done.
+                target.last = target.last or state.until
+                target.through = target.last or 0
                 self._again = True
                 continue
-            elif target.conversation is not None and target.last is None:
-                target.conversation.walk(self._walker, state.head)  # knows of all removals up to here
-            self._walker.push(wire(_event(state, head)))
+            else:
+                target.joined = state.joined
+                self._learn(target, state)
+                event, follows = present(state, tell.joining)
+            self._walker.push(wire(event))
             receipts, target.receipts = target.receipts or {}, None
             if target.last is None:
                 for data in receipts.values():
                     self._walker.push(data)
             self._walker.flush()
-            target.through = state.head if head is None else head
-            if tell.joining and state.head > target.through:
-                joined.append(Range(state.conversation, target.through + 1, state.head))
+            target.through = event.head
+            if follows is not None:
+                joined.append(follows)
         steps.extendleft(reversed(joined))
+
+    def _learn(self, target: _Target, state: State) -> None:
+        """*state* was read after the plan was made, and of the same membership."""
+        if state.until is not None:
+            target.last = state.until
+        elif target.conversation is not None and target.last is None:
+            target.conversation.walk(self._walker, state.head)  # knows of all removals up to here
 
     async def _pages(self, ranges: list[Range], *, progress: bool) -> None:
         """Send what the person may see of *ranges*, page by page."""
@@ -394,8 +405,8 @@ class Walk:
 
     def _progress_cursor(self) -> str:
         """What may be kept half-way: the heads have moved, the person's own rows and the receipts were not all told."""
-        number, receipts_ms = (0, 0) if self._cursor is None else (self._cursor.number, self._cursor.receipts_ms)
-        return cursors.encode(Cursor(self._lineage(), number, receipts_ms))
+        receipts_ms = 0 if self._cursor is None else self._cursor.receipts_ms
+        return cursors.encode(Cursor(self._lineage(), self._told or 0, receipts_ms))
 
     async def _receipts(self) -> None:
         """Tell others' receipts since the cursor; a first start has them in the states."""
@@ -442,16 +453,19 @@ class Walk:
                 self._walker.push(data)
                 target.through = seq
         for conversation, target in self._targets.items():
-            if target.conversation is None:
-                self._left[conversation] = target.through
-                continue
-            if target.last is None:
+            if target.last is None and target.conversation is not None:
                 self.attached[conversation] = target.conversation
                 target.conversation.attach(self._walker, target.through)
-            else:
+                continue
+            if target.conversation is not None:
                 target.conversation.detach(self._walker)
+            if target.receipts is None:
+                self._left[conversation] = target.through
+            else:
+                self._left.pop(conversation, None)  # it was not told after all
         self._targets.clear()
-        self.number, self._receipts_ms = standing.number, standing.at_ms
+        self.number = self._told = standing.number
+        self._receipts_ms = standing.at_ms
         cursor = cursors.encode(Cursor(self._lineage(), standing.number or 0, standing.at_ms))
         self._walker.push(wire(CursorEvent(cursor=cursor) if self.synced else Synced(cursor=cursor)))
         self.synced = True
@@ -480,14 +494,9 @@ def _goal(target: _Target) -> int:
     return target.conversation.head
 
 
-def _event(state: State, head: int | None) -> ConversationEvent:
-    """The event that tells *state*; with *head*, as the start of the entries that follow."""
-    view = shown(state)
-    fields = {name: getattr(view, name) for name in view.__struct_fields__}
-    if head is not None:
-        # A span starts with nothing unread: the past is no news. What follows as entries must not be counted here too.
-        fields |= {"head": head, "recent": [], "unread": 0, "first_seq": max(state.first_seq, 1)}
-    return ConversationEvent(**fields)
+def _as_planned(target: _Target, state: State) -> bool:
+    """Whether the person is still the member, or no member, that the plan was made for."""
+    return state.until == target.last and (state.until is None or target.conversation is None)
 
 
 def _first(ranges: Sequence[Range], entries: int) -> tuple[list[Range], list[Range]]:

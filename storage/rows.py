@@ -55,6 +55,7 @@ class Span(Struct, frozen=True):
     joined: int  # seq of the entry that began it
     since: int
     last_seq: int  # of the conversation, in the same snapshot
+    number: int  # the person's number at the last change of this stretch
     until: int | None = None
     partner: UUID | None = None  # in a direct conversation
 

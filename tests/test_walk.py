@@ -216,11 +216,13 @@ async def test_who_is_removed_here_while_an_older_state_is_read_is_told_only_wha
         reading.open()
         await until(lambda: ann.walk.synced)
         await trio.sleep(5)
-        assert [frame["conversation"] for frame in ann.of("conversation")] == [str(HALL)]
-        assert ann.seqs == []
+        hall, room = ann.of("conversation")
+        assert hall["conversation"] == str(HALL)
+        assert (room["conversation"], room["members"], room["head"]) == (str(ROOM), [], 0)
+        assert ann.story[-4:] == ["conversation", "entry 1", "entry 2", "cursor"]
         await deck.change("add", ROOM, BOB, ANN)
         deck.conversation(ROOM).ring(3)
-        await until(lambda: ann.seqs == [3])
+        await until(lambda: ann.seqs == [1, 2, 3])
         assert ann.story[-3:] == ["conversation", "entry 3", "cursor"]
 
 
@@ -314,7 +316,7 @@ async def test_one_who_is_in_no_conversation_is_synced_at_once(autojump_clock: M
         ann = await Traveller(deck, ANN).arrive()
         assert ann.story == ["progress", "synced"]
         cursor = cursors.decode(ann.frames[-1]["cursor"])
-        assert (cursor.lineage, cursor.number) == (LINEAGE, 0)
+        assert (cursor.lineage, cursor.number) == (LINEAGE, 0), "nothing has happened to Ann yet"
 
 
 async def test_one_who_is_no_more_is_sent_away(autojump_clock: MockClock) -> None:
@@ -528,7 +530,7 @@ async def test_who_is_removed_while_walking_gets_the_removal_and_nothing_later(a
         assert ann.seqs == [2, 3]
 
 
-async def test_who_is_removed_as_it_was_read_here_first_is_left_out(autojump_clock: MockClock) -> None:
+async def test_who_is_removed_as_it_was_read_here_first_is_told_both(autojump_clock: MockClock) -> None:
     """The state says "removed", before this process has delivered the removal."""
     async with open_deck() as deck:
         await deck.group(ROOM, BOB, ANN)
@@ -539,7 +541,109 @@ async def test_who_is_removed_as_it_was_read_here_first_is_left_out(autojump_clo
         await deck.change("remove", ROOM, BOB, ANN)
         planning.open()
         await until(lambda: ann.walk.synced)
-        assert ann.of("conversation") == []
+        await until(lambda: ann.story[-1] == "cursor")
+        assert ann.story == ["progress", "synced", "conversation", "entry 1", "entry 2", "cursor"]
+        assert ann not in deck.conversation(ROOM).readers()
+
+
+async def test_who_came_and_went_while_away_is_told_of_the_end(autojump_clock: MockClock) -> None:
+    """Added at 3 and removed at 5 between two connections: the past is there as history, the end as an entry. A client
+    that was told already, or had left before it ever started, hears nothing of it."""
+    async with open_deck() as deck:
+        await deck.other.add_lineage(LINEAGE)
+        await deck.group(HALL, BOB, ANN)
+        ann = await Traveller(deck, ANN).arrive()
+        before = cursors.decode(ann.frames[-1]["cursor"])
+        ann.leave()
+        await deck.group(ROOM, BOB)
+        await deck.say(ROOM, BOB, "2")
+        await deck.change("add", ROOM, BOB, ANN)
+        await deck.say(ROOM, BOB, "4")
+        await deck.change("remove", ROOM, BOB, ANN)
+        await deck.say(ROOM, BOB, "secret")
+        back = await Traveller(deck, ANN, {HALL: 1}, before, recent=2).arrive()
+        told = [line for line in back.story if line not in ("progress", "receipt")]
+        assert told == ["conversation", "entry 5", "synced"]
+        [state] = back.of("conversation")
+        assert (state["head"], state["first_seq"], state["unread"], state["members"]) == (4, 1, 1, [])
+        assert [entry["seq"] for entry in state["recent"]] == [4]
+        after = cursors.decode(back.frames[-1]["cursor"])
+        assert after.number > before.number
+        assert (await Traveller(deck, ANN, {HALL: 1}, after).arrive()).of("conversation") == []
+        assert (await Traveller(deck, ANN, {HALL: 1, ROOM: 5}, before).arrive()).of("conversation") == []
+
+
+async def test_who_came_and_went_between_two_looks_is_told_both(autojump_clock: MockClock) -> None:
+    """Added and removed through another process, and both bells were lost."""
+    async with open_deck() as deck:
+        ann = await Traveller(deck, ANN).arrive()
+        await deck.group(ROOM, BOB)
+        for text in ("3", "6"):
+            await deck.change("add", ROOM, BOB, ANN)
+            await deck.say(ROOM, BOB, text)
+            await deck.change("remove", ROOM, BOB, ANN)
+        ann.look()
+        await until(lambda: ann.story[-1] == "cursor")
+        assert ann.story[2:] == ["conversation", "entry 5", "entry 6", "entry 7", "cursor"]
+        ann.look()
+        await until(lambda: ann.story[-1] == "cursor" and ann.walk._scope is None)
+        assert ann.seqs == [5, 6, 7]
+
+
+async def test_a_first_start_that_breaks_off_knows_what_ended_since(autojump_clock: MockClock) -> None:
+    """The cursor of a progress event stands for what had ended before it, and for nothing that ends after it."""
+    async with open_deck() as deck:
+        await deck.other.add_lineage(LINEAGE)
+        await deck.group(HALL, BOB, ANN)
+        await deck.change("remove", HALL, BOB, ANN)
+        ann = Traveller(deck, ANN)
+        ann.go()
+        await until(lambda: ann.story[:1] == ["progress"])
+        ann.leave()
+        await deck.group(ROOM, BOB, ANN)
+        await deck.change("remove", ROOM, BOB, ANN)
+        back = await Traveller(deck, ANN, {}, cursors.decode(ann.frames[0]["cursor"])).arrive()
+        assert [state["conversation"] for state in back.of("conversation")] == [str(ROOM)]
+
+
+async def test_what_a_restore_closed_is_told_to_who_knew_more_of_it(autojump_clock: MockClock) -> None:
+    """The head lies above a log in which the person is no member (any more, or again)."""
+    async with open_deck() as deck:
+        await deck.other.add_lineage(LINEAGE)
+        await deck.group(ROOM, BOB, ANN)
+        await deck.change("remove", ROOM, BOB, ANN)
+        number = (await deck.store.standing(ANN, None)).number
+        assert number is not None
+        ann = await Traveller(deck, ANN, {ROOM: 7}, Cursor(LINEAGE, number, 0)).arrive()
+        assert ann.of("rewound") == [{"t": "rewound", "conversation": str(ROOM)}]
+        assert [state["head"] for state in ann.of("conversation")] == [1]
+        assert ann.seqs == [2]
+
+
+async def test_who_is_removed_and_back_and_removed_while_a_start_is_told_sees_no_gap(
+    autojump_clock: MockClock,
+) -> None:
+    """Away 4 to 6; then, while the state of the stretch from 7 on is read, removed (9), back (10), removed (11)."""
+    async with open_deck() as deck:
+        await deck.group(ROOM, BOB, ANN)
+        await deck.say(ROOM, BOB, "2", "3")
+        await deck.change("remove", ROOM, BOB, ANN)
+        await deck.say(ROOM, BOB, "secret 5", "secret 6")
+        await deck.change("add", ROOM, BOB, ANN)
+        await deck.say(ROOM, BOB, "8")
+        planning = deck.store.shut("standing")
+        ann = Traveller(deck, ANN, {ROOM: 2}).go()
+        await planning.reached.wait()
+        await deck.change("remove", ROOM, BOB, ANN)
+        await deck.change("add", ROOM, BOB, ANN)
+        await deck.change("remove", ROOM, BOB, ANN)
+        planning.open()
+        await until(lambda: ann.walk.synced)
+        deck.conversation(ROOM).ring(11)
+        await until(lambda: 11 in ann.seqs and ann.walk._scope is None)
+        assert ann.seqs == [3, 4, 7, 8, 9, 10, 11]
+        assert ann.story[-4:] == ["conversation", "entry 10", "entry 11", "cursor"]
+        assert [state["head"] for state in ann.of("conversation")] == [6, 9]
         assert ann not in deck.conversation(ROOM).readers()
 
 

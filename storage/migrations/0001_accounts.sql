@@ -13,7 +13,7 @@ create table account (
 create unique index account_email on account (lower(email));
 
 comment on column account.number is
-  'The person''s number: every change of one of the person''s own rows raises it by one, under this row''s lock. '
+  'The person''s number: every change of one of the person''s own rows raises it, under this row''s lock. '
   'Keep it unindexed, so that the change stays a heap-only update.';
 
 -- One sign-in of one device: a family of refresh tokens, of which only the newest is good.

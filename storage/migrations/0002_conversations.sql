@@ -100,6 +100,11 @@ create table node (
 create function now_ms() returns bigint language sql volatile parallel safe
 return floor(extract(epoch from clock_timestamp()) * 1000)::bigint;
 
+-- A person's next number. At least the time, so that no number is given out again by a database that was restored from an
+-- older copy: a client that saw the lost ones would take the new ones for old (docs/hazards.md, A12).
+create function next_number(number bigint) returns bigint language sql volatile parallel safe
+return greatest(number + 1, now_ms());
+
 create function key_hash(author uuid, key text) returns uuid language sql immutable parallel safe
 return md5(author::text || key)::uuid;
 
@@ -214,7 +219,7 @@ begin
     insert into entry (conversation, seq, kind, author, key, key_hash, digest, at_ms, subject)
     values (v.id, v_seq, case p_change when 'add' then 'member.added' else 'member.removed' end,
             p_author, p_key, key_hash(p_author, p_key), v_digest, v_at, p_user);
-    update account set number = number + 1 where id = p_user returning number into v_number;
+    update account set number = next_number(number) where id = p_user returning number into v_number;
     if p_change = 'add' then
         insert into span (conversation, person, joined, since, number)
         values (v.id, p_user, v_seq,
@@ -313,7 +318,7 @@ begin
     with member as (
         select value::uuid as person, ordinality as place from json_array_elements_text(p_members) with ordinality
     ), raised as (
-        update account a set number = number + 1 from member m where a.id = m.person returning a.id, a.number
+        update account a set number = next_number(number) from member m where a.id = m.person returning a.id, a.number
     )
     insert into span (conversation, person, joined, since, place, number)
     select p_conversation, m.person, 1, 1, m.place, r.number from member m join raised r on r.id = m.person;
@@ -422,7 +427,7 @@ create function standing(p_person uuid, p_lineage uuid) returns json language sq
         'at_ms', now_ms(),
         'known', p_lineage is null or exists (select from lineage where id = p_lineage),
         'spans', (select coalesce(json_agg(json_strip_nulls(json_build_object(
-                      'conversation', s.conversation, 'joined', s.joined, 'since', s.since, 'until', s.until,
+                      'conversation', s.conversation, 'joined', s.joined, 'since', s.since, 'until', s.until, 'number', s.number,
                       'last_seq', v.last_seq,
                       'partner', case when v.kind = 'direct' then
                           (select case when d.low = p_person then d.high else d.low end from direct d where d.conversation = v.id) end))

@@ -388,6 +388,8 @@ class Device:
             raise self.wrong(f"the cursor went back from {self._told} to {told}")
         self._told = told
         self.kept.cursor = cursor
+        if self.kept.base is None:
+            self.kept.base = decoded.number
         self.lineage = decoded.lineage
         if t == "synced":
             if self.state != "walking":
@@ -431,7 +433,7 @@ class Device:
             raise self.wrong("rewound, and the database was never restored:", got)
         if conversation is None:
             self.kept.conversations.clear()
-            self.kept.cursor = None
+            self.kept.cursor = self.kept.base = None
         else:
             self.kept.conversations.pop(conversation, None)
         self._expected = {}
@@ -581,7 +583,8 @@ class Device:
             known = self.kept.conversations.get(conversation)
             if known is None or known.head < last:
                 return f"head {None if known is None else known.head} of {conversation}, the log is at {last}"
-        return None
+        heads = {conversation: known.head for conversation, known in self.kept.conversations.items()}
+        return truth.untold(self.person, self.kept.base or 0, heads)
 
     def judge_presence(self) -> None:
         """Everybody is here: each direct partner is known to be online."""

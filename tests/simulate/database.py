@@ -38,6 +38,11 @@ class Account(Struct):
     name: str
     number: int = 0
 
+    def raise_number(self, at_ms: int) -> int:
+        """As next_number() in the migrations."""
+        self.number = max(self.number + 1, at_ms)
+        return self.number
+
 
 class Conversation(Struct):
     """A row of table conversation."""
@@ -57,6 +62,7 @@ class Span(Struct):
     joined: int
     since: int
     place: int
+    number: int
     until: int | None = None
 
     def shows(self, seq: int) -> bool:

@@ -151,17 +151,18 @@ def change_member(
     )  # fmt: skip
 
     def commit() -> None:
-        tables.accounts[user].number += 1
+        number = tables.accounts[user].raise_number(at_ms)
         tables.keys[conversation, author, key] = Stored(seq, at_ms, digest)
         tables.entries[conversation].append(entry)
         if change == "add":
             past = tables.spans[conversation].setdefault(user, [])
             since = 1 if row.history == "all" and not past else seq
-            past.append(Span(seq, since, 0))
+            past.append(Span(seq, since, 0, number))
             tables.joined.setdefault(user, {})[conversation] = None
             tables.receipts[conversation][user] = Receipt(seq, seq, at_ms)
         else:
-            tables.spans[conversation][user][-1].until = seq
+            span = tables.spans[conversation][user][-1]
+            span.until, span.number = seq, number
         row.last_seq, row.active_at_ms = seq, at_ms
         row.member_count += 1 if change == "add" else -1
         if change != "add" and row.owner == user:
@@ -242,8 +243,8 @@ def _open(tables: Tables, new_id: UUID, row: Conversation, entry: Entry, digest:
     tables.receipts[new_id] = {}
     tables.spans[new_id] = {}
     for place, person in enumerate(entry.members, 1):
-        tables.accounts[person].number += 1
-        tables.spans[new_id][person] = [Span(1, 1, place)]
+        number = tables.accounts[person].raise_number(entry.at_ms)
+        tables.spans[new_id][person] = [Span(1, 1, place, number)]
         tables.joined.setdefault(person, {})[new_id] = None
 
 
@@ -300,8 +301,8 @@ def standing(tables: Tables, at_ms: int, person: UUID, lineage: UUID | None) -> 
     account: Account | None = tables.accounts.get(person)
     spans = [
         SpanRow(
-            conversation, span.joined, span.since, tables.conversations[conversation].last_seq, span.until,
-            _partner(tables, conversation, person),
+            conversation, span.joined, span.since, tables.conversations[conversation].last_seq,
+            span.number, span.until, _partner(tables, conversation, person),
         )
         for conversation in sorted(tables.joined.get(person, {}))
         for span in tables.spans[conversation][person]

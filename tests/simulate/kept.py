@@ -38,6 +38,7 @@ class Kept(msgspec.Struct):
     conversations: dict[str, Known] = {}
     cursor: str | None = None
     outbox: list[Queued] = []
+    base: int | None = None  # the person's number that the first cursor named
 
     def copy(self) -> "Kept":
         """As written to disk now."""
@@ -48,7 +49,7 @@ class Kept(msgspec.Struct):
             for conversation, known in self.conversations.items()
         }
         outbox = [Queued(one.t, one.fields, one.tries) for one in self.outbox]
-        return Kept(self.device, conversations, self.cursor, outbox)
+        return Kept(self.device, conversations, self.cursor, outbox, self.base)
 
 
 class Asked(msgspec.Struct):

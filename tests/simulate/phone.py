@@ -154,6 +154,7 @@ class Phone:
         self._retired = False
         self._seen: dict[str, int] = {}
         self._left: dict[str, bool] = {}
+        self._base: int | None = None  # the person's number when the application was shown its first
         self._sent: list[Outgoing] = []
         self._written: dict[str, list[tuple[int, str]]] = {}
         self._slow = rng.random() < 0.2  # an application that takes its time with each event
@@ -175,6 +176,8 @@ class Phone:
     async def _live(self) -> None:
         saved = self._state.load()
         self._seen = dict(saved.heads.seqs) if saved is not None else {}
+        if saved is None or saved.heads.cursor is None:
+            self._base = None
         opening = open_client(
             "ws://simulated.example/v1/socket", token=self._token, device=self._device, journal=self._journal,
             state=self._state, connect=self._connect, random=self.rng, new_key=self.world.key, reconnect_s=(0.05, 1.5),
@@ -304,6 +307,8 @@ class Phone:
     def _take(self, event: Event) -> None:
         self.world.say(self.name, "shown", event)
         judge = self.world.truth
+        if self._base is None or event == Rewound(None):
+            self._base = judge.tables.accounts[self.person].number
         match event:
             case Entry(conversation=place, seq=seq):
                 head = self._seen.get(place)
@@ -381,6 +386,8 @@ class Phone:
         for place, last in self.world.truth.memberships(self.person).items():
             if self._seen.get(place, -1) < last:
                 return f"head {self._seen.get(place)} of {place}, the log is at {last}"
+        if self._base is not None:
+            return self.world.truth.untold(self.person, self._base, self._seen)
         return None
 
     def judge(self) -> None:

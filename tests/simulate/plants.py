@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any, Final
 from unittest.mock import patch
+from uuid import UUID
 
 from konnect_server.bus import Bus
 from konnect_server.connection import LOST, Connection
@@ -21,7 +22,7 @@ from protocol import codec
 from protocol.errors import Unavailable
 from protocol.frames import Entry
 from storage.errors import StorageUnavailable
-from storage.rows import Answer, Appendix, NewMessage, Standing
+from storage.rows import Answer, Appendix, NewMessage, Span, Standing
 from tests.simulate import functions
 from tests.simulate.database import Body, FakeDatabase, Stored, Tables, Transaction
 
@@ -269,6 +270,16 @@ def ignore_the_lineage() -> Sequence[Patch]:
         return original(self, Standing(standing.at_ms, True, standing.spans, standing.number))
 
     return [(Walk, "_plan", plan)]
+
+
+@plant("a membership that began and ended while one was away, or between two looks, is not told (C4)")
+def forget_who_came_and_went() -> Sequence[Patch]:
+    original = Walk._plan_one
+
+    def plan_one(self: Walk, conversation: UUID, spans: Sequence[Span], told: int) -> Iterator[Any]:
+        return original(self, conversation, spans, 1 << 60)
+
+    return [(Walk, "_plan_one", plan_one)]
 
 
 # --- processes and sockets --------------------------------------------------------------------------------------------

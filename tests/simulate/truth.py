@@ -1,6 +1,6 @@
 """What is true: the committed log, and what a client may and must see of it. Judges every frame that a client gets."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -125,6 +125,16 @@ class Truth:
                     return f"in {conversation} {key} stands at {stored.seq}, what was written later at {latest}"
             else:
                 latest = stored.seq, key
+        return None
+
+    def untold(self, person: UUID, base: int, heads: Mapping[str, int]) -> str | None:
+        """What a client with *heads*, up to date since the person's number was *base*, was not told of the memberships
+        that ended; None: nothing."""
+        tables = self.tables
+        for conversation in tables.joined.get(person, ()):
+            last = tables.spans[conversation][person][-1]
+            if last.until is not None and last.number > base and heads.get(str(conversation), 0) < last.until:
+                return f"head {heads.get(str(conversation))} of {conversation}, which was left at {last.until}"
         return None
 
     def joined_at_ms(self, person: UUID, conversation: str, seq: int) -> int | None:
