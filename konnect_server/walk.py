@@ -453,16 +453,16 @@ class Walk:
                 self._walker.push(data)
                 target.through = seq
         for conversation, target in self._targets.items():
-            if target.last is None and target.conversation is not None:
+            if target.last is not None:
+                if target.conversation is not None:
+                    target.conversation.detach(self._walker)
+                if target.receipts is None:
+                    self._left[conversation] = target.last  # pages may have gone further, through an absence
+                else:
+                    self._left.pop(conversation, None)  # it was not told after all
+            elif target.conversation is not None:
                 self.attached[conversation] = target.conversation
                 target.conversation.attach(self._walker, target.through)
-                continue
-            if target.conversation is not None:
-                target.conversation.detach(self._walker)
-            if target.receipts is None:
-                self._left[conversation] = target.through
-            else:
-                self._left.pop(conversation, None)  # it was not told after all
         self._targets.clear()
         self.number = self._told = standing.number
         self._receipts_ms = standing.at_ms

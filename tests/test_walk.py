@@ -620,6 +620,24 @@ async def test_what_a_restore_closed_is_told_to_who_knew_more_of_it(autojump_clo
         assert ann.seqs == [2]
 
 
+async def test_pages_that_go_through_an_absence_are_told_again_from_its_end(autojump_clock: MockClock) -> None:
+    """Removed (3) and back (4) while the plan was made; here the log begins with what Bob had read, 4."""
+    async with open_deck() as deck:
+        await deck.group(ROOM, BOB, ANN)
+        await deck.say(ROOM, BOB, "2")
+        planning = deck.store.shut("standing")
+        ann = Traveller(deck, ANN, {ROOM: 1}).go()
+        await planning.reached.wait()
+        await deck.change("remove", ROOM, BOB, ANN)
+        await deck.change("add", ROOM, BOB, ANN)
+        bob = Traveller(deck, BOB)
+        deck.conversation(ROOM).walk(bob, 4)
+        planning.open()
+        await until(lambda: ann.walk.synced and ann.walk._scope is None)
+        assert ann.seqs == [2, 3, 4]
+        assert [state["head"] for state in ann.of("conversation")] == [3]
+
+
 async def test_who_is_removed_and_back_and_removed_while_a_start_is_told_sees_no_gap(
     autojump_clock: MockClock,
 ) -> None:
