@@ -175,11 +175,10 @@ class Walk:
             self._walker.push(data)
             return
         if conversation not in self.attached and conversation not in self._targets:
-            self._stale = True  # the entry may have gone by before we listened there
+            self._stale = self._again = True  # perhaps one was added and the bell was lost, or is yet to ring
         self._answers.append(data)
         self._walker.hold_answers(len(self._answers))
-        if self._scope is None:
-            self.look()  # perhaps one was added and the bell was lost
+        self.start()
 
     def tell_cursor(self) -> None:
         """The server has a new lineage: let the client's cursor name it, so that a restore of anything older than this

@@ -812,6 +812,21 @@ async def test_an_answer_from_where_one_does_not_listen_lets_one_look_first(auto
 # --- faults ---
 
 
+async def test_an_answer_from_where_one_does_not_listen_lets_a_walk_look_again(autojump_clock: MockClock) -> None:
+    """Ann was added after her walk had read where she stands, and the bell did not ring."""
+    async with open_deck() as deck:
+        await deck.group(HALL, BOB, ANN)
+        reading = deck.store.shut("states")
+        ann = Traveller(deck, ANN).go()
+        await reading.reached.wait()
+        await deck.group(ROOM, BOB, ANN)
+        ann.post(ROOM, 1)
+        await until(lambda: ann.waiting_answers == 1)
+        reading.open()
+        await until(lambda: "ok 1" in ann.story)
+        assert ann.story[-4:] == ["entry 1", "entry 2", "cursor", "ok 1"]
+
+
 async def test_a_short_absence_of_storage_is_waited_out(autojump_clock: MockClock) -> None:
     async with open_deck() as deck:
         await deck.group(ROOM, BOB, ANN)
