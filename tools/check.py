@@ -82,11 +82,11 @@ def main() -> int:
 def _first() -> list[Step]:
     """What runs with nothing beside it: the quick ones, and the simulated world, whose seeds must fit their time. On
     two quiet cores they take one to two minutes; the box leaves room for a machine that others use, too."""
-    box = ["--seeds", "1000", "--seconds", "300", "--workers", str(CORES)]
+    box = ["--seeds", "1000", "--seconds", "120", "--workers", str(CORES)]
     return [
         Step("ruff", 60, python("ruff", "check", "--quiet")),
         Step("import order", 60, lambda: [str(Path(PYTHON).with_name("lint-imports"))]),
-        Step("simulated world", 360, python("tests.simulate", *box)),
+        Step("simulated world", 180, python("tests.simulate", *box)),
     ]
 
 
