@@ -11,6 +11,7 @@ import ipaddress
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, NamedTuple, TypeAlias, get_args, get_origin, get_type_hints
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta, Struct
@@ -55,6 +56,7 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     port: Annotated[int, among(0, 65_535), doc("The one port for HTTP and socket; 0 takes a free one.")] = 8080
     public_url: Annotated[str, doc("The address clients use, where it differs: https://chat.example.com.")] = ""
     trusted_proxies: Annotated[Texts, doc("Proxies (addresses, networks) whose X-Forwarded-For is believed.")] = ()
+    allowed_origins: Annotated[Texts, doc("Origins of web apps that may call the HTTP API (CORS); * for any.")] = ()
     accept_backlog: Annotated[int, among(1, 65_535), doc("Connections the kernel holds until accepted.")] = 1024
 
     # Storage
@@ -288,6 +290,14 @@ def _judge_proxies(values: tuple[str, ...]) -> None:
         ipaddress.ip_network(value, strict=False)
 
 
+def _judge_origins(values: tuple[str, ...]) -> None:
+    for value in values:
+        parts = urlsplit(value)
+        origin = f"{parts.scheme}://{parts.netloc}"
+        if value != "*" and (parts.scheme not in ("http", "https") or not parts.netloc or value != origin):
+            raise ValueError("no origin")
+
+
 def _judge_url(value: str) -> None:
     if value and not value.startswith(("http://", "https://")):
         raise ValueError("no scheme")
@@ -300,11 +310,13 @@ def _judge_database(value: str) -> None:
 
 _JUDGES: Final[dict[str, Callable[[Any], None]]] = {
     "trusted_proxies": _judge_proxies,
+    "allowed_origins": _judge_origins,
     "public_url": _judge_url,
     "database_url": _judge_database,
 }
 _WANTED: Final = {
     "trusted_proxies": "addresses or networks such as 10.0.0.0/8 (a list in TOML, commas elsewhere)",
+    "allowed_origins": "origins such as https://app.example.com, without a path (a list in TOML, commas elsewhere)",
     "public_url": "an address that starts with http:// or https://",
     "database_url": "an address like postgresql://user:password@host/name",
 }

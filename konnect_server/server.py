@@ -152,6 +152,7 @@ async def open_server(config: Config, announce: Announce) -> AsyncIterator[Serve
             open_http_door(
                 DoorOptions(
                     version=konnect_version(), public_url=url, trusted_proxies=config.trusted_proxies,
+                    allowed_origins=config.allowed_origins,
                     sign_ins_per_address=config.sign_ins_per_s, sign_in_burst_per_address=config.sign_ins_burst,
                 ),
                 accounts=accounts, tokens=tokens, database=database,

@@ -112,6 +112,18 @@ async def test_it_serves_http_on_the_port_that_it_says(config: Config) -> None:
         assert (await http.get("/readyz")).status_code == 200
 
 
+async def test_web_apps_of_allowed_origins_may_call(config: Config) -> None:
+    app = "https://app.example.com"
+    async with (
+        open_server(with_(config, allowed_origins=(app,)), lambda line: None) as server,
+        httpx.AsyncClient(base_url=server.url) as http,
+    ):
+        answer = await http.get("/v1/auth", headers={"Origin": app})
+        assert answer.headers["Access-Control-Allow-Origin"] == app
+        answer = await http.get("/v1/auth", headers={"Origin": "https://evil.example.com"})
+        assert "Access-Control-Allow-Origin" not in answer.headers
+
+
 async def test_nothing_stays_open_behind_it(config: Config, dsn: str) -> None:
     async with open_server(config, lambda line: None) as server:
         port = int(server.url.rsplit(":", 1)[1])
