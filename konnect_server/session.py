@@ -22,6 +22,7 @@ from konnect_server.outbox import LOW_WATER_BYTES
 from konnect_server.presence import Presence
 from konnect_server.receipts import Receipts
 from konnect_server.registry import Registry
+from konnect_server.telemetry import counter
 from konnect_server.walk import Walk
 from konnect_server.wheel import Deadline, Wheel
 from protocol import closing, codec, frames
@@ -49,6 +50,14 @@ REFUSALS_PER_S: Final = 10.0  # frames that cannot be accepted, before the conne
 REFUSALS_BURST: Final = 100
 RETRY_S: Final = 0.25
 GIVE_UP_S: Final = 10.0
+
+CLOSED: Final = counter("konnect_sockets_closed_total", "Sockets that ended, by why.", ("reason",))
+_WHY: Final = {
+    **{one.code: CLOSED.labels(one.reason) for one in closing.ALL},
+    **dict.fromkeys((1002, 1007, 1009), CLOSED.labels("protocol")),  # it broke RFC 6455, or sent more than it may
+    1006: CLOSED.labels("network"),
+}
+_BY_CLIENT: Final = CLOSED.labels("client")
 
 _Ask: TypeAlias = Callable[[], Awaitable[Any]]
 _Then: TypeAlias = Callable[[Any], Awaitable[Any]]
@@ -182,6 +191,7 @@ class Session:
     def closed(self, code: int, reason: str) -> None:
         """The connection is gone."""
         self.gone = True
+        _WHY.get(code, _BY_CLIENT).inc()
         if self._deadline is not None:
             self._desk.wheel.cancel(self._deadline)
         for scope in self._reading.values():

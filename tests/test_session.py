@@ -18,6 +18,7 @@ from konnect_server.outbox import LOW_WATER_BYTES
 from konnect_server.presence import Presence
 from konnect_server.receipts import Receipts
 from konnect_server.session import Desk, Session
+from konnect_server.telemetry import REGISTRY
 from konnect_server.wheel import TICK_S, Wheel
 from protocol import closing, frames, limits
 from protocol.errors import Unauthorized
@@ -267,6 +268,19 @@ async def test_a_bad_cursor_is_told_so_and_closed(autojump_clock: MockClock) -> 
         number = one.hello(ANN, cursor="nonsense")
         assert (one.frames[0]["id"], one.frames[0]["code"]) == (number, "bad_cursor")
         assert one.ended == closing.BAD_HELLO[:2]
+
+
+@pytest.mark.parametrize(
+    ("code", "reason", "counted"),
+    [(4001, "slow", "slow"), (1006, "", "network"), (1009, "", "protocol"), (1000, "bye", "client"), (4999, "x", "client")],
+)
+async def test_why_sockets_end_is_counted(autojump_clock: MockClock, code: int, reason: str, counted: str) -> None:
+    """By words of ours only: a client's own would be labels without bound."""
+    before = REGISTRY.get_sample_value("konnect_sockets_closed_total", {"reason": counted})
+    assert before is not None
+    async with open_stage() as stage:
+        stage.call().session.closed(code, reason)
+    assert REGISTRY.get_sample_value("konnect_sockets_closed_total", {"reason": counted}) == before + 1
 
 
 async def test_no_hello_in_time_is_closed(autojump_clock: MockClock) -> None:
