@@ -272,7 +272,7 @@ async def test_a_bad_cursor_is_told_so_and_closed(autojump_clock: MockClock) -> 
 
 @pytest.mark.parametrize(
     ("code", "reason", "counted"),
-    [(4001, "slow", "slow"), (1006, "", "network"), (1009, "", "protocol"), (1000, "bye", "client"), (4999, "x", "client")],
+    [(4001, "slow", "slow"), (1006, "", "network"), (1009, "", "protocol"), (4999, "bye", "client")],
 )
 async def test_why_sockets_end_is_counted(autojump_clock: MockClock, code: int, reason: str, counted: str) -> None:
     """By words of ours only: a client's own would be labels without bound."""
