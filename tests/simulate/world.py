@@ -226,7 +226,8 @@ class World:
         loud = {device: device.pipe for device in self.devices[:BURSTS] if device.burst(13, self.key)}
         await trio.sleep(PROMPT_S)
         for device, pipe in loud.items():
-            if device.unanswered and device.pipe is pipe:  # else its token has ended
+            stands = pipe is not None and pipe is device.pipe and not pipe.lost  # no end of a token, no network lost
+            if device.unanswered and stands:
                 raise Violation(f"{device.name}: {device.unanswered} of 13 not answered within {PROMPT_S} s")
         await self._until(self._unfinished, SETTLE_S, "not complete after a burst")
 
