@@ -37,7 +37,8 @@ class Store(Protocol):
         Args:
             lane: Which of the dedicated connections; one caller at a time each.
             messages: May name several conversations. Membership is checked here, under the row locks; the key first.
-            heads: Conversation -> the seq up to which the caller has delivered; what others stored above comes back.
+            heads: Conversation, of those that *messages* name -> the seq up to which the caller has delivered; what
+                others stored above comes back.
         """
 
     async def change_member(

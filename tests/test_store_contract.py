@@ -1055,7 +1055,8 @@ class Player:
         match operation:
             case "append", messages, heads:
                 batch = [say(place(c), person(a), key, text) for c, a, key, text in messages]
-                return await store.append(0, batch, {place(c): head for c, head in sorted(heads.items())})
+                named = {c for c, *_ in messages}
+                return await store.append(0, batch, {place(c): head for c, head in sorted(heads.items()) if c in named})
             case "change", change, c, author, key, user:
                 return await store.change_member(0, change, place(c), person(author), key, person(user), 3)
             case "leave", c, author, key:

@@ -48,15 +48,21 @@ create table span (
 create unique index span_open on span (conversation, person) where until is null;
 create index span_person on span (person, conversation);
 
+-- Constraints of entries are domains: a table's own would be read and compiled once for each partition that an append
+-- touches, and cost it a tenth of its time (docs/decisions/0006).
+create domain entry_seq  as bigint check (value >= 1);
+create domain entry_kind as text   check (value in ('created', 'message', 'member.added', 'member.removed'));
+create domain entry_key  as text   check (length(value) between 1 and 64);
+
 create table entry (
-    conversation uuid   not null references conversation,
-    seq          bigint not null check (seq >= 1),
-    kind         text   not null check (kind in ('created', 'message', 'member.added', 'member.removed')),
-    author       uuid   not null,
-    key          text   not null check (length(key) between 1 and 64),
-    key_hash     uuid   not null,                             -- of author and key: what is unique for ever, even where a key is blanked
-    digest       uuid   not null,                             -- of the content under this key, to tell a repeat from a reuse
-    at_ms        bigint not null,
+    conversation uuid       not null references conversation not enforced,   -- who inserts has just locked its row
+    seq          entry_seq  not null,
+    kind         entry_kind not null,
+    author       uuid       not null,
+    key          entry_key  not null,
+    key_hash     uuid       not null,                         -- of author and key: what is unique for ever, even where a key is blanked
+    digest       uuid       not null,                         -- of the content under this key, to tell a repeat from a reuse
+    at_ms        bigint     not null,
     text         text,
     subject      uuid,                                        -- who was added or removed
     detail       json,                                        -- of created: title, members
@@ -66,8 +72,8 @@ create table entry (
 
 do $$
 begin
-    for part in 0..15 loop
-        execute format('create table entry_%s partition of entry for values with (modulus 16, remainder %s)', part, part);
+    for part in 0..7 loop
+        execute format('create table entry_%s partition of entry for values with (modulus 8, remainder %s)', part, part);
         -- A conversation is always taken for a long one: statistics from when it was short would have a key looked up by
         -- reading all of it (seen: 0.5 ms a message instead of 10 us).
         execute format('alter table entry_%s alter column conversation set (n_distinct = -0.0001)', part);
@@ -114,7 +120,55 @@ return json_strip_nulls(json_build_object(
     'text', e.text, 'user', e.subject, 'title', e.detail -> 'title', 'members', e.detail -> 'members'));
 
 
--- Append a batch of messages, of any conversations.
+-- Append a batch of new messages of members, of any conversations: what nearly every batch is. If any is not (a repeated
+-- key, an author who is no member, a conversation that does not exist), nothing is stored and the error is
+-- unique_violation: append_messages then looks at each.
+--   batch     [{"i": place of its conversation among p_ids, "o": 1, 2, 3 ... within it, "a": author, "k": key, "x": text}, ...]
+--   p_ids     the conversations, in rising order: so they are locked, and so the row of each is met
+--   p_heads   for each, up to where the caller has delivered; null: nowhere
+--   p_counts  for each, how many messages
+-- Returns {"tops": for each conversation, the log's end before, "at_ms", "missed": as append_messages}.
+--
+-- The update is what waits for the locks: whoever comes later adds to what the holder has left. The insert is a statement
+-- after it, with a snapshot of its own, and so knows of removals that were committed meanwhile. (docs/decisions/0006)
+create function append_new(batch json, p_ids uuid[], p_heads bigint[], p_counts integer[]) returns json language plpgsql volatile
+set enable_seqscan = off set enable_bitmapscan = off set plan_cache_mode = force_generic_plan
+as $$
+declare
+    ids uuid[];
+    tops bigint[];
+    v_at bigint := now_ms();
+    stored bigint;
+    missed json;
+begin
+    with raised as (
+        update conversation v set last_seq = v.last_seq + p_counts[array_position(p_ids, v.id)], active_at_ms = v_at
+        where v.id = any (p_ids)
+        returning v.id, v.last_seq - p_counts[array_position(p_ids, v.id)] as top
+    )
+    select array_agg(id), array_agg(top) into ids, tops from raised;
+    if ids is distinct from p_ids then
+        raise unique_violation using message = 'not all of these conversations exist';
+    end if;
+    insert into entry (conversation, seq, kind, author, key, key_hash, digest, at_ms, text)
+    select p_ids[i], tops[i] + o, 'message', a, k, key_hash(a, k), md5('message:' || x)::uuid, v_at, x
+    from json_to_recordset(batch) as r(i integer, o integer, a uuid, k text, x text)
+    where exists (select from span m where m.conversation = p_ids[i] and m.person = a and m.until is null);
+    get diagnostics stored = row_count;
+    if stored <> json_array_length(batch) then
+        raise unique_violation using message = 'not all of these authors are members';
+    end if;
+    if tops is distinct from p_heads then
+        select json_agg(entry_json(e.*) order by e.conversation, e.seq) into missed
+        from generate_subscripts(p_ids, 1) i cross join lateral (
+            select * from entry where conversation = p_ids[i] and seq > p_heads[i] and seq <= tops[i] order by seq limit 500) e
+        where p_heads[i] < tops[i];
+    end if;
+    return json_build_object('tops', to_json(tops), 'at_ms', v_at, 'missed', coalesce(missed, '[]'));
+end $$;
+
+
+-- Append a batch of messages, whatever each of them is: new, a repeat, or not allowed.
 --   batch  [{"c": conversation, "a": author, "k": key, "x": text}, ...] in the order to store
 --   heads  [{"c": conversation, "h": seq}, ...] up to where the caller has delivered
 -- Returns {"answers": [{"seq", "at_ms", "new", "reused"}, ...] in the batch's order (seq null: not a member),
