@@ -253,7 +253,7 @@ async def test_somebody_added_elsewhere_is_found_without_a_bell(autojump_clock: 
         cid = town.there.listener(CID, None)
         await town.there.deck.change("add", ROOM, ANN, CID)
         await until(lambda: cid.looks)
-        cid.number = 1
+        cid.number = (await town.there.deck.other.standing(CID, None)).number
         await trio.sleep(5)
         looked = cid.looks
         await trio.sleep(5)
@@ -263,7 +263,7 @@ async def test_somebody_added_elsewhere_is_found_without_a_bell(autojump_clock: 
 async def test_what_stands_still_is_asked_for_and_rung_by_nobody(autojump_clock: MockClock) -> None:
     async with open_town() as town:
         bob = town.there.listener(BOB)
-        bob.number = 1
+        bob.number = (await town.there.deck.other.standing(BOB, None)).number
         await trio.sleep(5)
         assert town.there.deck.store.calls.count("log_after") == 0
         assert (bob.looks, bob.frames) == (0, [])
