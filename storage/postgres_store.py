@@ -28,6 +28,7 @@ from protocol.frames import Conversations, ConversationState, Entry, History, Hi
 from protocol.limits import NAMED_MEMBERS, PAGE_BYTES, SEQ_MAX, UNREAD
 from storage.database import Database, OwnConnection
 from storage.errors import StorageConflict
+from storage.gather import Gather, Kind
 from storage.rows import (
     Answer,
     Appendix,
@@ -45,6 +46,10 @@ from storage.rows import (
     shown,
 )
 from storage.store import Change
+
+ASKING: Final = 2  # connections for the questions of those who come back
+_PAGE_WEIGHT: Final = 8  # a page may be 256 KiB: eight of them in one query, no more
+_NO_PAGE: Final = Page([], False)
 
 _encode: Final = msgspec.json.Encoder().encode
 _pack: Final = msgspec.msgpack.Encoder(uuid_format="bytes").encode
@@ -64,6 +69,25 @@ class _Outcome(msgspec.Struct):
 class _MovedOne(msgspec.Struct):
     conversation: UUID
     seq: int
+
+
+class _FoundState(msgspec.Struct):
+    q: int  # which of the askers it is for; here and below
+    state: State
+
+
+class _FoundPage(msgspec.Struct):
+    q: int
+    entries: list[Entry]
+    cut: bool
+
+
+class _FoundReceipt(msgspec.Struct):
+    q: int
+    conversation: UUID
+    user: UUID
+    delivered: int
+    read: int
 
 
 class _Moved(msgspec.Struct):
@@ -88,12 +112,12 @@ class _Appended(msgspec.Struct):
 _appendix: Final = msgspec.json.Decoder(Appendix).decode
 _outcome: Final = msgspec.json.Decoder(_Outcome).decode
 _entries: Final = msgspec.json.Decoder(list[Entry]).decode
-_standing: Final = msgspec.json.Decoder(Standing).decode
-_states: Final = msgspec.json.Decoder(list[State]).decode
-_page: Final = msgspec.json.Decoder(Page).decode
+_found_standings: Final = msgspec.json.Decoder(list[Standing]).decode
+_found_states: Final = msgspec.json.Decoder(list[_FoundState]).decode
+_found_pages: Final = msgspec.json.Decoder(list[_FoundPage]).decode
+_found_receipts: Final = msgspec.json.Decoder(list[_FoundReceipt]).decode
 _history: Final = msgspec.json.Decoder(HistoryPage | None).decode
 _raised: Final = msgspec.json.Decoder(list[Raised]).decode
-_receipts: Final = msgspec.json.Decoder(list[OthersReceipt]).decode
 _moved: Final = msgspec.json.Decoder(_Moved).decode
 
 _appended: Final = msgspec.json.Decoder(_Appended).decode
@@ -109,8 +133,12 @@ _LOG_AFTER: Final = """
 class PostgresStore:
     """Everything the core asks of storage, from PostgreSQL. Implements :class:`storage.store.Store`."""
 
-    def __init__(self, database: Database, lanes: Sequence[OwnConnection]) -> None:
+    def __init__(self, database: Database, lanes: Sequence[OwnConnection], gather: Gather) -> None:
         self._database, self._lanes = database, lanes
+        self._standings = Kind(gather, self._ask_standings)
+        self._states = Kind(gather, self._ask_states, lambda ask: len(ask[1]))
+        self._pages = Kind(gather, self._ask_pages, lambda ask: _PAGE_WEIGHT)
+        self._receipts = Kind(gather, self._ask_receipts)
 
     async def append(self, lane: int, messages: Sequence[NewMessage], heads: Mapping[UUID, int]) -> Appendix:
         """See Store."""
@@ -178,17 +206,46 @@ class PostgresStore:
 
     async def standing(self, person: UUID, lineage: UUID | None) -> Standing:
         """See Store."""
-        return _standing(await self._json("select standing(%s, %s)::text", person, lineage))
+        return await self._standings.ask((person, lineage))
+
+    async def _ask_standings(self, lane: OwnConnection, asks: Sequence[tuple[UUID, UUID | None]]) -> list[Standing]:
+        rows = [{"p": person, "l": lineage} for person, lineage in asks]
+        return _found_standings(await _call(lane, "select standings($1::json)", _encode(rows)))
 
     async def states(self, person: UUID, conversations: Sequence[UUID], recent: int) -> list[State]:
         """See Store."""
-        sql: Final = "select conversation_states(%s, %s::json, %s, %s, %s)::text"
-        return _states(await self._json(sql, person, _text(conversations), recent, NAMED_MEMBERS, UNREAD))
+        return await self._states.ask((person, conversations, recent)) if conversations else []
+
+    async def _ask_states(
+        self, lane: OwnConnection, asks: Sequence[tuple[UUID, Sequence[UUID], int]]
+    ) -> list[list[State]]:
+        rows = [
+            {"q": number, "p": person, "c": one, "r": recent}
+            for number, (person, conversations, recent) in enumerate(asks)
+            for one in conversations
+        ]
+        sql: Final = "select conversation_states($1::json, $2::integer, $3::integer)"
+        answers: list[list[State]] = [[] for _ in asks]
+        for found in _found_states(await _call(lane, sql, _encode(rows), str(NAMED_MEMBERS), str(UNREAD))):
+            answers[found.q].append(found.state)
+        return answers
 
     async def visible(self, person: UUID, ranges: Sequence[Range], size_bytes: int) -> Page:
         """See Store."""
-        sql: Final = "select visible_entries(%s, %s::json, %s)::text"
-        return _page(await self._json(sql, person, _text(ranges), size_bytes))
+        return await self._pages.ask((person, ranges, size_bytes))
+
+    async def _ask_pages(
+        self, lane: OwnConnection, asks: Sequence[tuple[UUID, Sequence[Range], int]]
+    ) -> list[Page]:
+        rows = [
+            {"q": number, "p": person, "b": size_bytes, "c": one.conversation, "lo": one.low, "hi": one.high}
+            for number, (person, ranges, size_bytes) in enumerate(asks)
+            for one in ranges
+        ]
+        answers = [_NO_PAGE] * len(asks)
+        for found in _found_pages(await _call(lane, "select visible_entries($1::json)", _encode(rows))):
+            answers[found.q] = Page(found.entries, found.cut)
+        return answers
 
     async def history(self, person: UUID, conversation: UUID, before: int | None, limit: int) -> HistoryPage:
         """See Store."""
@@ -231,7 +288,15 @@ class PostgresStore:
 
     async def receipts_since(self, person: UUID, since_ms: int) -> list[OthersReceipt]:
         """See Store."""
-        return _receipts(await self._json("select receipts_since(%s, %s, %s)::text", person, since_ms, NAMED_MEMBERS))
+        return await self._receipts.ask((person, since_ms))
+
+    async def _ask_receipts(self, lane: OwnConnection, asks: Sequence[tuple[UUID, int]]) -> list[list[OthersReceipt]]:
+        rows = [{"q": number, "p": person, "s": since_ms} for number, (person, since_ms) in enumerate(asks)]
+        answers: list[list[OthersReceipt]] = [[] for _ in asks]
+        sql: Final = "select receipts_since($1::json, $2::integer)"
+        for found in _found_receipts(await _call(lane, sql, _encode(rows), str(NAMED_MEMBERS))):
+            answers[found.q].append(OthersReceipt(found.conversation, found.user, found.delivered, found.read))
+        return answers
 
     async def moved(self, heads: Mapping[UUID, int], numbers: Mapping[UUID, int]) -> Moved:
         """See Store."""
@@ -269,9 +334,7 @@ class PostgresStore:
         await self._database.execute("delete from node where id = %s", node)
 
     async def _call(self, lane: int, sql: LiteralString, *texts: str | bytes) -> bytes:
-        answer = await self._lanes[lane].call_json(sql, *texts)
-        assert answer is not None  # none of these functions gives NULL
-        return answer
+        return await _call(self._lanes[lane], sql, *texts)
 
     async def _json(self, sql: LiteralString, *values: object) -> str:
         # A client that hangs up in the middle must not cost a connection: a cancelled query's is closed. The query's
@@ -285,10 +348,22 @@ class PostgresStore:
 
 @asynccontextmanager
 async def open_store(database: Database, lanes: int) -> AsyncIterator[PostgresStore]:
-    """A store on *database* with so many dedicated connections for the log."""
+    """A store on *database* with so many dedicated connections for the log, and some for questions of many."""
     async with AsyncExitStack() as stack:
         own = [await stack.enter_async_context(database.connect_own(f"lane {lane}")) for lane in range(lanes)]
-        yield PostgresStore(database, own)
+        asking = [await stack.enter_async_context(database.connect_own(f"questions {n}")) for n in range(ASKING)]
+        gather = Gather()
+        async with trio.open_nursery() as nursery:
+            for one in asking:
+                nursery.start_soon(gather.run, one)
+            yield PostgresStore(database, own, gather)
+            nursery.cancel_scope.cancel()
+
+
+async def _call(lane: OwnConnection, sql: LiteralString, *texts: str | bytes) -> bytes:
+    answer = await lane.call_json(sql, *texts)
+    assert answer is not None  # none of these functions gives NULL
+    return answer
 
 
 def _rows(numbers: Mapping[UUID, int], key: str, value: str) -> list[dict[str, object]]:

@@ -8,6 +8,7 @@ import trio
 
 from konnect_server.ids import uuid7
 from storage.database import Database
+from storage.gather import Gather
 from storage.postgres_store import PostgresStore, open_store
 from storage.rows import NewMessage
 
@@ -72,7 +73,7 @@ async def test_a_batch_of_new_messages_is_not_looked_at_one_by_one(database: Dat
     """And what is stored and answered is the same on both ways."""
     ann, bob, cid = [await make_person(database) for _ in range(3)]
     async with database.connect_own("lane") as lane:
-        store = _Counted(database, [lane])
+        store = _Counted(database, [lane], Gather())
         store.called = []
         one, two = [(await store.open_direct(uuid7(), ann, other)).conversation for other in (bob, cid)]
         new = [NewMessage(two, ann, "a", "1"), NewMessage(one, bob, "b", "2"), NewMessage(two, cid, "c", "3")]

@@ -410,40 +410,47 @@ begin
 end $$;
 
 
--- What entries of one page one person may see.
---   ranges [{"c": conversation, "lo": seq, "hi": seq}, ...] in the order to send
---   Returns {"entries": [...], "cut": true when the page was full before the ranges ended}.
-create function visible_entries(p_person uuid, ranges json, p_bytes integer) returns json language sql stable
+-- The questions of those who come back are answered for many at once (storage/gather.py). Each asker has a number "q",
+-- and each part of an answer names it.
+
+-- What entries of one page each asker may see.
+--   ranges [{"q": asker, "p": person, "b": bytes a page, "c": conversation, "lo": seq, "hi": seq}, ...] in the order to send
+--   Returns [{"q", "entries": [...], "cut": true when the page was full before the ranges ended}, ...]; no entry, no part.
+create function visible_entries(ranges json) returns json language sql stable
 set enable_seqscan = off
 as $$
     with sized as materialized (
-        select r.n, e.seq, entry_json(e) as body,
-               sum(coalesce(octet_length(e.text), 0) + coalesce(octet_length(e.detail::text), 0) + 200) over (order by r.n, e.seq) as through
-        from rows from (json_to_recordset(ranges) as (c uuid, lo bigint, hi bigint)) with ordinality as r(c, lo, hi, n)
+        select r.q, r.b, r.n, e.seq, entry_json(e) as body,
+               row_number() over page as nth,
+               sum(coalesce(octet_length(e.text), 0) + coalesce(octet_length(e.detail::text), 0) + 200) over page as through
+        from rows from (json_to_recordset(ranges) as (q integer, p uuid, b integer, c uuid, lo bigint, hi bigint))
+            with ordinality as r(q, p, b, c, lo, hi, n)
         cross join lateral (
             select * from entry e where e.conversation = r.c and e.seq between r.lo and r.hi
-                and (select true from span s where s.conversation = r.c and s.person = p_person
+                and (select true from span s where s.conversation = r.c and s.person = r.p
                      and e.seq between s.since and coalesce(s.until, 9223372036854775807) limit 1)
             order by e.seq limit 1000) e
-    ), fitting as (
-        select * from sized where through <= p_bytes or (n, seq) = (select n, seq from sized order by n, seq limit 1)
+        window page as (partition by r.q order by r.n, e.seq)
+    ), page as (
+        select q, json_agg(body order by n, seq) filter (where through <= b or nth = 1) as entries,
+               bool_or(not (through <= b or nth = 1)) as cut
+        from sized group by q
     )
-    select json_build_object(
-        'entries', coalesce((select json_agg(body order by n, seq) from fitting), '[]'),
-        'cut', (select count(*) from fitting) < (select count(*) from sized))
+    select coalesce(json_agg(json_build_object('q', q, 'entries', entries, 'cut', cut)), '[]') from page
 $$;
 
 
 -- Conversations as one of their members sees them; somebody who left sees them as they were at the end of the last
 -- span, without members. Those the person was never in are left out.
+--   asks [{"q": asker, "p": person, "c": conversation, "r": how many recent entries}, ...]
+--   Returns [{"q", "state"}, ...] in that order.
 -- Nothing here reads more of a log than it gives, or a year of a busy group would take seconds: what is unread is counted
 -- among the first p_unread entries above the read cursor (which a return raises, so all of them are in the last span), and
 -- past entries are sought span by span, so that an absence is not walked through.
-create function conversation_states(p_person uuid, p_ids json, p_recent integer, p_named integer, p_unread integer)
-returns json language sql stable
+create function conversation_states(asks json, p_named integer, p_unread integer) returns json language sql stable
 set enable_seqscan = off set enable_bitmapscan = off set enable_sort = off
 as $$
-    select coalesce(json_agg(json_strip_nulls(json_build_object(
+    select coalesce(json_agg(json_build_object('q', i.q, 'state', json_strip_nulls(json_build_object(
         'conversation', v.id, 'kind', v.kind, 'title', v.title, 'history', v.history, 'owner', v.owner,
         'head', coalesce(m.until, v.last_seq), 'first_seq', m.since, 'joined', m.joined, 'until', m.until,
         'read', coalesce(mine.read, 0), 'delivered', coalesce(mine.delivered, 0), 'active_at_ms', v.active_at_ms,
@@ -455,8 +462,8 @@ as $$
         'receipts', case when m.until is null and v.member_count <= p_named then
             (select json_agg(json_build_object('user', r.person, 'delivered', r.delivered, 'read', r.read) order by r.person)
              from receipt r join span s on s.conversation = v.id and s.person = r.person and s.until is null
-             where r.conversation = v.id and r.person <> p_person) end,
-        'unread', (select count(*) filter (where e.kind = 'message' and e.author <> p_person) from
+             where r.conversation = v.id and r.person <> i.p) end,
+        'unread', (select count(*) filter (where e.kind = 'message' and e.author <> i.p) from
                    (select kind, author from entry where conversation = v.id
                         and seq > greatest(mine.read, m.since - 1) and seq <= coalesce(m.until, 9223372036854775807)
                     order by seq limit p_unread) e),
@@ -464,29 +471,33 @@ as $$
                    (select e.* from span s cross join lateral (
                         select * from entry where conversation = s.conversation
                             and seq >= s.since and seq <= coalesce(s.until, 9223372036854775807)
-                        order by seq desc limit p_recent) e
-                    where s.conversation = v.id and s.person = p_person order by e.seq desc limit p_recent) e))) order by i.n), '[]')
-    from json_array_elements_text(p_ids) with ordinality as i(id, n)
-    join conversation v on v.id = i.id::uuid
-    join lateral (select * from span where conversation = v.id and person = p_person order by joined desc limit 1) m on true
-    left join receipt mine on mine.conversation = v.id and mine.person = p_person
+                        order by seq desc limit i.r) e
+                    where s.conversation = v.id and s.person = i.p order by e.seq desc limit i.r) e)))) order by i.n), '[]')
+    from rows from (json_to_recordset(asks) as (q integer, p uuid, c uuid, r integer)) with ordinality as i(q, p, c, r, n)
+    cross join lateral (select * from conversation where id = i.c limit 1) v
+    cross join lateral (select * from span where conversation = v.id and person = i.p order by joined desc limit 1) m
+    left join lateral (select * from receipt where conversation = v.id and person = i.p limit 1) mine on true
 $$;
 
 
 -- All that a resume starts from, in one snapshot.
---   Returns {"number", "at_ms", "known": whether p_lineage (null: yes) is one of ours, "spans": [...] in conversation order}.
-create function standing(p_person uuid, p_lineage uuid) returns json language sql stable as $$
-    select json_build_object(
-        'number', (select number from account where id = p_person),
+--   asks [{"p": person, "l": lineage or null}, ...]
+--   Returns [{"number", "at_ms", "known": whether the lineage (null: yes) is one of ours, "spans": [...] in conversation order}, ...].
+create function standings(asks json) returns json language sql stable
+set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off
+as $$
+    select coalesce(json_agg(json_build_object(
+        'number', (select number from account where id = a.p),
         'at_ms', now_ms(),
-        'known', p_lineage is null or exists (select from lineage where id = p_lineage),
+        'known', a.l is null or exists (select from lineage where id = a.l),
         'spans', (select coalesce(json_agg(json_strip_nulls(json_build_object(
                       'conversation', s.conversation, 'joined', s.joined, 'since', s.since, 'until', s.until, 'number', s.number,
                       'last_seq', v.last_seq,
                       'partner', case when v.kind = 'direct' then
-                          (select case when d.low = p_person then d.high else d.low end from direct d where d.conversation = v.id) end))
+                          (select case when d.low = a.p then d.high else d.low end from direct d where d.conversation = v.id) end))
                       order by s.conversation, s.joined), '[]')
-                  from span s join conversation v on v.id = s.conversation where s.person = p_person))
+                  from span s join conversation v on v.id = s.conversation where s.person = a.p)) order by a.n), '[]')
+    from rows from (json_to_recordset(asks) as (p uuid, l uuid)) with ordinality as a(p, l, n)
 $$;
 
 
@@ -515,13 +526,18 @@ $$;
 
 
 -- Others' and one's own receipts since a time, in the conversations where receipts are shown and one is a member now.
-create function receipts_since(p_person uuid, p_since_ms bigint, p_named integer) returns json language sql stable as $$
+--   asks [{"q": asker, "p": person, "s": since, ms}, ...]
+--   Returns [{"q", "conversation", "user", "delivered", "read"}, ...].
+create function receipts_since(asks json, p_named integer) returns json language sql stable
+set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off
+as $$
     select coalesce(json_agg(json_build_object(
-        'conversation', r.conversation, 'user', r.person, 'delivered', r.delivered, 'read', r.read)), '[]')
-    from span m
+        'q', a.q, 'conversation', r.conversation, 'user', r.person, 'delivered', r.delivered, 'read', r.read)), '[]')
+    from json_to_recordset(asks) as a(q integer, p uuid, s bigint)
+    join span m on m.person = a.p and m.until is null
     join conversation v on v.id = m.conversation
-    join receipt r on r.conversation = m.conversation and r.at_ms > p_since_ms
-    where m.person = p_person and m.until is null and (v.member_count <= p_named or r.person = p_person)
+    join receipt r on r.conversation = m.conversation and r.at_ms > a.s
+    where v.member_count <= p_named or r.person = a.p
 $$;
 
 
