@@ -65,7 +65,7 @@ struct protocol {
     void (*send)(struct client *c, u64 id, u64 at);
     const u8 *(*text)(const u8 *p, const u8 *end, size_t *size);   /* what was stamped, in a message or an answer */
 };
-extern const struct protocol konnect, socketio, nats, bare;
+extern const struct protocol konnect, socketio, xmpp, nats, bare;
 
 extern struct options {
     const struct protocol *protocol;

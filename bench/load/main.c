@@ -43,7 +43,7 @@ char host_header[300];
 
 static const char *const modes[] = {[PING] = "ping", [FANOUT] = "fanout", [DIRECT] = "direct", [IDLE] = "idle",
                                     [STORM] = "storm"};
-static const struct protocol *const protocols[] = {&konnect, &socketio, &nats, &bare};
+static const struct protocol *const protocols[] = {&konnect, &socketio, &xmpp, &nats, &bare};
 
 static enum mode mode_called(const char *name) {
     for (size_t i = 0; i < sizeof modes / sizeof *modes; i++)
