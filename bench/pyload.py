@@ -1,7 +1,7 @@
-"""The load of ``load.c`` in Python, for machines without a compiler: the same words in and out, many times slower.
+"""The load of ``load/`` in Python, for machines without a compiler: the same words in and out, many times slower.
 
-``python -m bench.pyload HOST PORT MODE [name=value ...]``; see ``load.c`` for modes, options and lines. Raw sockets, a
-selector, frames by hand, MessagePack by the package ``msgpack``.
+``python -m bench.pyload HOST PORT MODE [name=value ...]``; see ``load/main.c`` for modes, options and lines. It can do
+ping, fanout and direct, with Konnect. Raw sockets, a selector, frames by hand, MessagePack by the package ``msgpack``.
 """
 
 import json
@@ -39,7 +39,7 @@ class Stretch:
         self.latencies: dict[str, list[float]] = {"ack": [], "delivery": [], "last": []}
 
     def told(self) -> dict[str, Any]:
-        """As ``load.c`` prints it."""
+        """As ``load/tell.c`` prints it."""
         seconds = self.end - self.begin
         found: dict[str, Any] = {"seconds": seconds, "cpu": (self.cpu_end - self.cpu_begin) / seconds}
         found |= {"acks": len(self.latencies["ack"]), "deliveries": len(self.latencies["delivery"])}
