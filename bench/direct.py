@@ -6,7 +6,7 @@ import click
 import trio
 
 from bench.accounts import write_pairs, write_people
-from bench.loadgen import Seat, Target, run_load
+from bench.loadgen import Proto, Seat, Served, run_load
 from bench.options import Common, common, finish
 from bench.report import Report, say
 from bench.server import open_database_of, open_server
@@ -28,8 +28,9 @@ async def measure(options: Common, pairs: int = 100, flights: Sequence[int] = (1
 
 
 async def add_runs(
-    report: Report, server: Target, seats: Sequence[Seat], options: Common, flights: Sequence[int], proto: str = "konnect"
-) -> None:
+    report: Report, server: Served, seats: Sequence[Seat], options: Common, flights: Sequence[int],
+    proto: Proto = "konnect",
+) -> None:  # fmt: skip
     """Measure a server that runs already, which speaks *proto*, once for each of *flights*."""
     for flight in flights:
         load = await run_load(

@@ -13,7 +13,7 @@ import trio
 from msgspec.structs import replace
 
 from bench.accounts import write_group, write_people
-from bench.loadgen import Load, Seat, Target, run_load
+from bench.loadgen import Load, Proto, Seat, Served, run_load
 from bench.options import Common, common, finish
 from bench.report import Report, say
 from bench.server import open_database_of, open_server
@@ -48,8 +48,8 @@ async def measure(
 
 
 async def add_runs(
-    report: Report, server: Target, seats: Sequence[Seat], options: Common, rate: float, slow_reader: bool = False,
-    proto: str = "konnect",
+    report: Report, server: Served, seats: Sequence[Seat], options: Common, rate: float, slow_reader: bool = False,
+    proto: Proto = "konnect",
 ) -> None:  # fmt: skip
     """Measure a server that runs already, which speaks *proto*."""
     load = await run_load(

@@ -81,7 +81,7 @@ class EmbeddedPostgres:
     Args:
         folder: Konnect's data folder; the database lives in ``postgres`` beneath it.
         unsafe_no_fsync: For tests only: a power cut may destroy the database.
-        settings: Further settings of PostgreSQL, for whoever starts it: the benchmarks let it listen on TCP for ejabberd.
+        settings: Further settings of PostgreSQL, if it is started here: a benchmark lets it listen on TCP for ejabberd.
     """
 
     def __init__(

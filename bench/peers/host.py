@@ -3,7 +3,7 @@
 from abc import ABC
 from typing import ClassVar
 
-from bench.loadgen import Seat
+from bench.loadgen import Proto, Seat
 from bench.peers.peer import Peer
 
 
@@ -12,14 +12,14 @@ def name(number: int) -> str:
     return f"u{number}"
 
 
-class Host(ABC):  # noqa: B024  # which of the methods a peer has depends on what it can do
+class Host(ABC):  # which of the methods a peer has depends on what it can do
     """Blocking methods write accounts, rooms and messages, and tell the load generator's sockets for them.
 
     Each may be called once, on a fresh host. What a peer cannot do raises ``NotImplementedError``: ``kinds.py`` says
     which workloads are for whom.
     """
 
-    proto: ClassVar[str]  # the load generator's name for what it speaks
+    proto: ClassVar[Proto]  # the load generator's name for what it speaks
 
     def __init__(self, peer: Peer) -> None:
         self.peer = peer

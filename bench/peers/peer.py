@@ -113,13 +113,18 @@ async def open_peer(
 @asynccontextmanager
 async def open_folder() -> AsyncIterator[Path]:
     """A temporary folder that PostgreSQL's own user may enter; removed when the block ends."""
-    folder = Path(await trio.to_thread.run_sync(lambda: tempfile.mkdtemp(prefix="konnect-peer-")))
-    folder.chmod(0o755)
+    folder = await trio.to_thread.run_sync(_make_folder)
     try:
         yield folder
     finally:
         with trio.CancelScope(shield=True):
             await trio.to_thread.run_sync(shutil.rmtree, folder, True)
+
+
+def _make_folder() -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="konnect-peer-"))
+    folder.chmod(0o755)
+    return folder
 
 
 def free_port() -> int:

@@ -1,4 +1,4 @@
-"""ejabberd: XMPP over WebSocket, its archive (XEP-0313) in PostgreSQL. See docs/peers.md for what is acknowledged when."""
+"""ejabberd: XMPP over WebSocket, the archive (XEP-0313) in PostgreSQL; docs/peers.md says what is acknowledged when."""
 
 import re
 from collections.abc import AsyncIterator
