@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from bench import direct, fanout, replay, roundtrip
 from bench.chatlog import read_chatlog
-from bench.options import Common, common, plainly
+from bench.options import Common, common, plainly, repeated
 from bench.replay_report import open_progress
 from bench.report import Report
 from bench.script import write_script
@@ -65,7 +65,7 @@ def run_all(common: Common, quick: bool) -> None:
     ]  # fmt: skip
     good = True
     for measure in measures:
-        report = plainly(measure)
+        report = repeated(measure, common)
         report.show(common.out)
         good = good and report.good
     good = _replay(common.out) and good

@@ -20,7 +20,9 @@ with made as (
 insert into sign_in (id, account, basis, token_hash, created_at_ms, used_at_ms)
 select uuidv7(), id, sha256(id::text::bytea), sha256('none'), now_ms(), now_ms() from made returning account, id
 """
-_GROUP: Final[LiteralString] = "select create_group(uuidv7(), %s, 'bench', 'Bench', 'all', %s::json, %s)"
+_GROUP: Final[LiteralString] = (
+    "select create_group(uuidv7(), %s, gen_random_uuid()::text, 'Bench', 'all', %s::json, %s)"
+)
 _DIRECT: Final[LiteralString] = "select open_direct(uuidv7(), %s, %s)"
 
 

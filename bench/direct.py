@@ -57,7 +57,7 @@ def main(common: Common, pairs: int, flight: tuple[int, ...]) -> None:
     async def run() -> Report:
         return await measure(common, pairs, flight)
 
-    finish(run, common.out)
+    finish(run, common)
 
 
 if __name__ == "__main__":

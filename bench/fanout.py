@@ -93,7 +93,7 @@ def main(common: Common, members: int, rate: float, slow_reader: bool, outbox_by
     async def run() -> Report:
         return await measure(common, members, rate, slow_reader, outbox_bytes)
 
-    finish(run, common.out)
+    finish(run, common)
 
 
 if __name__ == "__main__":

@@ -48,7 +48,7 @@ def main(common: Common, sockets: int, flight: tuple[int, ...]) -> None:
     async def run() -> Report:
         return await measure(common, sockets, flight)
 
-    finish(run, common.out)
+    finish(run, common)
 
 
 if __name__ == "__main__":

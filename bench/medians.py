@@ -1,0 +1,56 @@
+"""Several measurements of one thing: their median, and how far they lie apart."""
+
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+_ADDED_UP: Final = ("failures",)  # a fault of one repetition is a fault
+_ANY: Final = ("lower_bound",)
+_ALL: Final = ("ok",)
+
+
+def median_run(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """*runs*, the same run repeated, as one.
+
+    Args:
+        runs: At least one, as :meth:`bench.report.Report.add` makes them.
+
+    Returns:
+        The same fields with the median of each number (maps of numbers likewise; what cannot have a median as it is in
+        the first). ``ok`` only if all are, failures added up. Beside them ``spread``: field -> [smallest, largest], and
+        ``repetitions``: *runs* themselves. A single run is given back as it is.
+    """
+    if len(runs) == 1:
+        return dict(runs[0])
+    told: dict[str, Any] = {}
+    for name in dict.fromkeys(name for run in runs for name in run):
+        values = [run[name] for run in runs if name in run]
+        if name in _ALL:
+            told[name] = all(values)
+        elif name in _ANY:
+            told[name] = any(values)
+        elif name in _ADDED_UP:
+            told[name] = {word: sum(value.get(word, 0) for value in values) for word in values[0]}
+        else:
+            told[name] = _median(values)
+    told["spread"] = {
+        name: [min(values), max(values)]
+        for name, first in runs[0].items()
+        if is_number(first) and len(values := [run[name] for run in runs if is_number(run.get(name))]) > 1
+    }
+    told["repetitions"] = [dict(run) for run in runs]
+    return told
+
+
+def is_number(value: object) -> bool:
+    """Whether it is one that can be measured: no truth value."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _median(values: Sequence[Any]) -> Any:
+    if all(is_number(value) for value in values):
+        middle = statistics.median(values)
+        return round(middle, 3) if isinstance(middle, float) else middle
+    if all(isinstance(value, Mapping) for value in values):
+        return {name: _median([value[name] for value in values if name in value]) for name in values[0]}
+    return values[0]

@@ -1,0 +1,328 @@
+"""W6, a town that chats: thousands of users in groups of all sizes, everything that phones do, for minutes.
+
+Messages of real chat logs at a steady rate, typing, receipts, presence, and sockets that drop and come back with heads
+and cursor. Every phone's transcript is checked throughout. See ``bench/crowd_plan.py`` for who is in which group and
+who speaks, ``bench/crowd_phone.py`` for what a phone does, ``bench/crowd_ledger.py`` for what is checked.
+"""
+
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+from typing import Any, Final
+
+import click
+import msgspec
+import trio
+from msgspec.structs import replace
+
+from bench import processes
+from bench.accounts import Person, write_group, write_people
+from bench.crowd import SIGN_IN_WITHIN_S, TICK_S, TYPES_FOR_S, Orders, User
+from bench.crowd_plan import draw_groups, read_texts
+from bench.loadgen import Load, LoadFailed, Phase
+from bench.machine import ROOT
+from bench.memory import Sample, slope_kib_per_minute
+from bench.options import Common, common_without, finish
+from bench.progress import note, say
+from bench.replay import EXCERPT
+from bench.report import Report
+from bench.server import ServerProcess, open_database_of, open_server
+
+USERS: Final = 2000
+GROUPS: Final = 200
+RATE: Final = 50.0  # messages a second
+MINUTES: Final = 10.0
+DROP_SHARE: Final = 0.01  # of the sockets, a minute
+SEED: Final = 20
+SETTLE_S: Final = 60.0
+SHOW_EVERY_S: Final = 30.0
+LEAVE_OUT_S: Final = 120.0  # of the slope: a server that fills its caches is not leaking
+REST_S: Final = 2.0  # the empty server, before it is looked at
+EMPTY_WITHIN_S: Final = 45.0  # after everybody has gone; presence lets go after 10 s
+BACK_WITHIN: Final = 1.10  # of its memory before
+_MIB: Final = 1 << 20
+_LOG: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+class Town(msgspec.Struct, frozen=True):
+    """How large, how busy, and how long."""
+
+    users: int = USERS
+    groups: int = GROUPS
+    rate: float = RATE
+    drop_share: float = DROP_SHARE
+    seed: int = SEED
+    texts: tuple[str, ...] = ()  # said one after the other, again and again; none: those of the excerpt
+
+
+@dataclass(slots=True)
+class _Course:
+    """What was seen of the server while the crowd was at it. Memory in bytes, None where it cannot be told."""
+
+    empty: int | None = None
+    ready: int | None = None
+    left: int | None = None
+    sign_in_s: float = 0.0
+    before: processes.Cost | None = None
+    after: processes.Cost | None = None
+    samples: list[Sample] = field(default_factory=list)
+    result: dict[str, Any] = field(default_factory=dict)
+
+
+async def measure(options: Common, town: Town) -> Report:
+    """One run on one server: ``options.seconds`` of it are measured, after ``options.warmup``.
+
+    Raises:
+        LoadFailed: The crowd could not be made, or was refused.
+        ServerFailed: The server did not start.
+    """
+    texts = list(town.texts) or read_texts([EXCERPT])
+    random = Random(town.seed)
+    groups = draw_groups(random, town.users, town.groups)
+    settings = {
+        "users": town.users, "groups": town.groups, "memberships": sum(map(len, groups)), "rate": town.rate,
+        "drop_share_per_minute": town.drop_share, "seconds": options.seconds, "texts": len(texts), "seed": town.seed,
+        "pin": options.pin,
+    }  # fmt: skip
+    report = Report("mixed", "delivery", settings)
+    limits = options.limits | {"group_members": str(max(len(groups[0]), 2))}
+    async with open_server(limits, options.server_core) as server:
+        say(f"{town.users} users move in")
+        async with open_database_of(server) as dsn:
+            people = await trio.to_thread.run_sync(write_people, dsn, server.folder / "keys", town.users)
+            conversations = [
+                str(await trio.to_thread.run_sync(write_group, dsn, [people[place] for place in members]))
+                for members in groups
+            ]
+        orders = Orders(
+            host="127.0.0.1", port=server.port, users=_users(people, groups), groups=conversations, texts=texts,
+            rate=town.rate, warmup=options.warmup, seconds=options.seconds, settle=SETTLE_S,
+            drop_share=town.drop_share, seed=random.getrandbits(32),
+        )  # fmt: skip
+        course = await _run(server, orders, options.load_core)
+    _add(report, course)
+    return report
+
+
+def _users(people: Sequence[Person], groups: Sequence[Sequence[int]]) -> list[User]:
+    users = [User(str(person.user), person.token, []) for person in people]
+    for place, members in enumerate(groups):
+        for member in members:
+            users[member].groups.append(place)
+    return users
+
+
+# --- The crowd's process ---------------------------------------------------------------------------------------------
+
+
+async def _run(server: ServerProcess, orders: Orders, core: int | None) -> _Course:
+    course = _Course()
+    await trio.sleep(REST_S)
+    course.empty = _rss(server)
+    async with trio.open_nursery() as nursery:
+        process: trio.Process = await nursery.start(_start)
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            if core is not None:
+                processes.pin([process.pid], core)
+            say(f"{len(orders.users)} sockets sign in")
+            nursery.start_soon(_tell, process.stdin, msgspec.json.encode(orders) + b"\n")
+            patience = SIGN_IN_WITHIN_S + orders.warmup + orders.seconds + TYPES_FOR_S + orders.settle + 60
+            with trio.move_on_after(patience):
+                async for line in _lines(process.stdout):
+                    await _heard(course, line, server, process.stdin, orders)
+        finally:
+            process.kill()
+            nursery.cancel_scope.cancel()
+    if not course.result:
+        raise LoadFailed("the crowd ended without a result")
+    say("the server empties")
+    course.left = await _emptied(server, course.empty)
+    return course
+
+
+async def _start(task_status: trio.TaskStatus[trio.Process]) -> None:
+    await trio.run_process(
+        [sys.executable, "-m", "bench.crowd"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, check=False, cwd=ROOT,
+        task_status=task_status,
+    )  # fmt: skip
+
+
+async def _tell(stdin: trio.abc.SendStream, told: bytes) -> None:
+    with suppress(trio.BrokenResourceError):  # it has failed, and says why on its own
+        await stdin.send_all(told)
+
+
+async def _lines(stream: trio.abc.ReceiveStream) -> AsyncIterator[dict[str, Any]]:
+    """The JSON object of each line that comes."""
+    rest = b""
+    async for data in stream:
+        *lines, rest = (rest + data).split(b"\n")
+        for line in lines:
+            yield msgspec.json.decode(line)
+
+
+async def _heard(
+    course: _Course, told: dict[str, Any], server: ServerProcess, stdin: trio.abc.SendStream, orders: Orders
+) -> None:
+    match told["event"]:
+        case "failed":
+            raise LoadFailed(told["reason"])
+        case "ready":
+            course.sign_in_s, course.ready = told["seconds"], _rss(server)
+            say("warming up")
+            await stdin.send_all(b"go\n")
+        case "begin":
+            say("measuring")
+            course.before = server.cost()
+            _sample(course, 0.0, course.before)
+        case "tick":
+            cost = server.cost()
+            _sample(course, told["seconds"], cost)
+            if told["seconds"] % SHOW_EVERY_S < TICK_S / 2 or told["seconds"] >= orders.seconds:
+                note(_going(told, cost))
+        case "end":
+            course.after = server.cost()
+            say("everybody comes back")
+        case "result":
+            course.result = told
+
+
+def _going(told: dict[str, Any], cost: processes.Cost | None) -> str:
+    delivered = told["live"] + told["caught_up"]
+    words = f"{delivered / told['seconds']:,.0f} deliveries/s, {told['drops']} drops, {told['violations']} violations"
+    return words if cost is None else f"{words}, {cost.server_rss / _MIB:.1f} MiB"
+
+
+def _sample(course: _Course, seconds: float, cost: processes.Cost | None) -> None:
+    if cost is not None:
+        course.samples.append(Sample(seconds, cost.server_rss))
+
+
+async def _emptied(server: ServerProcess, before: int | None) -> int | None:
+    """The server's memory after everybody has gone: once it is back, or when there has been time enough for it."""
+    if before is None:
+        return None
+    left = _rss(server)
+    with trio.move_on_after(EMPTY_WITHIN_S):
+        while left is not None and left > before * BACK_WITHIN:
+            await trio.sleep(1)
+            left = _rss(server)
+    return left
+
+
+def _rss(server: ServerProcess) -> int | None:
+    cost = server.cost()
+    return cost.server_rss if cost else None
+
+
+# --- The result ------------------------------------------------------------------------------------------------------
+
+
+def _add(report: Report, course: _Course) -> None:
+    result, samples = course.result, course.samples
+    counts = result["phases"][0]
+    load = Load("python", course.sign_in_s, result, rss_ready=course.ready)
+    phase = Phase(counts, course.before, course.after)
+    seconds = counts["seconds"]
+    slope_from_s = min(LEAVE_OUT_S, seconds / 5)
+    run = report.add(
+        "everybody", load, phase, "delivery", counts["deliveries"],
+        ack={word: round(counts["ack"][word], 3) for word in ("p50_ms", "p99_ms", "p999_ms", "max_ms")},
+        messages_per_s=round(result["sent"] / seconds, 2),
+        acks_per_s=round(counts["acks"] / seconds, 2),
+        caught_up=result["caught_up"],
+        drops=result["drops"],
+        redials=result["redials"],
+        violations=result["violations"],
+        violation_kinds=result["kinds"],
+        examples=result["examples"],
+        settle_s=round(result["settle_s"], 2),
+        asked=result["asked"],
+        events=result["events"],
+        decoded_whole=result["sampled"],
+        rss_each_half_minute_mib=[
+            [round(sample.seconds), round(sample.size_bytes / _MIB, 2)]
+            for sample in samples
+            if sample.seconds % SHOW_EVERY_S < TICK_S / 2 or sample is samples[-1]
+        ],
+        rss_slope_kib_per_minute=slope_kib_per_minute([one for one in samples if one.seconds >= slope_from_s]),
+        rss_slope_from_s=round(slope_from_s, 1),
+        rss_empty_before_mib=_mib(course.empty),
+        rss_empty_after_mib=_mib(course.left),
+        rss_empty_ratio=round(course.left / course.empty, 3) if course.left and course.empty else None,
+    )  # fmt: skip
+    if course.left and course.empty:
+        run["back_within_10_percent"] = course.left <= course.empty * BACK_WITHIN
+    report.remarks += _remarks(run)
+
+
+def _remarks(run: dict[str, Any]) -> list[str]:
+    remarks = [
+        f"{run['messages_per_s']:g} messages/s sent; {run['drops']} drops, {run['caught_up']} entries caught up with; "
+        f"acknowledged within {run['ack']['p50_ms']:g} ms (p50), {run['ack']['p99_ms']:g} ms (p99)",
+        f"{run['violations']} violations" + "".join(f"\n    {example}" for example in run["examples"]),
+    ]
+    if run["rss_empty_ratio"] is not None:
+        remarks.append(
+            f"memory: {run['rss_empty_before_mib']:g} MiB empty, {run['rss_ready_mib']:g} signed in, {run['rss_mib']:g} "
+            f"at the end, growing by {run['rss_slope_kib_per_minute']} KiB a minute; {run['rss_empty_after_mib']:g} "
+            f"when all had gone, {run['rss_empty_ratio']:.0%} of before"
+        )
+    return remarks
+
+
+def _mib(size: int | None) -> float | None:
+    return None if size is None else round(size / _MIB, 2)
+
+
+@click.command()
+@click.option("--users", type=click.IntRange(3, 50_000), default=USERS, show_default=True, help="One socket each.")
+@click.option("--groups", type=click.IntRange(1, 10_000), default=GROUPS, show_default=True, help="Of Zipf sizes.")
+@click.option(
+    "--rate", type=click.FloatRange(0.1), default=RATE, show_default=True, help="Messages a second, all in all."
+)
+@click.option("--minutes", type=click.FloatRange(0.05), default=MINUTES, show_default=True, help="Measured.")
+@click.option(
+    "--drop",
+    type=click.FloatRange(0, 10),
+    default=DROP_SHARE,
+    show_default=True,
+    help="Share of the sockets that drop each minute.",
+)
+@click.option("--logs", type=_LOG, multiple=True, metavar="FILE...",
+              help="Chat logs to take the texts from; without it, the excerpt of the replay.")  # fmt: skip
+@click.argument("more_logs", type=_LOG, nargs=-1, metavar="")
+@click.option("--seed", type=click.IntRange(1), default=SEED, show_default=True, help="Everything is drawn from it.")
+@common_without("seconds", "payload", "generator")
+def main(
+    common: Common, users: int, groups: int, rate: float, minutes: float, drop: float, logs: tuple[Path, ...],
+    more_logs: tuple[Path, ...], seed: int,
+) -> None:  # fmt: skip
+    """Measure a town that chats (W6); prints one JSON line. Every phone's transcript is checked: violations must be 0.
+
+    Rate and latency are those of deliveries to phones that were connected; what a phone caught up with after a drop
+    counts in the rate only. The server's memory is told each half minute, and before and after everybody was there.
+    """
+    if more_logs and not logs:
+        raise click.UsageError(f"{more_logs[0]}: chat logs are named after --logs")
+    options = replace(common, seconds=60 * minutes)
+    try:
+        texts = tuple(read_texts([*logs, *more_logs] or [EXCERPT]))
+    except ValueError as problem:
+        raise click.UsageError(str(problem)) from None
+    town = Town(users, groups, rate, drop, seed, texts)
+
+    async def run() -> Report:
+        return await measure(options, town)
+
+    finish(run, options)
+
+
+if __name__ == "__main__":
+    main()
