@@ -1,6 +1,5 @@
 """The workloads of a comparison: for Konnect and for each peer the same sockets, sizes, rates and seconds."""
 
-from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 import trio
@@ -87,7 +86,6 @@ async def _konnect(workload: Workload, options: Common) -> Report:
 async def _peer(workload: Workload, kind: Kind, host: Host, options: Common) -> Report:
     """The same for a peer that runs. What is in the settings is what the benchmark itself would write there."""
     settings: dict[str, Any] = {"payload": options.payload, "pin": options.pin, "version": kind.version()}
-    given = (host.peer, options)
 
     def report(unit: str, **own: Any) -> Report:
         return Report(workload.bench, unit, own | settings, server=kind.name)
@@ -95,14 +93,14 @@ async def _peer(workload: Workload, kind: Kind, host: Host, options: Common) -> 
     match workload.bench:
         case "roundtrip":
             told = report("round trip", sockets=workload.sockets)
-            seats = await _aside(host.people, workload.sockets)
+            seats = await trio.to_thread.run_sync(host.people, workload.sockets)
             await roundtrip.add_runs(told, host.peer, seats, options, FLIGHTS, host.proto)
         case "fanout":
             told = report("delivery", members=workload.members, rate=workload.rate)
-            seats = await _aside(host.group, workload.members)
+            seats = await trio.to_thread.run_sync(host.group, workload.members)
             await fanout.add_runs(told, host.peer, seats, options, workload.rate, proto=host.proto)
         case "direct":
             told = report("message", pairs=workload.sockets // 2)
-            seats = await _aside(host.pairs, workload.sockets // 2)
+            seats = await trio.to_thread.run_sync(host.pairs, workload.sockets // 2)
             await direct.add_runs(told, host.peer, seats, options, FLIGHTS, host.proto)
     return told
