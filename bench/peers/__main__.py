@@ -52,7 +52,7 @@ def check() -> None:
 @click.option("--seconds", type=click.FloatRange(0.1), default=3.0, show_default=True, help="Seconds measured.")
 @click.option(
     "--only",
-    type=click.Choice([name for name in TITLES]),
+    type=click.Choice(list(TITLES)),
     multiple=True,
     help="Konnect and these; may be given several times.",
 )

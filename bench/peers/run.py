@@ -2,7 +2,6 @@
 
 import functools
 import json
-import resource
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -20,7 +19,7 @@ from bench.options import Common, plainly
 from bench.peers.install import NotInstalled
 from bench.peers.kinds import KONNECT, PEERS, TITLES
 from bench.peers.peer import PeerFailed
-from bench.peers.table import Line, as_json, as_markdown, as_text, judge
+from bench.peers.table import Line, as_json, as_markdown, as_text, faults, judge
 from bench.peers.workloads import Workload, measure
 from bench.progress import Silence, open_display, part
 from bench.report import Report
@@ -46,8 +45,12 @@ class Outcome(Struct):
     problems: dict[Job, list[str]]  # sentences, one for each repetition that could not be measured
 
     def medians(self) -> dict[Job, Report]:
-        """For each job the median of its repetitions that could be measured."""
-        return {job: Report.of_repetitions(reports) for job, reports in self.reports.items() if reports}
+        """For each job the median of its good repetitions; of all, where none is good."""
+        return {
+            job: Report.of_repetitions([report for report in reports if report.good] or reports)
+            for job, reports in self.reports.items()
+            if reports
+        }
 
 
 def jobs_of(workloads: Iterable[Workload], servers: Sequence[str]) -> list[Job]:
@@ -57,7 +60,6 @@ def jobs_of(workloads: Iterable[Workload], servers: Sequence[str]) -> list[Job]:
 
 def run_jobs(jobs: Sequence[Job], options: Common, run: Measure = measure) -> Outcome:
     """All *jobs*, ``options.reps`` times, round by round; what fails is told and stops nothing."""
-    _raise_open_files()
     outcome = Outcome({job: [] for job in jobs}, {job: [] for job in jobs})
     absent = {kind.name: sentence for kind in PEERS if (sentence := kind.missing())}
     clock = Clock(jobs, options, absent)
@@ -142,8 +144,8 @@ def show(outcome: Outcome, options: Common, markdown: Path | None) -> int:
         report.show(options.out)
     lines = judge({(job.workload.name, job.server): report.runs for job, report in medians.items()})
     wanted = {(job.workload.name, job.server) for job in outcome.reports}
-    lines = [line for line in lines if (line.aim.workload, line.aim.against) in wanted]
-    problems = _problems(outcome, medians)
+    lines = [line for line in lines if (line.aim.workload, line.aim.against or KONNECT) in wanted]
+    problems = _problems(outcome)
     _print_result(lines, problems, options.out)
     if markdown is not None:
         markdown.write_text(as_markdown(lines))
@@ -152,19 +154,21 @@ def show(outcome: Outcome, options: Common, markdown: Path | None) -> int:
     return 0 if all(line.gate for line in lines) else 1
 
 
-def _problems(outcome: Outcome, medians: dict[Job, Report]) -> list[str]:
+def _problems(outcome: Outcome) -> list[str]:
+    """A sentence for each job and reason: not measured, or failed in a repetition."""
     told = [
         f"{TITLES[job.server]}, {job.workload.title}: {sentence}"
         for job, sentences in outcome.problems.items()
-        for sentence in dict.fromkeys(sentences)
+        for sentence in sentences
     ]
     told += [
-        f"{TITLES[job.server]}, {job.workload.title}, {run['name']}: failed ({run['failures']})"
-        for job, report in medians.items()
+        f"{TITLES[job.server]}, {job.workload.title}, {run['name']}: failed, {faults(run)}"
+        for job, reports in outcome.reports.items()
+        for report in reports
         for run in report.runs
         if not run["ok"]
     ]
-    return told
+    return list(dict.fromkeys(told))
 
 
 def _print_result(lines: Sequence[Line], problems: Sequence[str], out: Path | None) -> None:
@@ -185,18 +189,12 @@ def _print_result(lines: Sequence[Line], problems: Sequence[str], out: Path | No
     console = Console(file=sys.stderr, width=None if sys.stderr.isatty() else 160)
     console.print(as_text(lines))
     for problem in problems:
-        console.print(f"not measured: {problem}", style="red", markup=False, highlight=False)
+        console.print(f"problem: {problem}", style="red", markup=False, highlight=False)
 
 
 def servers_of(only: Sequence[str]) -> list[str]:
     """*only* and Konnect, or everybody when it is empty."""
     return [name for name in TITLES if not only or name in only or name == KONNECT]
-
-
-def _raise_open_files() -> None:
-    """As many open files as are allowed, for us and for the servers that we start: 10,000 sockets need them."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _tell(words: str) -> None:
