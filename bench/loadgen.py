@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -25,6 +26,8 @@ _FLAGS: Final = ("-O2", "-std=gnu11", "-Wall", "-Wextra")
 Generator: TypeAlias = Literal["auto", "c", "python"]
 Mode: TypeAlias = Literal["ping", "fanout", "direct", "idle", "storm"]
 Proto: TypeAlias = Literal["konnect", "socketio", "xmpp", "nats", "bare"]
+OTHER_FILES: Final = 256  # open files of a server that are no sockets of the load: database, listeners, libraries
+_STAGES: Final = {"idle": "they stay", "storm": "all are reset, and come back"}  # else: measuring
 IN_PYTHON: Final = ("ping", "fanout", "direct")  # what pyload.py can do, with Konnect
 
 
@@ -70,10 +73,11 @@ class Load:
 
     generator: str
     sign_in_s: float  # until all sockets were signed in and synced
-    counts: dict[str, Any]
+    counts: dict[str, Any]  # see tell_result in load/tell.c
     phases: list[Phase] = field(default_factory=list)
     cost_before: processes.Cost | None = None  # of the server, before the first sign-in
     cost_ready: processes.Cost | None = None  # all sockets signed in, nothing going on
+    sign_in_cores: float = 0.0  # the generator's share of a core meanwhile
 
     @property
     def rss_ready(self) -> int | None:
@@ -111,6 +115,7 @@ async def run_load(
     words = [*program, "127.0.0.1", str(server.port), mode, *(f"{key}={value:g}" for key, value in options.items())]
     if proto != "konnect":
         words.append(f"proto={proto}")
+    load = Load(name, 0.0, {}, cost_before=server.cost())
     told = "".join(seat.line() for seat in seats) + "end\n"
     async with trio.open_nursery() as nursery:
         process: trio.Process = await nursery.start(_run, words)
@@ -121,7 +126,7 @@ async def run_load(
                 processes.pin([process.pid], core)
             progress(f"{len(seats)} sockets sign in")
             nursery.start_soon(_tell, process.stdin, told.encode())
-            return await _listen(server, process.stdin, _Lines(process.stdout), name, progress)
+            return await _listen(server, mode, process.stdin, _Lines(process.stdout), load, progress)
         finally:
             process.kill()
             nursery.cancel_scope.cancel()
@@ -139,9 +144,8 @@ async def _tell(stdin: trio.abc.SendStream, told: bytes) -> None:
 
 
 async def _listen(
-    server: Served, stdin: trio.abc.SendStream, lines: "_Lines", name: str, progress: Callable[[str], None]
+    server: Served, mode: Mode, stdin: trio.abc.SendStream, lines: "_Lines", load: Load, progress: Callable[[str], None]
 ) -> Load:
-    load = Load(name, 0.0, {}, cost_before=server.cost())
     begun: processes.Cost | None = None
     costs: list[tuple[processes.Cost | None, processes.Cost | None]] = []
     while line := await lines.next():
@@ -150,12 +154,13 @@ async def _listen(
             case "failed":
                 raise LoadFailed(told["reason"])
             case "ready":
-                load.sign_in_s = told["seconds"]
+                load.sign_in_s, load.sign_in_cores = told["seconds"], told["cpu"]
                 load.cost_ready = server.cost()
-                progress("warming up")
+                if mode in IN_PYTHON:
+                    progress("warming up")
                 await stdin.send_all(b"go\n")
             case "begin":
-                progress("measuring")
+                progress(_STAGES.get(mode, "measuring"))
                 begun = server.cost()
             case "end":
                 costs.append((begun, server.cost()))
@@ -195,6 +200,18 @@ def _program(generator: Generator, mode: Mode, proto: Proto, progress: Callable[
                 raise
             progress(f"{problem}; now with python")
     return "python", [sys.executable, "-m", "bench.pyload"]
+
+
+def need_files(sockets: int) -> None:
+    """Raise this process's limit of open files to what it may be; servers and generators that it starts inherit that.
+
+    Raises:
+        LoadFailed: Even that is too low for *sockets*.
+    """
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    if most != resource.RLIM_INFINITY and most < sockets + OTHER_FILES:
+        raise LoadFailed(f"{sockets} sockets need a higher limit of open files: it is {most} (ulimit -Hn)")
 
 
 def build() -> Path:

@@ -292,14 +292,15 @@ class Generator:
 
     def sign_in(self) -> None:
         """Connect everybody and say that they are ready."""
-        began = time.monotonic()
+        began, cpu = time.monotonic(), time.process_time()
         for _ in range(CONNECTING_AT_ONCE):
             self.connect_next()
         while self.live < len(self.clients):
             if time.monotonic() - began > SIGN_IN_WITHIN_S:
                 raise Failed(f"only {self.live} of {len(self.clients)} sockets were signed in")
             self.turn(0.1)
-        _tell("ready", sockets=len(self.clients), seconds=time.monotonic() - began)
+        seconds = time.monotonic() - began
+        _tell("ready", sockets=len(self.clients), seconds=seconds, cpu=(time.process_time() - cpu) / seconds)
 
     def await_go(self) -> None:
         """Answer pings until told to go."""

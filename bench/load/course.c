@@ -7,7 +7,7 @@
 static u64 due, gap;                        /* fanout by the clock */
 
 void sign_in(void) {
-    u64 begin = now_ns(), told = begin;
+    u64 begin = now_ns(), told = begin, cpu = cpu_ns();
     for (long i = 0; i < options.connecting; i++) connect_next();
     while (live_count < (u64)client_count) {
         round_of(100);
@@ -18,7 +18,7 @@ void sign_in(void) {
             fprintf(stderr, "%llu of %d signed in\n", live_count, client_count);
         }
     }
-    tell_ready((double)(now_ns() - begin) / 1e9);
+    tell_ready((double)(now_ns() - begin) / 1e9, (double)(cpu_ns() - cpu) / 1e9);
 }
 
 void await_go(void) {

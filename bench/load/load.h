@@ -44,6 +44,7 @@ struct client {
     char *token, *conversation;
     int close_code;
     char close_reason[130];
+    u64 dialled_at;
     u64 missed, head;     /* storm: so many entries lie above the head */
     u64 caught, right;    /* storm: the last of them that came, and how many came as they should */
     char *cursor;         /* konnect: as the server last told it */
@@ -98,7 +99,8 @@ double quantile_ms(const struct histogram *h, double q);
 
 struct phase {
     u64 begin, end, cpu_begin, cpu_end, acks, deliveries;
-    struct histogram ack, delivery, last, synced;   /* last: the moment the last member has it; synced: in a storm */
+    struct histogram ack, delivery, last;           /* last: the moment the last member has it */
+    struct histogram synced;                        /* idle: since it was dialled; storm: since the reset */
 };
 extern struct phase phase[PHASES];
 extern int now_phase;                       /* -1: warm-up or drain, not counted */
@@ -176,7 +178,7 @@ u64 now_ns(void);
 u64 cpu_ns(void);
 noreturn void fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void quoted(const char *text, size_t size, char *to, size_t room);
-void tell_ready(double seconds);
+void tell_ready(double seconds, double cpu_s);
 void tell_phase(const char *event, int number);
 void tell_result(void);
 

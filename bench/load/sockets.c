@@ -62,6 +62,7 @@ static void dial(struct client *c) {
     setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
     if (c->role == 's') setsockopt(c->fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
     c->state = CONNECTING;
+    c->dialled_at = now_ns();
     c->in_size = c->out_size = 0;
     c->step = 0;
     if (connect(c->fd, (struct sockaddr *)&address, address_size) && errno != EINPROGRESS) {
@@ -100,6 +101,7 @@ void synced(struct client *c, u64 now) {
     c->state = LIVE;
     live_count++;
     if (storming) record(&phase[0].synced, now - storm_began);
+    else if (options.mode == IDLE) record(&phase[0].synced, now - c->dialled_at);
     connect_next();
 }
 

@@ -39,8 +39,9 @@ void fail(const char *format, ...) {
     exit(1);
 }
 
-void tell_ready(double seconds) {
-    printf("{\"event\": \"ready\", \"sockets\": %d, \"seconds\": %.3f}\n", client_count, seconds);
+void tell_ready(double seconds, double cpu_s) {
+    printf("{\"event\": \"ready\", \"sockets\": %d, \"seconds\": %.6f, \"cpu\": %.4f}\n", client_count, seconds,
+           cpu_s / seconds);
     fflush(stdout);
 }
 
