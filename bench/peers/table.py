@@ -68,7 +68,7 @@ AIMS: Final = (
 
 
 def judge(results: Results, aims: Iterable[Aim] = AIMS) -> list[Line]:
-    """The ratio for each of *aims*. A run that is missing or failed is no figure, and without a figure no gate holds."""
+    """The ratio for each of *aims*. A run that is missing or failed gives no figure; without one, nothing holds."""
     return [_judge(aim, results) for aim in aims]
 
 
