@@ -19,7 +19,7 @@ class Aim(Struct, frozen=True):
     run: int  # which of the workload's runs
     figure: str  # a field of the run
     unit: str
-    against: str
+    against: str | None  # None: the figure is held against nobody's
     better: Literal["more", "less"]
     gate: float
     goal: float
@@ -56,51 +56,54 @@ AIMS: Final = (
     *_aims("W3, 1 in flight: p99 of the acknowledgement", ("direct", 0), "p99_ms", "ms", "less",
            socketio=(1.0, 0.5), ejabberd=(1.0, 0.5)),
     *_aims("W3, 10 in flight", ("direct", 1), "rate_per_s", "/s", "more", socketio=(2, 3), ejabberd=(6, 12)),
-    *_aims("W4, RSS of an idle user", ("idle", 0), "kib_per_user", "KiB", "less",
+    *_aims("W4, RSS of an idle user", ("idle", 0), "rss_per_socket_kib", "KiB", "less",
            socketio=(0.7, 0.3, 5), ejabberd=(0.3, 0.12, 5)),
-    *_aims("W4, sign-ins", ("idle", 0), "sign_ins_per_s", "/s", "more", socketio=(3, 6), ejabberd=(2, 4)),
+    *_aims("W4, sign-ins", ("idle", 0), "rate_per_s", "/s", "more", socketio=(3, 6), ejabberd=(2, 4)),
     *_aims("W5, storm", ("storm", 0), "seconds", "s", "less", socketio=(0.5, 0.2), ejabberd=(0.6, 0.25)),
     *_aims("W5, storm, 20 missed each", ("storm-missed", 0), "seconds", "s", "less",
            socketio=(0.5, 0.2), ejabberd=(0.6, 0.25)),
+    Aim("W5, memory when all have gone, to that before", "storm", 0, "rss_empty_ratio", "", None, "less", 1.1, 1.1),
+    Aim("W5, 20 missed each: the same", "storm-missed", 0, "rss_empty_ratio", "", None, "less", 1.1, 1.1),
 )  # fmt: skip
 
 
 def judge(results: Results, aims: Iterable[Aim] = AIMS) -> list[Line]:
-    """Today's ratio for each of *aims*. A figure that is missing, or a run of Konnect's that failed, holds nothing."""
-    return [_judge(aim, _run(results, aim, KONNECT), _run(results, aim, aim.against)) for aim in aims]
+    """The ratio for each of *aims*. A run that is missing or failed is no figure, and without a figure no gate holds."""
+    return [_judge(aim, results) for aim in aims]
 
 
-def _run(results: Results, aim: Aim, server: str) -> Mapping[str, Any] | None:
-    runs = results.get((aim.workload, server), ())
-    return runs[aim.run] if len(runs) > aim.run else None
-
-
-def _judge(aim: Aim, ours: Mapping[str, Any] | None, theirs: Mapping[str, Any] | None) -> Line:
-    remarks = [
-        f"{TITLES[server]}: {remark}"
-        for server, run in ((KONNECT, ours), (aim.against, theirs))
-        for remark in _remarks(run, aim)
-    ]
-    konnect, peer = (None if run is None else run.get(aim.figure) for run in (ours, theirs))
-    if ours is None or not konnect or not peer:
+def _judge(aim: Aim, results: Results) -> Line:
+    konnect, remarks = _figure(results, aim, KONNECT)
+    peer: float | None = None
+    if aim.against is None:
+        ratio = konnect
+    else:
+        peer, more = _figure(results, aim, aim.against)
+        remarks += more
+        ratio = konnect / peer if konnect is not None and peer else None
+    if konnect is None or ratio is None:
         return Line(aim, konnect, peer, None, False, False, tuple(remarks))
-    ratio = konnect / peer
-    good = bool(ours["ok"])
-    reached = [good and (ratio >= bound if aim.better == "more" else ratio <= bound) for bound in (aim.gate, aim.goal)]
-    goal = reached[1] and (aim.at_most is None or konnect <= aim.at_most)
-    return Line(aim, konnect, peer, ratio, reached[0], goal, tuple(remarks))
+    gate, goal = (ratio >= bound if aim.better == "more" else ratio <= bound for bound in (aim.gate, aim.goal))
+    return Line(
+        aim, konnect, peer, ratio, gate, goal and (aim.at_most is None or konnect <= aim.at_most), tuple(remarks)
+    )
 
 
-def _remarks(run: Mapping[str, Any] | None, aim: Aim) -> list[str]:
+def _figure(results: Results, aim: Aim, server: str) -> tuple[float | None, list[str]]:
+    runs = results.get((aim.workload, server), ())
+    run = runs[aim.run] if len(runs) > aim.run else None
     if run is None or run.get(aim.figure) is None:
-        return ["not measured"]
-    remarks = []
+        return None, [f"{TITLES[server]}: not measured"]
     if not run["ok"]:
-        faults = ", ".join(f"{count} {word}" for word, count in run["failures"].items() if count)
-        remarks.append(f"failed ({faults or 'nothing was done'})")
-    if run.get("lower_bound") and aim.figure == "rate_per_s":
-        remarks.append("at least; the generator was the limit")
-    return remarks
+        return None, [f"{TITLES[server]}: failed, {faults(run)}"]
+    bounded = bool(run.get("lower_bound")) and aim.figure == "rate_per_s"
+    return run[aim.figure], [f"{TITLES[server]}: at least; the generator was the limit"] if bounded else []
+
+
+def faults(run: Mapping[str, Any]) -> str:
+    """What a failed run failed in."""
+    told = ", ".join(f"{count} {word}" for word, count in run["failures"].items() if count)
+    return told or "nothing was done"
 
 
 # --- Shown -----------------------------------------------------------------------------------------------------------
@@ -147,8 +150,8 @@ def _cells(line: Line) -> list[str]:
     return [
         aim.row,
         _with_unit(line.konnect, aim.unit),
-        TITLES[aim.against],
-        _with_unit(line.peer, aim.unit),
+        "" if aim.against is None else TITLES[aim.against],
+        "" if aim.against is None else _with_unit(line.peer, aim.unit),
         "-" if line.ratio is None else f"{line.ratio:.2f}",
         f"{sign} {aim.gate:g}: {_word(line.gate)}",
         f"{goal}: {_word(line.goal)}",
@@ -159,7 +162,7 @@ def _cells(line: Line) -> list[str]:
 def _with_unit(value: float | None, unit: str) -> str:
     if value is None:
         return "-"
-    return figure(value) + (unit if unit == "/s" else f" {unit}")
+    return figure(value) + (unit if unit in ("/s", "") else f" {unit}")
 
 
 def _word(holds: bool) -> str:

@@ -1,12 +1,12 @@
 """The workloads of a comparison: for Konnect and for each peer the same sockets, sizes, rates and seconds."""
 
-from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 import trio
 from msgspec import Struct
 
 from bench import direct, fanout, idle, roundtrip, storm
+from bench.gone import SETTLE_S
 from bench.options import Common
 from bench.peers.host import Host
 from bench.peers.kinds import KONNECT, PEERS, Kind
@@ -15,10 +15,13 @@ from bench.report import Report
 SOCKETS: Final = 50  # of W1
 PAIRS: Final = 100  # of W3
 FLIGHTS: Final = (1, 10)
+PEERS_SETTLE_S: Final = 1.0  # Konnect's memory alone is judged after everybody has gone
+
+_aside: Final = trio.to_thread.run_sync  # what writes to a database blocks
 
 
 class Workload(Struct, frozen=True):
-    """One workload. The sizes that it does not know are None."""
+    """One workload. A size that it does not know is 0."""
 
     name: str  # in results and on the command line
     bench: str  # the benchmark that makes it, which says who can take part
@@ -27,6 +30,7 @@ class Workload(Struct, frozen=True):
     rate: float = 0.0
     sockets: int = 0
     missed: int = 0
+    settle_s: float = SETTLE_S  # until Konnect's memory is looked at, when all have gone
 
     def servers(self) -> list[str]:
         """Who takes part, Konnect first."""
@@ -50,9 +54,9 @@ QUICK: Final = (
     Workload("fanout-100", "fanout", "W2 200 members at 100/s", members=200, rate=100),
     Workload("fanout-small", "fanout", "W2 100 members, most", members=100),
     Workload("direct", "direct", "W3 20 pairs", sockets=40),
-    Workload("idle", "idle", "W4 1,000 idle", sockets=1000),
-    Workload("storm", "storm", "W5 storm of 500", sockets=500),
-    Workload("storm-missed", "storm", "W5 storm of 500, 20 missed each", sockets=500, missed=20),
+    Workload("idle", "idle", "W4 1,000 idle", sockets=1000, settle_s=1.0),
+    Workload("storm", "storm", "W5 storm of 500", sockets=500, settle_s=1.0),
+    Workload("storm-missed", "storm", "W5 storm of 500, 20 missed each", sockets=500, missed=20, settle_s=1.0),
 )
 
 
@@ -79,15 +83,14 @@ async def _konnect(workload: Workload, options: Common) -> Report:
         case "direct":
             return await direct.measure(options, workload.sockets // 2, FLIGHTS)
         case "idle":
-            return await idle.measure(options, workload.sockets)
+            return await idle.measure(options, workload.sockets, workload.settle_s)
         case _:
-            return await storm.measure(options, workload.sockets, (workload.missed,))
+            return await storm.measure(options, workload.sockets, (workload.missed,), workload.settle_s)
 
 
 async def _peer(workload: Workload, kind: Kind, host: Host, options: Common) -> Report:
     """The same for a peer that runs. What is in the settings is what the benchmark itself would write there."""
     settings: dict[str, Any] = {"payload": options.payload, "pin": options.pin, "version": kind.version()}
-    given = (host.peer, options)
 
     def report(unit: str, **own: Any) -> Report:
         return Report(workload.bench, unit, own | settings, server=kind.name)
@@ -105,4 +108,13 @@ async def _peer(workload: Workload, kind: Kind, host: Host, options: Common) -> 
             told = report("message", pairs=workload.sockets // 2)
             seats = await _aside(host.pairs, workload.sockets // 2)
             await direct.add_runs(told, host.peer, seats, options, FLIGHTS, host.proto)
+        case "idle":
+            told = report("sign-in", sockets=workload.sockets)
+            seats = [seat._replace(role="r") for seat in await _aside(host.pairs, workload.sockets // 2)]
+            await idle.add_runs(told, host.peer, seats, options, host.proto, PEERS_SETTLE_S)
+        case _:
+            told = report("socket", sockets=workload.sockets, members=storm.MEMBERS)
+            groups = workload.sockets // storm.MEMBERS
+            seats = await _aside(host.returning, groups, storm.MEMBERS, workload.missed, options.payload)
+            await storm.add_runs(told, host.peer, seats, options, host.proto, PEERS_SETTLE_S)
     return told

@@ -20,7 +20,18 @@ SCHEMAS: Final = (Path("/usr/share/ejabberd/sql/pg.sql"), Path("/usr/share/doc/e
 PASSWORD: Final = "bench"
 ROOM_HOST: Final = "conference.localhost"
 # As ejabberdctl starts it, but as no node of a cluster, so that no epmd is started and left behind.
-_MACHINE: Final = ("+K", "true", "+P", "250000", "+Q", "65536", "-noinput")
+_MACHINE: Final = (
+    "+K",
+    "true",
+    "+P",
+    "250000",
+    "+Q",
+    "65536",
+    "-noinput",
+    "-kernel",
+    "inet_default_connect_options",
+    "[{nodelay,true}]",
+)
 
 _PEOPLE: Final[LiteralString] = "insert into users (username, password) select name, %s from unnest(%s::text[]) name"
 _ROOM: Final[LiteralString] = "insert into muc_room (name, host, opts) values (%s, %s, %s)"
