@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 from msgspec.structs import replace
 
-from bench import direct, fanout, replay, roundtrip
+from bench import compare, direct, fanout, growth, mixed, plot, replay, roundtrip
 from bench.chatlog import read_chatlog
 from bench.options import Common, common, plainly, repeated
 from bench.replay_report import open_progress
@@ -39,7 +39,11 @@ def cli(context: click.Context) -> None:
 cli.add_command(roundtrip.main, "roundtrip")
 cli.add_command(direct.main, "direct")
 cli.add_command(fanout.main, "fanout")
+cli.add_command(mixed.main, "mixed")
+cli.add_command(growth.main, "growth")
 cli.add_command(replay.main, "replay")
+cli.add_command(compare.main, "compare")
+cli.add_command(plot.main, "plot")
 
 
 @cli.command("all")

@@ -79,6 +79,10 @@ class Report:
         self.runs.append(run)
         return run
 
+    def adopt(self, run: Mapping[str, Any], name: str, **more: Any) -> None:
+        """Take over a run of another report under a *name* of its own, with further fields."""
+        self.runs.append({**run, "name": name, **more})
+
     @classmethod
     def of_repetitions(cls, reports: Sequence["Report"]) -> "Report":
         """Repetitions of one benchmark as one report: each run is the median of the runs of its name.
