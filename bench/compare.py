@@ -45,7 +45,7 @@ class Side:
     @classmethod
     def of(cls, values: Sequence[float]) -> "Side":
         """Of at least one value."""
-        return cls(statistics.median(values), min(values), max(values), len(values))
+        return cls(round(statistics.median(values), 6), min(values), max(values), len(values))
 
     def told(self) -> dict[str, float]:
         """As JSON."""

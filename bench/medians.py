@@ -50,7 +50,8 @@ def is_number(value: object) -> bool:
 def _median(values: Sequence[Any]) -> Any:
     if all(is_number(value) for value in values):
         middle = statistics.median(values)
-        return round(middle, 3) if isinstance(middle, float) else middle
+        whole = all(isinstance(value, int) for value in values) and middle == int(middle)
+        return int(middle) if whole else round(middle, 3)
     if all(isinstance(value, Mapping) for value in values):
         return {name: _median([value[name] for value in values if name in value]) for name in values[0]}
     return values[0]

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import click
 
-from bench.report import KONNECT
+from bench.report import KONNECT, short
 from bench.results import NoResults, Results, Series, read_results
 
 HOW_TO_GET: Final = "pictures need matplotlib, which is not installed: .venv/bin/python -m pip install matplotlib"
@@ -126,7 +126,7 @@ def _bars(panel: Any, row: Sequence[Series]) -> None:
         if high > low:
             panel.plot([low, high], [place, place], color="white", linewidth=3.2, solid_capstyle="butt")
             panel.plot([low, high], [place, place], color=_BLACK, linewidth=1.2, solid_capstyle="butt")
-        words = ("at least " if run.get("lower_bound") else "") + _short(rate)
+        words = ("at least " if run.get("lower_bound") else "") + short(rate)
         words += "" if one.good else "  FAILED"
         panel.text(max(rate, high) + widest * 0.015, place, words, va="center")
     panel.set_xlim(0, widest * 1.2)
@@ -157,7 +157,7 @@ def _dots(panel: Any, row: Sequence[Series]) -> None:
         )  # fmt: skip
     low, high = panel.get_xlim()
     panel.set_xlim(low, high * (high / low) ** 0.45)  # room for the words
-    panel.xaxis.set_major_formatter(lambda value, _: _short(value))
+    panel.xaxis.set_major_formatter(lambda value, _: short(value))
     panel.set_yticks([])
     panel.spines["left"].set_visible(False)
 
@@ -222,7 +222,7 @@ def _lines(panel: Any, curves: Mapping[str, Sequence[Mapping[str, Any]]], over: 
     panel.xaxis.set_minor_locator(ticker.NullLocator())
     panel.yaxis.set_minor_locator(ticker.LogLocator(subs=(2.0, 5.0)))
     for set_formatter in (panel.yaxis.set_major_formatter, panel.yaxis.set_minor_formatter):
-        set_formatter(lambda value, _: _short(value))
+        set_formatter(lambda value, _: short(value))
 
 
 def _room(panel: Any) -> None:
@@ -285,14 +285,6 @@ def _memory_of(run: Mapping[str, Any]) -> list[tuple[float, float]]:
 
 def _colour(series: Series) -> str:
     return _BLACK if series.key.server == KONNECT else _GREY
-
-
-def _short(value: float) -> str:
-    """A number as one says it: 1.98M, 51.9k, 640, 0.25."""
-    for size, letter in ((1e6, "M"), (1e3, "k")):
-        if value >= size:
-            return f"{value / size:.3g}{letter}"
-    return f"{value:.3g}"
 
 
 @click.command()

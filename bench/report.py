@@ -32,6 +32,9 @@ _COLUMNS: Final = (
 )  # fmt: skip
 
 
+_SPREAD_OF: Final = ("rate_per_s", "p50_ms", "p99_ms", "server_cpu_us", "rss_mib")  # in the table; all are in the line
+
+
 class Report:
     """One benchmark's measurements. ``unit`` is what rate and CPU count: a round trip, a delivery, a message."""
 
@@ -139,7 +142,7 @@ class Report:
 def table(title: str, runs: Sequence[Mapping[str, Any]]) -> None:
     """*runs* for people, on standard error."""
     shown = Table(title=title, title_justify="left")
-    shown.add_column("run")
+    shown.add_column("run", no_wrap=True)
     for _, heading in _COLUMNS:
         shown.add_column(heading, justify="right")
     shown.add_column("failures")
@@ -148,12 +151,20 @@ def table(title: str, runs: Sequence[Mapping[str, Any]]) -> None:
         if run["lower_bound"]:
             cells[0] = f"at least {cells[0]}"
         for place, (key, _) in enumerate(_COLUMNS):
-            if key in run.get("spread", {}):
+            if key in _SPREAD_OF and key in run.get("spread", {}):
                 low, high = run["spread"][key]
-                cells[place] += f"\n[dim]{_cell(low)} .. {_cell(high)}[/dim]"
+                cells[place] += f"\n[dim]{short(low)}..{short(high)}[/dim]"
         faults = ", ".join(f"{count} {word}" for word, count in run["failures"].items() if count)
         shown.add_row(run["name"], *cells, faults or ("none" if run["ok"] else "see JSON"))
     Console(file=sys.stderr, width=None if sys.stderr.isatty() else 160).print(shown)
+
+
+def short(value: float) -> str:
+    """A number as one says it: 1.98M, 51.9k, 640, 0.25."""
+    for size, letter in ((1e6, "M"), (1e3, "k")):
+        if value >= size:
+            return f"{value / size:.3g}{letter}"
+    return f"{value:.3g}"
 
 
 def _cost(phase: Phase, count: int, seconds: float) -> dict[str, Any]:
