@@ -17,6 +17,7 @@ from bench.progress import say as say  # progress=report.say is how benchmarks h
 
 KONNECT: Final = "konnect"
 LOWER_BOUND: Final = 0.9  # of a core: a generator this busy may be what is measured
+NARROW: Final = 140  # columns of a terminal, below which the table stands upright
 _MIB: Final = 1 << 20
 _COLUMNS: Final = (
     ("rate_per_s", "rate/s"),
@@ -140,23 +141,30 @@ class Report:
 
 
 def table(title: str, runs: Sequence[Mapping[str, Any]]) -> None:
-    """*runs* for people, on standard error."""
+    """*runs* for people, on standard error: a row each, or a column each where a terminal is too narrow for that."""
+    console = Console(file=sys.stderr, width=None if sys.stderr.isatty() else 160)
+    headings = ["run", *(heading for _, heading in _COLUMNS), "failures"]
+    rows = [_row(run) for run in runs]
+    if console.width < NARROW:
+        headings, *rows = zip(headings, *rows, strict=True)  # type: ignore[assignment]
     shown = Table(title=title, title_justify="left")
-    shown.add_column("run", no_wrap=True)
-    for _, heading in _COLUMNS:
-        shown.add_column(heading, justify="right")
-    shown.add_column("failures")
-    for run in runs:
-        cells = [_cell(run.get(key)) for key, _ in _COLUMNS]
-        if run["lower_bound"]:
-            cells[0] = f"at least {cells[0]}"
-        for place, (key, _) in enumerate(_COLUMNS):
-            if key in _SPREAD_OF and key in run.get("spread", {}):
-                low, high = run["spread"][key]
-                cells[place] += f"\n[dim]{short(low)}..{short(high)}[/dim]"
-        faults = ", ".join(f"{count} {word}" for word, count in run["failures"].items() if count)
-        shown.add_row(run["name"], *cells, faults or ("none" if run["ok"] else "see JSON"))
-    Console(file=sys.stderr, width=None if sys.stderr.isatty() else 160).print(shown)
+    for place, heading in enumerate(headings):
+        shown.add_column(heading, justify="right" if place else "left", no_wrap=place == 0)
+    for row in rows:
+        shown.add_row(*row)
+    console.print(shown)
+
+
+def _row(run: Mapping[str, Any]) -> list[str]:
+    cells = [_cell(run.get(key)) for key, _ in _COLUMNS]
+    if run["lower_bound"]:
+        cells[0] = f"at least {cells[0]}"
+    for place, (key, _) in enumerate(_COLUMNS):
+        if key in _SPREAD_OF and key in run.get("spread", {}):
+            low, high = run["spread"][key]
+            cells[place] += f"\n[dim]{short(low)}..{short(high)}[/dim]"
+    faults = ", ".join(f"{count} {word}" for word, count in run["failures"].items() if count)
+    return [run["name"], *cells, faults or ("none" if run["ok"] else "see JSON")]
 
 
 def short(value: float) -> str:
