@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 from msgspec.structs import replace
 
-from bench import direct, fanout, idle, replay, roundtrip, storm
+from bench import compare, direct, fanout, growth, idle, mixed, plot, replay, roundtrip, storm
 from bench.chatlog import read_chatlog
 from bench.gone import SETTLE_S
 from bench.loadgen import LoadFailed, build
@@ -43,7 +43,11 @@ cli.add_command(direct.main, "direct")
 cli.add_command(fanout.main, "fanout")
 cli.add_command(idle.main, "idle")
 cli.add_command(storm.main, "storm")
+cli.add_command(mixed.main, "mixed")
+cli.add_command(growth.main, "growth")
 cli.add_command(replay.main, "replay")
+cli.add_command(compare.main, "compare")
+cli.add_command(plot.main, "plot")
 
 
 @cli.command("all")

@@ -130,6 +130,7 @@ class Crowd:
             heapq.heappop(self._timers)[2]()
 
     def _turn(self, wait_s: float) -> None:
+        self._flush()  # what the timers queued does not wait for the selector
         for key, mask in self._selector.select(wait_s):
             phone: Phone = key.data
             if mask & selectors.EVENT_WRITE:
@@ -141,6 +142,9 @@ class Crowd:
                     self._ended(phone, str(end))
                 except msgspec.DecodeError as problem:
                     self.ledger.blame("altered", f"{phone.user} got a frame that is none: {problem}")
+        self._flush()
+
+    def _flush(self) -> None:
         for phone in self._dirty:
             if phone.link is not None:
                 phone.link.flush()

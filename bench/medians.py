@@ -4,9 +4,9 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-_ADDED_UP: Final = ("failures",)  # a fault of one repetition is a fault
-_ANY: Final = ("lower_bound",)
-_ALL: Final = ("ok",)
+# A fault of one repetition is a fault: a median would hide it.
+_ADDED_UP: Final = ("failures", "violations", "violation_kinds", "examples")
+_ANY: Final = ("lower_bound",)  # of truth values; of all others: only if all are true
 
 
 def median_run(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -17,20 +17,18 @@ def median_run(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
     Returns:
         The same fields with the median of each number (maps of numbers likewise; what cannot have a median as it is in
-        the first). ``ok`` only if all are, failures added up. Beside them ``spread``: field -> [smallest, largest], and
-        ``repetitions``: *runs* themselves. A single run is given back as it is.
+        the first). ``ok`` only if all are; failures and violations added up. Beside them ``spread``: field ->
+        [smallest, largest], and ``repetitions``: *runs* themselves. A single run is given back as it is.
     """
     if len(runs) == 1:
         return dict(runs[0])
     told: dict[str, Any] = {}
     for name in dict.fromkeys(name for run in runs for name in run):
         values = [run[name] for run in runs if name in run]
-        if name in _ALL:
-            told[name] = all(values)
-        elif name in _ANY:
-            told[name] = any(values)
-        elif name in _ADDED_UP:
-            told[name] = {word: sum(value.get(word, 0) for value in values) for word in values[0]}
+        if name in _ADDED_UP:
+            told[name] = _sum(values)
+        elif all(isinstance(value, bool) for value in values):
+            told[name] = any(values) if name in _ANY else all(values)
         else:
             told[name] = _median(values)
     told["spread"] = {
@@ -50,7 +48,19 @@ def is_number(value: object) -> bool:
 def _median(values: Sequence[Any]) -> Any:
     if all(is_number(value) for value in values):
         middle = statistics.median(values)
-        return round(middle, 3) if isinstance(middle, float) else middle
+        whole = all(isinstance(value, int) for value in values) and middle == int(middle)
+        return int(middle) if whole else round(middle, 3)
     if all(isinstance(value, Mapping) for value in values):
         return {name: _median([value[name] for value in values if name in value]) for name in values[0]}
     return values[0]
+
+
+def _sum(values: Sequence[Any]) -> Any:
+    """Of numbers, of lists, or of maps of numbers whose names may differ."""
+    if isinstance(values[0], Mapping):
+        names = dict.fromkeys(name for value in values for name in value)
+        return {name: sum(value.get(name, 0) for value in values) for name in names}
+    total = values[0]
+    for value in values[1:]:
+        total = total + value
+    return total

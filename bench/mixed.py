@@ -15,6 +15,7 @@ from random import Random
 from typing import Any, Final
 
 import click
+import httpx
 import msgspec
 import trio
 from msgspec.structs import replace
@@ -66,6 +67,7 @@ class _Course:
     empty: int | None = None
     ready: int | None = None
     left: int | None = None
+    left_behind: dict[str, int] = field(default_factory=dict)  # what the server still counts after all have gone
     sign_in_s: float = 0.0
     before: processes.Cost | None = None
     after: processes.Cost | None = None
@@ -143,6 +145,7 @@ async def _run(server: ServerProcess, orders: Orders, core: int | None) -> _Cour
         raise LoadFailed("the crowd ended without a result")
     say("the server empties")
     course.left = await _emptied(server, course.empty)
+    course.left_behind = await _gauges(server)
     return course
 
 
@@ -216,6 +219,14 @@ async def _emptied(server: ServerProcess, before: int | None) -> int | None:
     return left
 
 
+async def _gauges(server: ServerProcess) -> dict[str, int]:
+    """The server's own count of sockets, people and conversations: whether memory is held by something, or by none."""
+    async with httpx.AsyncClient(base_url=server.url) as http:
+        lines = (await http.get("/metrics", timeout=10)).text.splitlines()
+    values = dict(line.rsplit(" ", 1) for line in lines if line.startswith("konnect_"))
+    return {name: int(float(values[f"konnect_{name}"])) for name in ("sockets", "people", "conversations")}
+
+
 def _rss(server: ServerProcess) -> int | None:
     cost = server.cost()
     return cost.server_rss if cost else None
@@ -255,6 +266,7 @@ def _add(report: Report, course: _Course) -> None:
         rss_slope_from_s=round(slope_from_s, 1),
         rss_empty_before_mib=_mib(course.empty),
         rss_empty_after_mib=_mib(course.left),
+        left_behind=course.left_behind,
         rss_empty_ratio=round(course.left / course.empty, 3) if course.left and course.empty else None,
     )  # fmt: skip
     if course.left and course.empty:
@@ -270,9 +282,10 @@ def _remarks(run: dict[str, Any]) -> list[str]:
     ]
     if run["rss_empty_ratio"] is not None:
         remarks.append(
-            f"memory: {run['rss_empty_before_mib']:g} MiB empty, {run['rss_ready_mib']:g} signed in, {run['rss_mib']:g} "
-            f"at the end, growing by {run['rss_slope_kib_per_minute']} KiB a minute; {run['rss_empty_after_mib']:g} "
-            f"when all had gone, {run['rss_empty_ratio']:.0%} of before"
+            f"memory: {run['rss_empty_before_mib']:g} MiB empty, {run['rss_ready_mib']:g} signed in, "
+            f"{run['rss_mib']:g} at the end, growing by {run['rss_slope_kib_per_minute']} KiB a minute; "
+            f"{run['rss_empty_after_mib']:g} when all had gone, {run['rss_empty_ratio']:.0%} of before, with "
+            + ", ".join(f"{count} {name}" for name, count in run["left_behind"].items())
         )
     return remarks
 

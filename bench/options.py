@@ -11,7 +11,7 @@ import trio
 from msgspec import Struct
 
 from bench.loadgen import Generator, LoadFailed
-from bench.progress import open_display, part
+from bench.progress import open_display, repetition
 from bench.report import Report
 from bench.server import LIFTED, ServerFailed, other_core, quiet_logs
 from storage.errors import StorageError
@@ -120,7 +120,7 @@ def repeated(measure: Callable[[], Awaitable[Report]], options: Common) -> Repor
     async def run() -> Report:
         reports = []
         for number in range(1, options.reps + 1):
-            part(f"{number} of {options.reps}" if options.reps > 1 else "")
+            repetition(f"{number} of {options.reps}" if options.reps > 1 else "")
             reports.append(await measure())
         return Report.of_repetitions(reports)
 

@@ -79,10 +79,11 @@ class _ByTheClock(ProgressColumn):
 
 
 class _Shown:
-    """Where stages go now, how long those of known words take, and which part of the work they belong to."""
+    """Where stages go now, how long those of known words take, and what they belong to."""
 
     def __init__(self, display: Display, seconds: Mapping[str, float]) -> None:
-        self.display, self.seconds, self.part = display, seconds, ""
+        self.display, self.seconds = display, seconds
+        self.repetition = self.part = ""
 
 
 _shown: Final = [_Shown(Lines(), {})]  # the last one counts
@@ -111,15 +112,21 @@ def open_display(seconds: Mapping[str, float], plain: Display | None = None) -> 
         yield
 
 
+def repetition(words: str) -> None:
+    """Stages belong to this repetition from here on, "2 of 5"; empty for none."""
+    _shown[-1].repetition, _shown[-1].part = words, ""
+
+
 def part(words: str) -> None:
-    """Stages belong to *words* from here on: "2 of 5", "300 members"; empty for none."""
+    """Stages belong to this part of the repetition from here on, "300 members"; empty for none."""
     _shown[-1].part = words
 
 
 def say(words: str) -> None:
     """A new stage of the benchmark."""
     shown = _shown[-1]
-    shown.display.begin(f"{shown.part}: {words}" if shown.part else words, shown.seconds.get(words))
+    whole = ": ".join(filter(None, (shown.repetition, shown.part, words)))
+    shown.display.begin(whole, shown.seconds.get(words))
 
 
 def note(words: str) -> None:

@@ -17,6 +17,7 @@ from bench.progress import say as say  # progress=report.say is how benchmarks h
 
 KONNECT: Final = "konnect"
 LOWER_BOUND: Final = 0.9  # of a core: a generator this busy may be what is measured
+NARROW: Final = 140  # columns of a terminal, below which the table stands upright
 _MIB: Final = 1 << 20
 _COLUMNS: Final = (
     ("rate_per_s", "rate/s"),
@@ -30,6 +31,9 @@ _COLUMNS: Final = (
     ("rss_mib", "RSS MiB"),
     ("generator_cores", "generator cores"),
 )  # fmt: skip
+
+
+_SPREAD_OF: Final = ("rate_per_s", "p50_ms", "p99_ms", "server_cpu_us", "rss_mib")  # in the table; all are in the line
 
 
 class Report:
@@ -78,6 +82,10 @@ class Report:
                 run[word] = load.counts[word]
         self.runs.append(run)
         return run
+
+    def adopt(self, run: Mapping[str, Any], name: str, **more: Any) -> None:
+        """Take over a run of another report under a *name* of its own, with further fields."""
+        self.runs.append({**run, "name": name, **more})
 
     @classmethod
     def of_repetitions(cls, reports: Sequence["Report"]) -> "Report":
@@ -133,23 +141,38 @@ class Report:
 
 
 def table(title: str, runs: Sequence[Mapping[str, Any]]) -> None:
-    """*runs* for people, on standard error."""
+    """*runs* for people, on standard error: a row each, or a column each where a terminal is too narrow for that."""
+    console = Console(file=sys.stderr, width=None if sys.stderr.isatty() else 160)
+    headings = ["run", *(heading for _, heading in _COLUMNS), "failures"]
+    rows = [_row(run) for run in runs]
+    if console.width < NARROW:
+        headings, *rows = zip(headings, *rows, strict=True)  # type: ignore[assignment]
     shown = Table(title=title, title_justify="left")
-    shown.add_column("run")
-    for _, heading in _COLUMNS:
-        shown.add_column(heading, justify="right")
-    shown.add_column("failures")
-    for run in runs:
-        cells = [_cell(run.get(key)) for key, _ in _COLUMNS]
-        if run["lower_bound"]:
-            cells[0] = f"at least {cells[0]}"
-        for place, (key, _) in enumerate(_COLUMNS):
-            if key in run.get("spread", {}):
-                low, high = run["spread"][key]
-                cells[place] += f"\n[dim]{_cell(low)} .. {_cell(high)}[/dim]"
-        faults = ", ".join(f"{count} {word}" for word, count in run["failures"].items() if count)
-        shown.add_row(run["name"], *cells, faults or ("none" if run["ok"] else "see JSON"))
-    Console(file=sys.stderr, width=None if sys.stderr.isatty() else 160).print(shown)
+    for place, heading in enumerate(headings):
+        shown.add_column(heading, justify="right" if place else "left", no_wrap=place == 0)
+    for row in rows:
+        shown.add_row(*row)
+    console.print(shown)
+
+
+def _row(run: Mapping[str, Any]) -> list[str]:
+    cells = [_cell(run.get(key)) for key, _ in _COLUMNS]
+    if run["lower_bound"]:
+        cells[0] = f"at least {cells[0]}"
+    for place, (key, _) in enumerate(_COLUMNS):
+        if key in _SPREAD_OF and key in run.get("spread", {}):
+            low, high = run["spread"][key]
+            cells[place] += f"\n[dim]{short(low)}..{short(high)}[/dim]"
+    faults = ", ".join(f"{count} {word}" for word, count in run["failures"].items() if count)
+    return [run["name"], *cells, faults or ("none" if run["ok"] else "see JSON")]
+
+
+def short(value: float) -> str:
+    """A number as one says it: 1.98M, 51.9k, 640, 0.25."""
+    for size, letter in ((1e6, "M"), (1e3, "k")):
+        if value >= size:
+            return f"{value / size:.3g}{letter}"
+    return f"{value:.3g}"
 
 
 def _cost(phase: Phase, count: int, seconds: float) -> dict[str, Any]:
