@@ -80,7 +80,7 @@ def run(
         options = replace(options, reps=1, seconds=1.0, warmup=0.3)
     workloads = [workload for workload in (QUICK if quick else FULL) if not names or workload.name in names]
     jobs = jobs_of(workloads, servers_of(only))
-    sys.exit(show(run_jobs(jobs, options), options, markdown))
+    sys.exit(show(run_jobs(jobs, options), options, markdown, small=quick))
 
 
 if __name__ == "__main__":

@@ -1,11 +1,12 @@
 """The PostgreSQL of a peer: the one that comes with Konnect, durable, in a temporary folder, with the same settings."""
 
 import secrets
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Final, NamedTuple
 
+import psycopg
 import trio
 
 from bench import processes
@@ -26,6 +27,17 @@ class Database(NamedTuple):
 
 PORT: Final = 5432
 USER: Final = "konnect"  # role and database
+
+
+@contextmanager
+def writing(dsn: str) -> Iterator[psycopg.Connection]:
+    """A transaction of much that is new, for the length of a block; afterwards PostgreSQL knows how much. Blocking.
+
+    It would find out by itself, but not before the load has begun.
+    """
+    with psycopg.connect(dsn) as connection:
+        yield connection
+        connection.execute("analyze")
 
 
 @asynccontextmanager

@@ -127,13 +127,14 @@ class Clock:
         return _START_S.get(job.server, 1.0) + runs * (options.warmup + options.seconds + sign_in + 0.5)
 
 
-def show(outcome: Outcome, options: Common, markdown: Path | None) -> int:
+def show(outcome: Outcome, options: Common, markdown: Path | None, small: bool = False) -> int:
     """Print every report and the table; the exit code.
 
     Args:
         outcome: Of :func:`run_jobs`.
         options: Of them ``out`` is used: the file to append all lines of JSON to.
         markdown: Where to write the table for docs/performance.md.
+        small: It was a run that only shows that everything works.
 
     Returns:
         0 when everything was measured and every gate that was looked at holds, 1 when one does not, 2 when something
@@ -146,7 +147,7 @@ def show(outcome: Outcome, options: Common, markdown: Path | None) -> int:
     wanted = {(job.workload.name, job.server) for job in outcome.reports}
     lines = [line for line in lines if (line.aim.workload, line.aim.against or KONNECT) in wanted]
     problems = _problems(outcome)
-    _print_result(lines, problems, options.out)
+    _print_result(lines, problems, options.out, small)
     if markdown is not None:
         markdown.write_text(as_markdown(lines))
     if problems:
@@ -171,9 +172,10 @@ def _problems(outcome: Outcome) -> list[str]:
     return list(dict.fromkeys(told))
 
 
-def _print_result(lines: Sequence[Line], problems: Sequence[str], out: Path | None) -> None:
+def _print_result(lines: Sequence[Line], problems: Sequence[str], out: Path | None, small: bool) -> None:
     told = {
         "bench": "peers",
+        "small": small,
         "table": as_json(lines),
         "problems": problems,
         "runs": [],
@@ -187,7 +189,7 @@ def _print_result(lines: Sequence[Line], problems: Sequence[str], out: Path | No
         with out.open("a") as file:
             file.write(text + "\n")
     console = Console(file=sys.stderr, width=None if sys.stderr.isatty() else 160)
-    console.print(as_text(lines))
+    console.print(as_text(lines, small))
     for problem in problems:
         console.print(f"problem: {problem}", style="red", markup=False, highlight=False)
 

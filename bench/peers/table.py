@@ -68,7 +68,7 @@ AIMS: Final = (
 
 
 def judge(results: Results, aims: Iterable[Aim] = AIMS) -> list[Line]:
-    """The ratio for each of *aims*. A run that is missing or failed is no figure, and without a figure no gate holds."""
+    """The ratio for each of *aims*. A run that is missing or failed gives no figure; without one, nothing holds."""
     return [_judge(aim, results) for aim in aims]
 
 
@@ -111,9 +111,10 @@ def faults(run: Mapping[str, Any]) -> str:
 _HEADINGS: Final = ("workload", "Konnect", "against", "", "ratio", "gate", "goal", "remarks")
 
 
-def as_text(lines: Sequence[Line]) -> Table:
-    """The table for a terminal."""
-    shown = Table(title="What to reach, and today's ratios", title_justify="left")
+def as_text(lines: Sequence[Line], small: bool = False) -> Table:
+    """The table for a terminal; *small*: of a run that only shows that it works."""
+    title = "What to reach, and the ratios of a short run with few people" if small else "What to reach, and the ratios"
+    shown = Table(title=title, title_justify="left")
     for place, heading in enumerate(_HEADINGS):
         shown.add_column(heading, justify="right" if place in (1, 3, 4) else "left")
     for line in lines:

@@ -13,7 +13,7 @@ from bench.loadgen import Seat
 from bench.peers.host import Host, name
 from bench.peers.install import NotInstalled, ejabberd_folder, missing_ejabberd
 from bench.peers.peer import Peer, free_port, open_folder, open_peer
-from bench.peers.postgres import PORT, USER, Database, open_postgres
+from bench.peers.postgres import PORT, USER, Database, open_postgres, writing
 
 HERE: Final = Path(__file__).resolve().parent
 SCHEMAS: Final = (Path("/usr/share/ejabberd/sql/pg.sql"), Path("/usr/share/doc/ejabberd/examples/pg.sql"))
@@ -57,7 +57,7 @@ class Ejabberd(Host):
 
     def people(self, count: int) -> list[Seat]:
         names = [name(number) for number in range(count)]
-        with psycopg.connect(self._dsn) as connection:
+        with writing(self._dsn) as connection:
             connection.execute(_PEOPLE, (PASSWORD, names))
         return [Seat(f"{who}:{PASSWORD}") for who in names]
 
@@ -72,7 +72,7 @@ class Ejabberd(Host):
             "[{persistent,true},{mam,true},{members_only,true},{public,false},{max_users,50000},"
             f"{{presence_broadcast,[]}},{{affiliations,[{affiliations}]}}]"
         )
-        with psycopg.connect(self._dsn) as connection:
+        with writing(self._dsn) as connection:
             connection.execute(_ROOM, ("room", ROOM_HOST, options))
         return [seat._replace(conversation="room", role="r" if place else "a") for place, seat in enumerate(seats)]
 
@@ -86,7 +86,7 @@ class Ejabberd(Host):
     def returning(self, groups: int, members: int, missed: int, size_bytes: int) -> list[Seat]:
         """Everybody has messages in the archive that is their own: XMPP's has no shared one to read from."""
         seats = self.people(groups * members)
-        with psycopg.connect(self._dsn) as connection:
+        with writing(self._dsn) as connection:
             connection.execute(_MISSED, {"count": missed, "bytes": size_bytes})
         return [seat._replace(missed=missed) for seat in seats]
 

@@ -17,7 +17,7 @@ from bench.loadgen import Seat
 from bench.peers.host import Host, name
 from bench.peers.install import NODE_FOLDER, NotInstalled, missing_socketio
 from bench.peers.peer import Peer, free_port, open_folder, open_peer
-from bench.peers.postgres import PORT, USER, open_postgres
+from bench.peers.postgres import PORT, USER, open_postgres, writing
 
 TOKEN_S: Final = 86_400
 
@@ -52,13 +52,13 @@ class SocketIo(Host):
 
     def returning(self, groups: int, members: int, missed: int, size_bytes: int) -> list[Seat]:
         seats = self._seat([(f"room{number % groups}", name(number)) for number in range(groups * members)])
-        with psycopg.connect(self._dsn) as connection:
+        with writing(self._dsn) as connection:
             connection.execute(_MISSED, {"count": missed, "bytes": size_bytes})
         return [seat._replace(role="r", missed=missed) for seat in seats]
 
     def _seat(self, places: list[tuple[str, str]]) -> list[Seat]:
         """Write who belongs to which room; the first of each room is its author."""
-        with psycopg.connect(self._dsn) as connection:
+        with writing(self._dsn) as connection:
             connection.execute(_ROOMS, ([room for room, _ in places],))
             connection.execute(_MEMBERS, ([room for room, _ in places], [who for _, who in places]))
         authors: set[str] = set()
