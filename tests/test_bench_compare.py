@@ -173,7 +173,7 @@ def test_compare_prints_ratios_noise_and_what_differs(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     for words in (
         "2.000", "better", "101 (100 .. 102)", "202 (200 .. 204)", "A: commit abc", "B: commit def, 123",
-       
+
         "the machines differ: cpu is one in A, two in B", "the settings differ: payload is 100 in A, 200 in B",
         "B was measured at 2 commits", "only in B: fanout", "in B the load generator was at its limit",
     ):  # fmt: skip
