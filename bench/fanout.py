@@ -23,6 +23,7 @@ UNDELIVERED: Final = 8
 MEMBERS: Final = 1000
 STEADY_RATE: Final = 50.0  # messages a second that a group of a thousand is to bear with ease
 STEADY_S: Final = 60.0
+LATE_S: Final = 60.0  # after the last message: what comes within that was late, and what does not is lost
 SLOW_S: Final = 40.0
 SLOW_PAYLOAD: Final = 1000  # 60 KB a second for the slow reader, so that it is over 1 MiB after half of the time
 
@@ -54,7 +55,7 @@ async def add_runs(
     """Measure a server that runs already, which speaks *proto*."""
     load = await run_load(
         server, "fanout", seats,
-        options.load | {"flight": UNDELIVERED, "rate": rate, "phases": 2 if slow_reader else 1},
+        options.load | {"flight": UNDELIVERED, "rate": rate, "phases": 2 if slow_reader else 1, "drain": LATE_S},
         generator=options.generator, core=options.load_core, progress=say, proto=proto,
     )  # fmt: skip
     _add(report, load, slow_reader)
