@@ -104,6 +104,8 @@ def warnings(a: Results, b: Results, compared: Sequence[tuple[Series, Series]]) 
     for name, results in (("A", a), ("B", b)):
         if len(results.machines) > 1:
             found.append(f"{name} was measured on {len(results.machines)} different machines")
+        if len(results.commits) > 1:
+            found.append(f"{name} was measured at {len(results.commits)} commits")
         if results.skipped:
             found.append(f"{name} has {results.skipped} lines that are no benchmark's, left out")
     if a.machines and b.machines and a.machines[0] != b.machines[0]:

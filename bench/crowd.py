@@ -32,7 +32,6 @@ CONNECTING_AT_ONCE: Final = 64
 SIGN_IN_WITHIN_S: Final = 300.0
 TICK_S: Final = 5.0
 TYPES_FOR_S: Final = 2.0  # before a message
-AWAY_S: Final = (0.5, 20.0)  # after a drop; half of them are longer away than a presence's grace of 10 s
 AGAIN_S: Final = 1.0  # after the server ended or refused a connection
 _DESCRIPTORS: Final = 64  # besides the phones' sockets
 
@@ -62,6 +61,7 @@ class Orders(msgspec.Struct):
     seconds: float
     settle: float  # at most, until everybody has everything
     drop_share: float  # of the sockets, a minute
+    away: tuple[float, float]  # after a drop, from .. to
     seed: int
 
 
@@ -200,7 +200,7 @@ class Crowd:
             link = self._forget(phone)
             self.random.choice((link.reset, link.end, link.say_goodbye))()
             self.drops += 1
-            self.later(self.random.uniform(*AWAY_S), lambda: self._call_back(phone))
+            self.later(self.random.uniform(*self._orders.away), lambda: self._call_back(phone))
 
     @property
     def _drop_rate(self) -> float:

@@ -38,6 +38,7 @@ GROUPS: Final = 200
 RATE: Final = 50.0  # messages a second
 MINUTES: Final = 10.0
 DROP_SHARE: Final = 0.01  # of the sockets, a minute
+AWAY_S: Final = (0.5, 20.0)  # after a drop; half of them are away for longer than presence's grace of 10 s
 SEED: Final = 20
 SETTLE_S: Final = 60.0
 SHOW_EVERY_S: Final = 30.0
@@ -56,6 +57,7 @@ class Town(msgspec.Struct, frozen=True):
     groups: int = GROUPS
     rate: float = RATE
     drop_share: float = DROP_SHARE
+    away_s: tuple[float, float] = AWAY_S
     seed: int = SEED
     texts: tuple[str, ...] = ()  # said one after the other, again and again; none: those of the excerpt
 
@@ -103,7 +105,7 @@ async def measure(options: Common, town: Town) -> Report:
         orders = Orders(
             host="127.0.0.1", port=server.port, users=_users(people, groups), groups=conversations, texts=texts,
             rate=town.rate, warmup=options.warmup, seconds=options.seconds, settle=SETTLE_S,
-            drop_share=town.drop_share, seed=random.getrandbits(32),
+            drop_share=town.drop_share, away=town.away_s, seed=random.getrandbits(32),
         )  # fmt: skip
         course = await _run(server, orders, options.load_core)
     _add(report, course)
@@ -329,7 +331,7 @@ def main(
         texts = tuple(read_texts([*logs, *more_logs] or [EXCERPT]))
     except ValueError as problem:
         raise click.UsageError(str(problem)) from None
-    town = Town(users, groups, rate, drop, seed, texts)
+    town = Town(users, groups, rate, drop, seed=seed, texts=texts)
 
     async def run() -> Report:
         return await measure(options, town)
