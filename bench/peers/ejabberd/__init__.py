@@ -53,11 +53,11 @@ class Ejabberd(Host):
 
     def __init__(self, peer: Peer, dsn: str) -> None:
         super().__init__(peer)
-        self._dsn = dsn
+        self.dsn = dsn
 
     def people(self, count: int) -> list[Seat]:
         names = [name(number) for number in range(count)]
-        with writing(self._dsn) as connection:
+        with writing(self.dsn) as connection:
             connection.execute(_PEOPLE, (PASSWORD, names))
         return [Seat(f"{who}:{PASSWORD}") for who in names]
 
@@ -72,7 +72,7 @@ class Ejabberd(Host):
             "[{persistent,true},{mam,true},{members_only,true},{public,false},{max_users,50000},"
             f"{{presence_broadcast,[]}},{{affiliations,[{affiliations}]}}]"
         )
-        with writing(self._dsn) as connection:
+        with writing(self.dsn) as connection:
             connection.execute(_ROOM, ("room", ROOM_HOST, options))
         return [seat._replace(conversation="room", role="r" if place else "a") for place, seat in enumerate(seats)]
 
@@ -86,7 +86,7 @@ class Ejabberd(Host):
     def returning(self, groups: int, members: int, missed: int, size_bytes: int) -> list[Seat]:
         """Everybody has messages in the archive that is their own: XMPP's has no shared one to read from."""
         seats = self.people(groups * members)
-        with writing(self._dsn) as connection:
+        with writing(self.dsn) as connection:
             connection.execute(_MISSED, {"count": missed, "bytes": size_bytes})
         return [seat._replace(missed=missed) for seat in seats]
 

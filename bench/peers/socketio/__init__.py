@@ -39,7 +39,7 @@ class SocketIo(Host):
 
     def __init__(self, peer: Peer, dsn: str, key: Ed25519PrivateKey) -> None:
         super().__init__(peer)
-        self._dsn, self._key = dsn, key
+        self.dsn, self._key = dsn, key
 
     def people(self, count: int) -> list[Seat]:
         return [Seat(self._sign(name(number))) for number in range(count)]
@@ -52,13 +52,13 @@ class SocketIo(Host):
 
     def returning(self, groups: int, members: int, missed: int, size_bytes: int) -> list[Seat]:
         seats = self._seat([(f"room{number % groups}", name(number)) for number in range(groups * members)])
-        with writing(self._dsn) as connection:
+        with writing(self.dsn) as connection:
             connection.execute(_MISSED, {"count": missed, "bytes": size_bytes})
         return [seat._replace(role="r", missed=missed) for seat in seats]
 
     def _seat(self, places: list[tuple[str, str]]) -> list[Seat]:
         """Write who belongs to which room; the first of each room is its author."""
-        with writing(self._dsn) as connection:
+        with writing(self.dsn) as connection:
             connection.execute(_ROOMS, ([room for room, _ in places],))
             connection.execute(_MEMBERS, ([room for room, _ in places], [who for _, who in places]))
         authors: set[str] = set()

@@ -14,7 +14,7 @@ const http = require("node:http");
 const { Pool } = require("pg");
 const { Server } = require("socket.io");
 
-const POOL_SIZE = 20; // of 10, 20 and 50 none was faster in `direct` with ten in flight, on one core and one disk
+const POOL_SIZE = 20; // twice what node-postgres takes by itself; ejabberd has as many
 const BACKLOG = 4096; // connections that the kernel holds until they are accepted, as many as with Konnect
 const TOKENS_KEPT = 20000; // verified ones are remembered until they expire, as many as Konnect remembers
 const MISSED_AT_ONCE = 1000; // entries read at a time for one who comes back
