@@ -75,14 +75,10 @@ class Load:
     sign_in_s: float  # until all sockets were signed in and synced
     counts: dict[str, Any]  # see tell_result in load/tell.c
     phases: list[Phase] = field(default_factory=list)
+    rss_ready: int | None = None  # bytes of the server's memory, all sockets signed in, nothing going on
     cost_before: processes.Cost | None = None  # of the server, before the first sign-in
-    cost_ready: processes.Cost | None = None  # all sockets signed in, nothing going on
+    cost_ready: processes.Cost | None = None  # at that moment
     sign_in_cores: float = 0.0  # the generator's share of a core meanwhile
-
-    @property
-    def rss_ready(self) -> int | None:
-        """Bytes of the server's memory with all sockets signed in and nothing going on."""
-        return self.cost_ready.server_rss if self.cost_ready else None
 
 
 async def run_load(
@@ -156,6 +152,7 @@ async def _listen(
             case "ready":
                 load.sign_in_s, load.sign_in_cores = told["seconds"], told["cpu"]
                 load.cost_ready = server.cost()
+                load.rss_ready = load.cost_ready.server_rss if load.cost_ready else None
                 if mode in IN_PYTHON:
                     progress("warming up")
                 await stdin.send_all(b"go\n")

@@ -190,6 +190,7 @@ async def test_a_server_that_is_gone_for_a_moment_is_dialled_until_it_is_back() 
         async with open_peer(peer):
             nursery.start_soon(load)
             await peer.deserted.wait()
+        await trio.sleep(1)  # so long it is away; whoever dials meanwhile is refused by the kernel
         async with open_peer(peer):
             with trio.fail_after(60):
                 while not loads:

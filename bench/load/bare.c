@@ -1,6 +1,6 @@
 /* The protocol of bench/peers/bare.c, which stands for what the machine can do: binary messages, nothing stored, TOKEN
- * unused. The first message names the CONVERSATION and is answered with "synced"; one that begins with p comes back; one
- * that begins with m goes to everybody of its conversation, the author too, whose own copy counts as the answer. */
+ * unused. The first message names the CONVERSATION and is answered with "synced"; one that begins with p comes back;
+ * one that begins with m goes to everybody of its conversation, the author too, whose own copy counts as the answer. */
 #include "load.h"
 
 static void opened(struct client *c) {

@@ -100,11 +100,11 @@ void refused(struct client *c, const char *words) {
     counts.errors++;
 }
 
-/* A missed message came after the storm: the text says which of the missed ones it is (1, 2, ...), and *seq*, unless the
- * protocol has none (0), must agree. One that is skipped is found lost in the end. */
+/* A missed message came after the storm: its text says which of the missed ones it is (1, 2, ...), and *seq* must
+ * agree. One that is skipped is found lost in the end. */
 void caught_up(struct client *c, u64 seq, const u8 *text, size_t size) {
     u64 n = stamp_of(text, size);
-    if (c->state == LIVE || n <= c->caught || n > c->missed || (seq && seq != c->head + n)) { counts.wrong++; return; }
+    if (c->state == LIVE || n <= c->caught || n > c->missed || seq != c->head + n) { counts.wrong++; return; }
     c->caught = n;
     c->right++;
     counts.deliveries++;

@@ -1,10 +1,11 @@
-/* Konnect's own protocol: MessagePack in binary messages, docs/protocol.md. TOKEN: an access token; CONVERSATION: its id. */
+/* Konnect's own protocol, docs/protocol.md: MessagePack in binary messages. TOKEN: an access token; CONVERSATION: an
+ * id, or - where none is needed. */
 #define _GNU_SOURCE
 #include "load.h"
 #include <stdio.h>
 #include <stdlib.h>
 
-/* As a client that starts afresh; in a storm as one that comes back, with its head and the cursor of the last synced. */
+/* As a client that starts afresh; in a storm as one that comes back, with its head and the last synced's cursor. */
 static void hello(struct client *c) {
     put_byte(storming ? 0x87 : 0x85);
     pack_put_string("t"), pack_put_string("hello");

@@ -3,9 +3,9 @@
  *   load HOST PORT MODE [name=value ...]      MODE: ping | fanout | direct | idle | storm
  *
  * Standard input: one line a socket, "TOKEN CONVERSATION ROLE [MISSED [HEAD]]" (ROLE: a author, r reader, s a reader
- * that will stop reading; CONVERSATION: its id, or - for none), then "end". When all are signed in and synced, "go" starts
- * the load. Standard output: one JSON object a line: ready, begin and end of each phase, result; or failed, with the
- * reason. Each protocol's file says what it takes TOKEN and CONVERSATION for.
+ * that will stop reading; CONVERSATION: its id, or - for none), then "end". When all are signed in and synced, "go"
+ * starts the load. Standard output: one JSON object a line: ready, begin and end of each phase, result; or failed, with
+ * the reason. Each protocol's file says what it takes TOKEN and CONVERSATION for.
  *
  *   proto   konnect (if not said otherwise), socketio, xmpp, nats or bare
  *   ping    every socket keeps `flight` pings of `bytes` bytes in flight
@@ -14,8 +14,8 @@
  *   direct  sockets 2i and 2i+1 share a conversation; 2i keeps `flight` messages in flight until acknowledged
  *   idle    all sign in, `connecting` of them at a time, and are held for `seconds` while nobody says a word
  *   storm   all sign in; then all are reset at once and dialled again at once, again and again where that fails, until
- *           the last is signed in and synced; each is to get the MISSED entries above HEAD before that, whose texts begin
- *           with 1, 2, 3 ... in 16 hexadecimal digits
+ *           the last is signed in and synced; each is to get the MISSED entries above HEAD before that, whose texts
+ *           begin with 1, 2, 3 ... in 16 hexadecimal digits
  *
  * Other options: warmup, drain, patience (seconds), phases (with 2, readers s stop in the second), sample (every so
  * many messages one is looked into; in a storm all are).
@@ -63,8 +63,8 @@ static void read_option(const char *name, const char *value) {
         {"patience", &options.patience},
     };
     static const struct { const char *name; long *value; } wholes[] = {
-        {"flight", &options.flight}, {"bytes", &options.bytes}, {"sample", &options.sample}, {"phases", &options.phases},
-        {"connecting", &options.connecting},
+        {"flight", &options.flight}, {"bytes", &options.bytes}, {"sample", &options.sample},
+        {"phases", &options.phases}, {"connecting", &options.connecting},
     };
     for (size_t i = 0; i < sizeof reals / sizeof *reals; i++)
         if (!strcmp(name, reals[i].name)) { *reals[i].value = atof(value); return; }
@@ -94,8 +94,8 @@ static void read_words(int count, char **words) {
         read_option(words[i], value);
     }
     if (options.flight < 1 || options.flight > RING / 2 || options.bytes < 16 || options.bytes > 60000 ||
-        options.sample < 1 || options.phases < 1 || options.phases > PHASES || options.seconds <= 0 || options.rate < 0 ||
-        options.connecting < 1)
+        options.sample < 1 || options.phases < 1 || options.phases > PHASES || options.seconds <= 0 ||
+        options.rate < 0 || options.connecting < 1)
         fail("an option is out of bounds");
     if (!(options.protocol->modes & 1u << options.mode))
         fail("%s has no %s", options.protocol->name, modes[options.mode]);

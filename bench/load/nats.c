@@ -1,6 +1,6 @@
-/* The core NATS text protocol, fanout only. TOKEN: - or the server's auth_token; CONVERSATION: the subject, to which every
- * socket is subscribed, the author's too. Synced is the PONG to the PING after SUB. There is no acknowledgement of a single
- * message: the author's own copy counts as one. Nothing is stored. */
+/* The core NATS text protocol, fanout only. TOKEN: - or the server's auth_token; CONVERSATION: the subject, to which
+ * every socket is subscribed, the author's too. Synced is the PONG to the PING after SUB. No message is acknowledged by
+ * itself: the author's own copy counts as that. Nothing is stored. */
 #define _GNU_SOURCE
 #include "load.h"
 #include <stdio.h>

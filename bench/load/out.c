@@ -1,4 +1,4 @@
-/* Bytes on their way out: a body is put together here, then pushed to a socket, where it waits for the end of the round. */
+/* Bytes on their way out: a body is put together here, then pushed to a socket, where it waits for the round's end. */
 #include "load.h"
 #include <stdio.h>
 #include <stdlib.h>

@@ -61,7 +61,8 @@ size_t take_frames(struct client *c, const u8 *data, size_t size, u64 now) {
         at += head + n;
         if (p[0] == whole) message(c, p + head, n, now);
         else if (p[0] == 0x88) closed(c, p + head, n);
-        else if (p[0] == 0x89) {    /* a slow reader's answer after the server's end would reset the stream and what is left in it */
+        else if (p[0] == 0x89) {
+            /* A slow reader's answer after the server's end would reset the stream, and what is left in it. */
             if (n < 126 && !c->was_stopped) put(p + head, n), push_frame(c, PONG);
         } else if (p[0] != 0x8a) fail("a frame that cannot be: first byte %02x", p[0]);
     }

@@ -1,14 +1,14 @@
-/* XMPP over WebSocket (RFC 7395), host "localhost". TOKEN: user:password, for SASL PLAIN; CONVERSATION: the room, or for
- * direct the user name of the other one.
+/* XMPP over WebSocket (RFC 7395), host "localhost". TOKEN: user:password, for SASL PLAIN; CONVERSATION: the room, or
+ * for direct the user name of the other one.
  *
- *   signing in   open, SASL, open, bind, (session, where it is demanded,) presence; synced when the own presence came back;
- *                for fanout then the room is joined, without history, and its self-presence (XEP-0045, status 110) ends it;
- *                in a storm, where something was missed, the last page of the own archive is asked for (XEP-0313)
+ *   signing in   open, SASL, open, bind, (session, where it is demanded,) presence; synced when the own presence came
+ *                back; for fanout then the room is joined, without history, until its self-presence (XEP-0045,
+ *                status 110); in a storm, where something was missed, the last page of the own archive (XEP-0313)
  *   ping         XEP-0199 to the server; the bytes are in the request's id, the one thing that comes back
  *   fanout       groupchat; the author's own copy is its acknowledgement
- *   direct       chat; acknowledged by stream management (XEP-0198): asked for with <r/> after each message. A server handles
- *                stanzas in order and says <a h=.../> when it is through with them; with an archive that is after the archive's
- *                insert. Only authors enable it, which spares the server the same for the others. */
+ *   direct       chat; acknowledged by stream management (XEP-0198): asked for with <r/> after each message. A server
+ *                handles a stream's stanzas in order and says <a h=.../> when it is through with them; with an archive
+ *                that is after the archive's insert. Only authors enable it, which is less work for the server. */
 #define _GNU_SOURCE
 #include "load.h"
 #include <stdio.h>
@@ -17,7 +17,9 @@
 #define SM "urn:xmpp:sm:3"
 #define ROOMS "conference.localhost"
 
-enum step { OPENING, AUTHENTICATING, REOPENING, BINDING, BINDING_FIRST, MAKING_SESSION, ENABLING, ARRIVING, JOINING, CATCHING_UP };
+enum step {
+    OPENING, AUTHENTICATING, REOPENING, BINDING, BINDING_FIRST, MAKING_SESSION, ENABLING, ARRIVING, JOINING, CATCHING_UP
+};
 
 /* --- Signing in --- */
 
@@ -40,7 +42,9 @@ static void opened(struct client *c) {
 static void put_base64(const char *data, size_t size) {
     static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     for (size_t i = 0; i < size; i += 3) {
-        u32 v = (u32)(u8)data[i] << 16 | (i + 1 < size ? (u32)(u8)data[i + 1] << 8 : 0) | (i + 2 < size ? (u8)data[i + 2] : 0);
+        u32 v = (u32)(u8)data[i] << 16;
+        if (i + 1 < size) v |= (u32)(u8)data[i + 1] << 8;
+        if (i + 2 < size) v |= (u8)data[i + 2];
         for (int k = 0; k < 4; k++) put_byte(i + (size_t)k > size ? '=' : (u8)digits[v >> (18 - 6 * k) & 63]);
     }
 }
@@ -135,8 +139,8 @@ static void message(struct client *c, const u8 *p, const u8 *end, u64 now) {
     if (same(type, size, "error")) { refuse(c, p, end); return; }
     if (storming) {
         const u8 *words = xml_inside(p, end, "body", &size);
-        if (words) caught_up(c, 0, words, size);
-    } else if (c->state != LIVE || !has(p, end, "<body")) counts.others++;   /* a room's subject; what was left for it */
+        if (words) caught_up(c, c->head + stamp_of(words, size), words, size);   /* an archive has no numbers */
+    } else if (c->state != LIVE || !has(p, end, "<body")) counts.others++;   /* a subject; what was left for it */
     else {
         delivered(c, p, end, now);
         if (options.mode == FANOUT && c->role == 'a') answered(c, c->answered, 1, p, end, now);
