@@ -12,6 +12,7 @@ import gc
 import heapq
 import itertools
 import json
+import math
 import os
 import resource
 import selectors
@@ -266,8 +267,8 @@ class Crowd:
         _tell("begin", phase=0)
         began, cpu, self.counts.measured = self.now(), time.process_time(), True
         acknowledged = self.ledger.acknowledged
-        while (now := self.now()) < began + orders.seconds:
-            self.run_until(min(now + TICK_S, began + orders.seconds))
+        for tick in range(1, math.ceil(orders.seconds / TICK_S) + 1):
+            self.run_until(began + min(tick * TICK_S, orders.seconds))
             self._tick(began)
         ended, self.counts.measured = self.now(), False
         measured = {

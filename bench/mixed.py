@@ -5,33 +5,27 @@ and cursor. Every phone's transcript is checked throughout. See ``bench/crowd_pl
 who speaks, ``bench/crowd_phone.py`` for what a phone does, ``bench/crowd_ledger.py`` for what is checked.
 """
 
-import subprocess
-import sys
-from collections.abc import AsyncIterator, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
 from random import Random
 from typing import Any, Final
 
 import click
-import httpx
 import msgspec
 import trio
 from msgspec.structs import replace
 
-from bench import processes
 from bench.accounts import Person, write_group, write_people
-from bench.crowd import SIGN_IN_WITHIN_S, TICK_S, TYPES_FOR_S, Orders, User
+from bench.crowd import Orders, User
+from bench.crowd_course import BACK_WITHIN, MIB, Course, run_crowd
 from bench.crowd_plan import draw_groups, read_texts
-from bench.loadgen import Load, LoadFailed, Phase
-from bench.machine import ROOT
-from bench.memory import Sample, slope_kib_per_minute
+from bench.loadgen import Load, Phase
+from bench.memory import slope_kib_per_minute
 from bench.options import Common, common_without, finish
-from bench.progress import note, say
+from bench.progress import say
 from bench.replay import EXCERPT
 from bench.report import Report
-from bench.server import ServerProcess, open_database_of, open_server
+from bench.server import open_database_of, open_server
 
 USERS: Final = 2000
 GROUPS: Final = 200
@@ -41,12 +35,7 @@ DROP_SHARE: Final = 0.01  # of the sockets, a minute
 AWAY_S: Final = (0.5, 20.0)  # after a drop; half of them are away for longer than presence's grace of 10 s
 SEED: Final = 20
 SETTLE_S: Final = 60.0
-SHOW_EVERY_S: Final = 30.0
 LEAVE_OUT_S: Final = 120.0  # of the slope: a server that fills its caches is not leaking
-REST_S: Final = 2.0  # the empty server, before it is looked at
-EMPTY_WITHIN_S: Final = 45.0  # after everybody has gone; presence lets go after 10 s
-BACK_WITHIN: Final = 1.10  # of its memory before
-_MIB: Final = 1 << 20
 _LOG: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
@@ -60,21 +49,6 @@ class Town(msgspec.Struct, frozen=True):
     away_s: tuple[float, float] = AWAY_S
     seed: int = SEED
     texts: tuple[str, ...] = ()  # said one after the other, again and again; none: those of the excerpt
-
-
-@dataclass(slots=True)
-class _Course:
-    """What was seen of the server while the crowd was at it. Memory in bytes, None where it cannot be told."""
-
-    empty: int | None = None
-    ready: int | None = None
-    left: int | None = None
-    left_behind: dict[str, int] = field(default_factory=dict)  # what the server still counts after all have gone
-    sign_in_s: float = 0.0
-    before: processes.Cost | None = None
-    after: processes.Cost | None = None
-    samples: list[Sample] = field(default_factory=list)
-    result: dict[str, Any] = field(default_factory=dict)
 
 
 async def measure(options: Common, town: Town) -> Report:
@@ -107,7 +81,7 @@ async def measure(options: Common, town: Town) -> Report:
             rate=town.rate, warmup=options.warmup, seconds=options.seconds, settle=SETTLE_S,
             drop_share=town.drop_share, away=town.away_s, seed=random.getrandbits(32),
         )  # fmt: skip
-        course = await _run(server, orders, options.load_core)
+        course = await run_crowd(server, orders, options.load_core)
     _add(report, course)
     return report
 
@@ -120,124 +94,7 @@ def _users(people: Sequence[Person], groups: Sequence[Sequence[int]]) -> list[Us
     return users
 
 
-# --- The crowd's process ---------------------------------------------------------------------------------------------
-
-
-async def _run(server: ServerProcess, orders: Orders, core: int | None) -> _Course:
-    course = _Course()
-    await trio.sleep(REST_S)
-    course.empty = _rss(server)
-    async with trio.open_nursery() as nursery:
-        process: trio.Process = await nursery.start(_start)
-        assert process.stdin is not None
-        assert process.stdout is not None
-        try:
-            if core is not None:
-                processes.pin([process.pid], core)
-            say(f"{len(orders.users)} sockets sign in")
-            nursery.start_soon(_tell, process.stdin, msgspec.json.encode(orders) + b"\n")
-            patience = SIGN_IN_WITHIN_S + orders.warmup + orders.seconds + TYPES_FOR_S + orders.settle + 60
-            with trio.move_on_after(patience):
-                async for line in _lines(process.stdout):
-                    await _heard(course, line, server, process.stdin, orders)
-        finally:
-            process.kill()
-            nursery.cancel_scope.cancel()
-    if not course.result:
-        raise LoadFailed("the crowd ended without a result")
-    say("the server empties")
-    course.left = await _emptied(server, course.empty)
-    course.left_behind = await _gauges(server)
-    return course
-
-
-async def _start(task_status: trio.TaskStatus[trio.Process]) -> None:
-    await trio.run_process(
-        [sys.executable, "-m", "bench.crowd"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, check=False, cwd=ROOT,
-        task_status=task_status,
-    )  # fmt: skip
-
-
-async def _tell(stdin: trio.abc.SendStream, told: bytes) -> None:
-    with suppress(trio.BrokenResourceError):  # it has failed, and says why on its own
-        await stdin.send_all(told)
-
-
-async def _lines(stream: trio.abc.ReceiveStream) -> AsyncIterator[dict[str, Any]]:
-    """The JSON object of each line that comes."""
-    rest = b""
-    async for data in stream:
-        *lines, rest = (rest + data).split(b"\n")
-        for line in lines:
-            yield msgspec.json.decode(line)
-
-
-async def _heard(
-    course: _Course, told: dict[str, Any], server: ServerProcess, stdin: trio.abc.SendStream, orders: Orders
-) -> None:
-    match told["event"]:
-        case "failed":
-            raise LoadFailed(told["reason"])
-        case "ready":
-            course.sign_in_s, course.ready = told["seconds"], _rss(server)
-            say("warming up")
-            await stdin.send_all(b"go\n")
-        case "begin":
-            say("measuring")
-            course.before = server.cost()
-            _sample(course, 0.0, course.before)
-        case "tick":
-            cost = server.cost()
-            _sample(course, told["seconds"], cost)
-            if told["seconds"] % SHOW_EVERY_S < TICK_S / 2 or told["seconds"] >= orders.seconds:
-                note(_going(told, cost))
-        case "end":
-            course.after = server.cost()
-            say("everybody comes back")
-        case "result":
-            course.result = told
-
-
-def _going(told: dict[str, Any], cost: processes.Cost | None) -> str:
-    delivered = told["live"] + told["caught_up"]
-    words = f"{delivered / told['seconds']:,.0f} deliveries/s, {told['drops']} drops, {told['violations']} violations"
-    return words if cost is None else f"{words}, {cost.server_rss / _MIB:.1f} MiB"
-
-
-def _sample(course: _Course, seconds: float, cost: processes.Cost | None) -> None:
-    if cost is not None:
-        course.samples.append(Sample(seconds, cost.server_rss))
-
-
-async def _emptied(server: ServerProcess, before: int | None) -> int | None:
-    """The server's memory after everybody has gone: once it is back, or when there has been time enough for it."""
-    if before is None:
-        return None
-    left = _rss(server)
-    with trio.move_on_after(EMPTY_WITHIN_S):
-        while left is not None and left > before * BACK_WITHIN:
-            await trio.sleep(1)
-            left = _rss(server)
-    return left
-
-
-async def _gauges(server: ServerProcess) -> dict[str, int]:
-    """The server's own count of sockets, people and conversations: whether memory is held by something, or by none."""
-    async with httpx.AsyncClient(base_url=server.url) as http:
-        lines = (await http.get("/metrics", timeout=10)).text.splitlines()
-    values = dict(line.rsplit(" ", 1) for line in lines if line.startswith("konnect_"))
-    return {name: int(float(values[f"konnect_{name}"])) for name in ("sockets", "people", "conversations")}
-
-
-def _rss(server: ServerProcess) -> int | None:
-    cost = server.cost()
-    return cost.server_rss if cost else None
-
-
-# --- The result ------------------------------------------------------------------------------------------------------
-
-
-def _add(report: Report, course: _Course) -> None:
+def _add(report: Report, course: Course) -> None:
     result, samples = course.result, course.samples
     counts = result["phases"][0]
     load = Load("python", course.sign_in_s, result, rss_ready=course.ready)
@@ -260,9 +117,7 @@ def _add(report: Report, course: _Course) -> None:
         events=result["events"],
         decoded_whole=result["sampled"],
         rss_each_half_minute_mib=[
-            [round(sample.seconds), round(sample.size_bytes / _MIB, 2)]
-            for sample in samples
-            if sample.seconds % SHOW_EVERY_S < TICK_S / 2 or sample is samples[-1]
+            [round(sample.seconds), round(sample.size_bytes / MIB, 2)] for sample in course.each_half_minute
         ],
         rss_slope_kib_per_minute=slope_kib_per_minute([one for one in samples if one.seconds >= slope_from_s]),
         rss_slope_from_s=round(slope_from_s, 1),
@@ -293,7 +148,7 @@ def _remarks(run: dict[str, Any]) -> list[str]:
 
 
 def _mib(size: int | None) -> float | None:
-    return None if size is None else round(size / _MIB, 2)
+    return None if size is None else round(size / MIB, 2)
 
 
 @click.command()
