@@ -9,11 +9,13 @@ from pathlib import Path
 import click
 from msgspec.structs import replace
 
-from bench import direct, fanout, replay, roundtrip
+from bench import compare, direct, fanout, growth, idle, mixed, plot, replay, roundtrip, storm
 from bench.chatlog import read_chatlog
-from bench.options import Common, common, plainly
+from bench.gone import SETTLE_S
+from bench.loadgen import LoadFailed, build
+from bench.options import Common, common, plainly, repeated
 from bench.replay_report import open_progress
-from bench.report import Report
+from bench.report import Report, say
 from bench.script import write_script
 from bench.server import quiet_logs
 from bench.stage import Stalled
@@ -39,7 +41,13 @@ def cli(context: click.Context) -> None:
 cli.add_command(roundtrip.main, "roundtrip")
 cli.add_command(direct.main, "direct")
 cli.add_command(fanout.main, "fanout")
+cli.add_command(idle.main, "idle")
+cli.add_command(storm.main, "storm")
+cli.add_command(mixed.main, "mixed")
+cli.add_command(growth.main, "growth")
 cli.add_command(replay.main, "replay")
+cli.add_command(compare.main, "compare")
+cli.add_command(plot.main, "plot")
 
 
 @cli.command("all")
@@ -63,14 +71,33 @@ def run_all(common: Common, quick: bool) -> None:
             outbox_bytes=262_144 if quick else 1 << 20,
         ),
     ]  # fmt: skip
+    if _has_c(common):
+        few = 500 if quick else None
+        settle_s = 1.0 if quick else SETTLE_S
+        measures += [
+            functools.partial(idle.measure, common, few or idle.SOCKETS, settle_s),
+            functools.partial(storm.measure, common, few or storm.SOCKETS, settle_s=settle_s),
+        ]
     good = True
     for measure in measures:
-        report = plainly(measure)
+        report = repeated(measure, common)
         report.show(common.out)
         good = good and report.good
     good = _replay(common.out) and good
     if not good:
         sys.exit(1)
+
+
+def _has_c(common: Common) -> bool:
+    """Whether the load generator in C is there, which idle and storm need; says why not."""
+    if common.generator == "python":
+        return False
+    try:
+        build()
+    except LoadFailed as problem:
+        say(f"without idle and storm: {problem}")
+        return False
+    return True
 
 
 def _replay(out: Path | None) -> bool:

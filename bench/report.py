@@ -12,8 +12,12 @@ from rich.table import Table
 
 from bench.loadgen import Load, Phase
 from bench.machine import busy, commit, machine
+from bench.medians import median_run
+from bench.progress import say as say  # progress=report.say is how benchmarks hand it on
 
+KONNECT: Final = "konnect"
 LOWER_BOUND: Final = 0.9  # of a core: a generator this busy may be what is measured
+NARROW: Final = 140  # columns of a terminal, below which the table stands upright
 _MIB: Final = 1 << 20
 _COLUMNS: Final = (
     ("rate_per_s", "rate/s"),
@@ -29,14 +33,19 @@ _COLUMNS: Final = (
 )  # fmt: skip
 
 
+_SPREAD_OF: Final = ("rate_per_s", "p50_ms", "p99_ms", "server_cpu_us", "rss_mib")  # in the table; all are in the line
+
+
 class Report:
     """One benchmark's measurements. ``unit`` is what rate and CPU count: a round trip, a delivery, a message."""
 
-    def __init__(self, bench: str, unit: str, settings: Mapping[str, Any]) -> None:
-        self._bench, self._unit, self._settings = bench, unit, dict(settings)
+    def __init__(self, bench: str, unit: str, settings: Mapping[str, Any], server: str = KONNECT) -> None:
+        """*server* names what was measured; the line says so when it is not Konnect."""
+        self._bench, self._unit, self._settings, self._server = bench, unit, dict(settings), server
         self._began_at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         self._busy = busy()
         self.runs: list[dict[str, Any]] = []
+        self.remarks: list[str] = []  # for people, under the table
 
     def add(
         self, name: str, load: Load, phase: Phase, kind: str, count: int, *, may_close: bool = False, **more: Any
@@ -74,6 +83,26 @@ class Report:
         self.runs.append(run)
         return run
 
+    def adopt(self, run: Mapping[str, Any], name: str, **more: Any) -> None:
+        """Take over a run of another report under a *name* of its own, with further fields."""
+        self.runs.append({**run, "name": name, **more})
+
+    @classmethod
+    def of_repetitions(cls, reports: Sequence["Report"]) -> "Report":
+        """Repetitions of one benchmark as one report: each run is the median of the runs of its name.
+
+        Args:
+            reports: At least one; each with the same runs in the same order.
+        """
+        first = reports[0]
+        if len(reports) == 1:
+            return first
+        merged = cls(first._bench, first._unit, first._settings, first._server)
+        merged._began_at, merged._busy = first._began_at, first._busy
+        merged.remarks = [f"{n}: {words}" for n, report in enumerate(reports, 1) for words in report.remarks]
+        merged.runs = [median_run(runs) for runs in zip(*(report.runs for report in reports), strict=True)]
+        return merged
+
     @property
     def good(self) -> bool:
         """True when every run did what it should."""
@@ -84,6 +113,7 @@ class Report:
         return json.dumps(
             {
                 "bench": self._bench,
+                **({} if self._server == KONNECT else {"server": self._server}),
                 "unit": self._unit,
                 "ok": self.good,
                 "settings": self._settings,
@@ -102,28 +132,47 @@ class Report:
         if out is not None:
             with out.open("a") as file:
                 file.write(line + "\n")
-        table(f"{self._bench}, figures per {self._unit}", self.runs)
+        whom = "" if self._server == KONNECT else f" ({self._server})"
+        repeated = len(self.runs[0].get("repetitions", ())) if self.runs else 0
+        several = f", medians of {repeated} with smallest and largest" if repeated else ""
+        table(f"{self._bench}{whom}, figures per {self._unit}{several}", self.runs)
+        for words in self.remarks:
+            print(f"  {words}", file=sys.stderr)
 
 
 def table(title: str, runs: Sequence[Mapping[str, Any]]) -> None:
-    """*runs* for people, on standard error."""
+    """*runs* for people, on standard error: a row each, or a column each where a terminal is too narrow for that."""
+    console = Console(file=sys.stderr, width=None if sys.stderr.isatty() else 160)
+    headings = ["run", *(heading for _, heading in _COLUMNS), "failures"]
+    rows = [_row(run) for run in runs]
+    if console.width < NARROW:
+        headings, *rows = zip(headings, *rows, strict=True)  # type: ignore[assignment]
     shown = Table(title=title, title_justify="left")
-    shown.add_column("run")
-    for _, heading in _COLUMNS:
-        shown.add_column(heading, justify="right")
-    shown.add_column("failures")
-    for run in runs:
-        cells = [_cell(run.get(key)) for key, _ in _COLUMNS]
-        if run["lower_bound"]:
-            cells[0] = f"at least {cells[0]}"
-        faults = ", ".join(f"{count} {word}" for word, count in run["failures"].items() if count)
-        shown.add_row(run["name"], *cells, faults or ("none" if run["ok"] else "see JSON"))
-    Console(file=sys.stderr, width=None if sys.stderr.isatty() else 160).print(shown)
+    for place, heading in enumerate(headings):
+        shown.add_column(heading, justify="right" if place else "left", no_wrap=place == 0)
+    for row in rows:
+        shown.add_row(*row)
+    console.print(shown)
 
 
-def say(words: str) -> None:
-    """One line of progress on standard error."""
-    print(f"  {words}", file=sys.stderr, flush=True)
+def _row(run: Mapping[str, Any]) -> list[str]:
+    cells = [_cell(run.get(key)) for key, _ in _COLUMNS]
+    if run["lower_bound"]:
+        cells[0] = f"at least {cells[0]}"
+    for place, (key, _) in enumerate(_COLUMNS):
+        if key in _SPREAD_OF and key in run.get("spread", {}):
+            low, high = run["spread"][key]
+            cells[place] += f"\n[dim]{short(low)}..{short(high)}[/dim]"
+    faults = ", ".join(f"{count} {word}" for word, count in run["failures"].items() if count)
+    return [run["name"], *cells, faults or ("none" if run["ok"] else "see JSON")]
+
+
+def short(value: float) -> str:
+    """A number as one says it: 1.98M, 51.9k, 640, 0.25."""
+    for size, letter in ((1e6, "M"), (1e3, "k")):
+        if value >= size:
+            return f"{value / size:.3g}{letter}"
+    return f"{value:.3g}"
 
 
 def _cost(phase: Phase, count: int, seconds: float) -> dict[str, Any]:
