@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -303,6 +304,21 @@ def test_nobody_but_root_is_asked_to_install_packages(monkeypatch: pytest.Monkey
     left = install.install(said.append)
     assert "nats-server is missing (Debian: nats-server)" in left
     assert any("apt-get install -y --no-install-recommends" in words and "nats-server" in words for words in said)
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_no_service_starts_while_packages_come(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, there: bool) -> None:
+    """Debian's way to say so is a program that refuses; one that was there before is left alone."""
+    policy = tmp_path / "policy-rc.d"
+    monkeypatch.setattr(install, "_POLICY", policy)
+    monkeypatch.setattr(install, "_is_enabled", lambda _: False)
+    if there:
+        policy.write_text("#!/bin/sh\nexit 0\n")
+    with install._no_services():
+        if not there:
+            assert subprocess.run([policy], check=False).returncode == 101
+    assert policy.exists() == there
+    assert not there or policy.read_text() == "#!/bin/sh\nexit 0\n"
 
 
 def test_npm_packages_have_exact_versions_and_no_registry() -> None:
