@@ -16,7 +16,7 @@ from konnect_server.actions.passwords import Passwords
 from konnect_server.http import DoorOptions
 from konnect_server.http import stream as stream_module
 from konnect_server.http.door import CONNECTIONS
-from konnect_server.tokens import Claims
+from konnect_server.remembered import Claims
 from protocol.http import BODY_BYTES, HEAD_BYTES, Me
 from storage.database import Database, open_database
 from storage.errors import StorageRefused

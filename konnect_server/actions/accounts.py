@@ -9,7 +9,8 @@ from uuid import UUID
 
 from konnect_server.actions.passwords import Passwords
 from konnect_server.actions.refresh_tokens import RefreshToken, Verdict, derive, judge, parse
-from konnect_server.tokens import Claims, Tokens
+from konnect_server.remembered import Claims
+from konnect_server.tokens import Tokens
 from protocol.errors import BadCredentials, Unauthorized, Unavailable, UnknownUser
 from protocol.frames import User
 from protocol.http import Login, Me, Register, SignedIn

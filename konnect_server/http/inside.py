@@ -13,7 +13,8 @@ from konnect_server.actions.accounts import Accounts
 from konnect_server.http.client_address import ClientAddress
 from konnect_server.http.options import DoorOptions
 from konnect_server.limiter import KeyedLimiter
-from konnect_server.tokens import Claims, Tokens
+from konnect_server.remembered import Claims
+from konnect_server.tokens import Tokens
 from protocol.errors import BadRequest, Invalid, RateLimited, Unauthorized, UnsupportedMediaType
 from protocol.http import EMAIL_PATTERN, NAME_PATTERN, encode_json
 from storage.database import Database

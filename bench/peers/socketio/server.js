@@ -16,7 +16,7 @@ const { Server } = require("socket.io");
 
 const POOL_SIZE = 20; // twice what node-postgres takes by itself; ejabberd has as many
 const BACKLOG = 4096; // connections that the kernel holds until they are accepted, as many as with Konnect
-const TOKENS_KEPT = 20000; // verified ones are remembered until they expire, as many as Konnect remembers
+const TOKENS_KEPT = 32768; // verified ones are remembered until they expire, as many as Konnect remembers
 const MISSED_AT_ONCE = 1000; // entries read at a time for one who comes back
 
 const publicKey = crypto.createPublicKey(fs.readFileSync(process.env.PUBLIC_KEY));
