@@ -10,11 +10,13 @@ from typing import Final
 import click
 from msgspec.structs import replace
 
-from bench import compare, direct, fanout, growth, mixed, plot, replay, roundtrip
+from bench import compare, direct, fanout, growth, idle, mixed, plot, replay, roundtrip, storm
 from bench.chatlog import read_chatlog
+from bench.gone import SETTLE_S
+from bench.loadgen import LoadFailed, build
 from bench.options import Common, common, plainly, repeated
 from bench.replay_report import open_progress
-from bench.report import Report
+from bench.report import Report, say
 from bench.script import write_script
 from bench.server import quiet_logs
 from bench.stage import Stalled
@@ -41,6 +43,8 @@ def cli(context: click.Context) -> None:
 cli.add_command(roundtrip.main, "roundtrip")
 cli.add_command(direct.main, "direct")
 cli.add_command(fanout.main, "fanout")
+cli.add_command(idle.main, "idle")
+cli.add_command(storm.main, "storm")
 cli.add_command(mixed.main, "mixed")
 cli.add_command(growth.main, "growth")
 cli.add_command(replay.main, "replay")
@@ -74,6 +78,13 @@ def run_all(common: Common, quick: bool) -> None:
                                  outbox_bytes=outbox_bytes)),
         (while_in_town, functools.partial(mixed.measure, while_in_town, town)),
     ]  # fmt: skip
+    if _has_c(common):
+        few = 500 if quick else None
+        settle_s = 1.0 if quick else SETTLE_S
+        measures += [
+            (common, functools.partial(idle.measure, common, few or idle.SOCKETS, settle_s)),
+            (common, functools.partial(storm.measure, common, few or storm.SOCKETS, settle_s=settle_s)),
+        ]
     good = True
     for options, measure in measures:
         report = repeated(measure, options)
@@ -82,6 +93,18 @@ def run_all(common: Common, quick: bool) -> None:
     good = _replay(common.out) and good
     if not good:
         sys.exit(1)
+
+
+def _has_c(common: Common) -> bool:
+    """Whether the load generator in C is there, which idle and storm need; says why not."""
+    if common.generator == "python":
+        return False
+    try:
+        build()
+    except LoadFailed as problem:
+        say(f"without idle and storm: {problem}")
+        return False
+    return True
 
 
 def _replay(out: Path | None) -> bool:

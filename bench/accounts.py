@@ -23,6 +23,11 @@ select uuidv7(), id, sha256(id::text::bytea), sha256('none'), now_ms(), now_ms()
 _GROUP: Final[LiteralString] = (
     "select create_group(uuidv7(), %s, gen_random_uuid()::text, 'Bench', 'all', %s::json, %s)"
 )
+_APPEND: Final[LiteralString] = """
+select append_messages(json_agg(json_build_object('c', %(group)s::text, 'a', %(author)s::text, 'k', 'missed-' || n,
+    'x', lpad(to_hex(n), 16, '0') || repeat('x', %(payload)s::int - 16)) order by n), '[]')
+from generate_series(1, %(count)s::int) n
+"""
 _DIRECT: Final[LiteralString] = "select open_direct(uuidv7(), %s, %s)"
 
 
@@ -52,6 +57,28 @@ def write_group(dsn: str, people: list[Person]) -> UUID:
     members = Json([str(person.user) for person in people])
     with psycopg.connect(dsn) as connection:
         return _conversation(connection.execute(_GROUP, (people[0].user, members, len(people))).fetchone())
+
+
+def write_groups(dsn: str, people: list[Person], members: int) -> list[UUID]:
+    """Groups of *members* of *people* each, the first ones, the next ones ...; their ids."""
+    groups = []
+    with psycopg.connect(dsn) as connection:
+        for place in range(0, len(people), members):
+            few = people[place : place + members]
+            row = connection.execute(_GROUP, (few[0].user, Json([str(person.user) for person in few]), len(few)))
+            groups.append(_conversation(row.fetchone()))
+    return groups
+
+
+def write_missed(dsn: str, authors: list[Person], groups: list[UUID], count: int, payload: int) -> None:
+    """*count* messages in each of *groups*, by the member of the same place in *authors*, as a storm misses them.
+
+    The n-th text (1, 2, ...) is n in 16 hexadecimal digits, filled up to *payload* bytes (at least 16).
+    """
+    with psycopg.connect(dsn) as connection:
+        for author, group in zip(authors, groups, strict=True):
+            words = {"group": str(group), "author": str(author.user), "count": count, "payload": payload}
+            connection.execute(_APPEND, words)
 
 
 def write_pairs(dsn: str, people: list[Person]) -> list[UUID]:

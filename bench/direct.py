@@ -6,7 +6,7 @@ import click
 import trio
 
 from bench.accounts import write_pairs, write_people
-from bench.loadgen import Seat, run_load
+from bench.loadgen import Proto, Seat, Served, run_load
 from bench.options import Common, common, finish
 from bench.report import Report, say
 from bench.server import open_database_of, open_server
@@ -23,19 +23,27 @@ async def measure(options: Common, pairs: int = 100, flights: Sequence[int] = (1
             Seat(person.token, str(conversations[place // 2]), "r" if place % 2 else "a")
             for place, person in enumerate(people)
         ]
-        for flight in flights:
-            load = await run_load(
-                server, "direct", seats, options.load | {"flight": flight},
-                generator=options.generator, core=options.load_core, progress=say,
-            )  # fmt: skip
-            phase = load.phases[0]
-            delivery = phase.counts["delivery"]
-            report.add(
-                f"{flight} in flight", load, phase, "ack", phase.counts["acks"], flight=flight,
-                deliveries_per_s=round(phase.counts["deliveries"] / phase.counts["seconds"], 1),
-                delivery={word: round(delivery[word], 3) for word in ("p50_ms", "p99_ms", "p999_ms", "max_ms")},
-            )  # fmt: skip
+        await add_runs(report, server, seats, options, flights)
     return report
+
+
+async def add_runs(
+    report: Report, server: Served, seats: Sequence[Seat], options: Common, flights: Sequence[int],
+    proto: Proto = "konnect",
+) -> None:  # fmt: skip
+    """Measure a server that runs already, which speaks *proto*, once for each of *flights*."""
+    for flight in flights:
+        load = await run_load(
+            server, "direct", seats, options.load | {"flight": flight},
+            generator=options.generator, core=options.load_core, progress=say, proto=proto,
+        )  # fmt: skip
+        phase = load.phases[0]
+        delivery = phase.counts["delivery"]
+        report.add(
+            f"{flight} in flight", load, phase, "ack", phase.counts["acks"], flight=flight,
+            deliveries_per_s=round(phase.counts["deliveries"] / phase.counts["seconds"], 1),
+            delivery={word: round(delivery[word], 3) for word in ("p50_ms", "p99_ms", "p999_ms", "max_ms")},
+        )  # fmt: skip
 
 
 @click.command()

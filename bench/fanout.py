@@ -5,6 +5,7 @@ a rate it sends by the clock, and a message's age counts from the moment when it
 member more stops reading half-way: it must be closed with "slow", and the others' delivery must not notice.
 """
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import click
@@ -12,7 +13,7 @@ import trio
 from msgspec.structs import replace
 
 from bench.accounts import write_group, write_people
-from bench.loadgen import Load, Seat, run_load
+from bench.loadgen import Load, Proto, Seat, Served, run_load
 from bench.options import Common, common, finish
 from bench.report import Report, say
 from bench.server import open_database_of, open_server
@@ -42,13 +43,21 @@ async def measure(
         seats = [Seat(person.token, group, "a" if place == 0 else "r") for place, person in enumerate(people)]
         if slow_reader:
             seats[-1] = seats[-1]._replace(role="s")
-        load = await run_load(
-            server, "fanout", seats,
-            options.load | {"flight": UNDELIVERED, "rate": rate, "phases": 2 if slow_reader else 1},
-            generator=options.generator, core=options.load_core, progress=say,
-        )  # fmt: skip
-        _add(report, load, slow_reader)
+        await add_runs(report, server, seats, options, rate, slow_reader)
     return report
+
+
+async def add_runs(
+    report: Report, server: Served, seats: Sequence[Seat], options: Common, rate: float, slow_reader: bool = False,
+    proto: Proto = "konnect",
+) -> None:  # fmt: skip
+    """Measure a server that runs already, which speaks *proto*."""
+    load = await run_load(
+        server, "fanout", seats,
+        options.load | {"flight": UNDELIVERED, "rate": rate, "phases": 2 if slow_reader else 1},
+        generator=options.generator, core=options.load_core, progress=say, proto=proto,
+    )  # fmt: skip
+    _add(report, load, slow_reader)
 
 
 def slow_options(options: Common) -> Common:

@@ -1,49 +1,68 @@
-"""The load: ``load.c`` built on demand, or ``pyload.py`` where there is no compiler; both speak the same way."""
+"""The load: ``load/*.c`` built on demand, or ``pyload.py`` where there is no compiler; both speak the same way."""
 
 import hashlib
 import json
 import os
+import resource
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Literal, NamedTuple, TypeAlias
+from typing import Any, Final, Literal, NamedTuple, Protocol, TypeAlias
 
 import trio
 
 from bench import processes
-from bench.server import ServerProcess
 
 HERE: Final = Path(__file__).resolve().parent
-SOURCE: Final = HERE / "load.c"
+SOURCES: Final = HERE / "load"
 BUILT: Final = HERE / "out"
 _FLAGS: Final = ("-O2", "-std=gnu11", "-Wall", "-Wextra")
 
 Generator: TypeAlias = Literal["auto", "c", "python"]
-Mode: TypeAlias = Literal["ping", "fanout", "direct"]
+Mode: TypeAlias = Literal["ping", "fanout", "direct", "idle", "storm"]
+Proto: TypeAlias = Literal["konnect", "socketio", "xmpp", "nats", "bare"]
+OTHER_FILES: Final = 256  # open files of a server that are no sockets of the load: database, listeners, libraries
+_STAGES: Final = {"idle": "they stay", "storm": "all are reset, and come back"}  # else: measuring
+IN_PYTHON: Final = ("ping", "fanout", "direct")  # what pyload.py can do, with Konnect
 
 
 class LoadFailed(Exception):
     """The load could not be made; the text is one plain sentence."""
 
 
+class Served(Protocol):
+    """What is asked of a server: where it listens on 127.0.0.1, and what it has cost so far."""
+
+    @property
+    def port(self) -> int: ...
+    def cost(self) -> processes.Cost | None: ...
+
+
 class Seat(NamedTuple):
     """One socket of the load. Roles: ``a`` sends, ``r`` receives, ``s`` receives and stops reading in phase 1."""
 
-    token: str
+    token: str  # printable ASCII without blanks, quotes, < > & and backslash, as all fields
     conversation: str = "-"
     role: Literal["a", "r", "s"] = "r"
+    missed: int = 0  # storm: how many entries lie above the head
+    head: int = 0  # storm: the seq up to which the client says that it has everything
+
+    def line(self) -> str:
+        """As the generator reads it."""
+        line = f"{self.token} {self.conversation} {self.role}"
+        return f"{line} {self.missed} {self.head}\n" if self.missed or self.head else line + "\n"
 
 
 @dataclass(slots=True)
 class Phase:
     """One measured stretch: what the generator counted, and what the server's processes cost over it."""
 
-    counts: dict[str, Any]  # see print_result in load.c
+    counts: dict[str, Any]  # see print_phase in load/tell.c
     before: processes.Cost | None
     after: processes.Cost | None
 
@@ -54,17 +73,21 @@ class Load:
 
     generator: str
     sign_in_s: float  # until all sockets were signed in and synced
-    counts: dict[str, Any]
+    counts: dict[str, Any]  # see tell_result in load/tell.c
     phases: list[Phase] = field(default_factory=list)
-    rss_ready: int | None = None  # of the server, all sockets signed in, nothing going on
+    rss_ready: int | None = None  # bytes of the server's memory, all sockets signed in, nothing going on
+    cost_before: processes.Cost | None = None  # of the server, before the first sign-in
+    cost_ready: processes.Cost | None = None  # at that moment
+    sign_in_cores: float = 0.0  # the generator's share of a core meanwhile
 
 
 async def run_load(
-    server: ServerProcess,
+    server: Served,
     mode: Mode,
     seats: Sequence[Seat],
-    options: dict[str, float],
+    options: Mapping[str, float],
     *,
+    proto: Proto = "konnect",
     generator: Generator = "auto",
     core: int | None = None,
     progress: Callable[[str], None] = lambda _: None,
@@ -73,9 +96,10 @@ async def run_load(
 
     Args:
         server: Measured while it goes on.
-        mode: See ``load.c``.
+        mode: See ``load/main.c``.
         seats: The sockets.
-        options: See ``load.c``: rate, seconds, warmup, drain, flight, bytes, sample, phases.
+        options: See ``load/main.c``: rate, seconds, warmup, drain, patience, flight, bytes, sample, phases, connecting.
+        proto: What the server speaks. All but Konnect's, and the modes idle and storm, need the C generator.
         generator: Which one; ``auto`` takes the C one if it can be built.
         core: Pin the generator to this core.
         progress: Told in a few words what goes on.
@@ -83,9 +107,12 @@ async def run_load(
     Raises:
         LoadFailed: It could not be built or started, or the server refused it.
     """
-    name, program = await trio.to_thread.run_sync(_program, generator, progress)
+    name, program = await trio.to_thread.run_sync(_program, generator, mode, proto, progress)
     words = [*program, "127.0.0.1", str(server.port), mode, *(f"{key}={value:g}" for key, value in options.items())]
-    told = "".join(f"{seat.token} {seat.conversation} {seat.role}\n" for seat in seats) + "end\n"
+    if proto != "konnect":
+        words.append(f"proto={proto}")
+    load = Load(name, 0.0, {}, cost_before=server.cost())
+    told = "".join(seat.line() for seat in seats) + "end\n"
     async with trio.open_nursery() as nursery:
         process: trio.Process = await nursery.start(_run, words)
         assert process.stdin is not None
@@ -95,7 +122,7 @@ async def run_load(
                 processes.pin([process.pid], core)
             progress(f"{len(seats)} sockets sign in")
             nursery.start_soon(_tell, process.stdin, told.encode())
-            return await _listen(server, process.stdin, _Lines(process.stdout), name, progress)
+            return await _listen(server, mode, process.stdin, _Lines(process.stdout), load, progress)
         finally:
             process.kill()
             nursery.cancel_scope.cancel()
@@ -113,9 +140,8 @@ async def _tell(stdin: trio.abc.SendStream, told: bytes) -> None:
 
 
 async def _listen(
-    server: ServerProcess, stdin: trio.abc.SendStream, lines: "_Lines", name: str, progress: Callable[[str], None]
+    server: Served, mode: Mode, stdin: trio.abc.SendStream, lines: "_Lines", load: Load, progress: Callable[[str], None]
 ) -> Load:
-    load = Load(name, 0.0, {})
     begun: processes.Cost | None = None
     costs: list[tuple[processes.Cost | None, processes.Cost | None]] = []
     while line := await lines.next():
@@ -124,13 +150,14 @@ async def _listen(
             case "failed":
                 raise LoadFailed(told["reason"])
             case "ready":
-                load.sign_in_s = told["seconds"]
-                cost = server.cost()
-                load.rss_ready = cost.server_rss if cost else None
-                progress("warming up")
+                load.sign_in_s, load.sign_in_cores = told["seconds"], told["cpu"]
+                load.cost_ready = server.cost()
+                load.rss_ready = load.cost_ready.server_rss if load.cost_ready else None
+                if mode in IN_PYTHON:
+                    progress("warming up")
                 await stdin.send_all(b"go\n")
             case "begin":
-                progress("measuring")
+                progress(_STAGES.get(mode, "measuring"))
                 begun = server.cost()
             case "end":
                 costs.append((begun, server.cost()))
@@ -158,37 +185,59 @@ class _Lines:
         return line
 
 
-def _program(generator: Generator, progress: Callable[[str], None]) -> tuple[str, list[str]]:
+def _program(generator: Generator, mode: Mode, proto: Proto, progress: Callable[[str], None]) -> tuple[str, list[str]]:
+    only_c = mode not in IN_PYTHON or proto != "konnect"
+    if generator == "python" and only_c:
+        raise LoadFailed(f"{mode} over {proto} needs the load generator in C: use --generator c, and a C compiler")
     if generator != "python":
         try:
             return "c", [str(build())]
         except LoadFailed as problem:
-            if generator == "c":
+            if generator == "c" or only_c:
                 raise
             progress(f"{problem}; now with python")
     return "python", [sys.executable, "-m", "bench.pyload"]
 
 
+def need_files(sockets: int) -> None:
+    """Raise this process's limit of open files to what it may be; servers and generators that it starts inherit that.
+
+    Raises:
+        LoadFailed: Even that is too low for *sockets*.
+    """
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    if most != resource.RLIM_INFINITY and most < sockets + OTHER_FILES:
+        raise LoadFailed(f"{sockets} sockets need a higher limit of open files: it is {most} (ulimit -Hn)")
+
+
 def build() -> Path:
-    """The C generator, compiled when its source has changed. Blocking: a second the first time.
+    """The C generator, compiled when one of its sources has changed. Blocking: two seconds the first time.
 
     Raises:
         LoadFailed: There is no compiler, no epoll (Linux only), or it did not compile.
     """
-    name = f"load-{hashlib.sha256(SOURCE.read_bytes()).hexdigest()[:16]}"
     compiler = os.environ.get("CC") or shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
     if not sys.platform.startswith("linux"):
-        raise LoadFailed("the load generator in C needs Linux: use --generator python, which is slower")
+        raise LoadFailed("the load generator in C needs Linux; --generator python needs none, but is slower")
     folder = BUILT if os.access(HERE, os.W_OK) else Path(tempfile.gettempdir()) / f"konnect-load-{os.getuid()}"
-    program = folder / name
+    program = folder / f"load-{_fingerprint()}"
     if program.exists():
         return program
     if not compiler:
-        raise LoadFailed("there is no C compiler (cc): install one, or use --generator python, which is slower")
+        raise LoadFailed("there is no C compiler (cc): install one; --generator python needs none, but is slower")
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    draft = folder / f".{name}-{os.getpid()}"
-    done = subprocess.run([compiler, *_FLAGS, "-o", draft, SOURCE], capture_output=True, text=True, check=False)
+    draft = folder / f".{program.name}-{os.getpid()}"
+    words = [compiler, *_FLAGS, "-o", str(draft), *map(str, sorted(SOURCES.glob("*.c")))]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise LoadFailed(f"{SOURCE.name} does not compile: {done.stderr.strip()[:400]}")
+        raise LoadFailed(f"bench/load does not compile: {done.stderr.strip()[:400]}")
     draft.replace(program)
     return program
+
+
+def _fingerprint() -> str:
+    digest = hashlib.sha256(repr(_FLAGS).encode())
+    for path in sorted(SOURCES.glob("*.[ch]")):
+        digest.update(f"{path.name}\n".encode() + path.read_bytes())
+    return digest.hexdigest()[:16]

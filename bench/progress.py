@@ -38,6 +38,16 @@ class Lines:
         print(f"    {words}", file=sys.stderr, flush=True)
 
 
+class Silence:
+    """Nothing; for who tells of the work in larger parts."""
+
+    def begin(self, words: str, seconds: float | None) -> None:
+        """See :class:`Display`."""
+
+    def note(self, words: str) -> None:
+        """See :class:`Display`."""
+
+
 class Bar:
     """One bar, of the stage that runs; it fills by the clock, or swings where nobody knows how long it takes."""
 
@@ -80,15 +90,16 @@ _shown: Final = [_Shown(Lines(), {})]  # the last one counts
 
 
 @contextmanager
-def open_display(seconds: Mapping[str, float]) -> Iterator[None]:
+def open_display(seconds: Mapping[str, float], plain: Display | None = None) -> Iterator[None]:
     """Show what is said within the block, as suits standard error.
 
     Args:
         seconds: How long the stages of these words take.
+        plain: Where stages go when standard error is no terminal; lines if not given.
     """
     console = Console(stderr=True)
     with ExitStack() as stack:
-        display: Display = Lines()
+        display: Display = plain or Lines()
         if console.is_terminal:
             columns = (SpinnerColumn(), TextColumn("{task.description}"), _ByTheClock(), TimeElapsedColumn())
             bars = Bars(

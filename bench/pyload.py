@@ -1,7 +1,7 @@
-"""The load of ``load.c`` in Python, for machines without a compiler: the same words in and out, many times slower.
+"""The load of ``load/`` in Python, for machines without a compiler: the same words in and out, many times slower.
 
-``python -m bench.pyload HOST PORT MODE [name=value ...]``; see ``load.c`` for modes, options and lines. Raw sockets, a
-selector, frames by hand, MessagePack by the package ``msgpack``.
+``python -m bench.pyload HOST PORT MODE [name=value ...]``; see ``load/main.c`` for modes, options and lines. It can do
+ping, fanout and direct, with Konnect. Raw sockets, a selector, frames by hand, MessagePack by the package ``msgpack``.
 """
 
 import json
@@ -39,7 +39,7 @@ class Stretch:
         self.latencies: dict[str, list[float]] = {"ack": [], "delivery": [], "last": []}
 
     def told(self) -> dict[str, Any]:
-        """As ``load.c`` prints it."""
+        """As ``load/tell.c`` prints it."""
         seconds = self.end - self.begin
         found: dict[str, Any] = {"seconds": seconds, "cpu": (self.cpu_end - self.cpu_begin) / seconds}
         found |= {"acks": len(self.latencies["ack"]), "deliveries": len(self.latencies["delivery"])}
@@ -292,14 +292,15 @@ class Generator:
 
     def sign_in(self) -> None:
         """Connect everybody and say that they are ready."""
-        began = time.monotonic()
+        began, cpu = time.monotonic(), time.process_time()
         for _ in range(CONNECTING_AT_ONCE):
             self.connect_next()
         while self.live < len(self.clients):
             if time.monotonic() - began > SIGN_IN_WITHIN_S:
                 raise Failed(f"only {self.live} of {len(self.clients)} sockets were signed in")
             self.turn(0.1)
-        _tell("ready", sockets=len(self.clients), seconds=time.monotonic() - began)
+        seconds = time.monotonic() - began
+        _tell("ready", sockets=len(self.clients), seconds=seconds, cpu=(time.process_time() - cpu) / seconds)
 
     def await_go(self) -> None:
         """Answer pings until told to go."""

@@ -6,7 +6,7 @@ import click
 import trio
 
 from bench.accounts import write_people
-from bench.loadgen import Seat, run_load
+from bench.loadgen import Proto, Seat, Served, run_load
 from bench.options import Common, common, finish
 from bench.report import Report, say
 from bench.server import open_database_of, open_server
@@ -19,14 +19,22 @@ async def measure(options: Common, sockets: int = 50, flights: Sequence[int] = (
         async with open_database_of(server) as dsn:
             people = await trio.to_thread.run_sync(write_people, dsn, server.folder / "keys", sockets)
         seats = [Seat(person.token) for person in people]
-        for flight in flights:
-            load = await run_load(
-                server, "ping", seats, options.load | {"flight": flight},
-                generator=options.generator, core=options.load_core, progress=say,
-            )  # fmt: skip
-            phase = load.phases[0]
-            report.add(f"{flight} in flight", load, phase, "ack", phase.counts["acks"], flight=flight)
+        await add_runs(report, server, seats, options, flights)
     return report
+
+
+async def add_runs(
+    report: Report, server: Served, seats: Sequence[Seat], options: Common, flights: Sequence[int],
+    proto: Proto = "konnect",
+) -> None:  # fmt: skip
+    """Measure a server that runs already, which speaks *proto*, once for each of *flights*."""
+    for flight in flights:
+        load = await run_load(
+            server, "ping", seats, options.load | {"flight": flight},
+            generator=options.generator, core=options.load_core, progress=say, proto=proto,
+        )  # fmt: skip
+        phase = load.phases[0]
+        report.add(f"{flight} in flight", load, phase, "ack", phase.counts["acks"], flight=flight)
 
 
 @click.command()

@@ -24,7 +24,7 @@ import socket
 import stat
 import subprocess
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, Final, Literal
@@ -81,12 +81,16 @@ class EmbeddedPostgres:
     Args:
         folder: Konnect's data folder; the database lives in ``postgres`` beneath it.
         unsafe_no_fsync: For tests only: a power cut may destroy the database.
+        settings: Further settings of PostgreSQL, if it is started here: a benchmark lets it listen on TCP for ejabberd.
     """
 
-    def __init__(self, folder: Path, *, unsafe_no_fsync: bool = False) -> None:
+    def __init__(
+        self, folder: Path, *, unsafe_no_fsync: bool = False, settings: Mapping[str, str] | None = None
+    ) -> None:
         self.folder = folder.resolve()  # one spelling, whoever comes by which way
         self.data = self.folder / "postgres"
         self._unsafe = unsafe_no_fsync
+        self._more = dict(settings or {})
         self._programs = _programs()
         self._user: pwd.struct_passwd | None = None  # the one PostgreSQL runs as, when that is not us
         self._users: IO[bytes] | None = None
@@ -191,7 +195,7 @@ class EmbeddedPostgres:
         await _aside(os.rename, fresh, self.data)
 
     async def _launch(self) -> None:
-        settings = {**_SETTINGS, "unix_socket_directories": _quoted_list(self._sockets)}
+        settings = {**_SETTINGS, **self._more, "unix_socket_directories": _quoted_list(self._sockets)}
         if self._unsafe:
             settings.update(_UNSAFE)
         command = [str(self._programs / "postgres"), "-D", str(self.data)]
@@ -411,17 +415,20 @@ class EmbeddedPostgres:
 
 
 @asynccontextmanager
-async def open_embedded(folder: Path, *, unsafe_no_fsync: bool = False) -> AsyncIterator[EmbeddedPostgres]:
+async def open_embedded(
+    folder: Path, *, unsafe_no_fsync: bool = False, settings: Mapping[str, str] | None = None
+) -> AsyncIterator[EmbeddedPostgres]:
     """The folder's PostgreSQL, running and watched until the block ends.
 
     Args:
         folder: Konnect's data folder; made when it is missing.
         unsafe_no_fsync: For tests only: a power cut may destroy the database.
+        settings: See :class:`EmbeddedPostgres`.
 
     Raises:
         EmbeddedError: It cannot start here; the text is one plain sentence.
     """
-    server = EmbeddedPostgres(folder, unsafe_no_fsync=unsafe_no_fsync)
+    server = EmbeddedPostgres(folder, unsafe_no_fsync=unsafe_no_fsync, settings=settings)
     await server.start()
     try:
         async with trio.open_nursery() as nursery:

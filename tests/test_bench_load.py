@@ -13,11 +13,12 @@ import pytest
 import trio
 from click.testing import CliRunner
 
+from bench import idle, storm
 from bench.__main__ import cli
 from bench.accounts import write_group, write_pairs, write_people
 from bench.loadgen import Generator, Load, LoadFailed, Seat, build, run_load
 from bench.options import Common
-from bench.processes import Cost, Process, tree
+from bench.processes import MEASURABLE, Cost, Process, tree
 from bench.report import Report
 from bench.server import LIFTED, ServerFailed, ServerProcess, open_database_of, open_server
 from protocol.closing import SLOW
@@ -78,6 +79,29 @@ async def test_a_real_server_answers_pings_messages_and_groups(generator: Genera
         told = json.loads(report.line())
         assert set(told) >= {"bench", "unit", "ok", "settings", "runs", "machine", "commit"}
         assert told["runs"][0]["rate_per_s"] > 0
+
+
+async def test_idle_people_and_storms_on_a_real_server() -> None:
+    """Every entry that was missed is checked by the generator; what is left is that nobody and nothing was skipped."""
+    try:
+        build()
+    except LoadFailed as problem:
+        pytest.skip(str(problem))
+    report = await idle.measure(Common(seconds=0.3), sockets=21, settle_s=0.1)
+    assert report.good
+    (run,) = report.runs
+    assert run["count"] == 20
+    assert run["held_s"] >= 0.3
+    assert run["rate_per_s"] > 0
+    if MEASURABLE:
+        assert run["rss_empty_after_mib"] > 0
+        assert run["rss_per_socket_kib"] is not None
+
+    report = await storm.measure(Common(), sockets=25, missed=(0, 20), settle_s=0.1)
+    assert report.good
+    assert [run["count"] for run in report.runs] == [25, 25]
+    assert [run["entries"] for run in report.runs] == [0, 25 * 20]
+    assert len(report.remarks) == 2
 
 
 async def test_a_reader_that_stops_is_closed_as_slow_and_the_others_get_everything(generator: Generator) -> None:
@@ -275,7 +299,7 @@ def test_every_benchmark_lifts_the_rate_limits() -> None:
 def test_the_bench_lists_its_commands() -> None:
     result = CliRunner().invoke(cli, [])
     assert result.exit_code == 0
-    for name in ("all", "direct", "fanout", "replay", "roundtrip"):
+    for name in ("all", "direct", "fanout", "idle", "replay", "roundtrip", "storm"):
         assert f"  {name} " in result.output
         assert CliRunner().invoke(cli, [name, "--help"]).exit_code == 0
 

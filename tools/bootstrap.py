@@ -21,7 +21,9 @@ TASKS = {  # task -> what must be installed, and what then runs
     "run": ("run", ["-m", "konnect_server", "dev"]),
     "test": ("test", ["-m", "tools.check"]),
     "simulate": ("test", ["-m", "tests.simulate", "--seeds", "10000"]),
-    "bench": ("run", ["-m", "bench"]),
+    "bench": ("run", ["-m", "bench.peers", "run"]),
+    "bench-list": ("run", ["-m", "bench"]),
+    "bench-peers": ("run", ["-m", "bench.peers", "install"]),
     "install": ("test", None),
 }
 
