@@ -5,6 +5,7 @@ import json
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Final
 
 import click
 from msgspec.structs import replace
@@ -22,6 +23,7 @@ from bench.stage import Stalled
 from konnect_client import ClientError
 
 Measure = Callable[[], Awaitable[Report]]
+TOWN_S: Final = 60.0  # of the ten minutes that its figures need
 
 
 @click.group(
@@ -54,34 +56,39 @@ cli.add_command(plot.main, "plot")
 @click.option("--quick", is_flag=True, help="A second each, smaller groups: to see that they work, not for figures.")
 @common
 def run_all(common: Common, quick: bool) -> None:
-    """Run every benchmark and the replay of the excerpt, one after the other; prints one JSON line each."""
+    """Run every benchmark, the town for a minute, and the replay of the excerpt; prints one JSON line each.
+
+    Growth has a command of its own.
+    """
     quiet_logs()
     if quick:
         common = replace(common, seconds=1.0, warmup=0.3)
     members = 200 if quick else fanout.MEMBERS
     steady = replace(common, seconds=common.seconds if quick else fanout.STEADY_S)
     slow = replace(common, seconds=2.0, payload=8000) if quick else fanout.slow_options(common)
-    measures: list[Measure] = [
-        functools.partial(roundtrip.measure, common),
-        functools.partial(direct.measure, common, pairs=20 if quick else 100),
-        functools.partial(fanout.measure, common, members=members),
-        functools.partial(fanout.measure, steady, members=members, rate=fanout.STEADY_RATE),
-        functools.partial(
-            fanout.measure, slow, members=members, rate=fanout.STEADY_RATE, slow_reader=True,
-            outbox_bytes=262_144 if quick else 1 << 20,
-        ),
+    town = mixed.Town(users=60, groups=6, rate=20.0) if quick else mixed.Town()
+    while_in_town = replace(common, seconds=2.0 if quick else TOWN_S)
+    outbox_bytes = 262_144 if quick else 1 << 20
+    measures: list[tuple[Common, Measure]] = [
+        (common, functools.partial(roundtrip.measure, common)),
+        (common, functools.partial(direct.measure, common, pairs=20 if quick else 100)),
+        (common, functools.partial(fanout.measure, common, members=members)),
+        (steady, functools.partial(fanout.measure, steady, members=members, rate=fanout.STEADY_RATE)),
+        (slow, functools.partial(fanout.measure, slow, members=members, rate=fanout.STEADY_RATE, slow_reader=True,
+                                 outbox_bytes=outbox_bytes)),
+        (while_in_town, functools.partial(mixed.measure, while_in_town, town)),
     ]  # fmt: skip
     if _has_c(common):
         few = 500 if quick else None
         settle_s = 1.0 if quick else SETTLE_S
         measures += [
-            functools.partial(idle.measure, common, few or idle.SOCKETS, settle_s),
-            functools.partial(storm.measure, common, few or storm.SOCKETS, settle_s=settle_s),
+            (common, functools.partial(idle.measure, common, few or idle.SOCKETS, settle_s)),
+            (common, functools.partial(storm.measure, common, few or storm.SOCKETS, settle_s=settle_s)),
         ]
     good = True
-    for measure in measures:
-        report = repeated(measure, common)
-        report.show(common.out)
+    for options, measure in measures:
+        report = repeated(measure, options)
+        report.show(options.out)
         good = good and report.good
     good = _replay(common.out) and good
     if not good:

@@ -15,6 +15,7 @@ import click
 from msgspec.structs import replace
 
 from bench import fanout, mixed
+from bench.loadgen import LoadFailed
 from bench.options import Common, common, repeated
 from bench.plot import NoMatplotlib, draw
 from bench.progress import part
@@ -38,8 +39,7 @@ async def over_members(options: Common, members: Sequence[int], rate: float) -> 
     report = Report("growth", "delivery", settings)
     for count in members:
         part(f"{count} members, {load}")
-        one = await fanout.measure(options, members=count, rate=rate)
-        report.adopt(one.runs[0], f"{count} members", members=count)
+        await _point(report, f"{count} members", fanout.measure(options, members=count, rate=rate), members=count)
     return report
 
 
@@ -51,9 +51,21 @@ async def over_users(options: Common, users: Sequence[int]) -> Report:
     for count in users:
         part(f"{count} users")
         town = mixed.Town(users=count, groups=max(1, count // USERS_A_GROUP), rate=count / SAYS_EVERY_S)
-        one = await mixed.measure(options, town)
-        report.adopt(one.runs[0], f"{count} users", users=count)
+        await _point(report, f"{count} users", mixed.measure(options, town), users=count)
     return report
+
+
+async def _point(report: Report, name: str, measured: Awaitable[Report], **size: int) -> None:
+    """One point of a curve. Where no load can be made, at sizes too large for the machine, it is a failed one, with
+    the reason: the others stay."""
+    try:
+        report.adopt((await measured).runs[0], name, **size)
+    except* LoadFailed as group:
+        problem: BaseException = group
+        while isinstance(problem, BaseExceptionGroup):
+            problem = problem.exceptions[0]
+        report.adopt({"ok": False, "lower_bound": False, "failures": {}, "reason": str(problem)}, name, **size)
+        report.remarks.append(f"{name}: {problem}")
 
 
 @click.command()

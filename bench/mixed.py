@@ -137,7 +137,7 @@ def _remarks(run: dict[str, Any]) -> list[str]:
         f"acknowledged within {run['ack']['p50_ms']:g} ms (p50), {run['ack']['p99_ms']:g} ms (p99)",
         f"{run['violations']} violations" + "".join(f"\n    {example}" for example in run["examples"]),
     ]
-    if run["rss_empty_ratio"] is not None:
+    if run["rss_empty_ratio"] is not None and run["rss_mib"] is not None:
         remarks.append(
             f"memory: {run['rss_empty_before_mib']:g} MiB empty, {run['rss_ready_mib']:g} signed in, "
             f"{run['rss_mib']:g} at the end, growing by {run['rss_slope_kib_per_minute']} KiB a minute; "

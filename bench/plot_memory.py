@@ -22,7 +22,7 @@ def draw_memory(figure: Any, every: list[Series]) -> None:
             panel.annotate(words, (minutes[len(minutes) // 2], max(sizes)), (0, 7), textcoords="offset points",
                            ha="center", fontsize=8)  # fmt: skip
         if (size := run.get("rss_empty_before_mib")) is not None:
-            panel.axhline(size, color=GREY, linestyle=":", linewidth=1)
+            panel.plot([minutes[0], minutes[-1]], [size, size], ":", color=GREY, linewidth=1)
             panel.annotate(f"empty, before anyone came: {size:.0f} MiB", (minutes[0], size), (0, -10),
                            textcoords="offset points", fontsize=8)  # fmt: skip
         if (size := run.get("rss_empty_after_mib")) is not None:

@@ -12,7 +12,13 @@ from bench.results import Series
 _QUANTILES: Final = (
     ("p50_ms", "p50", "right", "o"), ("p99_ms", "p99", "center", "s"), ("p999_ms", "p99.9", "left", "D"),
 )  # fmt: skip
-_UNITS: Final = {"round trip": "round trips", "message": "messages", "delivery": "deliveries", "sign-in": "sign-ins"}
+_UNITS: Final = {
+    "round trip": "round trips",
+    "message": "messages",
+    "delivery": "deliveries",
+    "sign-in": "sign-ins",
+    "socket": "sockets",
+}
 
 
 def draw_workloads(figure: Any, every: list[Series]) -> None:

@@ -10,10 +10,12 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+import trio
 from click.testing import CliRunner
 
 from bench.__main__ import cli
 from bench.growth import over_members, over_users
+from bench.loadgen import LoadFailed
 from bench.medians import median_run
 from bench.options import Common
 from bench.report import Report
@@ -122,9 +124,32 @@ async def test_growth_over_members_has_a_point_for_each_size() -> None:
 
 
 async def test_growth_over_users_has_a_point_for_each_size() -> None:
-    report = await over_users(Common(seconds=2.0, warmup=0.1), [40])
+    report = await over_users(Common(seconds=4.0, warmup=0.1), [160])
     told = _told(report)
-    assert [(one["name"], one["users"], one["violations"]) for one in told["runs"]] == [("40 users", 40, 0)]
+    assert [(one["name"], one["users"], one["violations"]) for one in told["runs"]] == [("160 users", 160, 0)]
+
+
+async def test_a_point_that_cannot_be_measured_leaves_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As when a group is too large for the machine: one has waited for the smaller ones, and keeps them."""
+
+    async def measure(options: Common, members: int, rate: float) -> Report:
+        if members > 100:
+            async with trio.open_nursery():  # as run_load does: what is raised comes in a group
+                raise LoadFailed("only 7 of 1000 sockets were signed in")
+        report = Report("fanout", "delivery", {})
+        report.adopt(run("all read", 1e5), "all read")
+        return report
+
+    monkeypatch.setattr("bench.growth.fanout.measure", measure)
+    reports = [await over_members(Common(), [10, 100, 1000], rate=0.0) for _ in range(2)]
+    whole = Report.of_repetitions(reports)
+    assert [(one["name"], one["ok"]) for one in whole.runs] == [
+        ("10 members", True), ("100 members", True), ("1000 members", False),
+    ]  # fmt: skip
+    assert not whole.good
+    assert whole.runs[-1]["reason"] == "only 7 of 1000 sockets were signed in"
+    assert whole.remarks[0] == "1: 1000 members: only 7 of 1000 sockets were signed in"
+    whole.show(None)
 
 
 def _told(report: Report) -> dict[str, Any]:
