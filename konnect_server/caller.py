@@ -53,7 +53,7 @@ class Caller:
         self._gone = gone
         self._data = bytearray()
         self._state = _WAITING
-        self._deadline: Deadline = pump.wheel.add(trio.current_time() + timeout_s, self._due)
+        self._deadline: Deadline | None = pump.wheel.add(trio.current_time() + timeout_s, self._due)
         self.peer = peer
         self.heir: Connection | None = None  # who answers for crashes from now on
         pump.poller.register(sock, self)
@@ -102,13 +102,16 @@ class Caller:
             return
         self._state = _REFUSED
         self._data.clear()
-        self._pump.wheel.move(self._deadline, trio.current_time() + LINGER_S)
+        if self._deadline is not None:
+            self._pump.wheel.move(self._deadline, trio.current_time() + LINGER_S)
         say(self._sock, refusal)
 
     def leave(self) -> None:
         """The socket is somebody else's from now on; it stays registered."""
         self._state = _GONE
-        self._pump.wheel.cancel(self._deadline)
+        if self._deadline is not None:
+            self._pump.wheel.cancel(self._deadline)
+            self._deadline = None  # it knows us: a circle
         self._gone(self)
 
     def close(self) -> None:

@@ -201,6 +201,8 @@ class Session:
             self._walk.stop()
             self._desk.presence.unfollow(self, [*self._walk.partners, *self._watched])
             self._desk.registry.leave(self)
+        # Both know us: circles that only the garbage collector would find, long after thousands have gone.
+        self._deadline = self._walk = None
 
     def _refuse(self, command_id: int | None, problem: KonnectError) -> None:
         """Answer a frame that is no command. Before hello it ends the connection; after it, only too many do."""

@@ -1,5 +1,6 @@
 """The server opens everything in order, says in one sentence what stops it, drains, and leaves nothing open."""
 
+import gc
 import os
 import signal
 import socket
@@ -11,9 +12,15 @@ import psycopg
 import pytest
 import trio
 
+from konnect_client import open_client, register
 from konnect_server import server as room
+from konnect_server.caller import Caller
 from konnect_server.config import Config
+from konnect_server.connection import Connection
+from konnect_server.reader import Reader
 from konnect_server.server import StartError, konnect_version, open_server, serve
+from konnect_server.session import Session
+from konnect_server.walk import Walk
 from storage.errors import StorageError
 from storage.keys import KeysUnfit
 
@@ -122,6 +129,30 @@ async def test_web_apps_of_allowed_origins_may_call(config: Config) -> None:
         assert answer.headers["Access-Control-Allow-Origin"] == app
         answer = await http.get("/v1/auth", headers={"Origin": "https://evil.example.com"})
         assert "Access-Control-Allow-Origin" not in answer.headers
+
+
+def alive() -> list[str]:
+    """What a connection consists of, by type."""
+    kinds = (Connection, Caller, Session, Walk, Reader)
+    return sorted(type(one).__name__ for one in gc.get_objects() if isinstance(one, kinds))
+
+
+async def test_who_has_gone_leaves_nothing_for_the_garbage_collector(config: Config) -> None:
+    """Thousands who went would else stay in memory until some later collection, which then stops everybody."""
+    async with open_server(config, lambda line: None) as server, httpx.AsyncClient(base_url=server.url) as http:
+        account = await register(http, "ann@example.com", "a long password", "Ann")
+        gc.collect()
+        gc.disable()
+        try:
+            for device in range(3):
+                async with open_client(server.url, token=account, device=f"device {device}") as client:
+                    await client.wait_synced()
+                    assert "Walk" in alive()
+            with trio.fail_after(LIMIT_S):
+                while alive():
+                    await trio.sleep(0.01)
+        finally:
+            gc.enable()
 
 
 async def test_nothing_stays_open_behind_it(config: Config, dsn: str) -> None:
