@@ -17,6 +17,8 @@ from websockets.protocol import State
 from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
+from konnect_server.plain_upgrade import accept_plain
+
 HEAD_BYTES: Final = 16_384
 
 _END: Final = re.compile(rb"\n\r?\n")  # a lone line feed ends a line too (RFC 9112, section 2.2)
@@ -83,6 +85,13 @@ def shake(head: bytes, subprotocol: str | None) -> bytes | Refusal:
     Returns:
         The response to send, after which the stream is a WebSocket; or why not.
     """
+    if subprotocol is not None and (plain := accept_plain(head, subprotocol)) is not None:
+        return plain
+    return judge(head, subprotocol)
+
+
+def judge(head: bytes, subprotocol: str | None) -> bytes | Refusal:
+    """:func:`shake`, by websockets' core whatever the head."""
     core = ServerProtocol(
         subprotocols=None if subprotocol is None else [Subprotocol(subprotocol)],
         select_subprotocol=_first if subprotocol is None else None,

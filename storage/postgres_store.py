@@ -48,7 +48,8 @@ from storage.rows import (
 from storage.store import Change
 
 ASKING: Final = 2  # connections for the questions of those who come back
-_PAGE_WEIGHT: Final = 8  # a page may be 256 KiB: eight of them in one query, no more
+_PAGE_WEIGHT: Final = 8  # of a whole page, which may be 256 KiB: so eight of them in one query, no more
+_PAGE_ENTRIES: Final = 500
 _NO_PAGE: Final = Page([], False)
 
 _encode: Final = msgspec.json.Encoder().encode
@@ -137,7 +138,7 @@ class PostgresStore:
         self._database, self._lanes = database, lanes
         self._standings = Kind(gather, self._ask_standings)
         self._states = Kind(gather, self._ask_states, lambda ask: len(ask[1]))
-        self._pages = Kind(gather, self._ask_pages, lambda ask: _PAGE_WEIGHT)
+        self._pages = Kind(gather, self._ask_pages, _page_weight)
         self._receipts = Kind(gather, self._ask_receipts)
 
     async def append(self, lane: int, messages: Sequence[NewMessage], heads: Mapping[UUID, int]) -> Appendix:
@@ -368,6 +369,11 @@ async def _call(lane: OwnConnection, sql: LiteralString, *texts: str | bytes) ->
 
 def _rows(numbers: Mapping[UUID, int], key: str, value: str) -> list[dict[str, object]]:
     return [{key: one, value: number} for one, number in numbers.items()]
+
+
+def _page_weight(ask: tuple[UUID, Sequence[Range], int]) -> int:
+    entries = sum(one.high - one.low + 1 for one in ask[1])
+    return max(1, min(_PAGE_WEIGHT, entries * _PAGE_WEIGHT // _PAGE_ENTRIES))
 
 
 def _array(values: Iterable[object]) -> str:
