@@ -98,7 +98,8 @@ class Gather:
         """Carry questions over *lane*, a connection of this task's own, until cancelled."""
         while True:
             while not self._ready:
-                self._work = trio.Event()
+                if self._work.is_set():  # else another lane waits for it, too
+                    self._work = trio.Event()
                 await self._work.wait()
             kind = next(iter(self._ready))
             del self._ready[kind]
