@@ -411,6 +411,27 @@ async def test_what_others_committed_while_we_waited_is_missed_not_skipped(bench
     assert (missed, own) == ([2], [3])
 
 
+async def test_an_entry_has_the_time_at_which_its_turn_came(bench: Bench) -> None:
+    """Taken before the wait it would lie before that of the entry that was waited for."""
+    await group(bench.store, ANN, BOB)
+    commit = await bench.hold(("append", [say(G, BOB, "b")]))
+    answers: list[Answer] = []
+
+    async def second() -> None:
+        answers.extend((await bench.other.append(0, [say(G, ANN, "a")], {G: 1})).answers)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(second)
+        await bench.until_waiting()
+        begun_ms = (await bench.store.standing(ANN, None)).at_ms
+        while (waited_ms := (await bench.store.standing(ANN, None)).at_ms) == begun_ms:
+            await trio.sleep(0.001)
+        await commit()
+    [answer] = answers
+    assert answer.at_ms is not None
+    assert answer.at_ms >= waited_ms
+
+
 async def test_nothing_is_stored_after_the_authors_removal(bench: Bench) -> None:
     """docs/hazards.md, A2: the member was removed while the append waited for the row."""
     await group(bench.store, ANN, BOB)

@@ -137,16 +137,16 @@ as $$
 declare
     ids uuid[];
     tops bigint[];
-    v_at bigint := now_ms();
+    v_at bigint;                                            -- taken under the locks: a conversation's times do not go back
     stored bigint;
     missed json;
 begin
     with raised as (
-        update conversation v set last_seq = v.last_seq + p_counts[array_position(p_ids, v.id)], active_at_ms = v_at
+        update conversation v set last_seq = v.last_seq + p_counts[array_position(p_ids, v.id)], active_at_ms = now_ms()
         where v.id = any (p_ids)
-        returning v.id, v.last_seq - p_counts[array_position(p_ids, v.id)] as top
+        returning v.id, v.last_seq - p_counts[array_position(p_ids, v.id)] as top, v.active_at_ms
     )
-    select array_agg(id), array_agg(top) into ids, tops from raised;
+    select array_agg(id), array_agg(top), max(active_at_ms) into ids, tops, v_at from raised;
     if ids is distinct from p_ids then
         raise unique_violation using message = 'not all of these conversations exist';
     end if;
