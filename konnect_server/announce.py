@@ -28,7 +28,7 @@ def present(state: State, joining: bool) -> tuple[ConversationEvent, Range | Non
 def as_of(state: State, head: int, first_seq: int) -> ConversationEvent:
     """A stretch of entries begins after *head*. Nothing of it is unread: the past is no news, and what follows as
     entries must not be counted here too."""
-    return _event(state, head=head, recent=[], unread=0, first_seq=max(first_seq, 1))
+    return _event(state, head=head, recent=[], unread=0, first_seq=first_seq)
 
 
 def _event(state: State, **changes: Any) -> ConversationEvent:

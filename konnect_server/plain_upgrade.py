@@ -52,6 +52,7 @@ def accept_plain(head: bytes, subprotocol: str) -> bytes | None:
     accept = base64.b64encode(sha1(key + _GUID).digest())
     return b"".join([_beginning(int(time.time())), accept, b"\r\nSec-WebSocket-Protocol: ", subprotocol.encode(), _END])
 
+
 @functools.lru_cache(2)
 def _beginning(second: int) -> bytes:
     date = formatdate(second, usegmt=True)

@@ -82,13 +82,12 @@ class _Target:
 
 
 class _Tell:
-    """A step of the plan: tell the state of a conversation; *head* None: as it stands, else as the start of a span.
-    *joining*: the client is up to date but for this, so the entries from joining on follow."""
+    """A step of the plan: tell the state of a conversation; *head* None: as it stands, else as the start of a span."""
 
-    __slots__ = ("conversation", "head", "joining")
+    __slots__ = ("conversation", "head")
 
-    def __init__(self, conversation: UUID, head: int | None, joining: bool = False) -> None:
-        self.conversation, self.head, self.joining = conversation, head, joining
+    def __init__(self, conversation: UUID, head: int | None) -> None:
+        self.conversation, self.head = conversation, head
 
 
 class Walk:
@@ -292,7 +291,7 @@ class Walk:
         if live is not None:
             live.walk(self._walker, newest.last_seq)
         if head is None:
-            yield _Tell(conversation, None, joining=self.synced)
+            yield _Tell(conversation, None)
             return
         for span in spans:
             until = newest.last_seq if span.until is None else span.until
@@ -345,7 +344,7 @@ class Walk:
             else:
                 target.joined = state.joined
                 self._learn(target, state)
-                event, follows = present(state, tell.joining)
+                event, follows = present(state, joining=self.synced)
             self._walker.push(wire(event))
             receipts, target.receipts = target.receipts or {}, None
             if target.last is None:

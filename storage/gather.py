@@ -61,8 +61,8 @@ class Kind(Generic[Q, A]):
             raise copy(one.problem) from one.problem  # a copy each: raising changes it
         return one.answer  # type: ignore[return-value]  # A may be None, too
 
-    async def answer_some(self, lane: OwnConnection) -> bool:
-        """Answer what waits, up to a query's weight; true when more waits."""
+    async def answer_some(self, lane: OwnConnection) -> None:
+        """Answer what waits, up to a query's weight."""
         batch: list[_Waiting[Q, A]] = []
         weight = 0
         while self._waiting and (not batch or weight + self._weight(self._waiting[0].question) <= WEIGHT):
@@ -79,7 +79,6 @@ class Kind(Generic[Q, A]):
                 one.problem = problem
         for one in batch:
             one.answered.set()
-        return bool(self._waiting)
 
 
 class Gather:

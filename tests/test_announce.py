@@ -45,4 +45,3 @@ def test_what_has_ended_is_told_as_before_the_end_and_the_end_follows() -> None:
 def test_a_stretch_begins_after_its_head() -> None:
     event = as_of(state(), 3, 4)
     assert (event.head, event.first_seq, event.unread, list(event.recent)) == (3, 4, 0, [])
-    assert as_of(state(), 0, 0).first_seq == 1
