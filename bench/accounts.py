@@ -10,6 +10,7 @@ from psycopg.types.json import Json
 from konnect_server.tokens import Tokens
 
 TOKEN_S: Final = 86_400
+CREATED: Final = 1  # the seq of a group's first entry, which says who is in it
 
 _PEOPLE: Final[LiteralString] = """
 with made as (

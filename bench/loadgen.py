@@ -50,7 +50,7 @@ class Seat(NamedTuple):
     conversation: str = "-"
     role: Literal["a", "r", "s"] = "r"
     missed: int = 0  # storm: how many entries lie above the head
-    head: int = 0  # storm: the seq up to which the client says that it has everything
+    head: int = 0  # the seq up to which it says that it has everything, as one that comes back; 0: it starts afresh
 
     def line(self) -> str:
         """As the generator reads it."""

@@ -5,16 +5,17 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from bench.plot_style import BLACK, GREY, PALE
-from bench.report import KONNECT, short
+from bench.plot_style import BLACK, GREY, PALE, label_logarithmic
+from bench.report import KONNECT
 from bench.results import Series
 
+_WHERE: Final = {"members": "One group", "users": "A town"}
 _CURVES: Final = (("-", "o"), ("--", "s"), (":", "D"), ("-.", "^"))
 
 
 def draw_growth(figure: Any, every: list[Series]) -> None:
     """A row for each thing that grows: server CPU at the left, p99 at the right, a curve for each load and server."""
-    kinds = [over for over in ("members", "users") if any(one.settings.get("over") == over for one in every)]
+    kinds = [over for over in _WHERE if any(one.settings.get("over") == over for one in every)]
     figure.set_size_inches(10.5, 3.4 * len(kinds) + 0.4)
     figure.suptitle("How the cost of a delivery grows", x=0.01, ha="left", fontweight="bold")
     panels = figure.subplots(len(kinds), 2, squeeze=False)
@@ -25,8 +26,8 @@ def draw_growth(figure: Any, every: list[Series]) -> None:
         where = "members of one group" if over == "members" else "users, a group for every ten of them"
         if len(curves) == 1:
             where += f"; {next(iter(curves))}"
-        left.set_title("Server CPU for each delivery, in microseconds")
-        right.set_title("p99 of the delivery, in milliseconds")
+        left.set_title(f"{_WHERE[over]}: server CPU for each delivery, in microseconds")
+        right.set_title(f"{_WHERE[over]}: p99 of the delivery, in milliseconds")
         for panel in (left, right):
             panel.set_xlabel(where)
 
@@ -67,9 +68,7 @@ def _lines(panel: Any, curves: Mapping[str, Sequence[Mapping[str, Any]]], over: 
     ticker = importlib.import_module("matplotlib.ticker")
     panel.set_xticks(sorted(places), [f"{place:,.0f}" for place in sorted(places)])
     panel.xaxis.set_minor_locator(ticker.NullLocator())
-    panel.yaxis.set_minor_locator(ticker.LogLocator(subs=(2.0, 5.0)))
-    for set_formatter in (panel.yaxis.set_major_formatter, panel.yaxis.set_minor_formatter):
-        set_formatter(lambda value, _: short(value))
+    label_logarithmic(panel.yaxis, most=7)
 
 
 def _room(panel: Any) -> None:
@@ -81,10 +80,10 @@ def _room(panel: Any) -> None:
 
 
 def _name_curves(panel: Any, ends: Sequence[tuple[float, float, str]]) -> None:
-    """Each curve's name at the right of its end, moved up where two would overlap."""
+    """Each curve's name at the right of its end, moved up where two would overlap, with room above the highest."""
     left, right = panel.get_xlim()
     longest = max(len(name) for *_, name in ends)
-    panel.set_xlim(left, right * (right / left) ** (0.018 * longest))
+    panel.set_xlim(left, right * (right / left) ** (0.016 * longest))
     low, high = panel.get_ylim()
     line = (high / low) ** 0.06  # the height of a line of text
     lowest = 0.0
@@ -92,3 +91,4 @@ def _name_curves(panel: Any, ends: Sequence[tuple[float, float, str]]) -> None:
         at = max(y, lowest)
         panel.annotate(name, (x, at), (7, 0), textcoords="offset points", ha="left", va="center", fontsize=8)
         lowest = at * line
+    panel.set_ylim(low, max(high, lowest))

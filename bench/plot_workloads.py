@@ -1,17 +1,16 @@
 """Rates and latencies of each workload, all servers that were measured one beneath the other."""
 
+import importlib
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import Any, Final
 
-from bench.plot_style import BLACK, caption, colour_of
+from bench.plot_style import BLACK, caption, colour_of, label_logarithmic, plain
 from bench.report import short
 from bench.results import Series
 
-# Field, word and where it stands beside its mark, mark.
-_QUANTILES: Final = (
-    ("p50_ms", "p50", "right", "o"), ("p99_ms", "p99", "center", "s"), ("p999_ms", "p99.9", "left", "D"),
-)  # fmt: skip
+_QUANTILES: Final = (("p50_ms", "p50", "o"), ("p99_ms", "p99", "s"), ("p999_ms", "p99.9", "D"))  # field, word, mark
+_ROOM_FOR_WORDS: Final = 0.7  # at the right of the latencies, as a share of their own width
 _UNITS: Final = {
     "round trip": "round trips",
     "message": "messages",
@@ -37,13 +36,13 @@ def draw_workloads(figure: Any, every: list[Series]) -> None:
         _dots(right, row)
         for panel in (left, right):
             panel.set_ylim(len(row) - 0.4, -0.6)
-    panels[-1][1].set_xlabel("milliseconds, logarithmic")
+    _explain(panels[0][1])
 
 
 def _by_workload(every: Sequence[Series]) -> Iterator[Iterator[Series]]:
     def workload(one: Series) -> tuple[str, object]:
         # Not all settings: a peer may have some of its own.
-        return caption(one), one.settings.get("payload")
+        return caption(one), None if one.unit == "sign-in" else one.settings.get("payload")  # nobody says a word there
 
     order = list(dict.fromkeys(map(workload, every)))
     for _, group in groupby(sorted(every, key=lambda one: order.index(workload(one))), key=workload):
@@ -64,7 +63,7 @@ def _bars(panel: Any, row: Sequence[Series]) -> None:
         words = ("at least " if run.get("lower_bound") else "") + short(rate)
         words += "" if one.good else "  FAILED"
         panel.text(max(rate, high) + widest * 0.015, place, words, va="center")
-    panel.set_xlim(0, widest * 1.2)
+    panel.set_xlim(0, widest * 1.3)
     panel.set_yticks(range(len(row)), [one.key.server for one in row])
     panel.tick_params(axis="y", length=0)
     panel.set_xticks([])
@@ -77,21 +76,30 @@ def _dots(panel: Any, row: Sequence[Series]) -> None:
     panel.set_xscale("log")
     for place, one in enumerate(row):
         run = one.median
-        found = [(run[name], word, side, mark) for name, word, side, mark in _QUANTILES if run.get(name)]
+        found = [(run[name], mark) for name, _, mark in _QUANTILES if run.get(name)]
         if not found:
             continue
         colour = colour_of(one)
         panel.plot([found[0][0], found[-1][0]], [place, place], color=colour, linewidth=1)
-        for at, word, side, mark in found:
+        for at, mark in found:
             panel.plot(at, place, mark, color=colour, markersize=5)
-            if place == 0:
-                panel.annotate(word, (at, place), (0, 7), textcoords="offset points", ha=side, fontsize=7)
         panel.annotate(
-            " · ".join(f"{at:.3g}" for at, *_ in found) + " ms", (found[-1][0], place), (9, 0),
+            " · ".join(plain(at) for at, _ in found) + " ms", (found[-1][0], place), (9, 0),
             textcoords="offset points", va="center", fontsize=8,
         )  # fmt: skip
     low, high = panel.get_xlim()
-    panel.set_xlim(low, high * (high / low) ** 0.45)  # room for the words
-    panel.xaxis.set_major_formatter(lambda value, _: short(value))
+    label_logarithmic(panel.xaxis, most=5)
+    panel.set_xlim(low, high * (high / low) ** _ROOM_FOR_WORDS)
     panel.set_yticks([])
     panel.spines["left"].set_visible(False)
+
+
+def _explain(panel: Any) -> None:
+    """What the marks mean, once, above the first of the latencies: beside marks that coincide there is no room."""
+    panel.set_title("Latency in milliseconds, logarithmic")
+    line = importlib.import_module("matplotlib.lines").Line2D
+    marks = [
+        line([], [], linestyle="", marker=mark, color=BLACK, markersize=5, label=word) for _, word, mark in _QUANTILES
+    ]
+    panel.legend(handles=marks, loc="lower right", bbox_to_anchor=(1.0, 0.98), ncols=3, frameon=False, borderpad=0,
+                 handletextpad=0.1, columnspacing=1.0, fontsize=8)  # fmt: skip

@@ -58,8 +58,8 @@ def quantiles(values: list[float]) -> dict[str, float]:
 class Client:
     """One socket."""
 
-    def __init__(self, place: int, token: str, conversation: str, role: str) -> None:
-        self.place, self.token, self.conversation, self.role = place, token, conversation, role
+    def __init__(self, place: int, token: str, conversation: str, role: str, head: int = 0) -> None:
+        self.place, self.token, self.conversation, self.role, self.head = place, token, conversation, role, head
         self.sock: socket.socket | None = None
         self.state = "idle"  # connecting, upgrading, signing_in, live, dead
         self.received, self.waiting = bytearray(), bytearray()
@@ -182,7 +182,9 @@ class Generator:
             if not head.startswith(b"HTTP/1.1 101") or ACCEPT not in head:
                 raise Failed(f"the server refused the socket: {head.splitlines()[0].decode('latin-1')}")
             client.received, client.state = rest, "signing_in"
-            hello = {"t": "hello", "id": 0, "token": client.token, "device": "bench", "recent": 0}
+            hello: dict[str, Any] = {"t": "hello", "id": 0, "token": client.token, "device": "bench", "recent": 0}
+            if client.head:
+                hello |= {"heads": {client.conversation: client.head}, "cursor": None}
             client.push(msgpack.packb(hello))
         for first, payload in client.frames():
             self._frame(client, first, payload)
@@ -399,8 +401,8 @@ def _fail(reason: str) -> NoReturn:
 def _read_clients() -> list[Client]:
     clients: list[Client] = []
     while (line := sys.stdin.readline()) and line != "end\n":
-        token, conversation, role = line.split()
-        clients.append(Client(len(clients), token, conversation, role))
+        token, conversation, role, *more = line.split()
+        clients.append(Client(len(clients), token, conversation, role, int(more[1]) if more else 0))
     return clients
 
 

@@ -10,7 +10,7 @@ from typing import Final
 import click
 import trio
 
-from bench.accounts import write_groups, write_missed, write_people
+from bench.accounts import CREATED, write_groups, write_missed, write_people
 from bench.gone import SETTLE_S, memory_around, remark
 from bench.loadgen import Proto, Seat, Served, need_files, run_load
 from bench.options import Common, common_without, finish
@@ -20,7 +20,6 @@ from bench.server import ServerProcess, open_database_of, open_server
 SOCKETS: Final = 5_000
 MISSED: Final = (0, 20)
 MEMBERS: Final = 10
-CREATED: Final = 1  # the seq of a group's first entry, which says who is in it
 
 
 async def measure(

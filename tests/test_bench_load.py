@@ -188,9 +188,25 @@ async def test_each_broken_promise_is_counted(generator: Generator, answer: Answ
         assert found == CLEAN if fault is None else found[fault] > 0
 
 
+async def test_a_seat_with_a_head_signs_in_as_a_client_that_comes_back(generator: Generator) -> None:
+    """So that ten thousand members of one group are not each told of ten thousand; one without starts afresh."""
+    hellos: list[dict[str, Any]] = []
+    async with stand_in(honest, hellos.append) as server:
+        for seat in (Seat("t", "c", "a", head=7), Seat("t", "c", "a")):
+            load = await run_load(server, "fanout", [seat], SHORT | {"rate": 50}, generator=generator)
+            assert faults(load) == CLEAN
+            assert load.counts["deliveries"] == load.counts["sent"] > 0
+    back, afresh = hellos
+    assert (back["heads"], back["cursor"]) == ({"c": 7}, None)
+    assert afresh.keys().isdisjoint({"heads", "cursor"})
+
+
 @asynccontextmanager
-async def stand_in(answer: Answer) -> AsyncIterator[ServerProcess]:
-    """A server of a few lines, in this process: enough WebSocket for the generators, answers of the test's choice."""
+async def stand_in(
+    answer: Answer, greeted: Callable[[dict[str, Any]], None] = lambda _: None
+) -> AsyncIterator[ServerProcess]:
+    """A server of a few lines, in this process: enough WebSocket for the generators, answers of the test's choice;
+    *greeted* is told of each hello."""
 
     async def serve(stream: trio.SocketStream) -> None:
         data = await _until(stream, b"", b"\r\n\r\n")
@@ -209,6 +225,7 @@ async def stand_in(answer: Answer) -> AsyncIterator[ServerProcess]:
             payload, data = frame
             command = msgpack.unpackb(payload)
             if command["t"] == "hello":
+                greeted(command)
                 frames = [ok(command), {"t": "synced", "cursor": ""}]
             else:
                 frames = answer(command, number)

@@ -18,6 +18,7 @@ from bench.growth import over_members, over_users
 from bench.loadgen import LoadFailed
 from bench.medians import median_run
 from bench.options import Common
+from bench.plot_style import plain, ticks_between
 from bench.report import Report
 
 MINUTES = [[0, 100.0], [30, 101.0], [60, 101.5]]
@@ -77,7 +78,13 @@ def test_a_picture_says_what_it_shows(tmp_path: Path) -> None:
     ):  # fmt: skip
         assert words in picture
     (path,) = drawn(tmp_path, GROWTH, ".svg")
-    for words in ("as fast as it goes", "busy", "Server CPU for each delivery", "members of one group"):
+    for words in (
+        "as fast as it goes",
+        "busy",
+        "One group: server CPU for each delivery",
+        "A town: p99",
+        "members of one group",
+    ):
         assert words in path.read_text()
 
 
@@ -87,6 +94,34 @@ def test_curves_of_several_loads_carry_their_names(tmp_path: Path) -> None:
     (path,) = drawn(tmp_path, GROWTH + other, ".svg")
     assert ">as fast as it goes<" in path.read_text()
     assert ">10 messages/s<" in path.read_text()
+
+
+def test_a_workload_has_one_panel_for_all_servers(tmp_path: Path) -> None:
+    """Though a peer's line of the idle names a payload, as all lines of peers do, and Konnect's does not."""
+    pytest.importorskip("matplotlib", reason="pictures need matplotlib")
+    peer = line("idle", {"sockets": 10_000, "payload": 100}, run("idle", 700.0), server="socketio")
+    ours = line("idle", {"sockets": 10_000}, run("idle", 900.0)).replace('"delivery"', '"sign-in"')
+    (path,) = drawn(tmp_path, ours + peer.replace('"delivery"', '"sign-in"'), ".svg")
+    assert path.read_text().count(">idle, idle (10,000 sockets)<") == 1
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "ticks"),
+    [
+        (17.8, 226.0, [20, 50, 100, 200]),
+        (1.93, 3170.0, [10, 100, 1000]),
+        (9190.0, 19_000.0, [10_000, 15_000]),
+        (0.5, 8e8, [1, 100, 10_000, 1_000_000, 100_000_000]),
+        (3.2, 3.4, []),
+    ],
+)
+def test_a_logarithmic_axis_has_few_round_numbers(low: float, high: float, ticks: list[float]) -> None:
+    assert ticks_between(low, high, 5) == pytest.approx(ticks)
+
+
+def test_figures_in_pictures_are_no_powers_of_ten() -> None:
+    shown = {0: "0", 0.1549: "0.155", 1.0: "1", 17.81: "17.8", 100.0: "100", 3154.2: "3,154", 1e6: "1,000,000"}
+    assert {value: plain(value) for value in shown} == shown
 
 
 def test_without_matplotlib_one_sentence_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,15 +5,19 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* As a client that starts afresh; in a storm as one that comes back, with its head and the last synced's cursor. */
+/* Does this hello say that the client was here before? In a storm's second sign-in always; in its first never, as that
+ * is where it gets its cursor; in the other modes when it was told a head. */
+static int comes_back(const struct client *c) { return options.mode == STORM ? storming : c->head > 0; }
+
+/* As a client that starts afresh, or as one that comes back, with its head and the last synced's cursor. */
 static void hello(struct client *c) {
-    put_byte(storming ? 0x87 : 0x85);
+    put_byte(comes_back(c) ? 0x87 : 0x85);
     pack_put_string("t"), pack_put_string("hello");
     pack_put_string("id"), put_byte(0);
     pack_put_string("token"), pack_put_string(c->token);
     pack_put_string("device"), pack_put_string("bench");
     pack_put_string("recent"), put_byte(0);
-    if (storming) {
+    if (comes_back(c)) {
         pack_put_string("heads"), put_byte(0x81);
         pack_put_string(c->conversation), pack_put_whole(c->head + c->caught);
         pack_put_string("cursor"), c->cursor ? pack_put_string(c->cursor) : put_byte(0xc0);

@@ -45,7 +45,8 @@ struct client {
     int close_code;
     char close_reason[130];
     u64 dialled_at;
-    u64 missed, head;     /* storm: so many entries lie above the head */
+    u64 head;             /* it has everything up to this entry; 0: it was never here */
+    u64 missed;           /* storm: so many entries lie above the head */
     u64 caught, right;    /* storm: the last of them that came, and how many came as they should */
     char *cursor;         /* konnect: as the server last told it */
     int step;             /* xmpp: how far the sign-in is */

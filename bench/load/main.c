@@ -3,9 +3,10 @@
  *   load HOST PORT MODE [name=value ...]      MODE: ping | fanout | direct | idle | storm
  *
  * Standard input: one line a socket, "TOKEN CONVERSATION ROLE [MISSED [HEAD]]" (ROLE: a author, r reader, s a reader
- * that will stop reading; CONVERSATION: its id, or - for none), then "end". When all are signed in and synced, "go"
- * starts the load. Standard output: one JSON object a line: ready, begin and end of each phase, result; or failed, with
- * the reason. Each protocol's file says what it takes TOKEN and CONVERSATION for.
+ * that will stop reading; CONVERSATION: its id, or - for none), then "end". With a HEAD, a socket signs in as a client
+ * that comes back and has everything up to there, where the protocol knows such a thing (Konnect's does). When all are
+ * signed in and synced, "go" starts the load. Standard output: one JSON object a line: ready, begin and end of each
+ * phase, result; or failed, with the reason. Each protocol's file says what it takes TOKEN and CONVERSATION for.
  *
  *   proto   konnect (if not said otherwise), socketio, xmpp, nats or bare
  *   ping    every socket keeps `flight` pings of `bytes` bytes in flight
