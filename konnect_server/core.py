@@ -26,6 +26,7 @@ from konnect_server.receipts import Receipts
 from konnect_server.registry import Registry
 from konnect_server.session import Claims, Desk, Session
 from konnect_server.telemetry import gauge
+from konnect_server.tidy import Tidy
 from konnect_server.wheel import Wheel
 from konnect_server.writer import Writer
 from protocol.frames import ReceiptEvent, TypingEvent
@@ -96,9 +97,11 @@ class Core:
         CONVERSATIONS.set_function(lambda: len(self.registry.conversations))
         OUTBOX_BYTES.set_function(lambda: sum(connection.outbox_bytes for connection in self.pump.connections))
         self.gateway = Gateway(self.pump, self.session, world.hand_over)
+        self._tidy = Tidy(self.wheel, lambda: len(self.pump.connections))
 
     def session(self, connection: Connection) -> Session:
         """The handler of a new connection."""
+        self._tidy.came()
         return Session(connection, self._desk)
 
     def sign_out(self, sign_in: UUID, user: UUID) -> None:

@@ -13,6 +13,7 @@ from typing import Final
 import trio
 
 TICK_S: Final = 0.125  # a power of two: multiples of it are exact, so that nothing fires an ulp too early
+STALE_TICKS: Final = 16  # keys of dropped buckets that the heap may hold besides one for each bucket
 
 
 class Deadline:
@@ -72,9 +73,23 @@ class Wheel:
 
     def cancel(self, deadline: Deadline) -> None:
         """Do not fire. Does nothing to one that has fired or was cancelled."""
-        if deadline._tick >= 0:
-            del self._buckets[deadline._tick][deadline]
+        tick = deadline._tick
+        if tick >= 0:
+            bucket = self._buckets[tick]
+            del bucket[deadline]
             deadline._tick = -1
+            if not bucket:
+                self._drop(tick)
+
+    def _drop(self, tick: int) -> None:
+        """Let go of an empty bucket. Its key stays in the heap, which is made anew once most of it is such keys.
+
+        A bucket that held a crowd keeps its table for as long as it lives, and an arena of Python's allocator is given
+        back only when its last small object has gone: a crowd's deadlines lie up to a minute ahead, and what they left
+        behind used to hold most of the crowd's arenas (docs/performance.md)."""
+        del self._buckets[tick]
+        if len(self._ticks) > 2 * len(self._buckets) + STALE_TICKS:
+            self._ticks = sorted(self._buckets)  # a sorted list is a heap
 
     async def run(self) -> None:
         """Fire what is due, for ever."""
@@ -88,9 +103,7 @@ class Wheel:
     def _fire(self, now: float) -> None:
         while self._ticks and self._ticks[0] * self._tick_s <= now:
             self._past = tick = heapq.heappop(self._ticks)
-            bucket = self._buckets[tick]
-            for deadline in list(bucket):
+            for deadline in list(self._buckets.get(tick, ())):
                 if deadline._tick == tick:  # no call before it in this bucket cancelled or moved it
                     self.cancel(deadline)
                     deadline._call()
-            del self._buckets[tick]

@@ -1,5 +1,7 @@
 """The wheel: many deadlines, one task; never early, at most a tick late."""
 
+import gc
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -117,6 +119,32 @@ async def test_nothing_pending_means_nobody_wakes() -> None:
         await trio.testing.wait_all_tasks_blocked()
         assert trio.lowlevel.current_statistics().seconds_to_next_deadline == float("inf")
         nursery.cancel_scope.cancel()
+
+
+async def test_what_was_cancelled_leaves_nothing_behind() -> None:
+    """A crowd's deadlines lie up to a minute ahead: what they left there kept the crowd's memory (tidy.py)."""
+    wheel = Wheel()
+    stays = wheel.add(3, lambda: None)
+    before = sys.getallocatedblocks()
+    for round_number in range(3):
+        for deadline in [wheel.add(1_000 * round_number + second, lambda: None) for second in range(1, 1_000)]:
+            wheel.cancel(deadline)
+    gc.collect()  # empties the free lists, which are counted, too
+    assert sys.getallocatedblocks() - before < 200
+    assert stays.pending
+    assert len(wheel) == 1
+
+
+async def test_a_tick_that_was_let_go_may_be_used_again(autojump_clock: MockClock) -> None:
+    """It is twice in the heap then, and what is due fires once."""
+    async with running() as wheel:
+        log = Log()
+        for _ in range(100):
+            wheel.cancel(wheel.add(2, lambda: log.note("cancelled")))
+        wheel.add(2, lambda: log.note("a"))
+        wheel.add(3, lambda: log.note("b"))
+        await trio.sleep(20)
+        assert log.fired == [("a", 2.0), ("b", 3.0)]
 
 
 @given(lists(tuples(floats(0, 50), integers(0, 2), floats(0, 50)), max_size=40))
