@@ -54,6 +54,9 @@ T = TypeVar("T")
 class Walker(Seat, Protocol):
     """A session, as its walk sees it."""
 
+    def greet(self) -> None:
+        """Answer the hello now, if that was not done: the first push does it, too."""
+
     def flush(self) -> None:
         """Let what was pushed leave now."""
 
@@ -114,6 +117,7 @@ class Walk:
         self._answers: list[bytes] = []
         self._stale = False  # something happened that a standing on its way to us may not tell of
         self._again = True
+        self._begun = False  # the client holds a cursor of this server
         self._settled = trio.Event()
         self._scope: trio.CancelScope | None = None
         self._stopped = False
@@ -207,11 +211,10 @@ class Walk:
                 self._again = False
                 standing = await self._stand()
                 if standing.number is None:
+                    self._walker.greet()
                     self._walker.close(UNAUTHORIZED)  # a good token of somebody who is no more
                     break
                 steps = self._plan(standing)
-                if not self.synced:  # before the first entry: a cursor that names this server's lineage (A12)
-                    self._walker.push(wire(Progress(cursor=self._progress_cursor())))
                 await self._carry_out(steps)
                 await self._receipts()
                 await self._switch()
@@ -221,6 +224,13 @@ class Walk:
         finally:
             self._scope = None
         self._settled.set()
+
+    def _begin(self) -> None:
+        """Before the first entry: a cursor that names this server's lineage (A12). It waits for that entry, so that
+        both leave in one send."""
+        if not self._begun:
+            self._begun = True
+            self._walker.push(wire(Progress(cursor=self._progress_cursor())))
 
     async def _stand(self) -> Standing:
         """Where the person stands: read after every answer that waits here, and after every removal we know of."""
@@ -236,9 +246,11 @@ class Walk:
     async def _insist(self, call: Callable[[], Awaitable[T]]) -> T:
         give_up_at = trio.current_time() + GIVE_UP_S
         while True:
+            self._walker.flush()
             try:
                 answer = await call()
             except StorageUnavailable as problem:
+                self._walker.greet()
                 if trio.current_time() > give_up_at:
                     raise
                 log.warning("storage does not answer", problem=str(problem))
@@ -345,12 +357,12 @@ class Walk:
                 target.joined = state.joined
                 self._learn(target, state)
                 event, follows = present(state, joining=self.synced)
+            self._begin()
             self._walker.push(wire(event))
             receipts, target.receipts = target.receipts or {}, None
             if target.last is None:
                 for data in receipts.values():
                     self._walker.push(data)
-            self._walker.flush()
             target.through = event.head
             if follows is not None:
                 joined.append(follows)
@@ -370,6 +382,7 @@ class Walk:
             part, rest = _first(ranges, PAGE_ENTRIES)
             page = await self._insist(lambda part=part: self._store.visible(self._walker.user, part, PAGE_BYTES))  # type: ignore[misc]
             if page.entries:
+                self._begin()
                 self._walker.push(b"".join(map(codec.entry, self._up_to_removals(page.entries))))
             if page.cut:
                 last = page.entries[-1]
@@ -383,7 +396,6 @@ class Walk:
                     target.through = max(target.through, sent.high)
             if progress and not self.synced:  # later the newest cursor stands; this one would fall behind it
                 self._walker.push(wire(Progress(cursor=self._progress_cursor())))
-            self._walker.flush()
 
     def _up_to_removals(self, entries: Sequence[Entry]) -> Iterator[Entry]:
         """*entries* without those that follow the person's removal from a conversation that was to go live. The removal
@@ -418,7 +430,6 @@ class Walk:
                 target = self._targets.get(row.conversation)  # none, or one that was left: joined since, and its state,
                 if target is not None and target.conversation is not None and target.last is None:  # to come, has them
                     self._walker.push(wire(_receipt(row)))
-            self._walker.flush()
 
     async def _room(self) -> None:
         await self._walker.room()
@@ -444,7 +455,11 @@ class Walk:
                 return
 
     def _finish(self, standing: Standing) -> None:
+        self._walker.greet()  # conversations keep hold of `push`, which is another before it
         held, self._held = self._held or [], None
+        if held:
+            self._begin()
+        self._begun = True  # by the cursor below
         for conversation, seq, data in held:
             target = self._targets[conversation]
             if seq > target.through:
