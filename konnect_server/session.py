@@ -22,6 +22,7 @@ from konnect_server.outbox import LOW_WATER_BYTES
 from konnect_server.presence import Presence
 from konnect_server.receipts import Receipts
 from konnect_server.registry import Registry
+from konnect_server.stretches import Stretches
 from konnect_server.telemetry import counter
 from konnect_server.walk import Walk
 from konnect_server.wheel import Deadline, Wheel
@@ -111,6 +112,7 @@ class Desk(msgspec.Struct, frozen=True):
     registry: Registry
     presence: Presence
     receipts: Receipts
+    stretches: Stretches
     wheel: Wheel
     verify: Callable[[str], Claims]  # raises Unauthorized
     lineage: Callable[[], UUID]  # this server's newest
@@ -241,7 +243,7 @@ class Session:
         self.user, self.sign_in, self.device = claims.user, claims.sign_in, command.device
         self._expire(claims.expires_at_s)
         heads = {conversation.lower(): seq for conversation, seq in command.heads.items()}
-        self._walk = Walk(self, desk.store, desk.registry, desk.lineage, heads, cursor, command.recent)
+        self._walk = Walk(self, desk.store, desk.registry, desk.lineage, heads, cursor, command.recent, desk.stretches)
         self._link.signed_in()
         desk.registry.enter(self)
         self.push = partial(self._greet, codec.ok(command.id, frames.Welcome(self.user, self.id)))

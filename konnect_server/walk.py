@@ -10,7 +10,8 @@ then, in one turn without an await, the held ones are sent, every conversation g
 
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from itertools import groupby
+from functools import partial
+from itertools import groupby, takewhile
 from typing import Final, Protocol, TypeVar
 from uuid import UUID
 
@@ -22,6 +23,7 @@ from konnect_server.announce import as_of, present
 from konnect_server.conversation import Conversation
 from konnect_server.cursor import Cursor
 from konnect_server.registry import Registry, Seat
+from konnect_server.stretches import STRETCH_ENTRIES, Stretches
 from protocol import codec
 from protocol.closing import UNAUTHORIZED, UNAVAILABLE
 from protocol.codec import wire
@@ -40,6 +42,7 @@ from storage.rows import OthersReceipt, Range, Span, Standing, State
 from storage.store import Store
 
 PAGE_ENTRIES: Final = 500  # entries one page asks for at most
+STRETCHES_AT_ONCE: Final = 64  # short ranges read together: about two pages
 STATES_AT_ONCE: Final = 50  # states read in one query, fewer where each brings many entries
 HELD_BYTES: Final = 262_144  # live frames kept during the last stretch; beyond it another page comes first
 OVERLAP_MS: Final = 60_000  # receipts are sent again from this much before: they only rise, so repeats do no harm
@@ -98,10 +101,11 @@ class Walk:
 
     def __init__(
         self, walker: Walker, store: Store, registry: Registry, lineage: Callable[[], UUID],
-        heads: Mapping[str, int], cursor: Cursor | None, recent: int,
+        heads: Mapping[str, int], cursor: Cursor | None, recent: int, stretches: Stretches,
     ) -> None:  # fmt: skip
         """*heads*, *cursor*, *recent*: as the client's hello said. *lineage*: this server's newest."""
         self._walker, self._store, self._registry, self._lineage = walker, store, registry, lineage
+        self._stretches = stretches
         self._heads, self._cursor, self._recent = heads, cursor, recent
         self._resuming = bool(heads) or cursor is not None
         self.attached: dict[UUID, Conversation] = {}
@@ -327,7 +331,7 @@ class Walk:
                 ranges = []
                 while steps and isinstance(steps[0], Range):
                     ranges.append(steps.popleft())
-                await self._pages(ranges, progress=True)  # type: ignore[arg-type]  # isinstance above
+                await self._planned_pages(ranges)  # type: ignore[arg-type]  # isinstance above
 
     async def _tell(self, steps: deque[Range | _Tell]) -> None:
         """Tell the states that come first in *steps*; who joins while connected gets the entries from joining on."""
@@ -375,6 +379,35 @@ class Walk:
         elif target.conversation is not None and target.last is None:
             target.conversation.walk(self._walker, state.head)  # knows of all removals up to here
 
+    async def _planned_pages(self, ranges: list[Range]) -> None:
+        """Send *ranges*, which a standing says that the person may see from end to end: short ones as stretches that are
+        shared with all who have missed the same."""
+        while ranges:
+            few = list(takewhile(_is_short, ranges[:STRETCHES_AT_ONCE]))
+            if not few:
+                longer = list(takewhile(lambda one: not _is_short(one), ranges))
+                del ranges[: len(longer)]
+                await self._pages(longer, progress=True)
+                continue
+            del ranges[: len(few)]
+            rest = []
+            for one, stretch in zip(few, await self._insist(partial(self._stretches.read, few)), strict=True):
+                await self._room()  # before each: together they may be larger than a page
+                if stretch.data:
+                    self._begin()
+                    self._walker.push(stretch.data)
+                self._went_through(one.conversation, stretch.high)
+                if stretch.cut:
+                    rest.append(Range(one.conversation, stretch.high + 1, one.high))
+            ranges[:0] = rest
+            if not self.synced:
+                self._walker.push(wire(Progress(cursor=self._progress_cursor())))
+
+    def _went_through(self, conversation: UUID, seq: int) -> None:
+        target = self._targets.get(conversation)
+        if target is not None:
+            target.through = max(target.through, seq)
+
     async def _pages(self, ranges: list[Range], *, progress: bool) -> None:
         """Send what the person may see of *ranges*, page by page."""
         while ranges:
@@ -391,9 +424,7 @@ class Walk:
             else:
                 done, ranges = part, rest
             for sent in done:
-                target = self._targets.get(sent.conversation)
-                if target is not None:
-                    target.through = max(target.through, sent.high)
+                self._went_through(sent.conversation, sent.high)
             if progress and not self.synced:  # later the newest cursor stands; this one would fall behind it
                 self._walker.push(wire(Progress(cursor=self._progress_cursor())))
 
@@ -492,6 +523,10 @@ class Walk:
             self._answers.clear()
             self._walker.hold_answers(0)
         self._walker.flush()
+
+
+def _is_short(one: Range) -> bool:
+    return one.high - one.low < STRETCH_ENTRIES
 
 
 def _receipt(row: OthersReceipt) -> ReceiptEvent:

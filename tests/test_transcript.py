@@ -26,7 +26,7 @@ from tests.simulate.database import FakeDatabase
 from tests.test_bus import Node, Wire
 from tests.test_session import LINEAGE, Phone, Stage
 
-DOORS = ["append", "log_after", "standing", "states", "visible", "receipts_since", "moved", "change_member"]
+DOORS = ["append", "log_after", "standing", "states", "visible", "stretches", "receipts_since", "moved", "change_member"]
 PLACES = [ROOM, HALL]
 EVERYBODY = [ANN, BOB, CID]
 
