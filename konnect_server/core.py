@@ -84,7 +84,8 @@ class Core:
         self.receipts = Receipts(world.store, self._receipt, flush)
         stretches = Stretches(world.store.stretches, trio.current_time, self.wheel.add)
         self._desk = Desk(
-            store=world.store, stretches=stretches, registry=self.registry, presence=self.presence, receipts=self.receipts, wheel=self.wheel,
+            store=world.store, stretches=stretches,
+            registry=self.registry, presence=self.presence, receipts=self.receipts, wheel=self.wheel,
             verify=world.verify, lineage=lambda: self.bus.lineage, new_id=world.new_id, now=trio.current_time,
             wall_ms=world.wall_ms, flush=flush, typing=self._typing,
             messages_per_s=config.messages_per_s, messages_burst=config.messages_burst,

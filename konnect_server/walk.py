@@ -380,8 +380,8 @@ class Walk:
             target.conversation.walk(self._walker, state.head)  # knows of all removals up to here
 
     async def _planned_pages(self, ranges: list[Range]) -> None:
-        """Send *ranges*, which a standing says that the person may see from end to end: short ones as stretches that are
-        shared with all who have missed the same."""
+        """Send *ranges*, which a standing says that the person may see from end to end: short ones as stretches, which
+        are shared with all who have missed the same."""
         while ranges:
             few = list(takewhile(_is_short, ranges[:STRETCHES_AT_ONCE]))
             if not few:

@@ -53,7 +53,8 @@ class Stage:
         self.presence = deck.presence = presence or Presence(5.0, trio.current_time, lambda user, online: None)
         self.receipts = Receipts(deck.store, self._tell_receipt, deck.flush)
         self.desk = Desk(
-            store=deck.store, stretches=deck.stretches, registry=deck.registry, presence=self.presence, receipts=self.receipts, wheel=self.wheel,
+            store=deck.store, stretches=deck.stretches, registry=deck.registry, presence=self.presence,
+            receipts=self.receipts, wheel=self.wheel,
             verify=self._verify, lineage=lambda: LINEAGE, new_id=counted(), now=trio.current_time,
             wall_ms=lambda: int((EPOCH_S + trio.current_time()) * 1000), flush=deck.flush, typing=self._typing,
             messages_per_s=10.0, messages_burst=20, commands_per_s=5.0, commands_burst=40, sockets_per_user=3,
