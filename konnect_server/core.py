@@ -25,6 +25,7 @@ from konnect_server.pump import Pump
 from konnect_server.receipts import Receipts
 from konnect_server.registry import Registry
 from konnect_server.session import Claims, Desk, Session
+from konnect_server.stretches import Stretches
 from konnect_server.telemetry import gauge
 from konnect_server.tidy import Tidy
 from konnect_server.wheel import Wheel
@@ -82,8 +83,10 @@ class Core:
         self.registry.bells = self.bus
         self.presence = Presence(config.presence_grace_s, trio.current_time, self.bus.presence)
         self.receipts = Receipts(world.store, self._receipt, flush)
+        stretches = Stretches(world.store.stretches, trio.current_time, self.wheel.add)
         self._desk = Desk(
-            store=world.store, registry=self.registry, presence=self.presence, receipts=self.receipts, wheel=self.wheel,
+            store=world.store, stretches=stretches,
+            registry=self.registry, presence=self.presence, receipts=self.receipts, wheel=self.wheel,
             verify=world.verify, lineage=lambda: self.bus.lineage, new_id=world.new_id, now=trio.current_time,
             wall_ms=world.wall_ms, flush=flush, typing=self._typing,
             messages_per_s=config.messages_per_s, messages_burst=config.messages_burst,

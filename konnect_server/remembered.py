@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 from uuid import UUID
 
 _LAYOUT: Final = Layout("<32s16s16sq")  # digest, user, sign-in, when it ends
-_DIGEST_BYTES: Final = 32
+_ENDS: Final = Layout("<q")  # the last of these
 _WAYS: Final = 4  # places that one token may have
 
 
@@ -32,18 +32,22 @@ class Remembered:
         # Written once, so that this memory is the server's from the beginning and not a surprise under load.
         self._block = bytearray(b"\0") * (self._groups * _WAYS * _LAYOUT.size)
 
-    def find(self, token: str) -> Claims | None:
-        """What *token* says; None when it is not remembered."""
-        digest = sha256(token.encode()).digest()
-        for at in self._places(digest):
-            if self._block[at : at + _DIGEST_BYTES] == digest:
-                _, user, sign_in, expires_at_s = _LAYOUT.unpack_from(self._block, at)
-                return Claims(UUID(bytes=user), UUID(bytes=sign_in), expires_at_s)
-        return None
+    @staticmethod
+    def digest(token: str) -> bytes:
+        """What names *token* here."""
+        return sha256(token.encode()).digest()
 
-    def keep(self, token: str, claims: Claims) -> None:
-        """Remember what *token* says; it is not remembered yet."""
-        digest = sha256(token.encode()).digest()
+    def find(self, digest: bytes) -> Claims | None:
+        """What the token of *digest* says; None when it is not remembered."""
+        places = self._places(digest)
+        at = self._block.find(digest, places.start, places.stop)
+        if at not in places:  # -1; or, as unlikely as it is, found astride two of them
+            return None
+        _, user, sign_in, expires_at_s = _LAYOUT.unpack_from(self._block, at)
+        return Claims(UUID(bytes=user), UUID(bytes=sign_in), expires_at_s)
+
+    def keep(self, digest: bytes, claims: Claims) -> None:
+        """Remember what the token of *digest* says; it is not remembered yet."""
         at = min(self._places(digest), key=self._expires_at_s)
         _LAYOUT.pack_into(self._block, at, digest, claims.user.bytes, claims.sign_in.bytes, claims.expires_at_s)
 
@@ -52,5 +56,5 @@ class Remembered:
         return range(first, first + _WAYS * _LAYOUT.size, _LAYOUT.size)
 
     def _expires_at_s(self, at: int) -> int:
-        ends: int = _LAYOUT.unpack_from(self._block, at)[3]
+        ends: int = _ENDS.unpack_from(self._block, at + _LAYOUT.size - _ENDS.size)[0]
         return ends

@@ -21,6 +21,7 @@ from konnect_server.outbox import LOW_WATER_BYTES
 from konnect_server.presence import Presence
 from konnect_server.receipts import Receipts
 from konnect_server.registry import Registry
+from konnect_server.stretches import Stretches
 from konnect_server.telemetry import counter
 from konnect_server.walk import Walk
 from konnect_server.wheel import Deadline, Wheel
@@ -110,6 +111,7 @@ class Desk(msgspec.Struct, frozen=True):
     registry: Registry
     presence: Presence
     receipts: Receipts
+    stretches: Stretches
     wheel: Wheel
     verify: Callable[[str], Claims]  # raises Unauthorized
     lineage: Callable[[], UUID]  # this server's newest
@@ -132,7 +134,7 @@ class Session:
 
     def __init__(self, link: Link, desk: Desk) -> None:
         self._link, self._desk = link, desk
-        self.push = link.push
+        self.push: Callable[[bytes], None] = link.push
         self.push_droppable = link.push_droppable
         self.close = link.close
         self.id = desk.new_id()
@@ -240,11 +242,23 @@ class Session:
         self.user, self.sign_in, self.device = claims.user, claims.sign_in, command.device
         self._expire(claims.expires_at_s)
         heads = {conversation.lower(): seq for conversation, seq in command.heads.items()}
-        self._walk = Walk(self, desk.store, desk.registry, desk.lineage, heads, cursor, command.recent)
+        self._walk = Walk(self, desk.store, desk.registry, desk.lineage, heads, cursor, command.recent, desk.stretches)
         self._link.signed_in()
         desk.registry.enter(self)
-        self.push(codec.ok(command.id, frames.Welcome(self.user, self.id)))
+        self.push = partial(self._greet, codec.ok(command.id, frames.Welcome(self.user, self.id)))
         self._walk.start()
+
+    def _greet(self, welcome: bytes, data: bytes) -> None:
+        """The first push answers the hello. It leaves together with the first that the walk has to say: a send of its
+        own would be a tenth of what a sign-in costs."""
+        self.push = self._link.push
+        self.push(welcome)
+        if data:
+            self.push(data)
+
+    def greet(self) -> None:
+        """Answer the hello now, if nothing was pushed since."""
+        self.push(b"")
 
     def _renew(self, command: frames.AuthRenew) -> None:
         try:
@@ -481,6 +495,8 @@ class Session:
 
     async def room(self) -> None:
         """Wait until the outbox has room for a page."""
+        if self._link.outbox_bytes >= LOW_WATER_BYTES:
+            self._desk.flush()
         while self._link.outbox_bytes >= LOW_WATER_BYTES:
             if self._room is None or self._room.is_set():
                 self._room = trio.Event()

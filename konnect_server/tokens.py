@@ -6,10 +6,13 @@ is told to :meth:`Tokens.end`, so that its tokens are refused here at once.
 
 Clocks: Unix seconds, as JWTs want them. PyJWT writes the tokens. They are read here: a sign-in is on the hot path of a
 storm, where PyJWT's reading cost as much as the signature itself, and its clock cannot be handed in.
+
+Ed25519 gives the same signature for the same bytes each time (RFC 8032, section 5.1.6), and who verifies here holds the
+private key. So a token is ours when we would sign it the same: 35 us, where verifying by the public key takes 112.
 """
 
-import base64
 import binascii
+import hmac
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -20,7 +23,6 @@ from uuid import UUID
 
 import jwt
 import msgspec
-from cryptography.exceptions import InvalidSignature
 from msgspec import Struct
 
 from konnect_server.remembered import Claims, Remembered
@@ -35,6 +37,7 @@ AUDIENCE: Final = "konnect"
 SKEW_S: Final = 10  # how far another process's clock may be ahead of ours
 REMEMBERED: Final = 32_768  # verified tokens; 72 bytes each
 ENDED: Final = 100_000  # sign-ins that ended within a token's lifetime; about 150 bytes each
+_ALPHABET: Final = bytes.maketrans(b"-_+/", b"+/!!")  # of base64url to base64's, which has no "!"
 _LOOK_AGAIN_S: Final = 1.0  # at most this often an unknown key makes us read the folder
 
 
@@ -97,7 +100,7 @@ class Tokens:
         return jwt.encode(claims, self._newest.private, algorithm="EdDSA", headers={"kid": self._newest.kid})
 
     def verify(self, token: str) -> Claims:
-        """Whose *token* is. A few microseconds when it was verified before, else about 100.
+        """Whose *token* is. A few microseconds when it was verified before, else about 40.
 
         Raises:
             Unauthorized: It is malformed, of another server, out of time, or of a sign-in that ended.
@@ -116,10 +119,11 @@ class Tokens:
         now = self._clock()
         if len(token) > limits.TOKEN_CHARS or not token.isascii():
             raise Unauthorized("this is not an access token of this server")
-        claims = self._remembered.find(token)
+        digest = self._remembered.digest(token)
+        claims = self._remembered.find(digest)
         if claims is None:
             claims = self._verify(token, now)
-            self._remembered.keep(token, claims)
+            self._remembered.keep(digest, claims)
         if claims.expires_at_s <= now:
             raise Unauthorized("the access token is out of time; refresh it")
         return claims
@@ -172,9 +176,10 @@ class Tokens:
         head, _, body = signed.partition(".")
         key = self._key(head, now)
         try:
-            key.public.verify(_bytes(signature), signed.encode())
+            if not hmac.compare_digest(_bytes(signature), key.private.sign(signed.encode())):
+                raise Unauthorized("this is not an access token of this server")
             payload = _payload(_bytes(body))
-        except (InvalidSignature, binascii.Error, msgspec.DecodeError, UnicodeError) as problem:
+        except (binascii.Error, msgspec.DecodeError, UnicodeError) as problem:
             raise Unauthorized("this is not an access token of this server") from problem
         if (payload.iss, payload.aud) != (self._issuer, self._audience):
             raise Unauthorized("this is not an access token of this server")
@@ -197,8 +202,8 @@ class Tokens:
 
 
 def _bytes(text: str) -> bytes:
-    """What *text* says in base64url without padding."""
-    return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+    """What *text*, ASCII, says in base64url without padding."""
+    return binascii.a2b_base64(text.encode().translate(_ALPHABET) + b"=" * (-len(text) % 4), strict_mode=True)
 
 
 def _head(key: SigningKey) -> str:

@@ -10,7 +10,8 @@ then, in one turn without an await, the held ones are sent, every conversation g
 
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from itertools import groupby
+from functools import partial
+from itertools import groupby, takewhile
 from typing import Final, Protocol, TypeVar
 from uuid import UUID
 
@@ -22,6 +23,7 @@ from konnect_server.announce import as_of, present
 from konnect_server.conversation import Conversation
 from konnect_server.cursor import Cursor
 from konnect_server.registry import Registry, Seat
+from konnect_server.stretches import STRETCH_ENTRIES, Stretches
 from protocol import codec
 from protocol.closing import UNAUTHORIZED, UNAVAILABLE
 from protocol.codec import wire
@@ -40,6 +42,7 @@ from storage.rows import OthersReceipt, Range, Span, Standing, State
 from storage.store import Store
 
 PAGE_ENTRIES: Final = 500  # entries one page asks for at most
+STRETCHES_AT_ONCE: Final = 64  # short ranges read together: about two pages
 STATES_AT_ONCE: Final = 50  # states read in one query, fewer where each brings many entries
 HELD_BYTES: Final = 262_144  # live frames kept during the last stretch; beyond it another page comes first
 OVERLAP_MS: Final = 60_000  # receipts are sent again from this much before: they only rise, so repeats do no harm
@@ -53,6 +56,9 @@ T = TypeVar("T")
 
 class Walker(Seat, Protocol):
     """A session, as its walk sees it."""
+
+    def greet(self) -> None:
+        """Answer the hello now, if that was not done: the first push does it, too."""
 
     def flush(self) -> None:
         """Let what was pushed leave now."""
@@ -95,10 +101,11 @@ class Walk:
 
     def __init__(
         self, walker: Walker, store: Store, registry: Registry, lineage: Callable[[], UUID],
-        heads: Mapping[str, int], cursor: Cursor | None, recent: int,
+        heads: Mapping[str, int], cursor: Cursor | None, recent: int, stretches: Stretches,
     ) -> None:  # fmt: skip
         """*heads*, *cursor*, *recent*: as the client's hello said. *lineage*: this server's newest."""
         self._walker, self._store, self._registry, self._lineage = walker, store, registry, lineage
+        self._stretches = stretches
         self._heads, self._cursor, self._recent = heads, cursor, recent
         self._resuming = bool(heads) or cursor is not None
         self.attached: dict[UUID, Conversation] = {}
@@ -114,6 +121,7 @@ class Walk:
         self._answers: list[bytes] = []
         self._stale = False  # something happened that a standing on its way to us may not tell of
         self._again = True
+        self._begun = False  # the client holds a cursor of this server
         self._settled = trio.Event()
         self._scope: trio.CancelScope | None = None
         self._stopped = False
@@ -207,11 +215,10 @@ class Walk:
                 self._again = False
                 standing = await self._stand()
                 if standing.number is None:
+                    self._walker.greet()
                     self._walker.close(UNAUTHORIZED)  # a good token of somebody who is no more
                     break
                 steps = self._plan(standing)
-                if not self.synced:  # before the first entry: a cursor that names this server's lineage (A12)
-                    self._walker.push(wire(Progress(cursor=self._progress_cursor())))
                 await self._carry_out(steps)
                 await self._receipts()
                 await self._switch()
@@ -221,6 +228,13 @@ class Walk:
         finally:
             self._scope = None
         self._settled.set()
+
+    def _begin(self) -> None:
+        """Before the first entry: a cursor that names this server's lineage (A12). It waits for that entry, so that
+        both leave in one send."""
+        if not self._begun:
+            self._begun = True
+            self._walker.push(wire(Progress(cursor=self._progress_cursor())))
 
     async def _stand(self) -> Standing:
         """Where the person stands: read after every answer that waits here, and after every removal we know of."""
@@ -236,9 +250,11 @@ class Walk:
     async def _insist(self, call: Callable[[], Awaitable[T]]) -> T:
         give_up_at = trio.current_time() + GIVE_UP_S
         while True:
+            self._walker.flush()
             try:
                 answer = await call()
             except StorageUnavailable as problem:
+                self._walker.greet()
                 if trio.current_time() > give_up_at:
                     raise
                 log.warning("storage does not answer", problem=str(problem))
@@ -315,7 +331,7 @@ class Walk:
                 ranges = []
                 while steps and isinstance(steps[0], Range):
                     ranges.append(steps.popleft())
-                await self._pages(ranges, progress=True)  # type: ignore[arg-type]  # isinstance above
+                await self._planned_pages(ranges)  # type: ignore[arg-type]  # isinstance above
 
     async def _tell(self, steps: deque[Range | _Tell]) -> None:
         """Tell the states that come first in *steps*; who joins while connected gets the entries from joining on."""
@@ -345,12 +361,12 @@ class Walk:
                 target.joined = state.joined
                 self._learn(target, state)
                 event, follows = present(state, joining=self.synced)
+            self._begin()
             self._walker.push(wire(event))
             receipts, target.receipts = target.receipts or {}, None
             if target.last is None:
                 for data in receipts.values():
                     self._walker.push(data)
-            self._walker.flush()
             target.through = event.head
             if follows is not None:
                 joined.append(follows)
@@ -363,6 +379,35 @@ class Walk:
         elif target.conversation is not None and target.last is None:
             target.conversation.walk(self._walker, state.head)  # knows of all removals up to here
 
+    async def _planned_pages(self, ranges: list[Range]) -> None:
+        """Send *ranges*, which a standing says that the person may see from end to end: short ones as stretches, which
+        are shared with all who have missed the same."""
+        while ranges:
+            few = list(takewhile(_is_short, ranges[:STRETCHES_AT_ONCE]))
+            if not few:
+                longer = list(takewhile(lambda one: not _is_short(one), ranges))
+                del ranges[: len(longer)]
+                await self._pages(longer, progress=True)
+                continue
+            del ranges[: len(few)]
+            rest = []
+            for one, stretch in zip(few, await self._insist(partial(self._stretches.read, few)), strict=True):
+                await self._room()  # before each: together they may be larger than a page
+                if stretch.data:
+                    self._begin()
+                    self._walker.push(stretch.data)
+                self._went_through(one.conversation, stretch.high)
+                if stretch.cut:
+                    rest.append(Range(one.conversation, stretch.high + 1, one.high))
+            ranges[:0] = rest
+            if not self.synced:
+                self._walker.push(wire(Progress(cursor=self._progress_cursor())))
+
+    def _went_through(self, conversation: UUID, seq: int) -> None:
+        target = self._targets.get(conversation)
+        if target is not None:
+            target.through = max(target.through, seq)
+
     async def _pages(self, ranges: list[Range], *, progress: bool) -> None:
         """Send what the person may see of *ranges*, page by page."""
         while ranges:
@@ -370,6 +415,7 @@ class Walk:
             part, rest = _first(ranges, PAGE_ENTRIES)
             page = await self._insist(lambda part=part: self._store.visible(self._walker.user, part, PAGE_BYTES))  # type: ignore[misc]
             if page.entries:
+                self._begin()
                 self._walker.push(b"".join(map(codec.entry, self._up_to_removals(page.entries))))
             if page.cut:
                 last = page.entries[-1]
@@ -378,12 +424,9 @@ class Walk:
             else:
                 done, ranges = part, rest
             for sent in done:
-                target = self._targets.get(sent.conversation)
-                if target is not None:
-                    target.through = max(target.through, sent.high)
+                self._went_through(sent.conversation, sent.high)
             if progress and not self.synced:  # later the newest cursor stands; this one would fall behind it
                 self._walker.push(wire(Progress(cursor=self._progress_cursor())))
-            self._walker.flush()
 
     def _up_to_removals(self, entries: Sequence[Entry]) -> Iterator[Entry]:
         """*entries* without those that follow the person's removal from a conversation that was to go live. The removal
@@ -418,7 +461,6 @@ class Walk:
                 target = self._targets.get(row.conversation)  # none, or one that was left: joined since, and its state,
                 if target is not None and target.conversation is not None and target.last is None:  # to come, has them
                     self._walker.push(wire(_receipt(row)))
-            self._walker.flush()
 
     async def _room(self) -> None:
         await self._walker.room()
@@ -444,7 +486,11 @@ class Walk:
                 return
 
     def _finish(self, standing: Standing) -> None:
+        self._walker.greet()  # conversations keep hold of `push`, which is another before it
         held, self._held = self._held or [], None
+        if held:
+            self._begin()
+        self._begun = True  # by the cursor below
         for conversation, seq, data in held:
             target = self._targets[conversation]
             if seq > target.through:
@@ -477,6 +523,10 @@ class Walk:
             self._answers.clear()
             self._walker.hold_answers(0)
         self._walker.flush()
+
+
+def _is_short(one: Range) -> bool:
+    return one.high - one.low < STRETCH_ENTRIES
 
 
 def _receipt(row: OthersReceipt) -> ReceiptEvent:

@@ -24,13 +24,18 @@ A = TypeVar("A")
 class _Waiting(Generic[Q, A]):
     """One question, until it is answered."""
 
-    __slots__ = ("answer", "answered", "problem", "question")
+    __slots__ = ("answer", "problem", "question", "task")
 
     def __init__(self, question: Q) -> None:
         self.question = question
-        self.answered = trio.Event()
+        self.task: trio.lowlevel.Task | None = trio.lowlevel.current_task()  # who waits; None: nobody any more
         self.answer: A | None = None
         self.problem: Exception | None = None
+
+    def leave(self, _: object) -> trio.lowlevel.Abort:
+        """Whoever waits is cancelled."""
+        self.task = None
+        return trio.lowlevel.Abort.SUCCEEDED
 
 
 class Kind(Generic[Q, A]):
@@ -56,7 +61,7 @@ class Kind(Generic[Q, A]):
         one: _Waiting[Q, A] = _Waiting(question)
         self._waiting.append(one)
         self._gather.wake(self)
-        await one.answered.wait()
+        await trio.lowlevel.wait_task_rescheduled(one.leave)  # an Event for each would cost twice as much
         if one.problem is not None:
             raise copy(one.problem) from one.problem  # a copy each: raising changes it
         return one.answer  # type: ignore[return-value]  # A may be None, too
@@ -78,7 +83,9 @@ class Kind(Generic[Q, A]):
             for one in batch:
                 one.problem = problem
         for one in batch:
-            one.answered.set()
+            if one.task is not None:
+                trio.lowlevel.reschedule(one.task)
+                one.task = None
 
 
 class Gather:

@@ -138,6 +138,7 @@ class PostgresStore:
         self._standings = Kind(gather, self._ask_standings)
         self._states = Kind(gather, self._ask_states, lambda ask: len(ask[1]))
         self._pages = Kind(gather, self._ask_pages, _page_weight)
+        self._stretches = Kind(gather, self._ask_stretches, lambda ask: len(ask[0]))
         self._receipts = Kind(gather, self._ask_receipts)
 
     async def append(self, lane: int, messages: Sequence[NewMessage], heads: Mapping[UUID, int]) -> Appendix:
@@ -245,6 +246,25 @@ class PostgresStore:
         answers = [_NO_PAGE] * len(asks)
         for found in _found_pages(await _call(lane, "select visible_entries($1::json)", _encode(rows))):
             answers[found.q] = Page(found.entries, found.cut)
+        return answers
+
+    async def stretches(self, ranges: Sequence[Range], size_bytes: int) -> list[Page]:
+        """See Store."""
+        return await self._stretches.ask((ranges, size_bytes))
+
+    async def _ask_stretches(
+        self, lane: OwnConnection, asks: Sequence[tuple[Sequence[Range], int]]
+    ) -> list[list[Page]]:
+        places = [(number, one) for number, (ranges, _) in enumerate(asks) for one in ranges]
+        rows = [{"q": q, "c": one.conversation, "lo": one.low, "hi": one.high} for q, (_, one) in enumerate(places)]
+        size_bytes = min(size_bytes for _, size_bytes in asks)
+        pages = [_NO_PAGE] * len(rows)
+        sql: Final = "select log_stretches($1::json, $2::integer)"
+        for found in _found_pages(await _call(lane, sql, _encode(rows), str(size_bytes))):
+            pages[found.q] = Page(found.entries, found.cut)
+        answers: list[list[Page]] = [[] for _ in asks]
+        for (number, _), page in zip(places, pages, strict=True):
+            answers[number].append(page)
         return answers
 
     async def history(self, person: UUID, conversation: UUID, before: int | None, limit: int) -> HistoryPage:

@@ -78,6 +78,12 @@ class Store(Protocol):
     async def visible(self, person: UUID, ranges: Sequence[Range], size_bytes: int) -> Page:
         """What *person* may see of *ranges*, up to about *size_bytes* (at least one entry if there is any)."""
 
+    async def stretches(self, ranges: Sequence[Range], size_bytes: int) -> list[Page]:
+        """Of each of *ranges* its first entries, up to about *size_bytes* (at least one if there is any).
+
+        Not narrowed to one reader: for callers who know from a standing that whoever gets them may see all.
+        """
+
     async def history(self, person: UUID, conversation: UUID, before: int | None, limit: int) -> HistoryPage:
         """A page of the past, oldest first.
 

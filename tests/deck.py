@@ -13,6 +13,7 @@ import trio
 from konnect_server.conversation import Conversation
 from konnect_server.presence import Presence
 from konnect_server.registry import Registry
+from konnect_server.stretches import Stretches
 from konnect_server.writer import Writer
 from protocol.frames import Entry, History, HistoryPage, User
 from storage.errors import StorageUnavailable
@@ -115,6 +116,10 @@ class DoorStore(FakeStore):
         await self._begin("visible", ranges)
         return await self._pass("visible", await super().visible(person, ranges, size_bytes))
 
+    async def stretches(self, ranges: Sequence[Range], size_bytes: int) -> list[Page]:
+        await self._begin("stretches", ranges)
+        return await self._pass("stretches", await super().stretches(ranges, size_bytes))
+
     async def history(self, person: UUID, conversation: UUID, before: int | None, limit: int) -> HistoryPage:
         await self._begin("history", conversation)
         return await self._pass("history", await super().history(person, conversation, before, limit))
@@ -157,7 +162,15 @@ class Deck:
         self.went: list[UUID] = []
         self.writers = [Writer(lane, self.store, MOST, self._contain, self.flush) for lane in range(lanes)]
         self.registry = Registry(self.writers, nursery, self._came, self._went, self.flush)
+        self.stretches = Stretches(self.store.stretches, trio.current_time, self._later)
         self.presence: Presence | None = None  # told of who comes and goes, if there is one
+
+    def _later(self, at: float, call: Callable[[], None]) -> None:
+        async def at_its_time() -> None:
+            await trio.sleep_until(at)
+            call()
+
+        self.nursery.start_soon(at_its_time)
 
     def _contain(self, conversation: Conversation, call: Callable[[], None]) -> None:
         self.registry.contain(conversation, call)

@@ -119,7 +119,7 @@ async def test_removed_and_added_and_removed_while_a_page_is_read(autojump_clock
         await deck.group(ROOM, BOB, ANN)
         bob = await Traveller(deck, BOB).arrive()
         await deck.say(ROOM, BOB, "missed")  # 2
-        reading = deck.store.shut("visible")
+        reading = deck.store.shut("stretches")
         ann = Traveller(deck, ANN, {ROOM: 1}).go()
         await reading.reached.wait()
         room = deck.conversation(ROOM)
@@ -165,7 +165,7 @@ async def test_no_receipts_of_what_one_had_left_when_one_came(autojump_clock: Mo
         await deck.group(ROOM, BOB, ANN, CID)
         await deck.change("remove", ROOM, BOB, ANN)  # 2
         await deck.other.raise_receipts([Raise(ROOM, CID, 2, 2)])
-        reading = deck.store.shut("visible")
+        reading = deck.store.shut("stretches")
         ann = Traveller(deck, ANN, {ROOM: 1}).go()
         await reading.reached.wait()
         await deck.change("add", ROOM, BOB, ANN)  # 3

@@ -20,32 +20,34 @@ def claims(expires_at_s: int = 100) -> Claims:
 def test_what_is_kept_is_found_as_it_was(tokens: dict[str, tuple[UUID, UUID, int]]) -> None:
     remembered = Remembered(4_096)
     for token, said in tokens.items():
-        assert remembered.find(token) is None
-        remembered.keep(token, Claims(*said))
-        assert remembered.find(token) == Claims(*said)
-    assert {token: remembered.find(token) for token in tokens} == {one: Claims(*said) for one, said in tokens.items()}
+        assert remembered.find(Remembered.digest(token)) is None
+        remembered.keep(Remembered.digest(token), Claims(*said))
+        assert remembered.find(Remembered.digest(token)) == Claims(*said)
+    assert {token: remembered.find(Remembered.digest(token)) for token in tokens} == {
+        one: Claims(*said) for one, said in tokens.items()
+    }
 
 
 def test_a_token_that_is_not_known_is_not_found() -> None:
     remembered = Remembered(8)
-    assert remembered.find("") is None
+    assert remembered.find(Remembered.digest("")) is None
     for number in range(100):
-        remembered.keep(f"token {number}", claims())
-    assert remembered.find("another") is None
+        remembered.keep(Remembered.digest(f"token {number}"), claims())
+    assert remembered.find(Remembered.digest("another")) is None
 
 
 def test_when_all_places_are_taken_the_one_that_ends_first_makes_room() -> None:
     remembered = Remembered(4)  # one group: every token has the same four places
     for number, expires_at_s in enumerate((400, 100, 300, 200)):
-        remembered.keep(f"{number}", claims(expires_at_s))
-    remembered.keep("new", claims(500))
-    assert [number for number in range(4) if remembered.find(f"{number}") is None] == [1]
-    assert remembered.find("new") is not None
+        remembered.keep(Remembered.digest(f"{number}"), claims(expires_at_s))
+    remembered.keep(Remembered.digest("new"), claims(500))
+    assert [number for number in range(4) if remembered.find(Remembered.digest(f"{number}")) is None] == [1]
+    assert remembered.find(Remembered.digest("new")) is not None
 
 
 def test_most_of_as_many_as_there_are_places_stay() -> None:
     """Few digests share their four places with too many others."""
     remembered = Remembered(1_024)
     for number in range(512):
-        remembered.keep(f"token {number}", claims())
-    assert sum(remembered.find(f"token {number}") is not None for number in range(512)) > 480
+        remembered.keep(Remembered.digest(f"token {number}"), claims())
+    assert sum(remembered.find(Remembered.digest(f"token {number}")) is not None for number in range(512)) > 480

@@ -53,7 +53,8 @@ class Stage:
         self.presence = deck.presence = presence or Presence(5.0, trio.current_time, lambda user, online: None)
         self.receipts = Receipts(deck.store, self._tell_receipt, deck.flush)
         self.desk = Desk(
-            store=deck.store, registry=deck.registry, presence=self.presence, receipts=self.receipts, wheel=self.wheel,
+            store=deck.store, stretches=deck.stretches, registry=deck.registry, presence=self.presence,
+            receipts=self.receipts, wheel=self.wheel,
             verify=self._verify, lineage=lambda: LINEAGE, new_id=counted(), now=trio.current_time,
             wall_ms=lambda: int((EPOCH_S + trio.current_time()) * 1000), flush=deck.flush, typing=self._typing,
             messages_per_s=10.0, messages_burst=20, commands_per_s=5.0, commands_burst=40, sockets_per_user=3,
@@ -208,10 +209,36 @@ async def test_hello_is_answered_and_ends_in_synced(autojump_clock: MockClock) -
     async with open_stage() as stage:
         one = stage.call()
         number = one.hello(ANN)
-        assert one.frames == [{"t": "ok", "id": number, "result": {"user": str(ANN), "session": str(one.session.id)}}]
         assert one.admitted == 1, "no stranger any more"
         await until(lambda: one.of("synced"))
+        assert one.frames[0] == {"t": "ok", "id": number, "result": {"user": str(ANN), "session": str(one.session.id)}}
         assert stage.deck.came == [ANN]
+
+
+async def test_hello_is_answered_before_anything_else_and_once(autojump_clock: MockClock) -> None:
+    """Its answer waits for what the walk has to say; whatever comes sooner, takes it along."""
+    async with open_stage() as stage:
+        shut = stage.deck.store.shut("standing")
+        one = stage.call()
+        hello = one.hello(ANN)
+        await shut.reached.wait()
+        assert one.frames == []
+        ping = one.send("ping")
+        assert [frame["id"] for frame in one.of("ok")] == [hello, ping]
+        shut.open()
+        await until(lambda: one.of("synced"))
+        assert [frame["id"] for frame in one.of("ok")] == [hello, ping]
+
+
+async def test_hello_is_answered_while_the_database_is_away(autojump_clock: MockClock) -> None:
+    async with open_stage() as stage:
+        stage.store.failing["standing"] = StorageUnavailable("away")
+        one = stage.call()
+        one.hello(ANN)
+        await until(lambda: one.frames)
+        assert [frame["t"] for frame in one.frames] == ["ok"]
+        del stage.store.failing["standing"]
+        await until(lambda: one.of("synced"))
 
 
 @pytest.mark.parametrize(

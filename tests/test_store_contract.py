@@ -717,6 +717,23 @@ async def test_a_newcomer_sees_the_past_or_not(bench: Bench) -> None:
     ]  # fmt: skip
 
 
+async def test_stretches_are_what_the_log_holds_whoever_reads(bench: Bench) -> None:
+    await group(bench.store, ANN, BOB)
+    await group(bench.store, ANN, BOB, conversation=H)
+    await talk(bench.store, G, ANN, *"23456")
+    pages = await bench.store.stretches([Range(G, 3, 5), Range(H, 1, 9), Range(G, 9, 12), Range(G, 3, 3)], PAGE)
+    assert [[(e.conversation, e.seq) for e in page.entries] for page in pages] == [
+        [(G, 3), (G, 4), (G, 5)], [(H, 1)], [], [(G, 3)],
+    ]  # fmt: skip
+    assert not any(page.cut for page in pages)
+    assert pages[0].entries == (await log(bench.store, G))[2:5]
+    [cut, other] = await bench.store.stretches([Range(G, 2, 6), Range(G, 5, 5)], 500)
+    assert ([e.seq for e in cut.entries], cut.cut) == ([2, 3], True)
+    assert ([e.seq for e in other.entries], other.cut) == ([5], False), "each has its own bound"
+    [one] = await bench.store.stretches([Range(G, 2, 6)], 1)
+    assert ([e.seq for e in one.entries], one.cut) == ([2], True)
+
+
 async def test_an_absence_stays_invisible(bench: Bench) -> None:
     """docs/hazards.md, A10: removed and added again while away; spans know both."""
     await group(bench.store, ANN, BOB)

@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from konnect_server import tokens as module
-from konnect_server.remembered import Claims
+from konnect_server.remembered import Claims, Remembered
 from konnect_server.tokens import Tokens
 from protocol.errors import Unauthorized
 from protocol.http import encode_json
@@ -135,9 +135,9 @@ def test_remembered_tokens_are_bounded_and_refused_ones_are_not_remembered(keys:
     for token in given:
         tokens.verify(token)
         refused(tokens, f"junk {token}")
-    assert sum(tokens._remembered.find(token) is not None for token in given) == 4
-    assert tokens._remembered.find(given[-1]) is not None
-    assert tokens._remembered.find(f"junk {given[-1]}") is None
+    assert sum(tokens._remembered.find(Remembered.digest(token)) is not None for token in given) == 4
+    assert tokens._remembered.find(Remembered.digest(given[-1])) is not None
+    assert tokens._remembered.find(Remembered.digest(f"junk {given[-1]}")) is None
 
 
 def test_a_token_seen_before_is_not_verified_again(tokens: Tokens, monkeypatch: pytest.MonkeyPatch) -> None:

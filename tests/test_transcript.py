@@ -26,7 +26,8 @@ from tests.simulate.database import FakeDatabase
 from tests.test_bus import Node, Wire
 from tests.test_session import LINEAGE, Phone, Stage
 
-DOORS = ["append", "log_after", "standing", "states", "visible", "receipts_since", "moved", "change_member"]
+READS = ["log_after", "standing", "states", "visible", "stretches", "receipts_since", "moved"]
+DOORS = ["append", "change_member", *READS]
 PLACES = [ROOM, HALL]
 EVERYBODY = [ANN, BOB, CID]
 

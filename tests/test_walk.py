@@ -40,7 +40,7 @@ class Traveller(FakeReader):
         self.deck = deck
         self.walk = Walk(
             self, deck.store, deck.registry, lambda: LINEAGE,
-            {str(one): seq for one, seq in (heads or {}).items()}, cursor, recent,
+            {str(one): seq for one, seq in (heads or {}).items()}, cursor, recent, deck.stretches,
         )  # fmt: skip
         self.waiting_answers = 0
         self.followed: list[UUID] = []
@@ -100,6 +100,8 @@ class Traveller(FakeReader):
     def tell_cursor(self) -> None:
         self.walk.tell_cursor()
 
+    def greet(self) -> None: ...
+
     def flush(self) -> None:
         self.deck.flush()
 
@@ -125,12 +127,14 @@ class Traveller(FakeReader):
 # --- what ends in the middle ---
 
 
-@pytest.mark.parametrize("door", ["standing", "states", "visible", "receipts_since"])
+@pytest.mark.parametrize("door", ["standing", "states", "visible", "stretches", "receipts_since"])
 async def test_a_walk_whose_session_ends_as_an_answer_arrives_registers_nothing(
-    autojump_clock: MockClock, door: str
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, door: str
 ) -> None:
     """The answer was on its way to the walk's task in the very turn in which the socket closed. The task went on up to
     its next wait, and registered a session that was gone with its conversations, for ever."""
+    if door == "visible":
+        monkeypatch.setattr(walk_room, "STRETCH_ENTRIES", 0)
     async with open_deck() as deck:
         await deck.group(ROOM, ANN, BOB)
         await deck.group(HALL, ANN, BOB)
@@ -183,7 +187,7 @@ async def test_who_is_removed_and_added_again_while_the_state_is_read_gets_no_en
         behind = deck.store.shut("log_after")
         deck.conversation(ROOM).ring(6)
         await behind.reached.wait()
-        paging = deck.store.shut("visible")
+        paging = deck.store.shut("stretches")
         reading.open()  # the state is told ...
         await paging.reached.wait()
         behind.open()  # ... only now this process delivers the removal and what follows ...
@@ -236,7 +240,7 @@ async def test_receipts_that_pass_while_one_walks_are_not_missed(autojump_clock:
         await deck.group(ROOM, BOB, ANN, CID)
         await deck.group(HALL, BOB, ANN, CID)
         await deck.say(ROOM, BOB, "2", "3")
-        reading, paging = deck.store.shut("states"), deck.store.shut("visible")
+        reading, paging = deck.store.shut("states"), deck.store.shut("stretches")
         ann = Traveller(deck, ANN, {ROOM: 1}).go()
         await paging.reached.wait()  # the room's, for the hall comes after it
 
@@ -245,7 +249,7 @@ async def test_receipts_that_pass_while_one_walks_are_not_missed(autojump_clock:
             deck.registry.receipt(event, to_all)
 
         passes(ROOM, BOB, 2)
-        assert ann.story == ["progress", "receipt"], "she knows the room"
+        assert ann.story == ["receipt"], "she knows the room"
         for read in (1, 2):
             passes(HALL, BOB, read)
         passes(HALL, ANN, 1, to_all=False)
@@ -314,7 +318,7 @@ async def test_a_first_start_tells_each_conversation_and_then_synced(autojump_cl
 async def test_one_who_is_in_no_conversation_is_synced_at_once(autojump_clock: MockClock) -> None:
     async with open_deck() as deck:
         ann = await Traveller(deck, ANN).arrive()
-        assert ann.story == ["progress", "synced"]
+        assert ann.story == ["synced"]
         cursor = cursors.decode(ann.frames[-1]["cursor"])
         assert (cursor.lineage, cursor.number) == (LINEAGE, 0), "nothing has happened to Ann yet"
 
@@ -359,6 +363,7 @@ async def test_a_long_gap_comes_in_pages_each_when_there_is_room(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(walk_room, "PAGE_ENTRIES", 4)
+    monkeypatch.setattr(walk_room, "STRETCH_ENTRIES", 0)  # none is short
     async with open_deck() as deck:
         await deck.group(ROOM, BOB, ANN)
         await deck.group(HALL, BOB, ANN)
@@ -382,6 +387,7 @@ async def test_a_page_cut_in_its_bytes_goes_on_where_it_was_cut(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(walk_room, "PAGE_BYTES", 700)
+    monkeypatch.setattr(walk_room, "STRETCH_ENTRIES", 0)  # none is short
     async with open_deck() as deck:
         await deck.group(ROOM, BOB, ANN)
         await deck.group(HALL, BOB, ANN)
@@ -391,11 +397,52 @@ async def test_a_page_cut_in_its_bytes_goes_on_where_it_was_cut(
         assert ann.seqs == [2, 3, 4, 5, 6, 7, 2, 3]
 
 
+async def test_short_gaps_of_many_conversations_come_as_stretches_a_few_at_a_time(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each in order, a long text cut off and gone on with, a long gap between them by pages, and no more at once than
+    there is room for."""
+    monkeypatch.setattr(walk_room, "STRETCHES_AT_ONCE", 2)
+    monkeypatch.setattr(walk_room, "STRETCH_ENTRIES", 4)
+    async with open_deck() as deck:
+        rooms = [uid(8000 + n) for n in range(5)]
+        for room in rooms:
+            await deck.group(room, BOB, ANN)
+            await deck.say(room, BOB, "2", "x" * 8_000, "4")
+        await deck.say(rooms[2], BOB, *map(str, range(5, 9)))
+        ann = Traveller(deck, ANN, dict.fromkeys(rooms, 1))
+        ann.fill()
+        ann.go()
+        await trio.sleep(1)
+        assert ann.seqs == []
+        ann.drain()
+        await until(lambda: ann.walk.synced)
+        seen = [(frame["conversation"], frame["seq"]) for frame in ann.of("entry")]
+        for room in rooms:
+            last = 8 if room == rooms[2] else 4
+            assert [seq for one, seq in seen if one == str(room)] == list(range(2, last + 1))
+        assert deck.store.calls.count("visible") == 1
+
+
+async def test_those_who_missed_the_same_are_answered_by_one_reading(autojump_clock: MockClock) -> None:
+    async with open_deck() as deck:
+        await deck.group(ROOM, ANN, BOB, CID)
+        await deck.say(ROOM, BOB, "2", "3")
+        door = deck.store.shut("stretches")
+        all_three = [Traveller(deck, one, {ROOM: 1}).go() for one in (ANN, BOB, CID)]
+        await trio.testing.wait_all_tasks_blocked()
+        door.open()
+        await until(lambda: all(one.walk.synced for one in all_three))
+        assert [one.seqs for one in all_three] == [[2, 3]] * 3
+        assert deck.store.calls.count("stretches") == 1
+
+
 async def test_nothing_is_kept_during_a_long_walk_and_nothing_is_missed(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """docs/hazards.md, B1: live frames held meanwhile would overflow, and the client be called slow, for ever."""
     monkeypatch.setattr(walk_room, "PAGE_ENTRIES", 3)
+    monkeypatch.setattr(walk_room, "STRETCH_ENTRIES", 0)  # none is short
     async with open_deck() as deck:
         await deck.group(ROOM, BOB, ANN)
         await deck.say(ROOM, BOB, *map(str, range(2, 10)))
@@ -422,7 +469,7 @@ async def test_what_passes_during_the_last_stretch_is_sent_after_it_and_once(aut
         await deck.group(ROOM, BOB, ANN)
         await deck.say(ROOM, BOB, "2", "3")
         bob = await Traveller(deck, BOB).arrive()
-        first = deck.store.shut("visible")
+        first = deck.store.shut("stretches")
         ann = Traveller(deck, ANN, {ROOM: 1}).go()
         await first.reached.wait()
         bob.post(ROOM, 1)
@@ -515,7 +562,7 @@ async def test_who_is_removed_while_walking_gets_the_removal_and_nothing_later(a
         await deck.group(ROOM, BOB, ANN)
         bob = await Traveller(deck, BOB).arrive()
         await deck.say(ROOM, BOB, "2")
-        paging = deck.store.shut("visible")
+        paging = deck.store.shut("stretches")
         ann = Traveller(deck, ANN, {ROOM: 1}).go()
         await paging.reached.wait()
         await deck.change("remove", ROOM, BOB, ANN)
@@ -542,7 +589,7 @@ async def test_who_is_removed_as_it_was_read_here_first_is_told_both(autojump_cl
         planning.open()
         await until(lambda: ann.walk.synced)
         await until(lambda: ann.story[-1] == "cursor")
-        assert ann.story == ["progress", "synced", "conversation", "entry 1", "entry 2", "cursor"]
+        assert ann.story == ["synced", "conversation", "entry 1", "entry 2", "cursor"]
         assert ann not in deck.conversation(ROOM).readers()
 
 
@@ -584,7 +631,7 @@ async def test_who_came_and_went_between_two_looks_is_told_both(autojump_clock: 
             await deck.change("remove", ROOM, BOB, ANN)
         ann.look()
         await until(lambda: ann.story[-1] == "cursor")
-        assert ann.story[2:] == ["conversation", "entry 5", "entry 6", "entry 7", "cursor"]
+        assert ann.story[1:] == ["conversation", "entry 5", "entry 6", "entry 7", "cursor"]
         ann.look()
         await until(lambda: ann.story[-1] == "cursor" and ann.walk._scope is None)
         assert ann.seqs == [5, 6, 7]
@@ -596,6 +643,7 @@ async def test_a_first_start_that_breaks_off_knows_what_ended_since(autojump_clo
         await deck.other.add_lineage(LINEAGE)
         await deck.group(HALL, BOB, ANN)
         await deck.change("remove", HALL, BOB, ANN)
+        await deck.group(uid(8000), BOB, ANN)
         ann = Traveller(deck, ANN)
         ann.go()
         await until(lambda: ann.story[:1] == ["progress"])
@@ -603,7 +651,8 @@ async def test_a_first_start_that_breaks_off_knows_what_ended_since(autojump_clo
         await deck.group(ROOM, BOB, ANN)
         await deck.change("remove", ROOM, BOB, ANN)
         back = await Traveller(deck, ANN, {}, cursors.decode(ann.frames[0]["cursor"])).arrive()
-        assert [state["conversation"] for state in back.of("conversation")] == [str(ROOM)]
+        told = {state["conversation"] for state in back.of("conversation")}
+        assert told == {str(uid(8000)), str(ROOM)}
 
 
 async def test_what_a_restore_closed_is_told_to_who_knew_more_of_it(autojump_clock: MockClock) -> None:
@@ -701,7 +750,7 @@ async def test_a_cursor_of_a_known_lineage_goes_on(autojump_clock: MockClock) ->
         await deck.group(ROOM, BOB, ANN)
         await deck.other.raise_receipts([Raise(ROOM, BOB, 1, 1)])
         ann = await Traveller(deck, ANN, {ROOM: 1}, Cursor(LINEAGE, 1, deck.database.now_ms())).arrive()
-        assert ann.story == ["progress", "receipt", "synced"], "receipts with an overlap"
+        assert ann.story == ["receipt", "synced"], "receipts with an overlap"
         later = Cursor(LINEAGE, 1, deck.database.now_ms() + walk_room.OVERLAP_MS + 1_000)
         assert (await Traveller(deck, ANN, {ROOM: 1}, later).arrive()).of("receipt") == []
 
@@ -737,7 +786,7 @@ async def test_who_is_added_while_connected_gets_the_entry_that_added_and_what_f
         await deck.say(ROOM, BOB, "4")
         ann.look()
         await until(lambda: ann.story[-1] == "cursor")
-        assert ann.story[2:] == ["conversation", "entry 3", "entry 4", "cursor"]
+        assert ann.story[1:] == ["conversation", "entry 3", "entry 4", "cursor"]
         [state] = ann.of("conversation")
         assert (state["head"], state["first_seq"], state.get("recent", [])) == (2, 1, [])
 
@@ -761,7 +810,7 @@ async def test_settle_returns_when_all_is_told(autojump_clock: MockClock) -> Non
         ann = await Traveller(deck, ANN).arrive()
         await deck.group(ROOM, ANN, BOB)
         await ann.walk.settle()
-        assert ann.story[2:] == ["conversation", "entry 1", "cursor"]
+        assert ann.story[1:] == ["conversation", "entry 1", "cursor"]
         door = deck.store.shut("standing")
         settled: list[int] = []
 
@@ -806,7 +855,7 @@ async def test_an_answer_from_where_one_does_not_listen_lets_one_look_first(auto
         await deck.change("add", ROOM, BOB, ANN)
         ann.post(ROOM, 1)
         await until(lambda: ann.of("ok"))
-        assert ann.story[2:] == ["conversation", "entry 2", "entry 3", "cursor", "ok 1"]
+        assert ann.story[1:] == ["conversation", "entry 2", "entry 3", "cursor", "ok 1"]
 
 
 # --- faults ---
@@ -861,7 +910,7 @@ async def test_nothing_is_left_of_a_walk_that_was_stopped(autojump_clock: MockCl
         await deck.group(ROOM, BOB, ANN)
         await deck.group(HALL, BOB, ANN)
         await deck.say(ROOM, BOB, "2")
-        paging = deck.store.shut("visible")
+        paging = deck.store.shut("stretches")
         walking = Traveller(deck, ANN, {ROOM: 1}).go()
         await paging.reached.wait()
         walking.leave()

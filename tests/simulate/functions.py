@@ -356,6 +356,22 @@ def visible_entries(tables: Tables, person: UUID, ranges: Sequence[Range], size_
     return Page(fitting, False)
 
 
+def log_stretches(tables: Tables, ranges: Sequence[Range], size_bytes: int) -> list[Page]:
+    """The first entries of each of *ranges*, whoever reads them."""
+    pages = []
+    for one in ranges:
+        fitting: list[Entry] = []
+        total, cut = 0, False
+        for entry in tables.entries.get(one.conversation, [])[max(one.low - 1, 0) : max(one.high, 0)]:
+            total += _size(entry)
+            if fitting and total > size_bytes:
+                cut = True
+                break
+            fitting.append(entry)
+        pages.append(Page(fitting, cut))
+    return pages
+
+
 def history_page(
     tables: Tables, person: UUID, conversation: UUID, before: int | None, limit: int, size_bytes: int
 ) -> HistoryPage | Refusal:

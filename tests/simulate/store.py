@@ -144,6 +144,10 @@ class FakeStore:
         """See :meth:`storage.store.Store.visible`."""
         return await self._read(lambda db: functions.visible_entries(db.tables, person, ranges, size_bytes))
 
+    async def stretches(self, ranges: Sequence[Range], size_bytes: int) -> list[Page]:
+        """See :meth:`storage.store.Store.stretches`."""
+        return await self._read(lambda db: functions.log_stretches(db.tables, ranges, size_bytes))
+
     async def history(self, person: UUID, conversation: UUID, before: int | None, limit: int) -> HistoryPage:
         """See :meth:`storage.store.Store.history`."""
         answer = await self._read(
