@@ -170,6 +170,7 @@ async def open_core(config: Config, world: World) -> AsyncIterator[Core]:
             try:
                 yield core
             finally:
+                core.registry.stop()
                 with trio.move_on_after(1, shield=True), suppress(StorageUnavailable):
                     await world.store.leave(core.bus.node)
                 nursery.cancel_scope.cancel()

@@ -12,6 +12,7 @@ from konnect_server.user import Device, User
 from protocol import closing
 from protocol.codec import wire
 from protocol.frames import ReceiptEvent, TypingEvent
+from storage.errand import Errand
 
 log = structlog.get_logger("konnect.registry")
 
@@ -56,6 +57,8 @@ class Registry:
         self.conversations: dict[UUID, Conversation] = {}
         self.users: dict[UUID, User] = {}
         self.bells: Bells | None = None  # set by the bus
+        self._errands: dict[Errand, None] = {}  # under way
+        self._beginning: list[Errand] = []  # yet to begin, all at once
 
     # --- conversations ---
 
@@ -159,14 +162,48 @@ class Registry:
         """Run *run* as a task of one session; its scope cancels it. A crash closes that session by *close*."""
         scope = trio.CancelScope()
 
-        async def contained() -> None:
+        async def in_scope() -> None:
             with scope:
-                try:
-                    await run()
-                except Exception:  # the same catch as in contain, for an actor's tasks
-                    log.exception("a session's task crashed")
-                    close(closing.CRASHED)
-                self._flush()  # what a task pushed would else wait for the next unrelated input
+                await self._contained(close, run)
+            self._flush()  # what a task pushed would else wait for the next unrelated input
 
-        self._nursery.start_soon(contained)
+        self._nursery.start_soon(in_scope)
         return scope
+
+    def errand(self, close: Callable[[closing.Close], None], run: Callable[[], Awaitable[None]]) -> Errand:
+        """:meth:`spawn` without a task for as long as *run* waits for answers alone. It begins in a while."""
+
+        async def to_its_end() -> None:
+            try:
+                await self._contained(close, run)
+                self._flush()
+            finally:
+                self._errands.pop(errand, None)
+
+        errand = Errand(to_its_end(), self._nursery)
+        self._beginning.append(errand)
+        if len(self._beginning) == 1:
+            self._nursery.start_soon(self._begin)
+        return errand
+
+    async def _begin(self) -> None:
+        beginning, self._beginning = self._beginning, []
+        for errand in beginning:
+            if not errand.ended:
+                self._errands[errand] = None
+                errand.begin()
+
+    def stop(self) -> None:
+        """The nursery closes: end what it does not know of. An errand that ends may let others go on, to where they
+        wait next."""
+        for errand in self._beginning:
+            errand.cancel()
+        while self._errands:
+            self._errands.popitem()[0].cancel()
+
+    async def _contained(self, close: Callable[[closing.Close], None], run: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await run()
+        except Exception:  # the same catch as in contain, for an actor's tasks
+            log.exception("a session's task crashed")
+            close(closing.CRASHED)

@@ -39,6 +39,7 @@ from protocol.errors import (
     Unauthorized,
     Unavailable,
 )
+from storage.errand import by_task
 from storage.errors import StorageRefused, StorageUnavailable
 from storage.rows import Made
 from storage.store import Change, Store
@@ -497,6 +498,8 @@ class Session:
         """Wait until the outbox has room for a page."""
         if self._link.outbox_bytes >= LOW_WATER_BYTES:
             self._desk.flush()
+        if self._link.outbox_bytes >= LOW_WATER_BYTES:
+            await by_task()  # and look again: it takes a moment
         while self._link.outbox_bytes >= LOW_WATER_BYTES:
             if self._room is None or self._room.is_set():
                 self._room = trio.Event()

@@ -11,9 +11,8 @@ from copy import copy
 from typing import Final, NamedTuple
 from uuid import UUID
 
-import trio
-
 from protocol import codec
+from storage.errand import Place, parked
 from storage.errors import StorageUnavailable
 from storage.rows import Page, Range
 
@@ -36,12 +35,12 @@ class Stretch(NamedTuple):
 class _Shared:
     """A stretch that somebody reads, or has read."""
 
-    __slots__ = ("problem", "read", "stretch")
+    __slots__ = ("problem", "stretch", "waiting")
 
     def __init__(self) -> None:
-        self.read = trio.Event()
+        self.waiting: list[Place] | None = []  # None: it was read, or not
         self.stretch: Stretch | None = None
-        self.problem: StorageUnavailable | None = None  # after `read`, neither: who read it has gone
+        self.problem: StorageUnavailable | None = None  # with neither: who read it has gone
 
 
 class Stretches:
@@ -81,7 +80,10 @@ class Stretches:
             if ours:
                 shared |= await self._read(ours)
             for key, one in shared.items():
-                await one.read.wait()
+                if one.waiting is not None:
+                    place = Place()
+                    one.waiting.append(place)
+                    await parked(place)
                 if one.problem is not None:
                     raise copy(one.problem) from one.problem  # a copy each: raising changes it
                 if one.stretch is not None:
@@ -105,10 +107,13 @@ class Stretches:
                     del self._shared[key]
                 else:
                     self._kept[key] = self._now() + KEPT_S
-                shared.read.set()
             while len(self._kept) > KEPT:
                 self._drop()
             self._expire_later()
+            for shared in reading.values():
+                waiting, shared.waiting = shared.waiting or [], None
+                for place in waiting:
+                    place.wake()
         return reading
 
     def _expire_later(self) -> None:

@@ -37,6 +37,7 @@ from protocol.frames import (
     Synced,
 )
 from protocol.limits import PAGE_BYTES
+from storage.errand import Errand, by_task, still_wanted
 from storage.errors import StorageUnavailable
 from storage.rows import OthersReceipt, Range, Span, Standing, State
 from storage.store import Store
@@ -97,7 +98,7 @@ class _Tell:
 
 
 class Walk:
-    """One session's way to being up to date. ``run`` is its task, at most one at a time."""
+    """One session's way to being up to date: an errand, at most one at a time."""
 
     def __init__(
         self, walker: Walker, store: Store, registry: Registry, lineage: Callable[[], UUID],
@@ -122,8 +123,8 @@ class Walk:
         self._stale = False  # something happened that a standing on its way to us may not tell of
         self._again = True
         self._begun = False  # the client holds a cursor of this server
-        self._settled = trio.Event()
-        self._scope: trio.CancelScope | None = None
+        self._settled: trio.Event | None = None  # somebody waits for it
+        self._errand: Errand | None = None  # while it is under way
         self._stopped = False
 
     # --- plain calls, from the session and from conversations ---
@@ -134,14 +135,15 @@ class Walk:
         self.start()
 
     def start(self) -> None:
-        """Start the task if it is not running; not after :meth:`stop`."""
-        if self._scope is None and not self._stopped:
-            self._settled = trio.Event()
-            self._scope = self._registry.spawn(self._walker.close, self._run)
+        """Set out if it is not under way; not after :meth:`stop`."""
+        if self._errand is None and not self._stopped:
+            self._errand = self._registry.errand(self._walker.close, self._run)
 
     async def settle(self) -> None:
         """Look, and wait until the session is up to date."""
         self.look()
+        if self._settled is None:
+            self._settled = trio.Event()
         await self._settled.wait()
 
     def hold(self, conversation: UUID, seq: int, data: bytes) -> None:
@@ -178,7 +180,7 @@ class Walk:
 
     def answer(self, conversation: UUID, data: bytes) -> None:
         """Send an answer; after one's own entry, which a walk may still be about to send."""
-        if self._scope is None and conversation in self.attached:
+        if self._errand is None and conversation in self.attached:
             self._walker.push(data)
             return
         if conversation not in self.attached and conversation not in self._targets:
@@ -190,15 +192,15 @@ class Walk:
     def tell_cursor(self) -> None:
         """The server has a new lineage: let the client's cursor name it, so that a restore of anything older than this
         moment is seen (docs/hazards.md, A12). A walk under way ends with a cursor anyway."""
-        if self.synced and self._scope is None:
+        if self.synced and self._errand is None:
             cursor = cursors.encode(Cursor(self._lineage(), self.number or 0, self._receipts_ms))
             self._walker.push(wire(CursorEvent(cursor=cursor)))
 
     def stop(self) -> None:
         """The session is gone."""
         self._stopped = True
-        if self._scope is not None:
-            self._scope.cancel()
+        if self._errand is not None:
+            self._errand.cancel()
         for target in self._targets.values():
             if target.conversation is not None:
                 target.conversation.detach(self._walker)
@@ -207,7 +209,7 @@ class Walk:
         self._targets.clear()
         self.attached.clear()
 
-    # --- the task ---
+    # --- the errand ---
 
     async def _run(self) -> None:
         try:
@@ -226,8 +228,10 @@ class Walk:
         except StorageUnavailable:
             self._walker.close(UNAVAILABLE)
         finally:
-            self._scope = None
-        self._settled.set()
+            self._errand = None
+        if self._settled is not None:
+            self._settled.set()
+            self._settled = None
 
     def _begin(self) -> None:
         """Before the first entry: a cursor that names this server's lineage (A12). It waits for that entry, so that
@@ -255,14 +259,16 @@ class Walk:
                 answer = await call()
             except StorageUnavailable as problem:
                 self._walker.greet()
+                self._walker.flush()
                 if trio.current_time() > give_up_at:
                     raise
                 log.warning("storage does not answer", problem=str(problem))
+                await by_task()
                 await trio.sleep(RETRY_S)
             else:
                 # It may have come in the very turn in which the session ended: what follows here would register a
                 # session with conversations that nobody takes off again.
-                await trio.lowlevel.checkpoint_if_cancelled()
+                await still_wanted()
                 return answer
 
     # --- planning: one turn, no await, so that no conversation moves unseen between the reading and the registering ---
@@ -464,7 +470,7 @@ class Walk:
 
     async def _room(self) -> None:
         await self._walker.room()
-        await trio.lowlevel.checkpoint_if_cancelled()  # as in _insist
+        await still_wanted()
 
     # --- the switch: from the last page's answer to `synced` there is no await ---
 

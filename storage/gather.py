@@ -14,6 +14,7 @@ from typing import Any, Final, Generic, TypeVar
 import trio
 
 from storage.database import OwnConnection
+from storage.errand import Place, parked
 
 WEIGHT: Final = 64  # of the questions in one query; what one weighs, its kind says
 
@@ -21,21 +22,16 @@ Q = TypeVar("Q")
 A = TypeVar("A")
 
 
-class _Waiting(Generic[Q, A]):
+class _Waiting(Place, Generic[Q, A]):
     """One question, until it is answered."""
 
-    __slots__ = ("answer", "problem", "question", "task")
+    __slots__ = ("answer", "problem", "question")
 
     def __init__(self, question: Q) -> None:
+        super().__init__()
         self.question = question
-        self.task: trio.lowlevel.Task | None = trio.lowlevel.current_task()  # who waits; None: nobody any more
         self.answer: A | None = None
         self.problem: Exception | None = None
-
-    def leave(self, _: object) -> trio.lowlevel.Abort:
-        """Whoever waits is cancelled."""
-        self.task = None
-        return trio.lowlevel.Abort.SUCCEEDED
 
 
 class Kind(Generic[Q, A]):
@@ -53,7 +49,8 @@ class Kind(Generic[Q, A]):
         self._gather = gather
 
     async def ask(self, question: Q) -> A:
-        """The answer to *question*. Whoever is cancelled while waiting costs nothing: the query goes on without them.
+        """The answer to *question*, for a task or an errand. Who is cancelled meanwhile costs nothing: the query goes on
+        without them.
 
         Raises:
             StorageUnavailable: No answer; all questions of a query share its fate.
@@ -61,7 +58,7 @@ class Kind(Generic[Q, A]):
         one: _Waiting[Q, A] = _Waiting(question)
         self._waiting.append(one)
         self._gather.wake(self)
-        await trio.lowlevel.wait_task_rescheduled(one.leave)  # an Event for each would cost twice as much
+        await parked(one)
         if one.problem is not None:
             raise copy(one.problem) from one.problem  # a copy each: raising changes it
         return one.answer  # type: ignore[return-value]  # A may be None, too
@@ -83,9 +80,7 @@ class Kind(Generic[Q, A]):
             for one in batch:
                 one.problem = problem
         for one in batch:
-            if one.task is not None:
-                trio.lowlevel.reschedule(one.task)
-                one.task = None
+            one.wake()
 
 
 class Gather:

@@ -16,6 +16,7 @@ from konnect_server.registry import Registry
 from konnect_server.stretches import Stretches
 from konnect_server.writer import Writer
 from protocol.frames import Entry, History, HistoryPage, User
+from storage.errand import by_task
 from storage.errors import StorageUnavailable
 from storage.rows import Appendix, Changed, Made, Moved, NewMessage, OthersReceipt, Page, Raise, Raised, Range, Standing
 from storage.rows import State as StateRow
@@ -71,6 +72,7 @@ class DoorStore(FakeStore):
 
     async def _begin(self, name: str, asked: Any) -> None:
         self.calls.append(name)
+        await by_task()
         await trio.lowlevel.checkpoint()
         problem = self.failing.get(name)
         if callable(problem):

@@ -12,6 +12,7 @@ from konnect_server.conversation import Posting
 from konnect_server.registry import Registry, Seat
 from protocol import closing
 from protocol.frames import ReceiptEvent, TypingEvent
+from storage.errand import Place, by_task, parked
 from tests.fakes import ANN, BOB, CID, HALL, ROOM, FakeReader, FakeWork, entry, uid
 
 
@@ -280,3 +281,46 @@ async def test_what_is_no_bug_is_not_caught(kind: type[BaseException]) -> None:
         async with open_stage() as stage:
             stage.registry.spawn(lambda close: None, stops)
             await trio.sleep(5)
+
+
+async def test_errands_end_with_the_registry_also_those_yet_to_begin_and_those_that_others_woke() -> None:
+    """What no nursery knows of must not be left to the garbage collector, which ends it when the nursery has closed."""
+    async with open_stage() as stage:
+        places = [Place(), Place()]
+        lines: list[str] = []
+
+        async def first() -> None:
+            try:
+                await parked(places[0])
+            finally:
+                places[1].wake()
+
+        async def second() -> None:
+            await parked(places[1])
+            lines.append("woken")
+            await by_task()
+            await trio.sleep_forever()
+
+        async def third() -> None:
+            lines.append("began")
+
+        for run in (second, first):
+            stage.registry.errand(lambda close: None, run)
+        await trio.testing.wait_all_tasks_blocked()
+        stage.registry.errand(lambda close: None, third)
+        stage.registry.stop()
+        await trio.testing.wait_all_tasks_blocked()
+        assert lines == ["woken"]
+
+
+async def test_an_errand_that_crashes_ends_its_session_and_what_it_pushed_leaves() -> None:
+    async with open_stage() as stage:
+        closed: list[closing.Close] = []
+
+        async def bug() -> None:
+            raise RuntimeError("planted")
+
+        stage.registry.errand(closed.append, bug)
+        await trio.testing.wait_all_tasks_blocked()
+        assert closed == [closing.CRASHED]
+        assert stage.flushes == 1

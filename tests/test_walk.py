@@ -633,7 +633,7 @@ async def test_who_came_and_went_between_two_looks_is_told_both(autojump_clock: 
         await until(lambda: ann.story[-1] == "cursor")
         assert ann.story[1:] == ["conversation", "entry 5", "entry 6", "entry 7", "cursor"]
         ann.look()
-        await until(lambda: ann.story[-1] == "cursor" and ann.walk._scope is None)
+        await until(lambda: ann.story[-1] == "cursor" and ann.walk._errand is None)
         assert ann.seqs == [5, 6, 7]
 
 
@@ -682,7 +682,7 @@ async def test_pages_that_go_through_an_absence_are_told_again_from_its_end(auto
         bob = Traveller(deck, BOB)
         deck.conversation(ROOM).walk(bob, 4)
         planning.open()
-        await until(lambda: ann.walk.synced and ann.walk._scope is None)
+        await until(lambda: ann.walk.synced and ann.walk._errand is None)
         assert ann.seqs == [2, 3, 4]
         assert [state["head"] for state in ann.of("conversation")] == [3]
 
@@ -707,7 +707,7 @@ async def test_who_is_removed_and_back_and_removed_while_a_start_is_told_sees_no
         planning.open()
         await until(lambda: ann.walk.synced)
         deck.conversation(ROOM).ring(11)
-        await until(lambda: 11 in ann.seqs and ann.walk._scope is None)
+        await until(lambda: 11 in ann.seqs and ann.walk._errand is None)
         assert ann.seqs == [3, 4, 7, 8, 9, 10, 11]
         assert ann.story[-4:] == ["conversation", "entry 10", "entry 11", "cursor"]
         assert [state["head"] for state in ann.of("conversation")] == [6, 9]
@@ -767,7 +767,7 @@ async def test_a_new_lineage_is_told_to_who_is_up_to_date(autojump_clock: MockCl
         assert walking.of("cursor") == []
         door.open()
         await until(lambda: walking.walk.synced)
-        await until(lambda: walking.walk._scope is None)
+        await until(lambda: walking.walk._errand is None)
         walking.tell_cursor()
         assert walking.story[-1] == "cursor"
 

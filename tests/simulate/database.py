@@ -19,6 +19,7 @@ import trio
 from msgspec import Struct
 
 from protocol.frames import Entry, History, Kind
+from storage.errand import Place, parked
 from storage.errors import StorageUnavailable
 from tests.simulate.agenda import Agenda
 from tests.simulate.faults import Plan
@@ -133,21 +134,24 @@ class Call(Generic[T]):
     """What a caller waits for."""
 
     def __init__(self) -> None:
-        self.answered = trio.Event()
+        self.answered = False
+        self.place = Place()
         self.error: str | None = None
         self.value: T
 
     def succeed(self, value: T) -> None:
         """Bring the answer, unless the caller was told something before."""
-        if not self.answered.is_set():
+        if not self.answered:
             self.value = value
-            self.answered.set()
+            self.answered = True
+            self.place.wake()
 
     def fail(self, reason: str) -> None:
         """Say that the outcome is unknown."""
-        if not self.answered.is_set():
+        if not self.answered:
             self.error = reason
-            self.answered.set()
+            self.answered = True
+            self.place.wake()
 
     async def wait(self) -> T:
         """The answer.
@@ -155,7 +159,8 @@ class Call(Generic[T]):
         Raises:
             StorageUnavailable: There is none.
         """
-        await self.answered.wait()
+        if not self.answered:
+            await parked(self.place)
         if self.error is not None:
             raise StorageUnavailable(self.error)
         return self.value
@@ -208,7 +213,7 @@ class FakeDatabase:
     def _lose_patience(self) -> None:
         now = trio.current_time()
         patience = self._patience
-        while patience and (patience[0][0] <= now or patience[0][1].answered.is_set()):
+        while patience and (patience[0][0] <= now or patience[0][1].answered):
             patience.popleft()[1].fail("no answer in time")
         if patience:
             self.agenda.after(patience[0][0] - now, self._lose_patience)
