@@ -49,8 +49,7 @@ class Kind(Generic[Q, A]):
         self._gather = gather
 
     async def ask(self, question: Q) -> A:
-        """The answer to *question*, for a task or an errand. Who is cancelled meanwhile costs nothing: the query goes on
-        without them.
+        """The answer to *question*, for a task or an errand. Who is cancelled costs nothing: the query goes on.
 
         Raises:
             StorageUnavailable: No answer; all questions of a query share its fate.
