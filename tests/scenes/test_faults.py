@@ -11,7 +11,7 @@ from uuid import UUID
 import pytest
 import trio
 
-from konnect_server import receipts, session, walk, writer
+from konnect_server import commands, receipts, session, walk, writer
 from konnect_server.conversation import Conversation
 from konnect_server.session import Session
 from protocol import frames
@@ -86,7 +86,7 @@ async def test_postgresql_is_killed_with_messages_in_flight(folder: Path) -> Non
 
 async def test_postgresql_that_stays_away_ends_the_authors_alone(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The author is sent away without an answer, comes back and repeats with the same keys: stored once, in order."""
-    for room in (writer, walk, session, receipts):
+    for room in (writer, walk, commands, receipts):
         monkeypatch.setattr(room, "GIVE_UP_S", 0.5)
     async with open_postgres(folder / "pg") as postgres, open_world(postgres.dsn, folder) as world:
         ann, bob = await world.people("Ann", "Bob")
