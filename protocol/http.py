@@ -238,7 +238,7 @@ TAGS: Final = {
     "people": "People, as their own account and as others see them.",
     "calls": "Every command of the socket, for who holds none: the same rules, errors and limits, in one order with "
     "what comes by socket. The body is the command's fields without `t` and `id`, the answer its result. Each person "
-    "may call as fast as one socket may send.",
+    "may call as fast as one socket may send. What is said of events holds for sockets: a call waits for none.",
     "socket": "The realtime door. Its frames are described by /asyncapi.json.",
     "server": "The server itself: health, metrics, keys and documents.",
 }  # fmt: skip
