@@ -31,7 +31,20 @@ BATCH_LIMIT: Final = 256  # postings of one conversation in one append
 MEMBERSHIP: Final = frozenset({"member.added", "member.removed"})
 
 
-class Reader(Protocol):
+class Author(Protocol):
+    """Who posted something and takes the answer: a session, or a call over HTTP. Nothing here waits or raises."""
+
+    def answer(self, conversation: UUID, data: bytes) -> None:
+        """Send an answer, not before one's own entries that it speaks of."""
+
+    def go_on(self) -> None:
+        """There is room in the inbox again: read the socket."""
+
+    def close(self, close: closing.Close) -> None:
+        """End the connection: there will be no answer."""
+
+
+class Reader(Author, Protocol):
     """A session, as a conversation sees it. None of these calls waits or raises."""
 
     user: UUID
@@ -51,22 +64,13 @@ class Reader(Protocol):
     def receipt(self, conversation: UUID, user: UUID, data: bytes) -> None:
         """Send *data*, which tells how far *user* is; not before the conversation is told of."""
 
-    def answer(self, conversation: UUID, data: bytes) -> None:
-        """Send an answer, not before one's own entries that it speaks of."""
-
-    def go_on(self) -> None:
-        """There is room in the inbox again: read the socket."""
-
-    def close(self, close: closing.Close) -> None:
-        """End the connection."""
-
 
 class Posting:
     """One message on its way into the log."""
 
     __slots__ = ("author", "id", "key", "reader", "text")
 
-    def __init__(self, reader: Reader, command_id: int, author: UUID, key: str, text: str) -> None:
+    def __init__(self, reader: Author, command_id: int, author: UUID, key: str, text: str) -> None:
         self.reader, self.id, self.author, self.key, self.text = reader, command_id, author, key, text
 
 
@@ -75,7 +79,7 @@ class Changing:
 
     __slots__ = ("author", "change", "id", "key", "reader", "user")
 
-    def __init__(self, reader: Reader, command_id: int, author: UUID, key: str, change: Change, user: UUID) -> None:
+    def __init__(self, reader: Author, command_id: int, author: UUID, key: str, change: Change, user: UUID) -> None:
         self.reader, self.id, self.author, self.key = reader, command_id, author, key
         self.change, self.user = change, user
 
@@ -125,11 +129,11 @@ class Conversation:
         self._ahead: dict[Reader, int] = {}  # -> the last seq it was given by pages
         self._walking: dict[Reader, int] = {}  # -> the log's end as it read it
         self._inbox: deque[Posting | Changing] = deque()
-        self._waiting: dict[Reader, None] = {}  # readers whose socket is not read until the inbox has room
+        self._waiting: dict[Author, None] = {}  # whose socket is not read until the inbox has room
         self._busy = False
         self._under_way: Sequence[Posting | Changing] = ()  # what the writer has of us
         self._rung = 0  # the highest seq that somebody said exists
-        self._owed: list[tuple[Reader, bytes]] = []  # answers that wait until delivery has reached ...
+        self._owed: list[tuple[Author, bytes]] = []  # answers that wait until delivery has reached ...
         self._due = 0  # ... this seq
 
     # --- readers ---
@@ -178,6 +182,13 @@ class Conversation:
         self._waiting[piece.reader] = None
         return False
 
+    def has_room(self, author: Author) -> bool:
+        """Whether a piece may come now; if not, ``go_on`` tells *author* when to ask again."""
+        if len(self._inbox) < INBOX_LIMIT:
+            return True
+        self._waiting[author] = None
+        return False
+
     def ring(self, seq: int) -> None:
         """Somebody says that the log has reached *seq*."""
         self._rung = max(self._rung, seq)
@@ -223,7 +234,7 @@ class Conversation:
     def appended(self, postings: Sequence[Posting], outcome: Appendix) -> None:
         """*postings* were committed, or answered from what stood already."""
         own: list[Entry] = []
-        answers: list[tuple[Reader, bytes]] = []
+        answers: list[tuple[Author, bytes]] = []
         due = 0
         for posting, answer in zip(postings, outcome.answers, strict=True):
             if answer.refused:
@@ -292,7 +303,7 @@ class Conversation:
     # --- delivery ---
 
     def _follow(
-        self, others: Sequence[Entry], own: Sequence[Entry], answers: Sequence[tuple[Reader, bytes]], due: int
+        self, others: Sequence[Entry], own: Sequence[Entry], answers: Sequence[tuple[Author, bytes]], due: int
     ) -> None:
         """Deliver what others stored and then our own, give the answers, which speak of entries up to *due*, go on.
 

@@ -15,6 +15,7 @@ import structlog
 import trio
 
 from konnect_server.bus import Bus, Doorbell
+from konnect_server.call import Calls
 from konnect_server.config import Config
 from konnect_server.connection import Connection, Socket, Terms
 from konnect_server.conversation import Conversation
@@ -94,6 +95,7 @@ class Core:
             sockets_per_user=config.sockets_per_user, group_members=config.group_members,
             hello_timeout_s=config.hello_timeout_s,
         )  # fmt: skip
+        self.calls = Calls(self._desk)
 
         SOCKETS.set_function(lambda: len(self.pump.connections))
         PEOPLE.set_function(lambda: len(self.registry.users))

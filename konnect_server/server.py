@@ -166,7 +166,7 @@ async def open_server(config: Config, announce: Announce) -> AsyncIterator[Serve
                     allowed_origins=config.allowed_origins,
                     sign_ins_per_address=config.sign_ins_per_s, sign_in_burst_per_address=config.sign_ins_burst,
                 ),
-                accounts=accounts, tokens=tokens, database=database,
+                accounts=accounts, tokens=tokens, database=database, call=core.calls.answer,
                 ready=lambda: "draining" if server.draining else None, metrics=telemetry.exposition,
             )
         )  # fmt: skip

@@ -5,7 +5,7 @@ is cancelled with it; what changes a conversation goes into that conversation's 
 """
 
 import math
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Final, Protocol, TypeAlias
 from uuid import UUID
@@ -15,6 +15,7 @@ import trio
 
 from konnect_server import cursor as cursors
 from konnect_server.actions import conversations as actions
+from konnect_server.commands import HANDLERS, Ask, Then, insist
 from konnect_server.conversation import Changing, Posting
 from konnect_server.limiter import TokenBucket
 from konnect_server.outbox import LOW_WATER_BYTES
@@ -37,20 +38,15 @@ from protocol.errors import (
     RateLimited,
     TooManySockets,
     Unauthorized,
-    Unavailable,
 )
 from storage.errand import by_task
-from storage.errors import StorageRefused, StorageUnavailable
-from storage.rows import Made
-from storage.store import Change, Store
+from storage.store import Store
 
 READS_AT_ONCE: Final = 4  # tasks of one session that ask the database
 READS_WAITING: Final = 32  # commands that wait for one of these; beyond it the socket is not read
 ANSWERS_WAITING: Final = 256  # answers that wait for the end of a walk; beyond it the socket is not read
 REFUSALS_PER_S: Final = 10.0  # frames that cannot be accepted, before the connection is closed for a flood
 REFUSALS_BURST: Final = 100
-RETRY_S: Final = 0.25
-GIVE_UP_S: Final = 10.0
 
 CLOSED: Final = counter("konnect_sockets_closed_total", "Sockets that ended, by why.", ("reason",))
 _WHY: Final = {
@@ -60,10 +56,7 @@ _WHY: Final = {
 }
 _BY_CLIENT: Final = CLOSED.labels("client")
 
-_Ask: TypeAlias = Callable[[], Awaitable[Any]]
-_Then: TypeAlias = Callable[[Any], Awaitable[Any]]
-_Read: TypeAlias = tuple[int, _Ask, _Then | None]
-_ChangeCommand: TypeAlias = frames.ConversationAdd | frames.ConversationRemove | frames.ConversationLeave
+_Read: TypeAlias = tuple[int, Ask, Then | None]
 _NOBODY: Final = UUID(int=0)
 _INBOX, _RATE, _READS, _ANSWERS = 1, 2, 4, 8  # why the socket is not read
 
@@ -155,6 +148,11 @@ class Session:
         self._room: trio.Event | None = None
         self._deadline: Deadline | None = desk.wheel.add(desk.now() + desk.hello_timeout_s, self._hello_timeout)
 
+    @property
+    def desk(self) -> Desk:
+        """What commands stand on."""
+        return self._desk
+
     # --- what the link calls ---
 
     def received(self, payload: bytes) -> None:
@@ -203,8 +201,9 @@ class Session:
             self._walk.stop()
             self._desk.presence.unfollow(self, [*self._walk.partners, *self._watched])
             self._desk.registry.leave(self)
-        # Both know us: circles that only the garbage collector would find, long after thousands have gone.
+        # All three know us: circles that only the garbage collector would find, long after thousands have gone.
         self._deadline = self._walk = None
+        self.push = self._link.push
 
     def _refuse(self, command_id: int | None, problem: KonnectError) -> None:
         """Answer a frame that is no command. Before hello it ends the connection; after it, only too many do."""
@@ -296,30 +295,16 @@ class Session:
             self._stalled = command
             self._rest(wait_s)
             return
-        self._post(command.conversation, Posting(self, command.id, self.user, command.key, command.text))
+        self.post(command.conversation, Posting(self, command.id, self.user, command.key, command.text))
 
-    def _add(self, command: frames.ConversationAdd) -> None:
-        self._change(command, "add", command.user)
-
-    def _remove(self, command: frames.ConversationRemove) -> None:
-        self._change(command, "remove", command.user)
-
-    def _leave(self, command: frames.ConversationLeave) -> None:
-        self._change(command, "leave", self.user)
-
-    def _change(self, command: _ChangeCommand, change: Change, user: UUID) -> None:
-        self._post(command.conversation, Changing(self, command.id, self.user, command.key, change, user))
-
-    def _post(self, conversation: UUID, piece: Posting | Changing) -> None:
+    def post(self, conversation: UUID, piece: Posting | Changing) -> None:
+        """Put *piece* into the conversation's inbox. If that is full with it, the socket is not read."""
         if not self._desk.registry.conversation(conversation).post(piece):
             self._pause(_INBOX)
 
     def _ping(self, command: frames.Ping) -> None:
         data = command.data if bytes(command.data) else msgspec.UNSET
         self.push(codec.ok(command.id, frames.Pong(self._desk.wall_ms(), data)))
-
-    def _receipt(self, command: frames.ReceiptMove) -> None:
-        self._desk.receipts.move(self, command.id, command.conversation, command.delivered, command.read)
 
     def _typing(self, command: frames.Typing) -> None:
         if self._walk is None or not self._walk.may_hear(command.conversation):
@@ -334,42 +319,16 @@ class Session:
 
     # --- what asks the database: tasks, a few at a time ---
 
-    def _create(self, command: frames.ConversationCreate) -> None:
-        new_id = self._desk.new_id()  # one for all repeats of this command
-        store, most = self._desk.store, self._desk.group_members
-        self._read(command, lambda: actions.create(store, self.user, new_id, command, most), self._opened)
-
-    def _direct(self, command: frames.ConversationDirect) -> None:
-        new_id = self._desk.new_id()
-        self._read(command, lambda: actions.direct(self._desk.store, self.user, new_id, command), self._opened)
-
-    async def _opened(self, outcome: tuple[Made, Sequence[UUID]]) -> frames.Opened:
-        """The conversation's event and first entry reach this device before the answer."""
-        made, members = outcome
-        if made.new:
-            for member in members:
-                self._desk.registry.joined(made.conversation, member)
-        if self._walk is not None and made.conversation not in self._walk.attached:
-            await self._walk.settle()
-        return frames.Opened(made.conversation)
-
-    def _list(self, command: frames.ConversationList) -> None:
-        self._read(command, lambda: actions.listing(self._desk.store, self.user, command))
-
-    def _get(self, command: frames.ConversationGet) -> None:
-        self._read(command, lambda: actions.get(self._desk.store, self.user, command))
-
-    def _history(self, command: frames.HistoryGet) -> None:
-        self._read(command, lambda: actions.history(self._desk.store, self.user, command))
-
-    def _users(self, command: frames.UserGet) -> None:
-        self._read(command, lambda: actions.users(self._desk.store, self.user, command))
-
     def _watch(self, command: frames.PresenceWatch) -> None:
         if command.users and command.conversation is not None:
             self.push(codec.error(command.id, Invalid("name users or a conversation, not both")))
             return
-        self._read(command, lambda: self._to_watch(command), self._watching)
+        self.read(command, lambda: self._to_watch(command), self._watching)
+
+    async def told_of(self, conversation: UUID) -> None:
+        """Wait until what the person just opened has reached this device."""
+        if self._walk is not None and conversation not in self._walk.attached:
+            await self._walk.settle()
 
     async def _to_watch(self, command: frames.PresenceWatch) -> list[UUID]:
         if command.conversation is None:
@@ -383,7 +342,7 @@ class Session:
         self._watched = [user for user in users if user != self.user]
         return frames.Online(self._desk.presence.follow(self, self._watched))
 
-    def _read(self, command: frames.Command, ask: _Ask, then: _Then | None = None) -> None:
+    def read(self, command: frames.Command, ask: Ask, then: Then | None = None) -> None:
         """Answer *command* with what *ask* finds, put through *then*."""
         self._reads.append((command.id, ask, then))
         if len(self._reads) >= READS_WAITING:
@@ -398,9 +357,9 @@ class Session:
         if len(self._reads) < READS_WAITING:
             self._go_on(_READS)
 
-    async def _run_read(self, number: int, command_id: int, ask: _Ask, then: _Then | None) -> None:
+    async def _run_read(self, number: int, command_id: int, ask: Ask, then: Then | None) -> None:
         try:
-            found = await self._insist(ask)
+            found = await insist(ask, self._desk.now)
             await trio.lowlevel.checkpoint_if_cancelled()  # else one that is gone would begin to follow, or to walk
             data = codec.ok(command_id, found if then is None else await then(found))
         except KonnectError as problem:
@@ -409,18 +368,6 @@ class Session:
         self.push(data)
         del self._reading[number]
         self._start_reads()
-
-    async def _insist(self, ask: _Ask) -> Any:
-        give_up_at = self._desk.now() + GIVE_UP_S
-        while True:
-            try:
-                return await ask()
-            except StorageRefused as problem:
-                raise Invalid("this cannot be stored") from problem
-            except StorageUnavailable as problem:
-                if self._desk.now() > give_up_at:
-                    raise Unavailable("storage does not answer") from problem
-                await trio.sleep(RETRY_S)
 
     # --- reading the socket, or not ---
 
@@ -518,19 +465,10 @@ class Session:
 
 
 _HANDLERS: Final[dict[type[frames.Command], Callable[[Session, Any], None]]] = {
+    **HANDLERS,
     frames.Hello: Session._hello_again,
     frames.Ping: Session._ping,
     frames.AuthRenew: Session._renew,
-    frames.ConversationDirect: Session._direct,
-    frames.ConversationCreate: Session._create,
-    frames.ConversationList: Session._list,
-    frames.ConversationGet: Session._get,
-    frames.ConversationAdd: Session._add,
-    frames.ConversationRemove: Session._remove,
-    frames.ConversationLeave: Session._leave,
-    frames.HistoryGet: Session._history,
-    frames.ReceiptMove: Session._receipt,
-    frames.Typing: Session._typing,
+    frames.Typing: Session._typing,  # a session knows who is a member
     frames.PresenceWatch: Session._watch,
-    frames.UserGet: Session._users,
 }

@@ -14,6 +14,7 @@ from protocol.errors import BadFrame, Invalid, KonnectError, UnknownCommand
 from protocol.frames import AnyCommand, Entry, Error, Ok
 
 _decode: Final[Callable[[bytes], AnyCommand]] = msgspec.msgpack.Decoder(AnyCommand).decode
+_decode_answer: Final[Callable[[memoryview], Ok | Error]] = msgspec.msgpack.Decoder(Ok | Error).decode
 _encode: Final = msgspec.msgpack.Encoder().encode
 
 
@@ -100,3 +101,9 @@ def error(command_id: int | None, problem: KonnectError) -> bytes:
     """The wire form of the answer to a command that did not."""
     after = problem.retry_after_ms
     return message(_encode(Error(command_id, problem.code, str(problem), UNSET if after is None else after)))
+
+
+def answer(data: bytes) -> Ok | Error:
+    """The frame that :func:`ok` or :func:`error` made *data* of, for who gets answers and has no socket."""
+    start = {126: 4, 127: 10}.get(data[1], 2)
+    return _decode_answer(memoryview(data)[start:])

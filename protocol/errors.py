@@ -28,7 +28,8 @@
     │   ├── BadRequest              bad_request          an HTTP request, or its JSON body, that cannot be read
     │   ├── HeadTooLarge            head_too_large       an HTTP request line and headers over their limit
     │   ├── UnsupportedMediaType    unsupported_media_type  an HTTP body that is not JSON
-    │   └── UpgradeNeedsNewConnection  upgrade_needs_new_connection  an upgrade on a connection that already served HTTP
+    │   ├── UpgradeNeedsNewConnection  upgrade_needs_new_connection  an upgrade on a connection that already served HTTP
+    │   └── SocketOnly              socket_only          a call over HTTP of a command that needs a socket
     └── TryLater                    the same request may succeed later
         ├── RateLimited             rate_limited         with retry_after_ms
         ├── RequestTimeout          request_timeout      an HTTP request that took too long to arrive
@@ -235,6 +236,12 @@ class UpgradeNeedsNewConnection(Refused):
     )
 
 
+class SocketOnly(Refused):
+    """The command makes sense only on a socket, and was called over HTTP."""
+
+    code, status, fix = "socket_only", 400, "Open the socket and send the command there."
+
+
 class RateLimited(TryLater):
     """Too many commands in too short a time."""
 
@@ -276,3 +283,14 @@ def catalogue() -> list[type[KonnectError]]:
         return [leaf for sub in below for leaf in leaves(sub)] if below else [cls]
 
     return leaves(KonnectError)
+
+
+def told(code: str, text: str, retry_after_ms: int) -> KonnectError:
+    """The error that an ``error`` frame tells of: its class and its words, but no attributes of its own.
+
+    *retry_after_ms* counts for ``rate_limited`` alone. A code that is not in the catalogue is a bug of ours.
+    """
+    kind = next((one for one in catalogue() if one.code == code), InternalError)
+    if kind is RateLimited:
+        return RateLimited(retry_after_ms)
+    return kind.__new__(kind, text)  # not made of its parts, which the text holds already

@@ -4,7 +4,7 @@ Bodies are JSON objects. Unknown fields are ignored and new fields have defaults
 :class:`Problem` (RFC 9457, ``application/problem+json``) whose ``code`` is that of ``protocol/errors.py``.
 """
 
-from typing import Annotated, Final, Literal, NamedTuple
+from typing import Annotated, Any, Final, Literal, NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -194,6 +194,7 @@ class Answer(NamedTuple):
     description: str
     body: type[Struct] | None = None
     media: str | None = "application/json"  # None: no body
+    example: Struct | None = None  # where the usual one of ``body`` does not fit
 
 
 class PathParameter(NamedTuple):
@@ -204,13 +205,22 @@ class PathParameter(NamedTuple):
     description: str
 
 
+class HeaderParameter(NamedTuple):
+    """A header of a request that means something to one endpoint. Never required."""
+
+    name: str
+    kind: Any
+    description: str
+    example: str
+
+
 class Endpoint(NamedTuple):
     """One method on one path. ``errors`` are those of its own; :data:`COMMON_ERRORS` may come from every endpoint."""
 
     name: str  # operationId
     method: Literal["GET", "POST"]
     path: str  # parameters as {name}
-    tag: Literal["auth", "people", "socket", "server"]
+    tag: Literal["auth", "people", "calls", "socket", "server"]
     summary: str
     description: str
     answers: dict[int, Answer]
@@ -219,12 +229,16 @@ class Endpoint(NamedTuple):
     request_required: bool = True
     auth: Literal["none", "bearer", "optional"] = "none"
     parameters: tuple[PathParameter, ...] = ()
+    headers: tuple[HeaderParameter, ...] = ()
 
 
 TAGS: Final = {
     "auth": "Accounts and sign-ins. An access token is good for 15 minutes, over HTTP and on the socket; "
     "a refresh token brings the next one.",
     "people": "People, as their own account and as others see them.",
+    "calls": "Every command of the socket, for who holds none: the same rules, errors and limits, in one order with "
+    "what comes by socket. The body is the command's fields without `t` and `id`, the answer its result. Each person "
+    "may call as fast as one socket may send. What is said of events holds for sockets: a call waits for none.",
     "socket": "The realtime door. Its frames are described by /asyncapi.json.",
     "server": "The server itself: health, metrics, keys and documents.",
 }  # fmt: skip
@@ -232,22 +246,23 @@ TAGS: Final = {
 COMMON_ERRORS: Final[tuple[type[KonnectError], ...]] = (
     BadRequest, HeadTooLarge, Unavailable, InternalError,
 )  # fmt: skip
-_BODY_ERRORS: Final = (Invalid, TooLarge, UnsupportedMediaType, RequestTimeout)
+BODY_ERRORS: Final[tuple[type[KonnectError], ...]] = (Invalid, TooLarge, UnsupportedMediaType, RequestTimeout)
 _SIGNED_IN: Final = "Signed in: the person and a fresh pair of tokens."
 
+# Those of calls are made from the commands: ``protocol/schema/endpoints.py`` has all.
 ENDPOINTS: Final[tuple[Endpoint, ...]] = (
     Endpoint(
         "register", "POST", "/v1/auth/register", "auth", "Make an account",
         "Makes an account and signs in. Limited per client address and per e-mail address.",
         {201: Answer(_SIGNED_IN, SignedIn)},
-        (*_BODY_ERRORS, EmailTaken, RateLimited), Register,
+        (*BODY_ERRORS, EmailTaken, RateLimited), Register,
     ),
     Endpoint(
         "login", "POST", "/v1/auth/login", "auth", "Sign in",
         "Signs in with e-mail and password. An unknown e-mail and a wrong password get the same answer. "
         "Limited per client address and per e-mail address.",
         {200: Answer(_SIGNED_IN, SignedIn)},
-        (*_BODY_ERRORS, BadCredentials, RateLimited), Login,
+        (*BODY_ERRORS, BadCredentials, RateLimited), Login,
     ),
     Endpoint(
         "refresh", "POST", "/v1/auth/refresh", "auth", "Get new tokens",
@@ -255,14 +270,14 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         "request within 60 seconds gets the same refresh token again; an older token is taken for stolen and ends the "
         "whole sign-in. A sign-in that is not refreshed for 30 days (the server's choice) ends by itself.",
         {200: Answer(_SIGNED_IN, SignedIn)},
-        (*_BODY_ERRORS, Unauthorized, RateLimited), Refresh,
+        (*BODY_ERRORS, Unauthorized, RateLimited), Refresh,
     ),
     Endpoint(
         "logout", "POST", "/v1/auth/logout", "auth", "Sign out",
         "Ends one sign-in: its refresh tokens are refused from now on and its sockets are closed with `signed_out`. "
         "Names the sign-in by the refresh token in the body, or by the bearer token alone. Repeating it does no harm.",
         {204: Answer("Signed out, now or before.", None, None)},
-        (*_BODY_ERRORS, Unauthorized, RateLimited), Logout, request_required=False, auth="optional",
+        (*BODY_ERRORS, Unauthorized, RateLimited), Logout, request_required=False, auth="optional",
     ),
     Endpoint(
         "me", "GET", "/v1/me", "people", "One's own account",
@@ -291,6 +306,10 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
     ),
     Endpoint(
         "usersIndex", "GET", "/v1/users", "people", "What is here", "Name, version and links.",
+        {200: Answer("Name, version and links.", Index)},
+    ),
+    Endpoint(
+        "callIndex", "GET", "/v1/call", "calls", "What is here", "Name, version and links.",
         {200: Answer("Name, version and links.", Index)},
     ),
     Endpoint(

@@ -24,6 +24,8 @@ from konnect_server.ids import uuid7
 from konnect_server.server import Server, open_server
 from konnect_server.tokens import Tokens
 from storage.database import Database, open_database
+from storage.embedded import EmbeddedPostgres
+from storage.migrate import migrate
 from storage.postgres_store import open_store
 from storage.rows import NewMessage
 
@@ -310,6 +312,26 @@ async def open_world(dsn: str, folder: Path) -> AsyncIterator[World]:
     """A world on a migrated database."""
     async with open_database(dsn, name="the test") as database:
         yield World(database, dsn, folder)
+
+
+@asynccontextmanager
+async def open_postgres(folder: Path) -> AsyncIterator[EmbeddedPostgres]:
+    """A PostgreSQL of the test's own, that it may stop and start. With fsync and all: without, a kill may lose what was
+    committed."""
+    server = EmbeddedPostgres(folder)
+    await server.start()
+    try:
+        await prepare(server)
+        yield server
+    finally:
+        with trio.CancelScope(shield=True):
+            await server.stop()
+
+
+async def prepare(server: EmbeddedPostgres) -> None:
+    """Give it the schema."""
+    async with open_database(server.dsn) as database:
+        await migrate(database)
 
 
 class House(Place):

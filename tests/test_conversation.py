@@ -107,6 +107,20 @@ def test_a_full_inbox_makes_its_senders_wait_until_there_is_room(stage: Stage) -
     assert len(stage.work.take_postings()) == room.BATCH_LIMIT
 
 
+def test_who_asks_before_posting_never_fills_the_inbox_further(stage: Stage) -> None:
+    """A call over HTTP is told when to ask again; there may be any number of them."""
+    ann, bob = stage.listener(ANN), stage.listener(BOB)
+    conversation = stage.conversation
+    for number in range(room.INBOX_LIMIT + 1):
+        assert conversation.has_room(ann)
+        stage.post(ann, number)
+    assert not conversation.has_room(bob)
+    assert bob.resumed == 0
+    stage.appended(stored(5))
+    assert bob.resumed == 1
+    assert conversation.has_room(bob)
+
+
 # --- one commit -> everybody ---
 
 

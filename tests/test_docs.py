@@ -35,7 +35,7 @@ def test_a_missing_or_changed_document_is_noticed(tmp_path: Path) -> None:
     """The check can fail."""
     assert documents.stale(tmp_path) == list(documents.DOCUMENTS)
     for path, write in documents.DOCUMENTS.items():
-        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_text(write(), "utf-8")
     assert documents.stale(tmp_path) == []
     (tmp_path / "docs" / "protocol.md").write_text("something else", "utf-8")

@@ -11,7 +11,7 @@ import trio
 
 from konnect_server.http import DoorOptions
 from konnect_server.tokens import Tokens
-from protocol.http import ENDPOINTS
+from protocol.schema.endpoints import ALL as ENDPOINTS
 from storage.database import Database, open_database
 from tests.http_house import ANN, DOCUMENT, NOWHERE, House, open_house
 

@@ -18,11 +18,12 @@ from konnect_server.http.inside import Inside
 from konnect_server.http.pages import docs_page
 from protocol import closing
 from protocol.errors import catalogue
-from protocol.http import BY_NAME, ENDPOINTS
+from protocol.http import BY_NAME
 from protocol.schema import asyncapi
 from protocol.schema.catalogue import COMMANDS, EVENTS, tag
+from protocol.schema.endpoints import ALL as ENDPOINTS
 from storage.database import Database
-from tests.http_house import DOCUMENT, VERSION, House, bare_house, open_house
+from tests.http_house import DOCUMENT, VERSION, House, bare_house, nobody_answers, open_house
 
 GETS = [endpoint.path for endpoint in ENDPOINTS if endpoint.method == "GET" and not endpoint.parameters]
 READABLE = [path for path in GETS if path not in ("/v1/me", "/readyz")]
@@ -128,7 +129,7 @@ async def test_browsers_of_other_origins_are_let_in_only_if_named(
         assert preflight.headers.get("access-control-allow-origin") == answer
         if answer:
             assert "POST" in preflight.headers["access-control-allow-methods"]
-            assert preflight.headers["access-control-allow-headers"] == "Authorization, Content-Type"
+            assert preflight.headers["access-control-allow-headers"] == "Authorization, Content-Type, Idempotency-Key"
             assert preflight.headers["access-control-max-age"] == "600"
         else:
             assert "access-control-allow-methods" not in preflight.headers
@@ -219,7 +220,7 @@ async def test_the_keys_are_public(house: House, http: httpx.AsyncClient) -> Non
 
 async def test_routes_and_document_name_the_same_endpoints(house: House) -> None:
     app: QuartTrio = make_app(
-        Inside(DoorOptions(), house.accounts, house.tokens, house.database, lambda: None, lambda: b"")
+        Inside(DoorOptions(), house.accounts, house.tokens, house.database, nobody_answers, lambda: None, lambda: b"")
     )
     routed = {
         (rule.endpoint, method, rule.rule.replace("<", "{").replace(">", "}"))

@@ -15,6 +15,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from protocol import closing, errors, frames, http, limits
 from protocol.schema import answers, asyncapi, examples, openapi, prose, shapes, tables
 from protocol.schema.catalogue import COMMANDS, EVENTS, RECORDS, RESULTS, tag
+from protocol.schema.endpoints import ALL as ENDPOINTS
 from protocol.schema.tables import field_rows
 
 DATA = Path(__file__).parent / "data" / "asyncapi"
@@ -192,7 +193,7 @@ def test_the_openapi_document_is_valid() -> None:
     assert OPENAPI["info"]["version"] == "1.2.3"
 
 
-@pytest.mark.parametrize("endpoint", http.ENDPOINTS, ids=lambda endpoint: endpoint.name)
+@pytest.mark.parametrize("endpoint", ENDPOINTS, ids=lambda endpoint: endpoint.name)
 def test_every_endpoint_declares_all_its_answers(endpoint: http.Endpoint) -> None:
     """Those that are errors with their codes, and nothing left undeclared."""
     operation = OPENAPI["paths"][endpoint.path][endpoint.method.lower()]
@@ -206,15 +207,17 @@ def test_every_endpoint_declares_all_its_answers(endpoint: http.Endpoint) -> Non
         assert content["examples"][error.code]["value"]["code"] == error.code
     assert bool(operation["security"]) == (endpoint.auth != "none")
     in_path = {part[1:-1] for part in endpoint.path.split("/") if part.startswith("{")}
-    assert {parameter["name"] for parameter in operation.get("parameters", [])} == in_path
+    named = {"path": in_path, "header": {header.name for header in endpoint.headers}}
+    for place, names in named.items():
+        assert {each["name"] for each in operation.get("parameters", []) if each["in"] == place} == names
 
 
 def test_nothing_else_is_in_the_paths() -> None:
     """As many operations as endpoints."""
-    assert sum(len(methods) for methods in OPENAPI["paths"].values()) == len(http.ENDPOINTS)
+    assert sum(len(methods) for methods in OPENAPI["paths"].values()) == len(ENDPOINTS)
 
 
-@pytest.mark.parametrize("endpoint", http.ENDPOINTS, ids=lambda endpoint: endpoint.name)
+@pytest.mark.parametrize("endpoint", ENDPOINTS, ids=lambda endpoint: endpoint.name)
 def test_every_example_of_a_body_fits_its_schema(endpoint: http.Endpoint) -> None:
     """By JSON Schema 2020-12, which OpenAPI 3.1 uses, and by the Struct that reads it."""
     operation = OPENAPI["paths"][endpoint.path][endpoint.method.lower()]

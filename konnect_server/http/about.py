@@ -50,6 +50,7 @@ def add_routes(app: QuartTrio, inside: Inside) -> None:
 
     @app.get("/v1/auth", endpoint="authIndex")
     @app.get("/v1/users", endpoint="usersIndex")
+    @app.get("/v1/call", endpoint="callIndex")
     async def part() -> TrioResponse:
         return json_response(index)
 

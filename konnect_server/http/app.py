@@ -7,10 +7,11 @@ from quart_trio import QuartTrio
 from quart_trio.wrappers import TrioResponse
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
-from konnect_server.http import about, auth, people, problems
+from konnect_server.http import about, auth, calls, people, problems
 from konnect_server.http.inside import Inside
 from konnect_server.http.options import ANY_ORIGIN
 from konnect_server.telemetry import counter, histogram
+from protocol.calls import KEY_HEADER
 from protocol.errors import InternalError, Invalid, KonnectError, Unavailable, UpgradeNeedsNewConnection
 from storage.errors import StorageRefused, StorageUnavailable
 
@@ -34,7 +35,7 @@ def make_app(inside: Inside) -> QuartTrio:
     )
     app.url_map.merge_slashes = False  # "//v1" is not here, and not elsewhere either
     app.url_map.strict_slashes = True
-    for part in (auth, people, about):
+    for part in (auth, people, calls, about):
         part.add_routes(app, inside)
     _answer_errors(app)
     _mark_answers(app, inside.options.allowed_origins)
@@ -125,5 +126,5 @@ def _allow_origin(response: TrioResponse, allowed: tuple[str, ...]) -> None:
     response.headers["Access-Control-Expose-Headers"] = _EXPOSED
     if request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers:
         response.headers["Access-Control-Allow-Methods"] = response.headers.get("Allow", "GET, POST")
-        response.headers["Access-Control-Allow-Headers"] = "Authorization, Content-Type"
+        response.headers["Access-Control-Allow-Headers"] = f"Authorization, Content-Type, {KEY_HEADER}"
         response.headers["Access-Control-Max-Age"] = "600"

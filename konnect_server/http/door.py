@@ -17,7 +17,7 @@ from konnect_server.actions.accounts import Accounts
 from konnect_server.http import problems
 from konnect_server.http.app import make_app
 from konnect_server.http.connection import Connection
-from konnect_server.http.inside import Inside
+from konnect_server.http.inside import Answering, Inside
 from konnect_server.http.options import DoorOptions
 from konnect_server.http.stream import HandedStream
 from konnect_server.telemetry import counter, gauge
@@ -119,6 +119,7 @@ async def open_http_door(
     accounts: Accounts,
     tokens: Tokens,
     database: Database,
+    call: Answering,
     ready: Callable[[], str | None],
     metrics: Callable[[], bytes],
 ) -> AsyncIterator[HttpDoor]:
@@ -129,13 +130,14 @@ async def open_http_door(
         accounts: The rules of accounts.
         tokens: Verifies bearer tokens, shows its public keys.
         database: Asked by ``/readyz``.
+        call: Carries out a command of somebody who called it.
         ready: Why no traffic should come here, in one sentence; None when it may. The database is asked besides.
         metrics: The text for ``/metrics``.
 
     Raises:
         ValueError: A trusted proxy is neither an address nor a network.
     """
-    inside = Inside(options, accounts, tokens, database, ready, metrics)
+    inside = Inside(options, accounts, tokens, database, call, ready, metrics)
     app = make_app(inside)
     async with trio.open_nursery() as nursery:
         door = HttpDoor(inside, ASGIWrapper(app), nursery)

@@ -1,7 +1,8 @@
 """What the routes stand on, and the few questions that several of them ask of a request."""
 
-from collections.abc import Callable
-from typing import Final, TypeVar
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeAlias, TypeVar
+from uuid import UUID
 
 import msgspec
 import trio
@@ -16,10 +17,13 @@ from konnect_server.limiter import KeyedLimiter
 from konnect_server.remembered import Claims
 from konnect_server.tokens import Tokens
 from protocol.errors import BadRequest, Invalid, RateLimited, Unauthorized, UnsupportedMediaType
+from protocol.frames import Command
 from protocol.http import EMAIL_PATTERN, NAME_PATTERN, encode_json
 from storage.database import Database
 
 T = TypeVar("T", bound=Struct)
+Answering: TypeAlias = Callable[[UUID, Command], Awaitable[Struct]]
+"""Carries out a command for a person; its result, or a KonnectError."""
 
 
 class Inside:
@@ -31,12 +35,13 @@ class Inside:
         accounts: Accounts,
         tokens: Tokens,
         database: Database,
+        call: Answering,
         ready: Callable[[], str | None],
         metrics: Callable[[], bytes],
     ) -> None:
         self.options = options
         self.accounts, self.tokens, self.database = accounts, tokens, database
-        self.ready, self.metrics = ready, metrics
+        self.call, self.ready, self.metrics = call, ready, metrics
         self.draining = False
         self.client_address = ClientAddress(options.trusted_proxies)
         self.sign_ins_by_address = KeyedLimiter(options.sign_ins_per_address, options.sign_in_burst_per_address)

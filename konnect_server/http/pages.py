@@ -2,20 +2,26 @@
 
 import json
 import shlex
+from collections.abc import Sequence
 from html import escape
 from typing import Any, Final
-
-from msgspec import Struct
+from uuid import UUID
 
 from konnect_server.http.markup import Page, block, json_block, page, prose, table, words
-from protocol import http
 from protocol.errors import BadCredentials, KonnectError
-from protocol.http import ENDPOINTS, TAGS, Endpoint, Index
+from protocol.http import TAGS, Endpoint, Index
 from protocol.schema import examples, tables
+from protocol.schema.endpoints import ALL as ENDPOINTS
 from protocol.schema.tables import ErrorRow, FieldRow, FrameTable, Tables, field_rows
 
 ADDRESS: Final = "http://127.0.0.1:8080"  # in examples, where the operator has named no public address
-_TAG_TITLES: Final = {"auth": "Accounts", "people": "People", "socket": "The socket's door", "server": "The server"}
+_TAG_TITLES: Final = {
+    "auth": "Accounts",
+    "people": "People",
+    "calls": "Calls",
+    "socket": "The socket's door",
+    "server": "The server",
+}
 
 
 def welcome_page(index: Index) -> Page:
@@ -141,18 +147,26 @@ def _endpoint(endpoint: Endpoint, address: str) -> str:
         + f"</header>{prose(endpoint.description)}"
     ]
     if endpoint.parameters:
-        rows = [(f"<code>{escape(p.name)}</code>", "id", words(p.description)) for p in endpoint.parameters]
+        rows = [
+            (f"<code>{escape(p.name)}</code>", "id" if p.kind is UUID else "text", words(p.description))
+            for p in endpoint.parameters
+        ]
         parts.append("<h4>In the path</h4>" + table(("Name", "Type", "Meaning"), rows))
+    if endpoint.headers:
+        rows = [(f"<code>{escape(each.name)}</code>", "text", words(each.description)) for each in endpoint.headers]
+        parts.append("<h4>In a header</h4>" + table(("Name", "Type", "Meaning"), rows))
     body = None
     if endpoint.request:
         parts.append("<h4>Body</h4>" + _fields(field_rows(endpoint.request)))
         body = examples.REQUESTS[endpoint.request]
     path = endpoint.path.replace("{id}", str(examples.BOB))
-    if endpoint.name != "socket":
-        parts.append(block(_curl(address, endpoint.method, path, body, endpoint.auth == "bearer"), "Try it"))
+    if endpoint.answers and endpoint.name != "socket":
+        headers = ["Authorization: Bearer $ACCESS_TOKEN"] if endpoint.auth == "bearer" else []
+        headers += [f"{header.name}: {header.example}" for header in endpoint.headers]
+        parts.append(block(_curl(address, endpoint.method, path, body, headers), "Try it"))
     for status, answer in endpoint.answers.items():
         if answer.body:
-            parts.append(json_block(_as_json(answer.body), f"{status}: {answer.description}"))
+            parts.append(json_block(examples.body(answer), f"{status}: {answer.description}"))
         else:
             parts.append(f"<p><code>{status}</code> {words(answer.description)}</p>")
     if endpoint.errors:
@@ -160,18 +174,13 @@ def _endpoint(endpoint: Endpoint, address: str) -> str:
     return "".join([*parts, "</article>"])
 
 
-def _as_json(body: type[Struct]) -> Any:
-    return json.loads(http.encode_json(examples.BODIES[body]))
-
-
-def _curl(address: str, method: str, path: str, body: Any = None, bearer: bool = False) -> str:
+def _curl(address: str, method: str, path: str, body: Any = None, headers: Sequence[str] = ()) -> str:
     lines = [f"curl {address}{path}"]
     if body is not None:
         lines.append(f"-H 'Content-Type: application/json' -d {shlex.quote(json.dumps(body, ensure_ascii=False))}")
     elif method == "POST":
         lines[0] = f"curl -X POST {address}{path}"
-    if bearer:
-        lines.append('-H "Authorization: Bearer $ACCESS_TOKEN"')
+    lines += [f'-H "{header}"' for header in headers]
     return " \\\n  ".join(lines)
 
 

@@ -23,7 +23,8 @@ A command carries `id`, a number of the client's choice, and is answered exactly
 `id`. Events carry no `id`. `hello` comes first, within 10 seconds. Unknown fields are to be ignored.
 
 Close codes 4000-4499 mean "come back", 4500-4999 "stay away until something changes": see `x-close-codes`. What this
-document cannot say, the order of frames, resuming and safe repeats, is in `docs/protocol.md`."""
+document cannot say, the order of frames, resuming and safe repeats, is in `docs/protocol.md`. Who holds no socket calls
+the same commands over HTTP, `POST /v1/call/...`, which `/openapi.json` describes."""
 
 
 def asyncapi() -> dict[str, Any]:

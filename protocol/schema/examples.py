@@ -6,6 +6,7 @@ from uuid import UUID
 from msgspec import Raw, Struct, msgpack
 
 from protocol import frames, http
+from protocol.calls import CALLS
 from protocol.errors import AlreadyAMember, KeyReused, KonnectError, NotAMember, RateLimited, UnknownUser
 from protocol.schema import prose
 
@@ -132,17 +133,22 @@ EVENTS: Final[dict[type[frames.Event], frames.Event]] = {
 ERROR: Final = frames.Error(11, NotAMember.code, str(NotAMember(ANN, DIRECT)))
 
 _ME: Final = http.Me(ANN, "Ann", "ann@example.com", AT_MS)
-_REFRESH_TOKEN: Final = "kr1-5c0f2a-Zm9yIHNob3cgb25seQ"  # shortened too
+REFRESH_TOKEN: Final = "kr1-5c0f2a-Zm9yIHNob3cgb25seQ"  # shortened too
 
 # Bodies over HTTP: what a client sends as it would write it, what the server answers as its Struct.
 REQUESTS: Final[dict[type[Struct], dict[str, Any]]] = {
     http.Register: {"email": "ann@example.com", "password": "correct horse battery", "name": "Ann"},
     http.Login: {"email": "ann@example.com", "password": "correct horse battery", "device": "Ann's phone"},
-    http.Refresh: {"refresh_token": _REFRESH_TOKEN},
-    http.Logout: {"refresh_token": _REFRESH_TOKEN},
+    http.Refresh: {"refresh_token": REFRESH_TOKEN},
+    http.Logout: {"refresh_token": REFRESH_TOKEN},
+    # Of calls: the key comes in the header.
+    **{
+        call.body: {name: value for name, value in COMMANDS[call.command].items() if name not in ("t", "id", "key")}
+        for call in CALLS.values()
+    },
 }
 BODIES: Final[dict[type[Struct], Struct]] = {
-    http.SignedIn: http.SignedIn(_ME, TOKEN, _REFRESH_TOKEN, 900),
+    http.SignedIn: http.SignedIn(_ME, TOKEN, REFRESH_TOKEN, 900),
     http.Me: _ME,
     frames.User: frames.User(BOB, "Bob"),
     http.Jwks: http.Jwks([http.Jwk("2026-11-18", "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo")]),
@@ -151,6 +157,12 @@ BODIES: Final[dict[type[Struct], Struct]] = {
     ),
     http.Health: http.Health(),
 }
+
+
+def body(answer: http.Answer) -> dict[str, Any]:
+    """The body of *answer*, which has one, as a client reads it."""
+    assert answer.body is not None
+    return as_map(answer.example or BODIES[answer.body])
 
 
 def as_map(frame: Struct) -> dict[str, Any]:

@@ -6,11 +6,11 @@ from msgspec import Struct
 
 from protocol import http
 from protocol.errors import KonnectError, RateLimited, Unauthorized
-from protocol.schema import examples, prose, shapes
+from protocol.schema import endpoints, examples, prose, shapes
 
 _DESCRIPTION: Final = """\
-Accounts and sign-ins for Konnect, and what an operator needs. What people do with each other travels on the socket,
-`/v1/socket`, which `/asyncapi.json` describes.
+Accounts and sign-ins for Konnect, what an operator needs, and every command of the socket as a call, for who holds
+none. What people do with each other travels on the socket, `/v1/socket`, which `/asyncapi.json` describes.
 
 Bodies are JSON objects; unknown fields are ignored, in both directions. Every error is `application/problem+json`
 (RFC 9457) with a stable `code`. An address that does not exist answers 404 `not_found`, a method that an address does
@@ -25,7 +25,7 @@ def openapi(version: str) -> dict[str, Any]:
     """
     paths: dict[str, dict[str, Any]] = {}
     structs: list[type[Struct]] = [http.Problem]
-    for endpoint in http.ENDPOINTS:
+    for endpoint in endpoints.ALL:
         paths.setdefault(endpoint.path, {})[endpoint.method.lower()] = _operation(endpoint)
         structs += [answer.body for answer in endpoint.answers.values() if answer.body]
         structs += [endpoint.request] if endpoint.request else []
@@ -62,17 +62,29 @@ def _operation(endpoint: http.Endpoint) -> dict[str, Any]:
         "description": endpoint.description,
         "security": {"none": [], "bearer": [{"bearer": []}], "optional": [{}, {"bearer": []}]}[endpoint.auth],
     }
-    if endpoint.parameters:
-        operation["parameters"] = [
-            {
-                "name": parameter.name,
-                "in": "path",
-                "required": True,
-                "description": parameter.description,
-                "schema": shapes.of_type(parameter.kind),
-            }
-            for parameter in endpoint.parameters
-        ]
+    parameters: list[dict[str, Any]] = [
+        {
+            "name": parameter.name,
+            "in": "path",
+            "required": True,
+            "description": parameter.description,
+            "schema": shapes.of_type(parameter.kind),
+        }
+        for parameter in endpoint.parameters
+    ]
+    parameters += [
+        {
+            "name": header.name,
+            "in": "header",
+            "required": False,
+            "description": header.description,
+            "schema": shapes.of_type(header.kind),
+            "example": header.example,
+        }
+        for header in endpoint.headers
+    ]
+    if parameters:
+        operation["parameters"] = parameters
     if endpoint.request:
         operation["requestBody"] = {
             "required": endpoint.request_required,
@@ -93,8 +105,7 @@ def _answer(answer: http.Answer) -> dict[str, Any]:
     if answer.media is None:
         return {"description": answer.description}
     if answer.body is not None:
-        example = examples.as_map(examples.BODIES[answer.body])
-        content = {"schema": shapes.reference(answer.body), "example": example}
+        content = {"schema": shapes.reference(answer.body), "example": examples.body(answer)}
     else:
         content = {"schema": {"type": "object" if answer.media == "application/json" else "string"}}
     return {"description": answer.description, "content": {answer.media: content}}

@@ -2,44 +2,21 @@
 
 import os
 import signal
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import pytest
-import trio
 
-from konnect_server import receipts, session, walk, writer
+from konnect_server import commands, receipts, session, walk, writer
 from konnect_server.conversation import Conversation
 from konnect_server.session import Session
 from protocol import frames
-from storage.database import open_database
 from storage.embedded import EmbeddedPostgres, open_embedded
-from storage.migrate import migrate
-from tests.running import House, Person, Phone, World, create_group, open_house, open_world
+from tests.running import House, Person, Phone, World, create_group, open_house, open_postgres, open_world, prepare
 
 # --- PostgreSQL ---
-
-
-@asynccontextmanager
-async def open_postgres(folder: Path) -> AsyncIterator[EmbeddedPostgres]:
-    """A PostgreSQL of the test's own, that it may stop and start. With fsync and all: without, a kill may lose what was
-    committed."""
-    server = EmbeddedPostgres(folder)
-    await server.start()
-    try:
-        await prepare(server)
-        yield server
-    finally:
-        with trio.CancelScope(shield=True):
-            await server.stop()
-
-
-async def prepare(server: EmbeddedPostgres) -> None:
-    async with open_database(server.dsn) as database:
-        await migrate(database)
 
 
 async def crash(server: EmbeddedPostgres) -> None:
@@ -86,7 +63,7 @@ async def test_postgresql_is_killed_with_messages_in_flight(folder: Path) -> Non
 
 async def test_postgresql_that_stays_away_ends_the_authors_alone(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The author is sent away without an answer, comes back and repeats with the same keys: stored once, in order."""
-    for room in (writer, walk, session, receipts):
+    for room in (writer, walk, commands, receipts):
         monkeypatch.setattr(room, "GIVE_UP_S", 0.5)
     async with open_postgres(folder / "pg") as postgres, open_world(postgres.dsn, folder) as world:
         ann, bob = await world.people("Ann", "Bob")

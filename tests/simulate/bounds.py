@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from random import Random
 from typing import Any, Final
 
-from konnect_server import bus, connection, conversation, receipts, session, walk, writer
+from konnect_server import bus, commands, connection, conversation, receipts, session, walk, writer
 
 CRASH: Final = "a simulated crash"
 
@@ -15,7 +15,7 @@ SMALL: Final[tuple[tuple[Any, str, object], ...]] = (  # module, name, small val
     (conversation, "INBOX_LIMIT", 4), (conversation, "BATCH_LIMIT", 3),
     (writer, "BATCH_ROWS", 4), (writer, "CATCH_UP_ENTRIES", 2), (writer, "GIVE_UP_S", 1.0),
     (session, "READS_AT_ONCE", 1), (session, "READS_WAITING", 2), (session, "ANSWERS_WAITING", 2),
-    (session, "LOW_WATER_BYTES", 2_048), (session, "GIVE_UP_S", 1.0), (connection, "LOW_WATER_BYTES", 2_048),
+    (session, "LOW_WATER_BYTES", 2_048), (commands, "GIVE_UP_S", 1.0), (connection, "LOW_WATER_BYTES", 2_048),
     (receipts, "GIVE_UP_S", 1.0), (bus, "SLICE", 3), (bus, "ALONE_SLICE", 3), (bus, "LINEAGE_S", 3.0),
 )  # fmt: skip
 

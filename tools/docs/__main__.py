@@ -13,6 +13,7 @@ def main(arguments: list[str]) -> int:
     differing = stale()
     for path in differing:
         if not arguments:
+            (ROOT / path).parent.mkdir(exist_ok=True)
             (ROOT / path).write_text(DOCUMENTS[path](), "utf-8")
         print(f"{path} {'differs from the protocol' if arguments else 'written'}")
     if not differing:

@@ -9,6 +9,7 @@ from typing import Any, Final
 from protocol.schema import asyncapi, openapi
 from tools.docs.configuration import configuration_md
 from tools.docs.markdown import protocol_md
+from tools.docs.postman import collection, environment
 from tools.docs.vectors import vectors
 
 ROOT: Final = Path(__file__).resolve().parents[2]
@@ -40,6 +41,8 @@ DOCUMENTS: Final[dict[str, Callable[[], str]]] = {
     "docs/vectors.json": _vectors,
     "docs/asyncapi.json": lambda: _pretty(asyncapi()),
     "docs/openapi.json": lambda: _pretty(openapi(_version())),
+    "docs/postman/konnect.postman_collection.json": lambda: _pretty(collection()),
+    "docs/postman/konnect.postman_environment.json": lambda: _pretty(environment()),
 }
 
 

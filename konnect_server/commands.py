@@ -1,0 +1,187 @@
+"""What each command does, whoever gives it: a session on its socket, or a call over HTTP.
+
+The handlers are plain functions in one table, ``HANDLERS``. None of them waits: what changes a conversation is posted
+to that conversation's inbox, what needs the database is given to the asker, which runs it as it runs such things.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final, Protocol, TypeAlias
+from uuid import UUID
+
+import trio
+
+from konnect_server.actions import conversations as actions
+from konnect_server.conversation import Author, Changing, Posting
+from konnect_server.receipts import Receipts
+from konnect_server.registry import Registry
+from protocol import frames
+from protocol.errors import Invalid, Unavailable
+from storage.errors import StorageRefused, StorageUnavailable
+from storage.rows import Made
+from storage.store import Change, Store
+
+RETRY_S: Final = 0.25
+GIVE_UP_S: Final = 10.0  # how long a question to storage is repeated before its asker is told "unavailable"
+
+Ask: TypeAlias = Callable[[], Awaitable[Any]]
+Then: TypeAlias = Callable[[Any], Awaitable[Any]]
+_ChangeCommand: TypeAlias = frames.ConversationAdd | frames.ConversationRemove | frames.ConversationLeave
+
+
+class Desk(Protocol):
+    """What commands stand on; the same for everybody in a process."""
+
+    @property
+    def store(self) -> Store: ...
+    @property
+    def registry(self) -> Registry: ...
+    @property
+    def receipts(self) -> Receipts: ...
+    @property
+    def new_id(self) -> Callable[[], UUID]: ...
+    @property
+    def typing(self) -> Callable[[frames.TypingEvent], None]: ...
+    @property
+    def group_members(self) -> int: ...
+
+
+class Asker(Author, Protocol):
+    """Who gives commands and gets one answer to each. None of the plain calls waits or raises."""
+
+    user: UUID
+
+    @property
+    def desk(self) -> Desk: ...
+
+    def push(self, data: bytes) -> None:
+        """Send *data* (whole wire frames): an answer that nothing has to precede."""
+
+    def post(self, conversation: UUID, piece: Posting | Changing) -> None:
+        """Put *piece* into the conversation's inbox, now or once there is room."""
+
+    def read(self, command: frames.Command, ask: Ask, then: Then | None = None) -> None:
+        """Answer *command* with what *ask* finds, put through *then*."""
+
+    async def told_of(self, conversation: UUID) -> None:
+        """Wait until what the person just opened has reached this very device."""
+
+
+# --- messages and membership ---
+
+
+def _send(asker: Asker, command: frames.MessageSend) -> None:
+    asker.post(command.conversation, Posting(asker, command.id, asker.user, command.key, command.text))
+
+
+def _add(asker: Asker, command: frames.ConversationAdd) -> None:
+    _change(asker, command, "add", command.user)
+
+
+def _remove(asker: Asker, command: frames.ConversationRemove) -> None:
+    _change(asker, command, "remove", command.user)
+
+
+def _leave(asker: Asker, command: frames.ConversationLeave) -> None:
+    _change(asker, command, "leave", asker.user)
+
+
+def _change(asker: Asker, command: _ChangeCommand, change: Change, user: UUID) -> None:
+    asker.post(command.conversation, Changing(asker, command.id, asker.user, command.key, change, user))
+
+
+def _receipt(asker: Asker, command: frames.ReceiptMove) -> None:
+    asker.desk.receipts.move(asker, command.id, command.conversation, command.delivered, command.read)
+
+
+def _typing(asker: Asker, command: frames.Typing) -> None:
+    """Asks the database who is a member; a session knows it, and has a shorter way."""
+
+    async def tell(_: frames.ConversationState) -> frames.Done:
+        asker.desk.typing(frames.TypingEvent(conversation=command.conversation, user=asker.user))
+        return frames.Done()
+
+    asked = frames.ConversationGet(id=command.id, conversation=command.conversation, recent=0)
+    asker.read(command, lambda: actions.get(asker.desk.store, asker.user, asked), tell)
+
+
+# --- what asks the database ---
+
+
+def _create(asker: Asker, command: frames.ConversationCreate) -> None:
+    desk, new_id = asker.desk, asker.desk.new_id()  # one for all repeats of this command
+    asker.read(
+        command,
+        lambda: actions.create(desk.store, asker.user, new_id, command, desk.group_members),
+        lambda outcome: _opened(asker, outcome),
+    )
+
+
+def _direct(asker: Asker, command: frames.ConversationDirect) -> None:
+    desk, new_id = asker.desk, asker.desk.new_id()
+    asker.read(
+        command,
+        lambda: actions.direct(desk.store, asker.user, new_id, command),
+        lambda outcome: _opened(asker, outcome),
+    )
+
+
+async def _opened(asker: Asker, outcome: tuple[Made, Sequence[UUID]]) -> frames.Opened:
+    """The conversation's event and first entry reach the asker's device before the answer."""
+    made, members = outcome
+    if made.new:
+        for member in members:
+            asker.desk.registry.joined(made.conversation, member)
+    await asker.told_of(made.conversation)
+    return frames.Opened(made.conversation)
+
+
+def _list(asker: Asker, command: frames.ConversationList) -> None:
+    asker.read(command, lambda: actions.listing(asker.desk.store, asker.user, command))
+
+
+def _get(asker: Asker, command: frames.ConversationGet) -> None:
+    asker.read(command, lambda: actions.get(asker.desk.store, asker.user, command))
+
+
+def _history(asker: Asker, command: frames.HistoryGet) -> None:
+    asker.read(command, lambda: actions.history(asker.desk.store, asker.user, command))
+
+
+def _users(asker: Asker, command: frames.UserGet) -> None:
+    asker.read(command, lambda: actions.users(asker.desk.store, asker.user, command))
+
+
+HANDLERS: Final[dict[type[frames.Command], Callable[[Asker, Any], None]]] = {
+    frames.ConversationDirect: _direct,
+    frames.ConversationCreate: _create,
+    frames.ConversationList: _list,
+    frames.ConversationGet: _get,
+    frames.ConversationAdd: _add,
+    frames.ConversationRemove: _remove,
+    frames.ConversationLeave: _leave,
+    frames.MessageSend: _send,
+    frames.HistoryGet: _history,
+    frames.ReceiptMove: _receipt,
+    frames.Typing: _typing,
+    frames.UserGet: _users,
+}
+
+
+async def insist(ask: Ask, now: Callable[[], float]) -> Any:
+    """Ask until storage answers.
+
+    Raises:
+        Invalid: Storage can never take this.
+        Unavailable: It did not answer for GIVE_UP_S; the outcome is unknown.
+        KonnectError: As *ask* does.
+    """
+    give_up_at = now() + GIVE_UP_S
+    while True:
+        try:
+            return await ask()
+        except StorageRefused as problem:
+            raise Invalid("this cannot be stored") from problem
+        except StorageUnavailable as problem:
+            if now() > give_up_at:
+                raise Unavailable("storage does not answer") from problem
+            await trio.sleep(RETRY_S)

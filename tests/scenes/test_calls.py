@@ -1,0 +1,528 @@
+"""Commands over HTTP, on a real server: what sockets see of them, and that both doors are one house."""
+
+import json
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import httpx
+import pytest
+import trio
+
+from konnect_server import call as calls_room
+from konnect_server import commands, conversation, receipts, writer
+from konnect_server.conversation import Conversation
+from konnect_server.ids import uuid7
+from protocol.calls import CALLS, ON_SOCKET_ONLY
+from protocol.errors import catalogue
+from protocol.http import BODY_BYTES
+from protocol.schema.catalogue import tag
+from storage.rows import Appendix
+from tests.http_house import conforms
+from tests.running import House, Person, Phone, Place, World, create_group, open_house, open_postgres, open_world
+
+STATUS = {error.code: error.status for error in catalogue()}
+
+
+class Caller:
+    """Somebody with an access token and no socket. Every answer is checked against the OpenAPI document."""
+
+    def __init__(self, http: httpx.AsyncClient) -> None:
+        self.http = http
+
+    async def post(self, command: str, body: dict[str, Any], key: str | None = None) -> httpx.Response:
+        """Call *command*; *key* goes into the header."""
+        plain = {name: str(value) if isinstance(value, UUID) else value for name, value in body.items()}
+        headers = {} if key is None else {"Idempotency-Key": key}
+        return await self.http.post(f"/v1/call/{command}", json=plain, headers=headers)
+
+    async def result(self, command: str, key: str | None = None, /, **body: Any) -> dict[str, Any]:
+        """Call a command that must succeed; its result."""
+        answer = await self.post(command, body, key)
+        assert answer.status_code == 200, answer.text
+        found: dict[str, Any] = answer.json()
+        return found
+
+    async def error(self, command: str, key: str | None = None, /, **body: Any) -> str:
+        """Call a command that must fail; the code, which comes with its status."""
+        answer = await self.post(command, body, key)
+        problem = answer.json()
+        assert answer.headers["content-type"] == "application/problem+json", answer.text
+        assert answer.status_code == problem["status"] == STATUS[problem["code"]]
+        return str(problem["code"])
+
+
+@asynccontextmanager
+async def caller(place: Place, person: Person | None) -> AsyncIterator[Caller]:
+    """*person*, or somebody without a token, who calls."""
+    headers = {} if person is None else {"Authorization": f"Bearer {person.token}"}
+    async with httpx.AsyncClient(
+        base_url=place.url, headers=headers, event_hooks={"response": [conforms]}, trust_env=False, timeout=60,
+        limits=httpx.Limits(max_connections=100),
+    ) as http:  # fmt: skip
+        yield Caller(http)
+
+
+# --- what sockets see ---
+
+
+async def test_each_command_is_carried_out_and_seen(house: House, world: World) -> None:
+    """Ann holds no socket, Bob does."""
+    ann, bob, cid = await world.people("Ann", "Bob", "Cid")
+    called: set[str] = set()
+    async with caller(house, ann) as hers, house.phone(bob) as his:
+
+        async def result(command: str, key: str | None = None, /, **body: Any) -> dict[str, Any]:
+            called.add(command)
+            return await hers.result(command, key, **body)
+
+        direct = (await result("conversation.direct", user=bob.id))["conversation"]
+        await his.until(lambda: direct in his.heads)
+        assert await result("conversation.direct", user=bob.id) == {"conversation": direct}
+
+        club = (await result("conversation.create", "make", title="Club", members=[str(bob)]))["conversation"]
+        await his.has(club, 1)
+        sent = await result("message.send", "m1", conversation=club, text="hello")
+        assert sent["seq"] == 2
+        [entry] = [frame for frame in await his.saw("entry", 1, club) if frame["seq"] == 2]
+        assert (entry["author"], entry["text"], entry["key"], entry["at_ms"]) == (
+            str(ann), "hello", "m1", sent["at_ms"],
+        )  # fmt: skip
+
+        assert (await result("conversation.add", "a1", conversation=club, user=cid.id))["seq"] == 3
+        assert (await result("conversation.remove", "r1", conversation=club, user=cid.id))["seq"] == 4
+        await his.has(club, 4)
+        assert [frame["kind"] for frame in his.of("entry", club)][-2:] == ["member.added", "member.removed"]
+
+        await result("typing", conversation=club)
+        assert (await his.saw("typing"))[0]["user"] == str(ann)
+        assert await result("receipt", conversation=club, read=4) == {"delivered": 4, "read": 4}
+        assert [frame["read"] for frame in await his.saw("receipt", 1, club)] == [4]
+
+        state = await result("conversation.get", conversation=club, recent=2)
+        assert (state["members"], state["head"], state["read"]) == ([str(ann), str(bob)], 4, 4)
+        assert state == await by_socket(house, ann, "conversation.get", conversation=club, recent=2)
+        listed = await result("conversation.list")
+        assert [one["conversation"] for one in listed["conversations"]] == [club, direct]
+        page = await result("history", conversation=club, before=3)
+        assert [one["seq"] for one in page["entries"]] == [1, 2]
+        assert page == await by_socket(house, ann, "history", conversation=club, before=3)
+        users = await result("user.get", users=[str(bob)])
+        assert users == {"users": [{"id": str(bob), "name": "Bob"}]}
+
+        assert (await result("conversation.leave", "l1", conversation=club))["seq"] == 5
+        await his.has(club, 5)
+        assert await hers.error("message.send", "m2", conversation=club, text="gone") == "not_a_member"
+    assert called == set(CALLS)
+
+
+async def by_socket(house: House, person: Person, command: str, **fields: Any) -> dict[str, Any]:
+    async with house.phone(person, "for one question") as phone:
+        return await phone.result(command, **fields)
+
+
+async def test_ones_own_devices_hear_of_ones_calls(house: House, world: World) -> None:
+    """A call is not a device: what it does reaches all of them."""
+    ann, bob = await world.people("Ann", "Bob")
+    async with caller(house, ann) as hers, house.phone(ann) as phone:
+        club = (await hers.result("conversation.create", "k", title="Club", members=[str(bob)]))["conversation"]
+        await phone.has(club, 1)
+        await hers.result("message.send", "k1", conversation=club, text="from elsewhere")
+        await phone.has(club, 2)
+        await hers.result("receipt", conversation=club, read=2)
+        assert [frame["read"] for frame in await phone.saw("receipt", 1, club)] == [2]
+
+
+# --- one order, one key ---
+
+
+async def test_calls_and_frames_stand_in_one_order(house: House, world: World) -> None:
+    """Each side waits for its answer before it says the next; the log has them as they were said, without a gap."""
+    ann, bob = await world.people("Ann", "Bob")
+    async with caller(house, ann) as hers, house.phone(ann) as phone, house.phone(bob) as his:
+        club = await create_group(phone, bob)
+        for n in range(10):
+            assert (await hers.result("message.send", f"h{n}", conversation=club, text=f"h{n}"))["seq"] == 3 * n + 2
+            assert await phone.say(club, f"s{n}", f"s{n}") == 3 * n + 3
+            assert await his.say(club, f"b{n}", f"b{n}") == 3 * n + 4
+        await his.has(club, 31)
+        said = [text for n in range(10) for text in (f"h{n}", f"s{n}", f"b{n}")]
+        assert [text for _, text in await world.log(club)][1:] == said
+        assert [frame["text"] for frame in his.of("entry", club) if frame["seq"] > 1] == said
+
+
+async def test_fifty_calls_at_once_leave_no_gap(
+    house: House, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:  # fmt: skip
+    """With room for eight in the inbox: the others wait for theirs, and the inbox never holds more."""
+    monkeypatch.setattr(conversation, "INBOX_LIMIT", 8)
+    longest = 0
+    post = Conversation.post
+
+    def watched(self: Conversation, piece: Any) -> bool:
+        nonlocal longest
+        room = post(self, piece)
+        longest = max(longest, len(self._inbox))
+        return room
+
+    monkeypatch.setattr(Conversation, "post", watched)
+    ann, bob = await world.people("Ann", "Bob")
+    async with caller(house, ann) as hers, house.phone(bob) as his:
+        club = (await hers.result("conversation.create", "k", title="Club", members=[str(bob)]))["conversation"]
+        seqs: list[int] = []
+
+        async def one(n: int) -> None:
+            seqs.append((await hers.result("message.send", f"k{n}", conversation=club, text=f"t{n}"))["seq"])
+
+        async with trio.open_nursery() as nursery:
+            for n in range(50):
+                nursery.start_soon(one, n)
+        assert sorted(seqs) == list(range(2, 52))
+        await his.has(club, 51)
+        assert his.seqs(club)[-50:] == list(range(2, 52))
+        assert longest <= 8
+        assert not house.core.registry.conversations[UUID(club)]._waiting
+
+
+async def test_a_repeat_is_answered_as_the_first_was_at_either_door(house: House, world: World) -> None:
+    """By key, whatever brought the first."""
+    ann, bob, cid = await world.people("Ann", "Bob", "Cid")
+    async with caller(house, ann) as hers, house.phone(ann) as phone:
+        club = await create_group(phone, bob, key="make")
+        steps: list[tuple[str, dict[str, Any]]] = [
+            ("conversation.create", {"title": "Other", "members": [str(bob)]}),
+            ("message.send", {"conversation": club, "text": "once"}),
+            ("conversation.add", {"conversation": club, "user": str(cid)}),
+            ("conversation.remove", {"conversation": club, "user": str(cid)}),
+            ("conversation.leave", {"conversation": club}),
+        ]
+        assert {name for name, _ in steps} == {call.name for call in CALLS.values() if call.keyed}
+        for turn, (command, body) in enumerate(steps):
+            key = f"key {turn}"
+            if turn % 2:
+                first = await hers.result(command, key, **body)
+                assert await phone.result(command, key=key, **body) == first
+            else:
+                first = await phone.result(command, key=key, **body)
+                assert await hers.result(command, key, **body) == first
+            assert await hers.result(command, **{**body, "key": key}) == first, "the key in the body is the same key"
+        assert await hers.result("conversation.create", "make", title="Club", members=[str(bob)]) == {
+            "conversation": club
+        }
+    assert [seq for seq, _ in await world.log(club)] == [1, 2, 3, 4, 5]
+
+
+async def test_a_key_comes_once_or_twice_the_same(house: House, world: World) -> None:
+    ann, bob = await world.people("Ann", "Bob")
+    async with caller(house, ann) as hers:
+        made = {"title": "Club", "members": [str(bob)]}
+        assert await hers.error("conversation.create", **made) == "invalid"
+        assert await hers.error("conversation.create", "a", key="b", **made) == "invalid"
+        assert await hers.error("conversation.create", "", **made) == "invalid"
+        assert await hers.error("conversation.create", "k" * 65, **made) == "invalid"
+        assert await hers.error("conversation.create", None, key=7, **made) == "invalid"
+        first = await hers.result("conversation.create", "a", key="a", **made)
+        assert await hers.result("conversation.create", "a", **made) == first
+        assert await hers.error("conversation.create", "a", title="Another", members=[str(bob)]) == "key_reused"
+        # Two headers that differ, and one that is not ASCII.
+        for keys in ([b"x", b"y"], ["schlüssel".encode()]):
+            answer = await hers.http.post(
+                "/v1/call/conversation.create", json=made, headers=[(b"Idempotency-Key", key) for key in keys]
+            )
+            assert answer.json()["code"] == "invalid"
+        assert (await hers.result("conversation.create", None, key="schlüssel", **made))["conversation"]
+
+
+# --- what is refused ---
+
+
+async def test_both_doors_refuse_with_the_same_code(house: House, world: World) -> None:
+    """Whatever is wrong with a command: its fields, or what stands in the database."""
+    ann, bob, cid, dan = await world.people("Ann", "Bob", "Cid", "Dan")
+    async with caller(house, ann) as hers, house.phone(ann) as phone, house.phone(bob) as his:
+        club, foreign = await create_group(phone, bob), await create_group(his, cid)
+        owned = await create_group(his, ann, cid, key="owned")
+        direct = (await phone.result("conversation.direct", user=bob.id))["conversation"]
+        await phone.say(club, "used", "first")
+        nobody, send = str(uuid7()), {"conversation": club, "key": "k", "text": "x"}
+        cases: list[tuple[str, dict[str, Any], str]] = [
+            ("message.send", {**send, "text": ""}, "invalid"),
+            ("message.send", {**send, "text": "x" * 8193}, "invalid"),
+            ("message.send", {**send, "text": "a\0b"}, "invalid"),
+            ("message.send", {**send, "key": "a\0b"}, "invalid"),
+            ("message.send", {**send, "text": 7}, "invalid"),
+            ("message.send", {**send, "conversation": "club"}, "invalid"),
+            ("message.send", {"conversation": club, "key": "k"}, "invalid"),
+            ("message.send", {**send, "conversation": foreign}, "not_a_member"),
+            ("message.send", {**send, "conversation": nobody}, "not_a_member"),
+            ("message.send", {**send, "key": "used"}, "key_reused"),
+            ("conversation.direct", {"user": str(ann)}, "invalid"),
+            ("conversation.direct", {"user": nobody}, "unknown_user"),
+            ("conversation.create", {"key": "n", "title": "x", "members": [nobody]}, "unknown_user"),
+            ("conversation.create", {"key": "n", "title": "a\0b", "members": []}, "invalid"),
+            ("conversation.create", {"key": "n", "title": "x", "members": [], "kind": "direct"}, "invalid"),
+            ("conversation.create", {"key": "make", "title": "x", "members": []}, "key_reused"),
+            ("conversation.list", {"cursor": "nonsense"}, "bad_cursor"),
+            ("conversation.list", {"limit": 0}, "invalid"),
+            ("conversation.list", {"limit": 2.0}, "invalid"),
+            ("conversation.get", {"conversation": foreign}, "not_a_member"),
+            ("conversation.get", {"conversation": club, "recent": True}, "invalid"),
+            ("conversation.add", {"conversation": club, "key": "n", "user": str(bob)}, "already_a_member"),
+            ("conversation.add", {"conversation": direct, "key": "n", "user": str(cid)}, "wrong_kind"),
+            ("conversation.add", {"conversation": club, "key": "n", "user": nobody}, "unknown_user"),
+            ("conversation.remove", {"conversation": owned, "key": "n", "user": str(cid)}, "forbidden"),
+            ("conversation.remove", {"conversation": foreign, "key": "n", "user": str(dan)}, "not_a_member"),
+            ("conversation.leave", {"conversation": direct, "key": "n"}, "wrong_kind"),
+            ("history", {"conversation": foreign}, "not_a_member"),
+            ("history", {"conversation": club, "before": 0}, "invalid"),
+            ("receipt", {"conversation": foreign, "read": 1}, "not_a_member"),
+            ("receipt", {"conversation": club, "read": -1}, "invalid"),
+            ("typing", {"conversation": foreign}, "not_a_member"),
+            ("user.get", {"users": []}, "invalid"),
+            ("user.get", {"users": [str(ann)] * 101}, "invalid"),
+        ]
+        for command, body, code in cases:
+            assert (command, await hers.error(command, **body)) == (command, code)
+            assert (command, await phone.error(command, **body)) == (command, code)
+        assert {command for command, _, _ in cases} == set(CALLS)
+
+
+@pytest.mark.parametrize("command", ON_SOCKET_ONLY, ids=tag)
+async def test_what_needs_a_socket_says_so(house: House, world: World, command: Any) -> None:
+    [ann] = await world.people("Ann")
+    async with caller(house, ann) as hers:
+        assert await hers.error(tag(command)) == "socket_only"
+
+
+async def test_other_names_and_methods_are_refused(house: House, world: World) -> None:
+    [ann] = await world.people("Ann")
+    async with caller(house, ann) as hers:
+        assert await hers.error("message.shout") == "unknown_command"
+        answer = await hers.http.get("/v1/call/message.send")
+        assert (answer.status_code, answer.headers["allow"]) == (405, "OPTIONS, POST")
+        assert (await hers.http.options("/v1/call/message.send")).status_code == 200
+        assert (await hers.http.get("/v1/call")).status_code == 200
+
+
+async def test_a_call_needs_a_token(house: House, world: World) -> None:
+    """Before anything else is looked at."""
+    async with caller(house, None) as somebody:
+        assert await somebody.error("message.send", text=7) == "unauthorized"
+        somebody.http.headers["Authorization"] = "Bearer nonsense"
+        assert await somebody.error("conversation.list") == "unauthorized"
+
+
+@pytest.mark.parametrize(
+    ("content", "code"),
+    [
+        (b"", "bad_request"),
+        (b"{", "bad_request"),
+        (b'{"title": "\xff"}', "bad_request"),
+        (b'{"x": ' + b"[" * 20_000 + b"]" * 20_000 + b"}", "bad_request"),
+        (b"[]", "invalid"),
+        (b"null", "invalid"),
+        (b'{"title": "' + b"x" * BODY_BYTES + b'"}', "too_large"),
+    ],
+    ids=["empty", "broken", "not UTF-8", "deep", "a list", "null", "large"],
+)
+async def test_a_body_that_is_no_map_is_refused(house: House, world: World, content: bytes, code: str) -> None:
+    [ann] = await world.people("Ann")
+    async with caller(house, ann) as hers:
+        answer = await hers.http.post(
+            "/v1/call/conversation.create", content=content, headers={"Content-Type": "application/json"}
+        )
+        assert (answer.status_code, answer.json()["code"]) == (STATUS[code], code)
+        untyped = await hers.http.post("/v1/call/conversation.create", content=b"{}")
+        assert untyped.json()["code"] == "unsupported_media_type"
+
+
+async def test_unknown_fields_are_ignored(house: House, world: World) -> None:
+    """``t`` and ``id`` are two of them."""
+    [ann] = await world.people("Ann")
+    async with caller(house, ann) as hers:
+        assert await hers.result("conversation.list", t="typing", id="none", colour="red") == {"conversations": []}
+
+
+async def test_who_calls_too_often_is_told_when_to_come_again(world: World) -> None:
+    """As fast as one socket may send, all calls of a person together; messages and the rest apart, as there."""
+    rates = {"messages_per_s": 0.5, "messages_burst": 3, "commands_per_s": 0.25, "commands_burst": 5}
+    async with open_house(world, **rates) as house:
+        ann, bob = await world.people("Ann", "Bob")
+        async with caller(house, ann) as hers, caller(house, bob) as his, house.phone(ann) as phone:
+            club = (await hers.result("conversation.create", "k", title="Club", members=[str(bob)]))["conversation"]
+            for n in range(3):
+                await hers.result("message.send", f"k{n}", conversation=club, text="x")
+            answer = await hers.post("message.send", {"conversation": club, "text": "x"}, "k3")
+            assert (answer.status_code, answer.json()["code"]) == (429, "rate_limited")
+            assert 1 <= int(answer.headers["retry-after"]) <= 2
+            assert 0 < answer.json()["retry_after_ms"] <= 2000
+            for _ in range(4):
+                await hers.result("conversation.list")
+            assert await hers.error("conversation.list") == "rate_limited"
+            await his.result("message.send", "k", conversation=club, text="somebody else")
+            await phone.say(club, "socket", "a socket has a rate of its own")
+
+
+# --- what breaks ---
+
+
+async def test_storage_that_stays_away_is_said_and_the_repeat_succeeds(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For each way that a command takes: the writer, receipts, a read."""
+    for room in (writer, commands, receipts):
+        monkeypatch.setattr(room, "GIVE_UP_S", 0.5)
+    async with open_postgres(folder / "pg") as postgres, open_world(postgres.dsn, folder) as world:
+        ann, bob = await world.people("Ann", "Bob")
+        async with open_house(world) as house, caller(house, ann) as hers:
+            club = (await hers.result("conversation.create", "k", title="Club", members=[str(bob)]))["conversation"]
+            steps: list[tuple[str, str | None, dict[str, Any]]] = [
+                ("message.send", "k1", {"conversation": club, "text": "once"}),
+                ("conversation.create", "k2", {"title": "Other", "members": []}),
+                ("receipt", None, {"conversation": club, "read": 1}),
+                ("history", None, {"conversation": club}),
+                ("typing", None, {"conversation": club}),
+                ("conversation.leave", "k3", {"conversation": club}),
+            ]
+            await postgres.stop()
+            for command, key, body in steps:
+                answer = await hers.post(command, body, key)
+                assert (command, answer.status_code, answer.json()["code"]) == (command, 503, "unavailable")
+                assert int(answer.headers["retry-after"]) >= 1
+            await postgres.start()
+            for command, key, body in steps:
+                with trio.fail_after(30):  # the pool may have to notice that its connections are gone
+                    while (answer := await hers.post(command, body, key)).status_code == 503:
+                        await trio.sleep(0.1)
+                assert (command, answer.status_code) == (command, 200)
+            assert [seq for seq, _ in await world.log(club)] == [1, 2, 3]
+
+
+async def test_a_crash_of_the_conversation_is_said_and_the_repeat_succeeds(
+    house: House, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Committed, and the answer was lost in a bug of ours; those who wait for room in the inbox are told, too."""
+    ann, bob = await world.people("Ann", "Bob")
+    async with caller(house, ann) as hers:
+        club = (await hers.result("conversation.create", "k", title="Club", members=[str(bob)]))["conversation"]
+
+        def bug(self: Conversation, postings: Sequence[Any], outcome: Appendix) -> None:
+            raise RuntimeError("planted")
+
+        monkeypatch.setattr(Conversation, "appended", bug)
+        monkeypatch.setattr(conversation, "INBOX_LIMIT", 1)
+        codes: list[str] = []
+
+        async def one(n: int) -> None:
+            codes.append(await hers.error("message.send", f"k{n}", conversation=club, text="committed"))
+
+        async with trio.open_nursery() as nursery:
+            for n in range(6):
+                nursery.start_soon(one, n)
+        assert codes == ["unavailable"] * 6
+        monkeypatch.undo()
+        repeats = [await hers.result("message.send", f"k{n}", conversation=club, text="committed") for n in range(6)]
+        assert sorted(one["seq"] for one in repeats) == [2, 3, 4, 5, 6, 7]
+
+
+async def test_a_call_has_a_deadline(house: House, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits for ever; what was under way is stored all the same, and the repeat finds it."""
+    monkeypatch.setattr(calls_room, "CALL_S", 0.3)
+    ann, bob = await world.people("Ann", "Bob")
+    store = house.core._store
+    append: Callable[..., Any] = store.append
+    go = trio.Event()
+
+    async def slow(*arguments: Any) -> Any:
+        await go.wait()
+        return await append(*arguments)
+
+    async with caller(house, ann) as hers:
+        club = (await hers.result("conversation.create", "k", title="Club", members=[str(bob)]))["conversation"]
+        monkeypatch.setattr(store, "append", slow)
+        assert await hers.error("message.send", "k1", conversation=club, text="slow") == "unavailable"
+        go.set()
+        assert (await hers.result("message.send", "k1", conversation=club, text="slow"))["seq"] == 2
+        assert await world.log(club) == [(1, None), (2, "slow")]
+
+
+async def test_who_hangs_up_leaves_nothing_behind(house: House, world: World) -> None:
+    """The message was said: it is stored, as one that a socket sent before it broke."""
+    ann, bob = await world.people("Ann", "Bob")
+    async with caller(house, ann) as hers, house.phone(bob) as his:
+        club = (await hers.result("conversation.create", "k", title="Club", members=[str(bob)]))["conversation"]
+        await his.has(club, 1)
+        body = json.dumps({"conversation": club, "text": "bye", "key": "k1"}).encode()
+        head = (
+            f"POST /v1/call/message.send HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {ann.token}\r\n"
+            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        )
+        stream = await trio.open_tcp_stream("127.0.0.1", house.port)
+        await stream.send_all(head.encode() + body)
+        await his.has(club, 2)
+        await stream.aclose()
+        assert (await hers.result("message.send", "k1", conversation=club, text="bye"))["seq"] == 2
+
+
+async def test_who_calls_a_server_that_goes_away_is_sent_elsewhere(house: House, world: World) -> None:
+    """On a connection that was open before; nothing is taken in that may not be finished."""
+    [ann] = await world.people("Ann")
+    async with caller(house, ann) as hers:
+        await hers.result("conversation.list")
+        house.server.draining = True
+        assert await hers.error("conversation.list") == "unavailable"
+
+
+async def test_a_read_that_crashes_is_a_bug_of_ours(
+    house: House, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:  # fmt: skip
+    """500, and the next call goes on."""
+    [ann] = await world.people("Ann")
+
+    async def bug(*_: Any) -> Any:
+        raise RuntimeError("planted")
+
+    async with caller(house, ann) as hers:
+        monkeypatch.setattr(house.core._store, "listing", bug)
+        assert await hers.error("conversation.list") == "internal_error"
+        monkeypatch.undo()
+        assert await hers.result("conversation.list") == {"conversations": []}
+
+
+async def test_many_people_call_and_listen(house: House, world: World) -> None:
+    """Ten who call and ten sockets in one group: everybody's transcript is the log."""
+    people = await world.people(*(f"person {n}" for n in range(10)))
+    async with caller(house, people[0]) as first, trio.open_nursery() as nursery:
+        members = [str(one) for one in people]
+        club = (await first.result("conversation.create", "k", title="Club", members=members))["conversation"]
+        phones: list[Phone] = []
+
+        async def listen(person: Person) -> None:
+            async with house.phone(person) as phone:
+                await phone.has(club, 1)
+                phones.append(phone)
+                await phone.has(club, 101)
+                assert [frame["text"] for frame in phone.of("entry", club) if frame["seq"] > 1] == [
+                    text for seq, text in await world.log(club) if seq > 1
+                ]
+
+        async def talk(person: Person) -> None:
+            async with caller(house, person) as one:
+                for n in range(10):
+                    await one.result("message.send", f"k{n}", conversation=club, text=f"{person.name}: {n}")
+
+        async with trio.open_nursery() as listening:
+            for person in people:
+                listening.start_soon(listen, person)
+            with trio.fail_after(60):
+                while len(phones) < len(people):
+                    await trio.sleep(0.01)
+            for person in people:
+                nursery.start_soon(talk, person)
+    log = await world.log(club)
+    assert [seq for seq, _ in log] == list(range(1, 102))
+    for person in people:
+        said = [str(text) for _, text in log if str(text).startswith(f"{person.name}: ")]
+        assert said == [f"{person.name}: {n}" for n in range(10)], "each one's own order is kept"

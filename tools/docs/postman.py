@@ -1,0 +1,154 @@
+"""docs/postman/: every endpoint as a Postman collection (format v2.1), and the environment that it is used with.
+
+Made from the endpoints and the examples of the documents. Run from top to bottom it is one story: three people make
+accounts, one of them signs in and calls every command. What later requests need, tokens and ids, is kept in variables
+by the scripts of those before.
+"""
+
+import json
+from collections.abc import Iterator
+from typing import Any, Final
+
+from protocol import frames
+from protocol.calls import CALLS
+from protocol.http import Endpoint
+from protocol.schema import examples
+from protocol.schema.endpoints import ALL
+
+SCHEMA: Final = "https://schema.getpostman.com/json/collection/v2.1.0/collection.json"
+_ABOUT: Final = """\
+Konnect over HTTP: accounts, and every command of the socket as a call.
+
+Choose the environment `Konnect, on this machine` and set `base_url`. "Run collection" goes through all of it on any \
+server and leaves three fresh accounts there. To try single requests with an account that exists, set `email` and \
+`password` (`make run` has the two that stand there), send `login`, and set `bob` and `cleo` to ids of others."""
+
+# Values of the examples -> the variable that stands for them.
+_VARIABLES: Final = {
+    str(examples.ANN): "ann",
+    str(examples.BOB): "bob",
+    str(examples.CLEO): "cleo",
+    str(examples.DIRECT): "direct",
+    str(examples.GROUP): "group",
+    examples.REFRESH_TOKEN: "refresh_token",
+    "ann@example.com": "email",
+    "correct horse battery": "password",
+}
+ENVIRONMENT: Final = {
+    "base_url": "http://127.0.0.1:8080",
+    "email": "ann@example.com",
+    "password": "konnect-demo",
+    **dict.fromkeys(("access_token", "refresh_token", "ann", "bob", "cleo", "direct", "group"), ""),
+}
+_SECRET: Final = frozenset({"password", "access_token", "refresh_token"})
+
+# What a later request needs of an answer: variable -> where it stands.
+_TOKENS: Final = {"access_token": "access_token", "refresh_token": "refresh_token", "ann": "user.id"}
+_KEPT: Final = {
+    "register": {**_TOKENS, "email": "user.email"},
+    "login": _TOKENS,
+    "refresh": {"access_token": "access_token", "refresh_token": "refresh_token"},
+}
+# The story ends no sign-in that it still needs, and adds whom it has removed.
+_BEFORE: Final = {"logout": "login", "callConversationRemove": "callConversationAdd"}
+_NEEDS_SOCKET: Final = "socket"
+
+
+def collection() -> dict[str, Any]:
+    """The collection, ready for JSON."""
+    folders: dict[str, list[dict[str, Any]]] = {"auth": list(_others())}
+    for endpoint in _in_order():
+        folders.setdefault(_folder(endpoint), []).append(_request(endpoint))
+    return {
+        "info": {"name": "Konnect", "description": _ABOUT, "schema": SCHEMA},
+        "auth": _bearer(),
+        "item": [{"name": name, "item": requests} for name, requests in folders.items()],
+    }
+
+
+def environment() -> dict[str, Any]:
+    """The environment, ready for JSON."""
+    return {
+        "name": "Konnect, on this machine",
+        "values": [
+            {"key": name, "value": value, "type": "secret" if name in _SECRET else "default", "enabled": True}
+            for name, value in ENVIRONMENT.items()
+        ],
+        "_postman_variable_scope": "environment",
+    }
+
+
+def _in_order() -> list[Endpoint]:
+    found = [endpoint for endpoint in ALL if endpoint.answers and endpoint.tag != _NEEDS_SOCKET]
+    for name, later in _BEFORE.items():
+        moved = next(endpoint for endpoint in found if endpoint.name == name)
+        found.remove(moved)
+        found.insert([endpoint.name for endpoint in found].index(later), moved)
+    return found
+
+
+def _folder(endpoint: Endpoint) -> str:
+    """The noun: of a command what stands before its point."""
+    named = {call.path: call.name.partition(".")[0] for call in CALLS.values()}
+    return named.get(endpoint.path, endpoint.tag)
+
+
+def _others() -> Iterator[dict[str, Any]]:
+    """The two other people of the story."""
+    [register] = [endpoint for endpoint in ALL if endpoint.name == "register"]
+    for name in ("Bob", "Cleo"):
+        body = {**examples.REQUESTS[register.request], "name": name} if register.request else {}
+        yield {**_request(register, body, {name.lower(): "user.id"}), "name": f"register: {name}"}
+
+
+def _request(
+    endpoint: Endpoint, body: dict[str, Any] | None = None, kept: dict[str, str] | None = None
+) -> dict[str, Any]:
+    """One request with the script that judges its answer and keeps what others need."""
+    if body is None and endpoint.request is not None:
+        body = examples.REQUESTS[endpoint.request]
+    headers = [{"key": "Content-Type", "value": "application/json"}] if body is not None else []
+    headers += [{"key": header.name, "value": "{{$guid}}"} for header in endpoint.headers]
+    path = endpoint.path.replace("{id}", "{{bob}}")
+    request: dict[str, Any] = {
+        "method": endpoint.method,
+        "header": headers,
+        "url": {"raw": "{{base_url}}" + path, "host": ["{{base_url}}"], "path": path.strip("/").split("/")},
+        "description": endpoint.description,
+    }
+    if endpoint.auth != "bearer":
+        request["auth"] = {"type": "noauth"}
+    if body is not None:
+        raw = _filled(body)
+        if endpoint.name == "register":
+            raw = raw.replace("{{email}}", "{{$guid}}@example.com")  # an account that nobody has
+        request["body"] = {"mode": "raw", "raw": raw, "options": {"raw": {"language": "json"}}}
+    status = next(iter(endpoint.answers))
+    script = [f'pm.test("{status}", () => pm.response.to.have.status({status}));']
+    keep = _kept(endpoint) if kept is None else kept
+    script += [f'pm.environment.set("{name}", pm.response.json().{where});' for name, where in keep.items()]
+    return {
+        "name": next((call.name for call in CALLS.values() if call.path == endpoint.path), endpoint.name),
+        "event": [{"listen": "test", "script": {"type": "text/javascript", "exec": script}}],
+        "request": request,
+        "response": [],
+    }
+
+
+def _kept(endpoint: Endpoint) -> dict[str, str]:
+    """What the answer of *endpoint* brings for others: tokens, or the conversation that was opened."""
+    for answer in endpoint.answers.values():
+        if answer.body is frames.Opened and isinstance(answer.example, frames.Opened):
+            return {_VARIABLES[str(answer.example.conversation)]: "conversation"}
+    return dict(_KEPT.get(endpoint.name, {}))
+
+
+def _filled(body: dict[str, Any]) -> str:
+    text = json.dumps(body, indent=2, ensure_ascii=False)
+    for value, variable in _VARIABLES.items():
+        text = text.replace(json.dumps(value), f'"{{{{{variable}}}}}"')
+    return text
+
+
+def _bearer() -> dict[str, Any]:
+    return {"type": "bearer", "bearer": [{"key": "token", "value": "{{access_token}}", "type": "string"}]}
