@@ -219,7 +219,7 @@ async def test_the_keys_are_public(house: House, http: httpx.AsyncClient) -> Non
 
 async def test_routes_and_document_name_the_same_endpoints(house: House) -> None:
     app: QuartTrio = make_app(
-        Inside(DoorOptions(), house.accounts, house.tokens, house.database, lambda: None, lambda: b"")
+        Inside(DoorOptions(), house.accounts, house.media, house.tokens, house.database, lambda: None, lambda: b"")
     )
     routed = {
         (rule.endpoint, method, rule.rule.replace("<", "{").replace(">", "}"))

@@ -4,6 +4,7 @@ import json
 import shlex
 from html import escape
 from typing import Any, Final
+from uuid import UUID
 
 from msgspec import Struct
 
@@ -15,7 +16,9 @@ from protocol.schema import examples, tables
 from protocol.schema.tables import ErrorRow, FieldRow, FrameTable, Tables, field_rows
 
 ADDRESS: Final = "http://127.0.0.1:8080"  # in examples, where the operator has named no public address
-_TAG_TITLES: Final = {"auth": "Accounts", "people": "People", "socket": "The socket's door", "server": "The server"}
+_TAG_TITLES: Final = {
+    "auth": "Accounts", "people": "People", "media": "Media", "socket": "The socket's door", "server": "The server",
+}  # fmt: skip
 
 
 def welcome_page(index: Index) -> Page:
@@ -141,13 +144,17 @@ def _endpoint(endpoint: Endpoint, address: str) -> str:
         + f"</header>{prose(endpoint.description)}"
     ]
     if endpoint.parameters:
-        rows = [(f"<code>{escape(p.name)}</code>", "id", words(p.description)) for p in endpoint.parameters]
+        rows = [
+            (f"<code>{escape(p.name)}</code>", "id" if p.kind is UUID else "text", words(p.description))
+            for p in endpoint.parameters
+        ]
         parts.append("<h4>In the path</h4>" + table(("Name", "Type", "Meaning"), rows))
     body = None
     if endpoint.request:
         parts.append("<h4>Body</h4>" + _fields(field_rows(endpoint.request)))
         body = examples.REQUESTS[endpoint.request]
-    path = endpoint.path.replace("{id}", str(examples.BOB))
+    path = endpoint.path.replace("{id}", str(examples.PHOTO if endpoint.tag == "media" else examples.BOB))
+    path = path.replace("{area}", "media").replace("{name}", f"{examples.PHOTO}-1")
     if endpoint.name != "socket":
         parts.append(block(_curl(address, endpoint.method, path, body, endpoint.auth == "bearer"), "Try it"))
     for status, answer in endpoint.answers.items():
@@ -170,6 +177,8 @@ def _curl(address: str, method: str, path: str, body: Any = None, bearer: bool =
         lines.append(f"-H 'Content-Type: application/json' -d {shlex.quote(json.dumps(body, ensure_ascii=False))}")
     elif method == "POST":
         lines[0] = f"curl -X POST {address}{path}"
+    elif method == "PUT":
+        lines[0] = f"curl -T holiday.jpg {address}{path}"
     if bearer:
         lines.append('-H "Authorization: Bearer $ACCESS_TOKEN"')
     return " \\\n  ".join(lines)
