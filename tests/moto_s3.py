@@ -3,6 +3,7 @@
 Run as a module it prints its port, and serves until its standard input ends.
 """
 
+import json
 import subprocess
 import sys
 import uuid
@@ -32,12 +33,18 @@ def running_s3() -> Iterator[str]:
 
 
 def new_bucket(endpoint: str) -> Bucket:
-    """An empty bucket of its own."""
+    """An empty bucket of its own, with the policy that docs/deployment.md gives."""
     bucket = Bucket(name=f"b-{uuid.uuid4().hex}", endpoint=endpoint, access_key="test", secret_key="test")
     client = boto3.client(
         "s3", endpoint_url=endpoint, region_name=bucket.region, aws_access_key_id="test", aws_secret_access_key="test"
     )
     client.create_bucket(Bucket=bucket.name)
+    statement = {
+        "Effect": "Allow", "Principal": "*", "Action": "s3:GetObject",
+        "Resource": f"arn:aws:s3:::{bucket.name}/public/*",
+    }  # fmt: skip
+    policy = {"Version": "2012-10-17", "Statement": [statement]}
+    client.put_bucket_policy(Bucket=bucket.name, Policy=json.dumps(policy))
     client.close()
     return bucket
 

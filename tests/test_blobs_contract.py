@@ -110,13 +110,23 @@ async def test_a_public_name_has_an_address_for_ever(blobs: Blobs, http: httpx.A
     await put(http, blobs, incoming_key(upload))
     key = public_key(upload, TERMS.sha256, "png")
     await blobs.copy(incoming_key(upload), key, "image/png")
-    if "/v1/" not in blobs.public_url(key):  # a bucket lets the public read where its policy says so; moto's does
-        assert blobs.public_url(key).endswith(f"/{key}")
     answer = await http.get(blobs.public_url(key))
     assert (answer.status_code, answer.content) == (200, BODY)
     assert answer.headers["cache-control"] == "public, max-age=31536000, immutable"
     assert answer.headers["content-type"] == "image/png"
     assert answer.headers["content-disposition"] == "attachment"
+
+
+async def test_without_a_signature_nothing_else_is_given(blobs: Blobs, http: httpx.AsyncClient) -> None:
+    """Neither what is incoming nor what was checked."""
+    upload = uuid4()
+    await put(http, blobs, incoming_key(upload))
+    await blobs.copy(incoming_key(upload), media_key(upload, 1), "image/png")
+    for key in (incoming_key(upload), media_key(upload, 1)):
+        signed = await blobs.sign_download(key, "image/png", "x", 60)
+        assert (await http.get(signed)).status_code == 200
+        assert (await http.get(signed.split("?")[0])).status_code == 403
+        assert (await http.put(signed.split("?")[0], content=b"x")).status_code == 403
 
 
 async def test_addresses_are_signed_with_all_that_they_allow(blobs: Blobs) -> None:
