@@ -303,8 +303,12 @@ def _nearest(name: str, known: list[str], prefix: str = "") -> str:
 def _secret(path: str, source: str) -> str:
     try:
         return Path(path).read_text("utf-8").strip()
-    except (OSError, UnicodeDecodeError) as problem:
-        reason = problem.strerror if isinstance(problem, OSError) else "it is not UTF-8 text"
+    except (OSError, ValueError) as problem:
+        reason = "it is no path"  # as with a NUL in it
+        if isinstance(problem, OSError):
+            reason = problem.strerror or str(problem)
+        elif isinstance(problem, UnicodeDecodeError):
+            reason = "it is not UTF-8 text"
         raise ConfigError(f"{source} names {path}, which cannot be read: {reason}") from problem
 
 

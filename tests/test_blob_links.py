@@ -15,14 +15,15 @@ KEY = "media/0199a1b2-0000-7000-8000-000000000001-1"
 GET = Link("GET", KEY, {"expires": "2000", "type": "image/png", "name": "a b&c=d.png"})
 PUT = Link("PUT", "incoming/x", {"expires": "2000", "size": "5", "type": "image/png", "sha256": "0" * 64})
 
-texts = st.text(st.characters(exclude_categories=("Cs",)), max_size=40)
+texts = st.text(max_size=40)
 links = st.builds(
     lambda key, kind, expires, one, two: (
         Link("GET", key, {"expires": str(expires), "type": one, "name": two})
         if kind
         else Link("PUT", key, {"expires": str(expires), "type": one, "sha256": two, "size": "7"})
     ),
-    st.text(string.ascii_lowercase + "/-.", min_size=1, max_size=40), st.booleans(), st.integers(1, 2**40), texts, texts,
+    st.text(string.ascii_lowercase + "/-.", min_size=1, max_size=40), st.booleans(), st.integers(1, 2**40),
+    texts, texts,
 )  # fmt: skip
 
 
@@ -65,7 +66,9 @@ def test_nothing_may_be_added(extra: str) -> None:
     assert blob_links.read(SECRET, "GET", KEY, f"{extra}&{query}", 0) is None
 
 
-@pytest.mark.parametrize("query", ["", "signature=", "expires=2000", "%ff=1", "x" * 10_000, "\u00fc=1", "signature=\u00fc"])
+@pytest.mark.parametrize(
+    "query", ["", "signature=", "expires=2000", "%ff=1", "x" * 10_000, "\u00fc=1", "signature=\u00fc"]
+)
 def test_strange_queries_are_nothing(query: str) -> None:
     for method in ("GET", "PUT", "HEAD", "POST", ""):
         assert blob_links.read(SECRET, method, KEY, query, 0) is None

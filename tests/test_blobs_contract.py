@@ -152,7 +152,8 @@ def test_keys_are_keys() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "media", "media/", "/media/x", "media/../x", "media/..", "media/.x", "media/x/y", "other/x", "media/x\0", "media/x\n",
+    ["", "media", "media/", "/media/x", "media/../x", "media/..", "media/.x", "media/x/y", "other/x", "media/x\0",
+     "media/x\n",
      "MEDIA/x", "media/x.part/", "media/%2e%2e", "media\\x", "media/x..y", "incoming/ü", "media//x", "../media/x",
      "media/x.0123456789abcdef.part", "media/" + "x" * 500],
 )  # fmt: skip

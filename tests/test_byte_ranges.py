@@ -13,7 +13,8 @@ from konnect_server.http.byte_ranges import Part, Unsatisfiable, part_of
         ("bytes=0-0", (0, 1)), ("bytes=0-", (0, 10)), ("bytes=3-5", (3, 6)), ("bytes=3-500", (3, 10)),
         ("bytes=-3", (7, 10)), ("bytes=-30", (0, 10)), (" bytes=1-2", None), ("bytes = 1-2", (1, 3)),
         ("bytes=9-9", (9, 10)), ("bytes=5-3", None), ("bytes=-", None), ("bytes=1-2,4-5", None), ("items=1-2", None),
-        ("bytes=1", None), ("bytes=a-b", None), ("bytes=1-2x", None), ("bytes=\u0661-2", None), ("", None), (None, None),
+        ("bytes=1", None), ("bytes=a-b", None), ("bytes=1-2x", None), ("bytes=\u0661-2", None), ("", None),
+        (None, None),
         ("bytes=" + "9" * 30 + "-", None),
     ],
 )  # fmt: skip

@@ -26,7 +26,7 @@ from storage.uploads import Use
 from tests import samples
 from tests.http_house import ANN, TERMS, House, open_house
 from tests.moto_s3 import new_bucket, running_s3
-from tests.running import Person, open_process, open_world
+from tests.running import Person, Place, open_process, open_world
 from tests.test_http_accounts import bearer, problem
 
 PNG = samples.png()
@@ -184,7 +184,8 @@ async def test_a_profile_photo_is_everybodys_under_a_name_for_ever(http: httpx.A
 @pytest.mark.parametrize(
     ("kind", "content_type", "data"),
     [
-        ("photo", "image/webp", samples.WEBP), ("photo", "image/heic", samples.HEIC), ("photo", "image/gif", samples.GIF),
+        ("photo", "image/webp", samples.WEBP), ("photo", "image/heic", samples.HEIC),
+        ("photo", "image/gif", samples.GIF),
         ("voice", "audio/ogg; codecs=opus", samples.OGG), ("voice", "audio/mp4", samples.M4A),
         ("voice", "audio/webm;codecs=opus", samples.WEBM), ("video", "video/mp4", samples.MP4),
         ("video", "video/webm", samples.WEBM), ("file", "text/html", samples.DISGUISED["html"]),
@@ -225,6 +226,28 @@ async def test_the_medium_stays_what_was_checked(ann: Client) -> None:
     await ann.send(medium_ticket, PNG)
     assert (await ann.http.get(url)).content == PNG
     assert (await ann.done(medium_ticket)).status_code == 200
+
+
+@pytest.mark.parametrize("kind", ["photo", "profile_photo"])
+async def test_what_is_swapped_during_the_check_is_not_the_medium(
+    house: House, ann: Client, kind: str, monkeypatch: Any
+) -> None:
+    """Somebody says done, and sends a page to the same address while the photo is looked at. A check of what is
+    incoming would find a photo and keep a page; this one looks at what it keeps."""
+    ticket = await ann.ticket(PNG, kind)
+    await ann.send(ticket, PNG)
+    blobs, page = house.media._blobs, samples.DISGUISED["html"]
+    digest = blobs.digest
+
+    async def digest_then_swap(key: str) -> bytes | None:
+        found = await digest(key)
+        await put_blob(house, incoming_key(UUID(ticket["id"])), page)
+        return found
+
+    monkeypatch.setattr(blobs, "digest", digest_then_swap)
+    done = await ann.done(ticket)
+    assert done.status_code == 200
+    assert (await ann.http.get(done.json()["url"])).content == PNG
 
 
 # --- Refusals ---------------------------------------------------------------------------------------------------------
@@ -473,7 +496,8 @@ async def test_parts_and_heads(folder_ann: Client) -> None:
     head = await folder_ann.http.head(medium["url"])
     assert (head.status_code, head.headers["content-length"], head.content) == (200, str(len(data)), b"")
     assert head.headers["accept-ranges"] == "bytes"
-    for header, start, end in (("0-0", 0, 1), ("1000-", 1000, None), ("-5", len(data) - 5, None), ("7-600000", 7, 600_001)):
+    parts = (("0-0", 0, 1), ("1000-", 1000, None), ("-5", len(data) - 5, None), ("7-600000", 7, 600_001))
+    for header, start, end in parts:
         part = await get(medium["url"], headers={"Range": f"bytes={header}"})
         assert (part.status_code, part.content) == (206, data[start:end])
     beyond = await get(medium["url"], headers={"Range": f"bytes={len(data)}-"})
@@ -601,7 +625,9 @@ async def test_the_newest_of_two_uploads_to_one_address_wins(
     assert stored(tmp_path) == [incoming_key(UUID(ticket["id"]))]
 
 
-async def test_so_many_uploads_at_once(folder_house: House, folder_ann: Client, tmp_path: Path, monkeypatch: Any) -> None:
+async def test_so_many_uploads_at_once(
+    folder_house: House, folder_ann: Client, tmp_path: Path, monkeypatch: Any
+) -> None:
     monkeypatch.setattr(blob_door, "UPLOADS_AT_ONCE", 1)
     one, other = await folder_ann.ticket(PNG), await folder_ann.ticket(samples.png(1))
     async with await folder_house.raw() as raw:
@@ -739,7 +765,8 @@ async def test_web_apps_of_allowed_origins_may_upload(database: Database, tmp_pa
 
 async def test_orphans_go_blob_and_row_and_what_is_named_stays(house: House, ann: Client) -> None:
     blobs, database = house.media._blobs, house.database
-    named, unused, portrait = [await ann.upload(samples.png(n), kind) for n, kind in enumerate(["photo"] * 2 + ["profile_photo"])]
+    kinds = ("photo", "photo", "profile_photo")
+    named, unused, portrait = [await ann.upload(samples.png(n), kind) for n, kind in enumerate(kinds)]
     pending = await ann.ticket(PNG)
     await ann.send(pending, PNG)
     conversation = await conversation_of(database, ann.id)
@@ -828,6 +855,11 @@ def as_client(person: Person, http: httpx.AsyncClient) -> Client:
     return Client(http, {"user": {"id": str(person.id)}, "access_token": person.token})
 
 
+def calling(place: Place) -> httpx.AsyncClient:
+    """A client of a whole server."""
+    return httpx.AsyncClient(base_url=place.url, trust_env=False, timeout=60)
+
+
 @pytest.mark.parametrize("driver", ["folder", "s3"])
 async def test_a_server_that_is_killed_forgets_no_upload(dsn: str, folder: Path, s3: str, driver: str) -> None:
     """Killed after the announcement, in the middle of the body, and before done: what is signed and stored goes on."""
@@ -839,11 +871,12 @@ async def test_a_server_that_is_killed_forgets_no_upload(dsn: str, folder: Path,
         }  # fmt: skip
     async with open_world(dsn, folder) as world:
         (ann,) = await world.people("Ann")
-        async with open_process(world, **settings) as first, httpx.AsyncClient(base_url=first.url, trust_env=False) as http:
+        async with open_process(world, **settings) as first, calling(first) as http:
             ticket = await as_client(ann, http).ticket(BIG, "video", "video/mp4")
             if driver == "folder":
                 stream = await trio.open_tcp_stream("127.0.0.1", first.port)
-                await stream.send_all("\r\n".join([*request_lines(ticket, len(BIG)), "", ""]).encode() + BIG[:2_000_000])
+                head = "\r\n".join([*request_lines(ticket, len(BIG)), "", ""]).encode()
+                await stream.send_all(head + BIG[:2_000_000])
                 while not stored(folder):
                     await trio.sleep(0.01)
             first.kill()
@@ -852,13 +885,13 @@ async def test_a_server_that_is_killed_forgets_no_upload(dsn: str, folder: Path,
                 await stream.aclose()
                 assert all(name.endswith(".part") for name in stored(folder))
         settings["port"] = first.port  # addresses were signed for this one
-        async with open_process(world, **settings) as second, httpx.AsyncClient(base_url=second.url, trust_env=False) as http:
+        async with open_process(world, **settings) as second, calling(second) as http:
             client = as_client(ann, http)
             await problem(await client.done(ticket), 409, "upload_missing")
             assert (await client.send(ticket, BIG)).is_success
             second.kill()
             await second.process.wait()
-        async with open_process(world, **settings) as third, httpx.AsyncClient(base_url=third.url, trust_env=False) as http:
+        async with open_process(world, **settings) as third, calling(third) as http:
             done = await as_client(ann, http).done(ticket)
             assert done.status_code == 200
             assert (await http.get(done.json()["url"])).content == BIG
@@ -878,8 +911,8 @@ async def test_a_long_upload_costs_the_others_nothing(dsn: str, folder: Path) ->
     async with (
         open_world(dsn, folder) as world,
         open_process(world) as server,
-        httpx.AsyncClient(base_url=server.url, trust_env=False, timeout=60) as http,
-        httpx.AsyncClient(base_url=server.url, trust_env=False, timeout=60) as other,
+        calling(server) as http,
+        calling(server) as other,
     ):
         (ann,) = await world.people("Ann")
         client = as_client(ann, http)

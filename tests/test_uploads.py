@@ -272,7 +272,8 @@ async def test_left_overs_are_told_once_nothing_can_come_any_more(database: Data
 @pytest.mark.parametrize(
     "change",
     [
-        "state = 'ready'", "state = 'gone'", "size_bytes = 0", "kind = 'page'", "sha256 = 'x'", "kept = 1", "tries = -1",
+        "state = 'ready'", "state = 'gone'", "size_bytes = 0", "kind = 'page'", "sha256 = 'x'", "kept = 1",
+        "tries = -1",
         "used_at_ms = 1", "content_type = ''", "owner = gen_random_uuid()",
     ],
 )  # fmt: skip

@@ -42,6 +42,8 @@ READ_BYTES: Final = 1 << 18  # of one piece of an answer
 SIGNED: Final = "/v1/blobs/"
 PUBLIC: Final = "/v1/public/"
 
+ENDPOINTS: Final = {(SIGNED, "PUT"): "putBlob", (SIGNED, "GET"): "getBlob", (PUBLIC, "GET"): "publicBlob"}
+
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
@@ -100,7 +102,7 @@ class BlobDoor:
         except Exception as problem:  # noqa: BLE001  # a bug is logged here, and is nobody's business outside
             _log.error("a request failed", method=request.method, path=scope["path"], exc_info=problem)
             await request.refuse(InternalError("a bug on the server's side; it is in the server's log"))
-        endpoint = "publicBlob" if area == PUBLIC else "putBlob" if request.method == "PUT" else "getBlob"
+        endpoint = ENDPOINTS.get((area, "PUT" if request.method == "PUT" else "GET"), "none")
         REQUESTS.labels(endpoint, str(request.status or 499)).inc()
         SECONDS.labels(endpoint).observe(trio.current_time() - began)
 
