@@ -8,6 +8,7 @@ refused with the nearest known name; what is wrong is one sentence that names th
 
 import difflib
 import ipaddress
+import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, NamedTuple, TypeAlias, get_args, get_origin, get_type_hints
@@ -21,7 +22,8 @@ from protocol import limits
 PREFIX: Final = "KONNECT_"
 FILE_VARIABLE: Final = "KONNECT_CONFIG"
 OTHER_VARIABLES: Final = frozenset({FILE_VARIABLE, "KONNECT_PASSWORD", "KONNECT_URL"})  # what `konnect chat` reads
-SECRET: Final = frozenset({"database_url"})
+SECRET: Final = frozenset({"database_url", "s3_secret_key"})
+_FILES: Final = {"database_url_file": "database_url", "s3_secret_key_file": "s3_secret_key"}
 
 Level: TypeAlias = Literal["debug", "info", "warning", "error"]
 Format: TypeAlias = Literal["auto", "text", "json"]
@@ -76,6 +78,25 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     sign_ins_per_s: Annotated[float, above(0, 1e6), doc("Sign-ups and sign-ins a second from one address.")] = 5.0
     sign_ins_burst: Annotated[int, among(1, 1_000_000), doc("The same at once, from a rested address.")] = 300
 
+    # Media
+    media: Annotated[str, doc("The folder of photos, videos and files; empty: `media` in the data folder.")] = ""
+    cdn_base: Annotated[str, doc("What addresses of profile photos begin with; empty: the store's own address.")] = ""
+    s3_bucket: Annotated[str, doc("Keep media in this bucket of an S3 store; empty: in the folder.")] = ""
+    s3_endpoint: Annotated[str, doc("The S3 store's address; empty: Amazon's, by region.")] = ""
+    s3_region: Annotated[Filled, doc("The bucket's region.")] = "us-east-1"
+    s3_access_key: Annotated[str, doc("Empty: AWS's own variables and files, or the machine's role.")] = ""
+    s3_secret_key: Annotated[str, doc("The secret that belongs to s3_access_key.")] = ""
+    s3_secret_key_file: Annotated[str, doc("A file that holds s3_secret_key.")] = ""
+    upload_url_s: Annotated[int, among(60, 86_400), doc("How long an upload's address is good, in seconds.")] = 900
+    download_url_s: Annotated[int, among(10, 86_400), doc("How long a medium's address is good, in seconds.")] = 300
+    upload_pending_s: Annotated[int, among(7200, 1 << 25), doc("An unfinished one is kept for so long after.")] = 7200
+    upload_unused_s: Annotated[int, among(60, 1 << 25), doc("A medium that nothing names is kept so long.")] = 86_400
+    photo_bytes: Annotated[int, among(1024, 1 << 30), doc("A photo's largest file.")] = 20 << 20
+    voice_bytes: Annotated[int, among(1024, 1 << 30), doc("A voice note's largest file.")] = 20 << 20
+    video_bytes: Annotated[int, among(1024, 1 << 32), doc("A video's largest file.")] = 200 << 20
+    file_bytes: Annotated[int, among(1024, 1 << 32), doc("Any other largest file.")] = 100 << 20
+    media_quota_bytes: Annotated[int, among(0, 1 << 50), doc("What one person's media may take together.")] = 2 << 30
+
     # Limits
     frame_bytes: Annotated[int, among(1024, 1 << 24), doc("A client's largest message.")] = limits.FRAME_BYTES
     outbox_bytes: Annotated[int, among(65_536, 1 << 30), doc("What may wait for a client before `slow`.")] = 1 << 20
@@ -106,6 +127,11 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def keys_folder(self) -> Path:
         """The folder of the signing keys."""
         return Path(self.keys) if self.keys else Path(self.data) / "keys"
+
+    @property
+    def media_folder(self) -> Path:
+        """The folder of media, where no S3 store holds them."""
+        return Path(self.media) if self.media else Path(self.data) / "media"
 
     @property
     def embedded(self) -> bool:
@@ -144,6 +170,7 @@ GROUPS: Final = {
     "Address": "host",
     "Storage": "data",
     "Accounts": "keys",
+    "Media": "media",
     "Limits": "frame_bytes",
     "Times": "hello_timeout_s",
     "Logs": "log_level",
@@ -178,13 +205,13 @@ def load_with_sources(
     given.update({name: (value, _KEYS[name].flag) for name, value in (flags or {}).items() if value is not None})
     values = {name: _convert(_KEYS[name], value, source) for name, (value, source) in given.items()}
     sources = {name: given[name][1] if name in given else "default" for name in _KEYS}
-    if file := values.get("database_url_file"):
-        if values.get("database_url"):
-            both = f"{sources['database_url']} and {sources['database_url_file']}"
-            raise ConfigError(f"{both} are both set: leave one out")
-        sources["database_url"] = f"the file {file}"
-        secret = _secret(file, sources["database_url_file"])
-        values["database_url"] = _convert(_KEYS["database_url"], secret, sources["database_url"])
+    for by_file, name in _FILES.items():
+        if file := values.get(by_file):
+            if values.get(name):
+                both = f"{sources[name]} and {sources[by_file]}"
+                raise ConfigError(f"{both} are both set: leave one out")
+            sources[name] = f"the file {file}"
+            values[name] = _convert(_KEYS[name], _secret(file, sources[by_file]), sources[name])
     return Loaded(Config(**values), sources)
 
 
@@ -276,8 +303,12 @@ def _nearest(name: str, known: list[str], prefix: str = "") -> str:
 def _secret(path: str, source: str) -> str:
     try:
         return Path(path).read_text("utf-8").strip()
-    except (OSError, UnicodeDecodeError) as problem:
-        reason = problem.strerror if isinstance(problem, OSError) else "it is not UTF-8 text"
+    except (OSError, ValueError) as problem:
+        reason = "it is no path"  # as with a NUL in it
+        if isinstance(problem, OSError):
+            reason = problem.strerror or str(problem)
+        elif isinstance(problem, UnicodeDecodeError):
+            reason = "it is not UTF-8 text"
         raise ConfigError(f"{source} names {path}, which cannot be read: {reason}") from problem
 
 
@@ -303,6 +334,17 @@ def _judge_url(value: str) -> None:
         raise ValueError("no scheme")
 
 
+def _judge_base(value: str) -> None:
+    _judge_url(value)
+    if value.endswith("/") or "?" in value or "#" in value:
+        raise ValueError("names are put behind it")
+
+
+def _judge_bucket(value: str) -> None:
+    if value and not re.fullmatch(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", value):
+        raise ValueError("no bucket's name")
+
+
 def _judge_database(value: str) -> None:
     if value and not value.startswith(("postgresql://", "postgres://")) and "=" not in value:
         raise ValueError("no scheme")
@@ -313,12 +355,18 @@ _JUDGES: Final[dict[str, Callable[[Any], None]]] = {
     "allowed_origins": _judge_origins,
     "public_url": _judge_url,
     "database_url": _judge_database,
+    "cdn_base": _judge_base,
+    "s3_endpoint": _judge_base,
+    "s3_bucket": _judge_bucket,
 }
 _WANTED: Final = {
     "trusted_proxies": "addresses or networks such as 10.0.0.0/8 (a list in TOML, commas elsewhere)",
     "allowed_origins": "origins such as https://app.example.com, without a path (a list in TOML, commas elsewhere)",
     "public_url": "an address that starts with http:// or https://",
     "database_url": "an address like postgresql://user:password@host/name",
+    "cdn_base": "an address that starts with http:// or https:// and has no slash at its end",
+    "s3_endpoint": "an address that starts with http:// or https:// and has no slash at its end",
+    "s3_bucket": "3 to 63 lower-case letters, digits, dots and hyphens",
 }
 _ANNOTATED: Final = get_type_hints(Config, include_extras=True)
 

@@ -15,6 +15,8 @@ import trio
 
 from konnect_server import telemetry
 from konnect_server.actions.accounts import Accounts
+from konnect_server.actions.media import Media, MediaTerms
+from konnect_server.actions.media_sweep import sweep_media
 from konnect_server.actions.passwords import HashCost, Passwords
 from konnect_server.config import Config
 from konnect_server.core import Core, World, open_core
@@ -27,12 +29,15 @@ from konnect_server.tokens import Tokens
 from protocol.closing import DRAINING
 from protocol.errors import EmailTaken
 from protocol.http import Login, Register
+from storage import blob_links
 from storage.database import Database, durability, open_database, suitability
 from storage.embedded import open_embedded
 from storage.errors import StorageError
+from storage.folder_blobs import FolderBlobs
 from storage.keys import KeysUnfit
 from storage.migrate import migrate
 from storage.postgres_store import PostgresStore, open_store
+from storage.s3_blobs import Bucket, S3Blobs, open_s3_blobs
 
 DEMO_PASSWORD: Final = "konnect-demo"
 DEMO_PEOPLE: Final = (("Ann", "ann@example.com"), ("Bob", "bob@example.com"))
@@ -159,6 +164,8 @@ async def open_server(config: Config, announce: Announce) -> AsyncIterator[Serve
             signed_out=core.sign_out, idle_s=config.refresh_idle_days * 86_400,
         )  # fmt: skip
         url = config.public_url or _url(config.host, listening[0].getsockname()[1])
+        blobs = await _open_blobs(config, stack, url, tokens.refresh_secret)
+        media = Media(database, blobs, _media_terms(config), new_id=uuid7)
         door = await stack.enter_async_context(
             open_http_door(
                 DoorOptions(
@@ -166,16 +173,40 @@ async def open_server(config: Config, announce: Announce) -> AsyncIterator[Serve
                     allowed_origins=config.allowed_origins,
                     sign_ins_per_address=config.sign_ins_per_s, sign_in_burst_per_address=config.sign_ins_burst,
                 ),
-                accounts=accounts, tokens=tokens, database=database, call=core.calls.answer,
+                accounts=accounts, media=media, blobs=blobs if isinstance(blobs, FolderBlobs) else None,
+                tokens=tokens, database=database, call=core.calls.answer,
                 ready=lambda: "draining" if server.draining else None, metrics=telemetry.exposition,
             )
         )  # fmt: skip
         server = Server(config, url, core, accounts, store)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_rotate_keys, tokens)
+            nursery.start_soon(sweep_media, media)
             core.gateway.listen(listening)
             yield server
             nursery.cancel_scope.cancel()
+
+
+async def _open_blobs(config: Config, stack: AsyncExitStack, url: str, secret: bytes) -> FolderBlobs | S3Blobs:
+    """Where media lie: a bucket, or a folder."""
+    if config.s3_bucket:
+        bucket = Bucket(
+            name=config.s3_bucket, endpoint=config.s3_endpoint, region=config.s3_region, public_base=config.cdn_base,
+            access_key=config.s3_access_key, secret_key=config.s3_secret_key,
+        )  # fmt: skip
+        return await stack.enter_async_context(open_s3_blobs(bucket))
+    try:
+        return FolderBlobs(config.media_folder, blob_links.secret_of(secret), url.rstrip("/"), config.cdn_base)
+    except OSError as problem:
+        raise StartError(f"the media folder {config.media_folder} cannot be used: {problem.strerror}") from problem
+
+
+def _media_terms(config: Config) -> MediaTerms:
+    return MediaTerms(
+        photo_bytes=config.photo_bytes, voice_bytes=config.voice_bytes, video_bytes=config.video_bytes,
+        file_bytes=config.file_bytes, quota_bytes=config.media_quota_bytes, upload_url_s=config.upload_url_s,
+        download_url_s=config.download_url_s, pending_s=config.upload_pending_s, unused_s=config.upload_unused_s,
+    )  # fmt: skip
 
 
 async def _listen(config: Config) -> list[socket.socket]:

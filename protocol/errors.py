@@ -28,6 +28,16 @@
     │   ├── BadRequest              bad_request          an HTTP request, or its JSON body, that cannot be read
     │   ├── HeadTooLarge            head_too_large       an HTTP request line and headers over their limit
     │   ├── UnsupportedMediaType    unsupported_media_type  an HTTP body that is not JSON
+    │   ├── UnknownMedium           unknown_medium       no such medium, or none that the person may see
+    │   ├── UploadMissing           upload_missing       nothing has arrived at the upload's address
+    │   ├── NotReady                not_ready            the medium's upload is not done
+    │   ├── WrongSize               wrong_size           other than the size that was announced
+    │   ├── WrongChecksum           wrong_checksum       other than the SHA-256 that was announced
+    │   ├── WrongType               wrong_type           not of the type that was announced, or of none that is taken
+    │   ├── WrongUse                wrong_use            a profile photo elsewhere, or something else as one
+    │   ├── QuotaExceeded           quota_exceeded       the person's media take all the room they may
+    │   ├── BadLink                 bad_link             a signed address that is altered, or out of time
+    │   ├── BadRange                bad_range            a Range that begins behind the end
     │   ├── UpgradeNeedsNewConnection  upgrade_needs_new_connection  an upgrade on a connection that already served HTTP
     │   └── SocketOnly              socket_only          a call over HTTP of a command that needs a socket
     └── TryLater                    the same request may succeed later
@@ -224,6 +234,70 @@ class UnsupportedMediaType(Refused):
     """The body is of a kind that is not taken here."""
 
     code, status, fix = "unsupported_media_type", 415, "Send JSON, with Content-Type: application/json."
+
+
+class UnknownMedium(Refused):
+    """There is no such medium, or none that this person may see: the answer is the same."""
+
+    code, status, fix = "unknown_medium", 404, "Check the medium's id; an upload that was not finished is forgotten."
+
+    def __init__(self, medium: UUID) -> None:
+        super().__init__(f"there is no medium {medium} here")
+        self.medium = medium
+
+
+class UploadMissing(Refused):
+    """Nothing has arrived at the upload's address."""
+
+    code, status, fix = "upload_missing", 409, "Send the file to the address that the upload got, then say done again."
+
+
+class NotReady(Refused):
+    """The medium's upload is not done yet."""
+
+    code, status, fix = "not_ready", 409, "Finish the upload: POST /v1/uploads/{id}/done must have succeeded."
+
+
+class WrongSize(Refused):
+    """What arrived is longer or shorter than what was announced; it was thrown away."""
+
+    code, status, fix = "wrong_size", 422, "Send the very file that was announced, to the same address."
+
+
+class WrongChecksum(Refused):
+    """What arrived has another SHA-256 than what was announced; it was thrown away."""
+
+    code, status, fix = "wrong_checksum", 422, "Send the very file that was announced, to the same address."
+
+
+class WrongType(Refused):
+    """The type is none that this kind of medium may have, or the content is not of the announced type."""
+
+    code, status, fix = "wrong_type", 422, "Announce the type that the file really has, or use the kind file."
+
+
+class WrongUse(Refused):
+    """A profile photo belongs to a profile, and nothing else does."""
+
+    code, status, fix = "wrong_use", 409, "Upload the file again, as the kind that fits."
+
+
+class QuotaExceeded(Refused):
+    """The person's media take all the room that this server gives, or too many uploads are unfinished."""
+
+    code, status, fix = "quota_exceeded", 409, "Finish uploads, or wait until unused ones are forgotten."
+
+
+class BadLink(Refused):
+    """The signed address was altered or is out of time, or what is sent to it is not what it was signed for."""
+
+    code, status, fix = "bad_link", 403, "Ask for a new address, and use it as it stands."
+
+
+class BadRange(Refused):
+    """The Range header asks for what lies behind the end."""
+
+    code, status, fix = "bad_range", 416, "Ask for bytes that are there; Content-Range tells how many are."
 
 
 class UpgradeNeedsNewConnection(Refused):

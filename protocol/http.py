@@ -13,20 +13,30 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from protocol import limits
 from protocol.errors import (
     BadCredentials,
+    BadLink,
+    BadRange,
     BadRequest,
     EmailTaken,
     HeadTooLarge,
     InternalError,
     Invalid,
     KonnectError,
+    NotFound,
+    NotReady,
+    QuotaExceeded,
     RateLimited,
     RequestTimeout,
     TooLarge,
     Unauthorized,
     Unavailable,
+    UnknownMedium,
     UnknownUser,
     UnsupportedMediaType,
     UpgradeNeedsNewConnection,
+    UploadMissing,
+    WrongChecksum,
+    WrongSize,
+    WrongType,
 )
 from protocol.frames import User
 
@@ -37,6 +47,8 @@ NAME_CHARS: Final = 100
 PASSWORD_MIN_CHARS: Final = 8
 PASSWORD_CHARS: Final = 256
 REFRESH_TOKEN_CHARS: Final = 512
+FILE_NAME_CHARS: Final = 200
+CONTENT_TYPE_CHARS: Final = 127  # of type and subtype (RFC 6838, section 4.2), and of what may stand behind them
 
 # One @ with something on both sides, a dot inside the domain, no blanks or control characters; blanks around it are
 # trimmed. More than this only a mail can tell. Linear in the length: the parts cannot match each other's separators.
@@ -81,6 +93,28 @@ RefreshToken = Annotated[
         description="Opaque. Good for one refresh, whose answer brings the next. Keep it where others cannot read it.",
     ),
 ]  # fmt: skip
+MediumKind = Annotated[
+    Literal["profile_photo", "photo", "voice", "video", "file"],
+    Meta(description="What it is for. A `profile_photo` is for everybody to see, the others for conversations."),
+]  # fmt: skip
+ContentType = Annotated[
+    str,
+    Meta(
+        max_length=CONTENT_TYPE_CHARS, examples=["image/jpeg"],
+        pattern="^[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]*/[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]*([ ]*;[ -~]*)?$",
+        description="The type of the content, such as `image/jpeg`. Parameters behind a semicolon are dropped.",
+    ),
+]  # fmt: skip
+Sha256 = Annotated[
+    str, Meta(pattern="^[0-9a-f]{64}$", description="SHA-256 of the content, 64 hexadecimal digits in lower case.")
+]  # fmt: skip
+FileName = Annotated[
+    str,
+    Meta(
+        max_length=FILE_NAME_CHARS, pattern="^[^\\u0000-\\u001f\\u007f/\\\\]*$", examples=["holiday.jpg"],
+        description="What the file is called when somebody saves it; may be empty.",
+    ),
+]  # fmt: skip
 
 
 # --- Requests ---------------------------------------------------------------------------------------------------------
@@ -115,6 +149,16 @@ class Logout(Struct, frozen=True):
     refresh_token: RefreshToken | None = None
 
 
+class BeginUpload(Struct, frozen=True):
+    """Announce a file, and get an address to send it to."""
+
+    kind: MediumKind
+    size_bytes: Annotated[int, Meta(ge=1, description="The content's exact length.")]
+    content_type: ContentType
+    sha256: Sha256
+    name: FileName = ""
+
+
 # --- Answers ----------------------------------------------------------------------------------------------------------
 
 
@@ -136,6 +180,32 @@ class SignedIn(Struct, frozen=True):
     ]
     refresh_token: RefreshToken
     expires_in_s: Annotated[int, Meta(ge=0, description="How long the access token is good from now, in seconds.")]
+
+
+class UploadTicket(Struct, frozen=True):
+    """Where to send the file: one request of *method*, with *headers* as they stand, the file as its whole body."""
+
+    id: UUID
+    method: Literal["PUT"]
+    url: Annotated[str, Meta(description="Signed: use it as it stands, and show it to nobody.")]
+    headers: dict[str, str]
+    expires_in_s: Annotated[int, Meta(ge=0, description="How long the address is good, in seconds.")]
+
+
+class Medium(Struct, frozen=True):
+    """A file that was checked, and where to get it."""
+
+    id: UUID
+    kind: MediumKind
+    size_bytes: int
+    content_type: str
+    sha256: Sha256
+    name: str
+    created_at_ms: int
+    url: Annotated[str, Meta(description="Gives the content as an attachment; takes Range.")]
+    expires_in_s: Annotated[
+        int | None, Meta(description="How long the address is good, in seconds; null: for ever, and for everybody.")
+    ]
 
 
 class Jwk(Struct, frozen=True):
@@ -218,9 +288,9 @@ class Endpoint(NamedTuple):
     """One method on one path. ``errors`` are those of its own; :data:`COMMON_ERRORS` may come from every endpoint."""
 
     name: str  # operationId
-    method: Literal["GET", "POST"]
+    method: Literal["GET", "POST", "PUT"]
     path: str  # parameters as {name}
-    tag: Literal["auth", "people", "calls", "socket", "server"]
+    tag: Literal["auth", "people", "calls", "media", "socket", "server"]
     summary: str
     description: str
     answers: dict[int, Answer]
@@ -239,6 +309,8 @@ TAGS: Final = {
     "calls": "Every command of the socket, for who holds none: the same rules, errors and limits, in one order with "
     "what comes by socket. The body is the command's fields without `t` and `id`, the answer its result. Each person "
     "may call as fast as one socket may send. What is said of events holds for sockets: a call waits for none.",
+    "media": "Photos, voice notes, videos and files. One announces a file, sends it to the address that comes back, "
+    "and says `done`; then it is checked, and only then may a message or a profile name it.",
     "socket": "The realtime door. Its frames are described by /asyncapi.json.",
     "server": "The server itself: health, metrics, keys and documents.",
 }  # fmt: skip
@@ -289,6 +361,62 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         "What others see of a person.",
         {200: Answer("The person.", User)}, (Unauthorized, Invalid, UnknownUser), auth="bearer",
         parameters=(PathParameter("id", UUID, "The person's id."),),
+    ),
+    Endpoint(
+        "beginUpload", "POST", "/v1/uploads", "media", "Announce a file",
+        "Answers with a signed address, good for some minutes, that takes exactly this file by PUT, from anybody who "
+        "has it. The size counts against the person's quota from now on.",
+        {201: Answer("The address.", UploadTicket)},
+        (*BODY_ERRORS, Unauthorized, RateLimited, UnknownUser, WrongType, QuotaExceeded), BeginUpload, auth="bearer",
+    ),
+    Endpoint(
+        "finishUpload", "POST", "/v1/uploads/{id}/done", "media", "Say that the file was sent",
+        "Checks size, SHA-256 and the type that the content really has. Repeating it does no harm. What is wrong is "
+        "thrown away, and may be sent again to the same address while that is good.",
+        {200: Answer("The medium, ready to be named.", Medium)},
+        (
+            Invalid, Unauthorized, RateLimited, RequestTimeout, TooLarge, UnknownMedium, UploadMissing, WrongSize,
+            WrongChecksum, WrongType,
+        ),
+        auth="bearer", parameters=(PathParameter("id", UUID, "The upload's id, which is the medium's too."),),
+    ),
+    Endpoint(
+        "medium", "GET", "/v1/media/{id}", "media", "A medium, and an address to get it from",
+        "For its owner, for members of a conversation in which an entry that they can see names it, and, if it is a "
+        "profile photo, for everybody. The address is good for some minutes, from anywhere and without a token.",
+        {200: Answer("The medium.", Medium)}, (Invalid, Unauthorized, UnknownMedium, NotReady), auth="bearer",
+        parameters=(PathParameter("id", UUID, "The medium's id."),),
+    ),
+    Endpoint(
+        "putBlob", "PUT", "/v1/blobs/{area}/{name}", "media", "Send a file to its signed address",
+        "What the addresses of uploads look like where media lie in a folder of the server's; with an S3 store they "
+        "lead there. The query belongs to the signature. The body is the file.",
+        {204: Answer("It is stored; say `done` now.", None, None)},
+        (NotFound, BadLink, WrongSize, WrongChecksum, RequestTimeout),
+        parameters=(PathParameter("area", str, "Part of the address."), PathParameter("name", str, "Part of it too.")),
+    ),
+    Endpoint(
+        "getBlob", "GET", "/v1/blobs/{area}/{name}", "media", "Get a file from its signed address",
+        "What the addresses of media look like where they lie in a folder of the server's. Takes HEAD too, and Range "
+        "with one range of bytes.",
+        {
+            200: Answer("The file, as an attachment.", None, "*/*"),
+            206: Answer("The part that Range asked for.", None, "*/*"),
+        },
+        (NotFound, BadLink, BadRange),
+        parameters=(PathParameter("area", str, "Part of the address."), PathParameter("name", str, "Part of it too.")),
+    ),
+    Endpoint(
+        "publicBlob", "GET", "/v1/public/{name}", "media", "Get what everybody may see",
+        "Profile photos, where they lie in a folder of the server's. A name never gets other content: keep it. "
+        "Takes HEAD, Range and If-None-Match.",
+        {
+            200: Answer("The file.", None, "*/*"),
+            206: Answer("The part that Range asked for.", None, "*/*"),
+            304: Answer("What you have is still the same.", None, None),
+        },
+        (NotFound, BadRange),
+        parameters=(PathParameter("name", str, "Part of the address."),),
     ),
     Endpoint(
         "socket", "GET", "/v1/socket", "socket", "Open the socket",

@@ -6,7 +6,8 @@
     ├── StorageUnavailable   no (usable) answer; the outcome is unknown, a retry with the same keys is safe
     ├── StorageRefused       the data can never be stored; a retry is pointless
     ├── StorageConflict      a constraint said no; ``constraint`` names it
-    └── StorageUnfit         this database cannot carry Konnect: too old, not durable, newer schema, edited migration
+    ├── StorageUnfit         this database cannot carry Konnect: too old, not durable, newer schema, edited migration
+    └── BlobsUnavailable     the store of media gave no answer, or has no room; a retry is safe
 
 A bug of ours (wrong SQL, wrong types) is none of these: psycopg's own error goes on to the nursery.
 """
@@ -34,3 +35,7 @@ class StorageConflict(StorageError):
 
 class StorageUnfit(StorageError):
     """The database answers but cannot carry Konnect; the text is one plain sentence for the operator."""
+
+
+class BlobsUnavailable(StorageError):
+    """The store of media gave no answer, or has no room; the outcome is unknown, and a retry is safe."""

@@ -40,6 +40,23 @@ SAMPLES: dict[str, tuple[Any, str]] = {  # key -> a value that is not the defaul
     "password_hashes": (1, "1"),
     "sign_ins_per_s": (2.0, "2"),
     "sign_ins_burst": (3, "3"),
+    "media": ("pictures", "pictures"),
+    "cdn_base": ("https://cdn.example.com/photos", "https://cdn.example.com/photos"),
+    "s3_bucket": ("konnect-media", "konnect-media"),
+    "s3_endpoint": ("http://127.0.0.1:9000", "http://127.0.0.1:9000"),
+    "s3_region": ("eu-central-1", "eu-central-1"),
+    "s3_access_key": ("konnect", "konnect"),
+    "s3_secret_key": ("hush", "hush"),
+    "s3_secret_key_file": ("", ""),  # reads a file, as above
+    "upload_url_s": (60, "60"),
+    "download_url_s": (10, "10"),
+    "upload_pending_s": (8000, "8000"),
+    "upload_unused_s": (4000, "4000"),
+    "photo_bytes": (2048, "2048"),
+    "voice_bytes": (2049, "2049"),
+    "video_bytes": (2050, "2050"),
+    "file_bytes": (2051, "2051"),
+    "media_quota_bytes": (0, "0"),
     "frame_bytes": (2048, "2048"),
     "outbox_bytes": (70_000, "70000"),
     "messages_per_s": (1.5, "1.5"),
@@ -104,6 +121,8 @@ class TestSources:
         assert config.keys_folder == Path(".konnect/keys")
         assert msgspec.structs.replace(config, data="x").keys_folder == Path("x/keys")
         assert msgspec.structs.replace(config, keys="y").keys_folder == Path("y")
+        assert msgspec.structs.replace(config, data="x").media_folder == Path("x/media")
+        assert msgspec.structs.replace(config, media="y").media_folder == Path("y")
         assert not msgspec.structs.replace(config, database_url="dbname=x").embedded
 
 
@@ -116,6 +135,15 @@ class TestSecrets:
         assert loaded.sources["database_url"] == f"the file {secret}"
         assert shown(loaded.config, "database_url") == "(hidden)"
         assert shown(Config(), "database_url") == '""'
+
+    def test_each_secret_has_its_file(self, tmp_path: Path) -> None:
+        secret = tmp_path / "secret"
+        secret.write_text("hush\n")
+        loaded = load_with_sources({"s3_secret_key_file": str(secret)})
+        assert (loaded.config.s3_secret_key, loaded.sources["s3_secret_key"]) == ("hush", f"the file {secret}")
+        assert shown(loaded.config, "s3_secret_key") == "(hidden)"
+        with pytest.raises(ConfigError, match="--s3-secret-key and --s3-secret-key-file are both set"):
+            load_config({"s3_secret_key_file": str(secret), "s3_secret_key": "x"})
 
     def test_both_at_once_is_refused(self) -> None:
         environ = {"KONNECT_DATABASE_URL_FILE": "x"}
@@ -154,6 +182,9 @@ class TestRefusals:
             ({}, {"KONNECT_UNSAFE_NO_FSYNC": "maybe"}, 'is "maybe", but must be true or false'),
             ({}, {"KONNECT_TRUSTED_PROXIES": "10.0.0.0/8,proxy"}, "but must be addresses or networks"),
             ({}, {"KONNECT_PUBLIC_URL": "chat.example.com"}, "but must be an address that starts with http"),
+            ({}, {"KONNECT_CDN_BASE": "https://cdn.example.com/"}, "and has no slash at its end"),
+            ({}, {"KONNECT_S3_ENDPOINT": "s3.example.com"}, "must be an address that starts with http"),
+            ({}, {"KONNECT_S3_BUCKET": "My_Bucket"}, 'is "My_Bucket", but must be 3 to 63 lower-case letters'),
             ({"host": ""}, {}, '--host is "", but must be a text that is not empty'),
             ({}, {"KONNECT_PROT": "1"}, "unknown variable KONNECT_PROT: did you mean KONNECT_PORT?"),
             ({}, {"KONNECT_DATABASE__URL": "1"}, "did you mean KONNECT_DATABASE_URL?"),
@@ -219,7 +250,10 @@ class TestUse:
         """A setting that nobody reads would be a promise that nobody keeps."""
         here = Path(__file__).parent.parent / "konnect_server"
         code = "".join(path.read_text("utf-8") for path in here.rglob("*.py") if path.name != "config.py")
-        by_property = {"data": "data_folder", "keys": "keys_folder", "database_url_file": "database_url"}
+        by_property = {
+            "data": "data_folder", "keys": "keys_folder", "media": "media_folder",
+            "database_url_file": "database_url", "s3_secret_key_file": "s3_secret_key",
+        }  # fmt: skip
         unread = [key.name for key in keys() if f"config.{by_property.get(key.name, key.name)}" not in code]
         assert not unread
 

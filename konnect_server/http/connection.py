@@ -6,7 +6,8 @@ unread bytes in it. This one does none of that. It leans on names that Hypercorn
 its minor version, and the tests.
 
 The application is called once a request is whole: bodies are small here (64 KiB), and neither their length nor their
-slowness is left to a framework, whose versions differ in it.
+slowness is left to a framework, whose versions differ in it. Uploads of media are the exception (``blob_door.py``):
+they are handed on in pieces, and the socket is not read while nobody takes them.
 """
 
 import re
@@ -23,9 +24,10 @@ from hypercorn.protocol.h11 import STREAM_ID, H11Protocol
 from hypercorn.protocol.http_stream import HTTPStream
 from hypercorn.trio.task_group import TaskGroup
 from hypercorn.trio.worker_context import WorkerContext
-from hypercorn.typing import AppWrapper, ConnectionState
+from hypercorn.typing import AppWrapper, ASGISendEvent, ConnectionState
 
 from konnect_server.http import problems
+from konnect_server.http.blob_door import is_upload
 from konnect_server.http.options import DoorOptions
 from konnect_server.http.stream import HandedStream
 from protocol.errors import BadRequest, HeadTooLarge, KonnectError, RequestTimeout, TooLarge
@@ -46,6 +48,7 @@ class Connection:
         self._options = options
         self._reading = trio.CancelScope()
         self._ended = trio.Event()  # nothing more will be sent
+        self._began_at = 0.0  # when the request under way did
         self._idle = False  # between two requests; not before the first, which is here already
         self._everything = trio.CancelScope()
 
@@ -60,6 +63,7 @@ class Connection:
                         False, client, server, self._on_event,
                     )  # fmt: skip
                     protocol.on_whole = self._on_whole
+                    protocol.on_piece = self._on_piece
                     await self._read(protocol)
                     if self._ended.is_set() and protocol.expects_more():
                         await self._stream.close_politely()
@@ -101,10 +105,15 @@ class Connection:
             self._end()
         elif isinstance(event, Updated):
             self._idle = event.idle
+            self._began_at = trio.current_time()
             self._set_deadline(self._options.keep_alive_s if event.idle else self._options.body_s)
 
     def _on_whole(self) -> None:
         self._set_deadline(float("inf"))  # it is the application's turn, which has deadlines of its own
+
+    def _on_piece(self) -> None:
+        now = trio.current_time()
+        self._set_deadline(min(self._options.upload_pause_s, self._began_at + self._options.upload_s - now))
 
     def _set_deadline(self, after_s: float) -> None:
         self._reading.deadline = trio.current_time() + after_s
@@ -118,9 +127,12 @@ class _Http1(H11Protocol):
     """HTTP/1.1 and nothing else; every error has a body, every request a path."""
 
     on_whole: Callable[[], None]  # told when a request has arrived whole
+    on_piece: Callable[[], None]  # told when a part of one has arrived whose body may be long
 
     def has_begun(self) -> bool:
-        """True when part of a request is there."""
+        """True when part of a request is there, and no answer to it has begun."""
+        if self.connection.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
+            return False
         return bool(self.connection.trailing_data[0]) or self.connection.their_state is h11.SEND_BODY
 
     def expects_more(self) -> bool:
@@ -129,6 +141,8 @@ class _Http1(H11Protocol):
 
     async def refuse(self, error: KonnectError, method: bytes = b"") -> None:
         """Answer what never became a request, and end the connection."""
+        if isinstance(self.stream, _Upload):
+            self.stream.refused = True
         headers, body = _bare(error)
         headers += [(b"connection", b"close"), *self.config.response_headers("h11")]
         await self._send_h11_event(h11.Response(status_code=error.status, headers=headers))
@@ -167,9 +181,11 @@ class _Http1(H11Protocol):
         if b"transfer-encoding" in names and b"content-length" in names:  # two opinions: how requests are smuggled
             both = BadRequest("Content-Length and Transfer-Encoding cannot both be given")
             return await self.refuse(both, request.method)
-        if int(dict(request.headers).get(b"content-length", 0)) > BODY_BYTES:
+        long = is_upload(request.method, path)
+        if not long and int(dict(request.headers).get(b"content-length", 0)) > BODY_BYTES:
             return await self.refuse(_TOO_LARGE, request.method)
-        self.stream = _Exchange(self)  # also for a WebSocket upgrade: the application says why not here
+        # Also for a WebSocket upgrade: the application says why not here.
+        self.stream = _Upload(self) if long else _Exchange(self)
         # The host is nowhere used, and a strange one upsets the routing: it is not passed on.
         headers = [(name, b"localhost" if name == b"host" else value) for name, value in request.headers]
         await self.stream.handle(
@@ -213,6 +229,45 @@ class _Exchange(HTTPStream):
             await super().handle(event)
         elif isinstance(event, StreamClosed):
             self.closed, self._request = True, None
+
+
+class _Upload(HTTPStream):
+    """One request whose body is handed on as it comes, to an application that reads it before it answers.
+
+    What nobody takes waits here, and with it the socket. Once the answer has begun the rest is dropped: Hypercorn would
+    put it into a queue that nobody empties, and wait for ever.
+    """
+
+    def __init__(self, protocol: _Http1) -> None:
+        super().__init__(
+            protocol.app, protocol.config, protocol.context, protocol.task_group, protocol.ssl, protocol.client,
+            protocol.server, protocol.stream_send, STREAM_ID,
+        )  # fmt: skip
+        self._protocol = protocol
+        self.refused = False  # somebody else has answered
+        self._answered = False
+        self._putting = trio.CancelScope()
+
+    async def handle(self, event: StreamEvent) -> None:
+        """Hand on a request, piece by piece."""
+        if isinstance(event, EndBody):
+            self._protocol.on_whole()
+        elif not isinstance(event, StreamClosed):
+            self._protocol.on_piece()
+        if self._answered and isinstance(event, (Body, EndBody)):
+            return
+        if isinstance(event, StreamClosed) and self._answered:
+            self.closed = True
+            return
+        with trio.CancelScope() as self._putting:
+            await super().handle(event)
+
+    async def app_send(self, message: ASGISendEvent | None) -> None:
+        """The application's answer, or its end."""
+        self._answered = True
+        self._putting.cancel()
+        if not self.refused:
+            await super().app_send(message)
 
 
 _TOO_LARGE: Final = TooLarge(f"the body is longer than {BODY_BYTES} bytes")

@@ -14,8 +14,10 @@ from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import AppWrapper
 
 from konnect_server.actions.accounts import Accounts
+from konnect_server.actions.media import Media
 from konnect_server.http import problems
 from konnect_server.http.app import make_app
+from konnect_server.http.blob_door import BlobDoor
 from konnect_server.http.connection import Connection
 from konnect_server.http.inside import Answering, Inside
 from konnect_server.http.options import DoorOptions
@@ -25,6 +27,7 @@ from konnect_server.tokens import Tokens
 from protocol.errors import Unavailable
 from protocol.http import HEAD_BYTES
 from storage.database import Database
+from storage.folder_blobs import FolderBlobs
 
 _log = structlog.get_logger("konnect.http")
 
@@ -117,6 +120,8 @@ async def open_http_door(
     options: DoorOptions,
     *,
     accounts: Accounts,
+    media: Media,
+    blobs: FolderBlobs | None,
     tokens: Tokens,
     database: Database,
     call: Answering,
@@ -128,6 +133,8 @@ async def open_http_door(
     Args:
         options: What can be set.
         accounts: The rules of accounts.
+        media: The rules of media.
+        blobs: Where media lie, if their signed addresses are the server's own.
         tokens: Verifies bearer tokens, shows its public keys.
         database: Asked by ``/readyz``.
         call: Carries out a command of somebody who called it.
@@ -137,8 +144,8 @@ async def open_http_door(
     Raises:
         ValueError: A trusted proxy is neither an address nor a network.
     """
-    inside = Inside(options, accounts, tokens, database, call, ready, metrics)
-    app = make_app(inside)
+    inside = Inside(options, accounts, media, tokens, database, call, ready, metrics)
+    app = BlobDoor(make_app(inside), blobs, options.allowed_origins)
     async with trio.open_nursery() as nursery:
         door = HttpDoor(inside, ASGIWrapper(app), nursery)
         try:

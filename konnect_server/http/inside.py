@@ -11,6 +11,7 @@ from quart import request
 from quart_trio.wrappers import TrioResponse
 
 from konnect_server.actions.accounts import Accounts
+from konnect_server.actions.media import Media
 from konnect_server.http.client_address import ClientAddress
 from konnect_server.http.options import DoorOptions
 from konnect_server.limiter import KeyedLimiter
@@ -33,6 +34,7 @@ class Inside:
         self,
         options: DoorOptions,
         accounts: Accounts,
+        media: Media,
         tokens: Tokens,
         database: Database,
         call: Answering,
@@ -40,13 +42,14 @@ class Inside:
         metrics: Callable[[], bytes],
     ) -> None:
         self.options = options
-        self.accounts, self.tokens, self.database = accounts, tokens, database
+        self.accounts, self.media, self.tokens, self.database = accounts, media, tokens, database
         self.call, self.ready, self.metrics = call, ready, metrics
         self.draining = False
         self.client_address = ClientAddress(options.trusted_proxies)
         self.sign_ins_by_address = KeyedLimiter(options.sign_ins_per_address, options.sign_in_burst_per_address)
         self.sign_ins_by_email = KeyedLimiter(options.sign_ins_per_email, options.sign_in_burst_per_email)
         self.refreshes_by_address = KeyedLimiter(options.refreshes_per_address, options.refresh_burst_per_address)
+        self.uploads_by_person = KeyedLimiter(options.uploads_per_person, options.upload_burst_per_person)
 
     def limit(self, limiter: KeyedLimiter, key: str) -> None:
         """Take one of *key*'s tokens.

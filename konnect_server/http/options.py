@@ -21,6 +21,8 @@ class DoorOptions(Struct, frozen=True, kw_only=True):
     connections: int = 1_000  # at once; 11 KiB each while idle, and up to 64 KiB of body
     keep_alive_s: float = 65.0  # longer than a proxy's, so that the proxy is the one that closes
     body_s: float = 10.0  # for a whole request body
+    upload_pause_s: float = 30.0  # between two pieces of a medium
+    upload_s: float = 3_600.0  # for a whole medium; an upload is kept for longer after its address has gone
     send_s: float = 20.0  # for one piece of an answer, to a client that does not read
     drain_s: float = 5.0  # for requests in flight when the door closes
 
@@ -31,3 +33,5 @@ class DoorOptions(Struct, frozen=True, kw_only=True):
     sign_in_burst_per_email: float = 50
     refreshes_per_address: float = 10.0
     refresh_burst_per_address: float = 200
+    uploads_per_person: float = 1.0  # announced or done
+    upload_burst_per_person: float = 120

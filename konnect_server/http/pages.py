@@ -19,6 +19,7 @@ _TAG_TITLES: Final = {
     "auth": "Accounts",
     "people": "People",
     "calls": "Calls",
+    "media": "Media",
     "socket": "The socket's door",
     "server": "The server",
 }
@@ -159,7 +160,8 @@ def _endpoint(endpoint: Endpoint, address: str) -> str:
     if endpoint.request:
         parts.append("<h4>Body</h4>" + _fields(field_rows(endpoint.request)))
         body = examples.REQUESTS[endpoint.request]
-    path = endpoint.path.replace("{id}", str(examples.BOB))
+    path = endpoint.path.replace("{id}", str(examples.PHOTO if endpoint.tag == "media" else examples.BOB))
+    path = path.replace("{area}", "media").replace("{name}", f"{examples.PHOTO}-1")
     if endpoint.answers and endpoint.name != "socket":
         headers = ["Authorization: Bearer $ACCESS_TOKEN"] if endpoint.auth == "bearer" else []
         headers += [f"{header.name}: {header.example}" for header in endpoint.headers]
@@ -180,6 +182,8 @@ def _curl(address: str, method: str, path: str, body: Any = None, headers: Seque
         lines.append(f"-H 'Content-Type: application/json' -d {shlex.quote(json.dumps(body, ensure_ascii=False))}")
     elif method == "POST":
         lines[0] = f"curl -X POST {address}{path}"
+    elif method == "PUT":
+        lines[0] = f"curl -T holiday.jpg {address}{path}"
     lines += [f'-H "{header}"' for header in headers]
     return " \\\n  ".join(lines)
 

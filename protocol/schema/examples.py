@@ -7,7 +7,7 @@ from msgspec import Raw, Struct, msgpack
 
 from protocol import frames, http
 from protocol.calls import CALLS
-from protocol.errors import AlreadyAMember, KeyReused, KonnectError, NotAMember, RateLimited, UnknownUser
+from protocol.errors import AlreadyAMember, KeyReused, KonnectError, NotAMember, RateLimited, UnknownMedium, UnknownUser
 from protocol.schema import prose
 
 AT_MS: Final = 1_795_000_000_000  # 2026-11-18 11:06:40 UTC
@@ -135,28 +135,43 @@ ERROR: Final = frames.Error(11, NotAMember.code, str(NotAMember(ANN, DIRECT)))
 _ME: Final = http.Me(ANN, "Ann", "ann@example.com", AT_MS)
 REFRESH_TOKEN: Final = "kr1-5c0f2a-Zm9yIHNob3cgb25seQ"  # shortened too
 
+PHOTO: Final = _id(0xF0)
+_SHA256: Final = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
+_SIGNED: Final = "signature=6b1f"  # shortened too
+
 # Bodies over HTTP: what a client sends as it would write it, what the server answers as its Struct.
 REQUESTS: Final[dict[type[Struct], dict[str, Any]]] = {
     http.Register: {"email": "ann@example.com", "password": "correct horse battery", "name": "Ann"},
     http.Login: {"email": "ann@example.com", "password": "correct horse battery", "device": "Ann's phone"},
     http.Refresh: {"refresh_token": REFRESH_TOKEN},
     http.Logout: {"refresh_token": REFRESH_TOKEN},
+    http.BeginUpload: {
+        "kind": "photo", "size_bytes": 184_211, "content_type": "image/jpeg", "sha256": _SHA256, "name": "holiday.jpg",
+    },
     # Of calls: the key comes in the header.
     **{
         call.body: {name: value for name, value in COMMANDS[call.command].items() if name not in ("t", "id", "key")}
         for call in CALLS.values()
     },
-}
+}  # fmt: skip
 BODIES: Final[dict[type[Struct], Struct]] = {
     http.SignedIn: http.SignedIn(_ME, TOKEN, REFRESH_TOKEN, 900),
     http.Me: _ME,
+    http.UploadTicket: http.UploadTicket(
+        PHOTO, "PUT", f"https://chat.example.com/v1/blobs/incoming/{PHOTO}?expires=1795000900&{_SIGNED}",
+        {"Content-Type": "image/jpeg"}, 900,
+    ),
+    http.Medium: http.Medium(
+        PHOTO, "photo", 184_211, "image/jpeg", _SHA256, "holiday.jpg", AT_MS,
+        f"https://chat.example.com/v1/blobs/media/{PHOTO}-1?expires=1795000300&{_SIGNED}", 300,
+    ),
     frames.User: frames.User(BOB, "Bob"),
     http.Jwks: http.Jwks([http.Jwk("2026-11-18", "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo")]),
     http.Index: http.Index(
         "Konnect", "0.1.0", "A realtime messaging server.", {"docs": "/docs", "socket": "/v1/socket"}
     ),
     http.Health: http.Health(),
-}
+}  # fmt: skip
 
 
 def body(answer: http.Answer) -> dict[str, Any]:
@@ -184,6 +199,7 @@ def result(command: type[frames.Command]) -> Struct:
 # Errors whose text names what was wrong; the others say their meaning.
 _OCCURRENCES: Final[dict[type[KonnectError], KonnectError]] = {
     UnknownUser: UnknownUser(CLEO),
+    UnknownMedium: UnknownMedium(PHOTO),
     NotAMember: NotAMember(ANN, GROUP),
     AlreadyAMember: AlreadyAMember(CLEO, GROUP),
     KeyReused: KeyReused("m-3f9a61"),

@@ -1,12 +1,13 @@
 """docs/postman/: every endpoint as a Postman collection (format v2.1), and the environment that it is used with.
 
 Made from the endpoints and the examples of the documents. Run from top to bottom it is one story: three people make
-accounts, one of them signs in and calls every command. What later requests need, tokens and ids, is kept in variables
-by the scripts of those before.
+accounts, one of them signs in, calls every command and sends a file. What later requests need, tokens and ids, is kept
+in variables by the scripts of those before.
 """
 
 import json
 from collections.abc import Iterator
+from hashlib import sha256
 from typing import Any, Final
 
 from protocol import frames
@@ -39,6 +40,7 @@ ENVIRONMENT: Final = {
     "email": "ann@example.com",
     "password": "konnect-demo",
     **dict.fromkeys(("access_token", "refresh_token", "ann", "bob", "cleo", "direct", "group"), ""),
+    **dict.fromkeys(("upload", "upload_url", "medium_url"), ""),
 }
 _SECRET: Final = frozenset({"password", "access_token", "refresh_token"})
 
@@ -48,10 +50,25 @@ _KEPT: Final = {
     "register": {**_TOKENS, "email": "user.email"},
     "login": _TOKENS,
     "refresh": {"access_token": "access_token", "refresh_token": "refresh_token"},
+    "beginUpload": {"upload": "id", "upload_url": "url"},
+    "finishUpload": {"medium_url": "url"},
 }
+# A file that Postman can hold: the documents' example is a picture.
+_FILE: Final = "What a day!"
+_FILE_TYPE: Final = "application/octet-stream"
+_ANNOUNCED: Final = {
+    "kind": "file", "size_bytes": len(_FILE), "content_type": _FILE_TYPE, "sha256": sha256(_FILE.encode()).hexdigest(),
+    "name": "day.txt",
+}  # fmt: skip
+_SIGNED: Final = {"putBlob": "{{upload_url}}", "getBlob": "{{medium_url}}"}  # whole addresses, as they came
 # The story ends no sign-in that it still needs, and adds whom it has removed.
-_BEFORE: Final = {"logout": "login", "callConversationRemove": "callConversationAdd"}
-_NEEDS_SOCKET: Final = "socket"
+_BEFORE: Final = {
+    "logout": "login", "callConversationRemove": "callConversationAdd", "putBlob": "finishUpload",
+}  # fmt: skip
+LEFT_OUT: Final = {
+    "socket": "Postman opens it otherwise",
+    "publicBlob": "only profile photos are public, and a picture cannot stand in a collection",
+}
 
 
 def collection() -> dict[str, Any]:
@@ -79,7 +96,7 @@ def environment() -> dict[str, Any]:
 
 
 def _in_order() -> list[Endpoint]:
-    found = [endpoint for endpoint in ALL if endpoint.answers and endpoint.tag != _NEEDS_SOCKET]
+    found = [endpoint for endpoint in ALL if endpoint.answers and endpoint.name not in LEFT_OUT]
     for name, later in _BEFORE.items():
         moved = next(endpoint for endpoint in found if endpoint.name == name)
         found.remove(moved)
@@ -105,15 +122,18 @@ def _request(
     endpoint: Endpoint, body: dict[str, Any] | None = None, kept: dict[str, str] | None = None
 ) -> dict[str, Any]:
     """One request with the script that judges its answer and keeps what others need."""
-    if body is None and endpoint.request is not None:
+    if endpoint.name == "beginUpload":
+        body = _ANNOUNCED
+    elif body is None and endpoint.request is not None:
         body = examples.REQUESTS[endpoint.request]
     headers = [{"key": "Content-Type", "value": "application/json"}] if body is not None else []
     headers += [{"key": header.name, "value": "{{$guid}}"} for header in endpoint.headers]
-    path = endpoint.path.replace("{id}", "{{bob}}")
+    if endpoint.name == "putBlob":
+        headers.append({"key": "Content-Type", "value": _FILE_TYPE})
     request: dict[str, Any] = {
         "method": endpoint.method,
         "header": headers,
-        "url": {"raw": "{{base_url}}" + path, "host": ["{{base_url}}"], "path": path.strip("/").split("/")},
+        "url": _url(endpoint),
         "description": endpoint.description,
     }
     if endpoint.auth != "bearer":
@@ -123,6 +143,8 @@ def _request(
         if endpoint.name == "register":
             raw = raw.replace("{{email}}", "{{$guid}}@example.com")  # an account that nobody has
         request["body"] = {"mode": "raw", "raw": raw, "options": {"raw": {"language": "json"}}}
+    if endpoint.name == "putBlob":
+        request["body"] = {"mode": "raw", "raw": _FILE, "options": {"raw": {"language": "text"}}}
     status = next(iter(endpoint.answers))
     script = [f'pm.test("{status}", () => pm.response.to.have.status({status}));']
     keep = _kept(endpoint) if kept is None else kept
@@ -133,6 +155,13 @@ def _request(
         "request": request,
         "response": [],
     }
+
+
+def _url(endpoint: Endpoint) -> dict[str, Any]:
+    if signed := _SIGNED.get(endpoint.name):
+        return {"raw": signed, "host": [signed], "path": [""]}
+    path = endpoint.path.replace("{id}", "{{upload}}" if endpoint.tag == "media" else "{{bob}}")
+    return {"raw": "{{base_url}}" + path, "host": ["{{base_url}}"], "path": path.strip("/").split("/")}
 
 
 def _kept(endpoint: Endpoint) -> dict[str, str]:
