@@ -7,7 +7,7 @@ is cancelled with it; what changes a conversation goes into that conversation's 
 import math
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias, get_args
 from uuid import UUID
 
 import msgspec
@@ -15,7 +15,7 @@ import trio
 
 from konnect_server import cursor as cursors
 from konnect_server.actions import conversations as actions
-from konnect_server.conversation import Changing, Posting
+from konnect_server.conversation import Acting, Posting
 from konnect_server.limiter import TokenBucket
 from konnect_server.outbox import LOW_WATER_BYTES
 from konnect_server.presence import Presence
@@ -41,7 +41,7 @@ from protocol.errors import (
 )
 from storage.errors import StorageRefused, StorageUnavailable
 from storage.rows import Made
-from storage.store import Change, Store
+from storage.store import Store
 
 READS_AT_ONCE: Final = 4  # tasks of one session that ask the database
 READS_WAITING: Final = 32  # commands that wait for one of these; beyond it the socket is not read
@@ -62,7 +62,6 @@ _BY_CLIENT: Final = CLOSED.labels("client")
 _Ask: TypeAlias = Callable[[], Awaitable[Any]]
 _Then: TypeAlias = Callable[[Any], Awaitable[Any]]
 _Read: TypeAlias = tuple[int, _Ask, _Then | None]
-_ChangeCommand: TypeAlias = frames.ConversationAdd | frames.ConversationRemove | frames.ConversationLeave
 _NOBODY: Final = UUID(int=0)
 _INBOX, _RATE, _READS, _ANSWERS = 1, 2, 4, 8  # why the socket is not read
 
@@ -287,7 +286,7 @@ class Session:
         self.close(closing.TOKEN_EXPIRED)
         self._desk.flush()
 
-    # --- messages and membership ---
+    # --- messages and what else goes into a log ---
 
     def _send(self, command: frames.MessageSend) -> None:
         wait_s = self._messages.take(self._desk.now())
@@ -297,19 +296,10 @@ class Session:
             return
         self._post(command.conversation, Posting(self, command.id, self.user, command.key, command.text))
 
-    def _add(self, command: frames.ConversationAdd) -> None:
-        self._change(command, "add", command.user)
+    def _act(self, command: frames.AnyAction) -> None:
+        self._post(command.conversation, Acting(self, self.user, command))
 
-    def _remove(self, command: frames.ConversationRemove) -> None:
-        self._change(command, "remove", command.user)
-
-    def _leave(self, command: frames.ConversationLeave) -> None:
-        self._change(command, "leave", self.user)
-
-    def _change(self, command: _ChangeCommand, change: Change, user: UUID) -> None:
-        self._post(command.conversation, Changing(self, command.id, self.user, command.key, change, user))
-
-    def _post(self, conversation: UUID, piece: Posting | Changing) -> None:
+    def _post(self, conversation: UUID, piece: Posting | Acting) -> None:
         if not self._desk.registry.conversation(conversation).post(piece):
             self._pause(_INBOX)
 
@@ -360,6 +350,12 @@ class Session:
 
     def _history(self, command: frames.HistoryGet) -> None:
         self._read(command, lambda: actions.history(self._desk.store, self.user, command))
+
+    def _edits(self, command: frames.MessageEdits) -> None:
+        self._read(command, lambda: actions.edits(self._desk.store, self.user, command))
+
+    def _reactions(self, command: frames.MessageReactions) -> None:
+        self._read(command, lambda: actions.reactions(self._desk.store, self.user, command))
 
     def _users(self, command: frames.UserGet) -> None:
         self._read(command, lambda: actions.users(self._desk.store, self.user, command))
@@ -522,9 +518,9 @@ _HANDLERS: Final[dict[type[frames.Command], Callable[[Session, Any], None]]] = {
     frames.ConversationCreate: Session._create,
     frames.ConversationList: Session._list,
     frames.ConversationGet: Session._get,
-    frames.ConversationAdd: Session._add,
-    frames.ConversationRemove: Session._remove,
-    frames.ConversationLeave: Session._leave,
+    **dict.fromkeys(get_args(frames.AnyAction), Session._act),
+    frames.MessageEdits: Session._edits,
+    frames.MessageReactions: Session._reactions,
     frames.HistoryGet: Session._history,
     frames.ReceiptMove: Session._receipt,
     frames.Typing: Session._typing,

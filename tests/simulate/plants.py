@@ -13,7 +13,7 @@ from uuid import UUID
 
 from konnect_server.bus import Bus
 from konnect_server.connection import LOST, Connection
-from konnect_server.conversation import Changing, Conversation, Posting
+from konnect_server.conversation import Acting, Conversation, Posting
 from konnect_server.registry import Registry
 from konnect_server.session import Session
 from konnect_server.walk import Walk
@@ -227,7 +227,7 @@ def ignore_removals() -> Sequence[Patch]:
 
 @plant("storage that does not answer is answered with an error, and the next message overtakes (A8)")
 def error_instead_of_close() -> Sequence[Patch]:
-    def gave_up(self: Conversation, pieces: Sequence[Posting | Changing]) -> None:
+    def gave_up(self: Conversation, pieces: Sequence[Posting | Acting]) -> None:
         for piece in pieces:
             piece.reader.answer(self.id, codec.error(piece.id, Unavailable("storage does not answer")))
         self._done()
