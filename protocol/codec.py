@@ -85,8 +85,8 @@ def message(payload: bytes) -> bytes:
 def entry(of: Entry) -> bytes:
     """The wire form of the event that tells *of*: what ``wire(EntryEvent(...))`` says, without the copy.
 
-    The pairs' own bytes stand behind a new head with the one pair ``t: entry`` more. msgspec writes a head of three bytes
-    for a type of more than 15 fields, however few of them are there (map 16); up to 15 pairs need one byte.
+    The pairs' own bytes stand behind a new head with the one pair ``t: entry`` more. msgspec writes a head of three
+    bytes for a type of more than 15 fields, however few of them are there (map 16); up to 15 pairs need one byte.
     """
     body = _encode(of)
     pairs = body[2] + 1

@@ -9,7 +9,7 @@ from konnect_server import conversation as room
 from konnect_server.conversation import Acting, Conversation, Posting
 from protocol import closing
 from protocol.errors import Forbidden
-from protocol.frames import ConversationAdd, ConversationRemove, Entry, EntryKind
+from protocol.frames import ConversationAdd, ConversationRemove, Entry, EntryKind, MessageEdit, MessageReact
 from storage.rows import Acted, Answer, Appendix
 from storage.store import Change
 from tests import fakes
@@ -506,3 +506,33 @@ def test_who_waits_for_room_goes_on_though_removed_meanwhile(stage: Stage) -> No
     stage.conversation.detach(bob)
     stage.appended(stored(5))
     assert bob.resumed == 1
+
+
+def test_an_edit_or_a_deletion_is_heeded_before_anybody_hears_of_it(stage: Stage) -> None:
+    """What was kept of what the message said before is forgotten first (konnect_server/stretches.py)."""
+    ann = stage.listener(ANN)
+    heard: list[int] = []
+    stage.house.altered = lambda conversation: heard.append(len(ann.frames))  # type: ignore[method-assign]
+    stage.conversation.post(Acting(ann, ANN, MessageEdit(id=1, conversation=ROOM, key="e", seq=2, text="new")))
+    edit = Entry(conversation=ROOM, seq=5, kind="message.edited", author=ANN, key="e", at_ms=5, text="new", of=2)
+    stage.conversation.acted(stage.work.take_acting(), Acted(5, 5, edit))
+    assert ann.story == ["entry 5", "ok 1"]
+    stage.conversation.ring(6)
+    stage.work.take_read()
+    stage.conversation.caught_up(
+        [Entry(conversation=ROOM, seq=6, kind="message.deleted", author=BOB, key="d", at_ms=6, of=2)]
+    )
+    stage.post(ann, 7)
+    stage.appended(stored(7))
+    assert heard == [0, 2], "once each, and not for a message"
+
+
+def test_an_action_that_changed_nothing_is_answered_after_what_it_rests_on(stage: Stage) -> None:
+    """Another process stored the reaction a moment before: its entry comes first, then the ok."""
+    ann = stage.listener(ANN)
+    stage.conversation.post(Acting(ann, ANN, MessageReact(id=1, conversation=ROOM, key="r", seq=2, emoji="a")))
+    stage.conversation.acted(stage.work.take_acting(), Acted(5, 5))
+    assert ann.story == []
+    stage.work.take_read()
+    stage.conversation.caught_up([entry(5)])
+    assert ann.story == ["entry 5", "ok 1"]

@@ -29,7 +29,8 @@ from protocol.errors import (
     UnknownUser,
     WrongKind,
 )
-from protocol.frames import Entry, MessageDelete, MessageEdit, MessageReact, Receipt
+from protocol.frames import AnyAction, Entry, MessageDelete, MessageEdit, MessageReact, Receipt
+from storage.actions import FUNCTIONS
 from storage.database import open_database
 from storage.postgres_store import open_store
 from storage.rows import Answer, Made, NewMessage, OthersReceipt, Raise, Range, Rules, Standing, State
@@ -38,6 +39,7 @@ from tests.simulate.agenda import Agenda
 from tests.simulate.database import Body, Call, FakeDatabase
 from tests.simulate.faults import WELL
 from tests.simulate.functions import append_messages, change_member, move_receipts, open_direct
+from tests.simulate.messages import ACTIONS
 from tests.simulate.store import FakeStore
 
 MOST = 5  # members of a group in these tests
@@ -60,6 +62,7 @@ Held: TypeAlias = (
     | tuple[Literal["change"], Change, UUID, UUID, str, UUID]
     | tuple[Literal["direct"], UUID, UUID, UUID]
     | tuple[Literal["receipts"], Sequence[Raise]]
+    | tuple[Literal["act"], UUID, AnyAction]
 )  # fmt: skip
 
 
@@ -77,6 +80,9 @@ class Bench(Protocol):
 
     async def until_waiting(self, count: int = 1) -> None:
         """Wait until *count* transactions wait for a lock."""
+
+    async def age(self, conversation: UUID, seq: int, by_ms: int) -> None:
+        """Let an entry have been stored so much earlier."""
 
 
 class FakeBench:
@@ -102,6 +108,8 @@ class FakeBench:
                 body = open_direct(db, new_id, author, user)
             case ("receipts", moves):
                 body = move_receipts(db, moves)
+            case ("act", author, action):
+                body = ACTIONS[type(action)](db, author, action, Rules())
         call: Call[Any] = Call()
         db.holding = True
         db.begin(body, WELL, call)
@@ -118,6 +126,10 @@ class FakeBench:
         with trio.fail_after(10):
             while self.database.waiting < count:
                 await trio.lowlevel.checkpoint()
+
+    async def age(self, conversation: UUID, seq: int, by_ms: int) -> None:
+        log = self.database.tables.entries[conversation]
+        log[seq - 1] = msgspec.structs.replace(log[seq - 1], at_ms=log[seq - 1].at_ms - by_ms)
 
 
 class PostgresBench:
@@ -144,6 +156,10 @@ class PostgresBench:
                 self.holder.execute("select open_direct(%s, %s, %s)", parameters)
             case ("receipts", moves):
                 self.holder.execute("select move_receipts(%s)", (msgspec.json.encode(moves).decode(),))
+            case ("act", author, action):
+                texts = [msgspec.json.encode(one).decode() for one in (action, Rules())]
+                function = FUNCTIONS[type(action)].replace("$1", "%s").replace("$2", "%s").replace("$3", "%s")
+                self.holder.execute(function.encode(), (author, *texts))
 
         async def commit() -> None:
             self.holder.commit()
@@ -157,6 +173,11 @@ class PostgresBench:
         with trio.fail_after(10):
             while (row := self.control.execute(waiting).fetchone()) is not None and row[0] < count:
                 await trio.sleep(0.005)
+
+    async def age(self, conversation: UUID, seq: int, by_ms: int) -> None:
+        self.control.execute(
+            "update entry set at_ms = at_ms - %s where conversation = %s and seq = %s", (by_ms, conversation, seq)
+        )
 
     def close(self) -> None:
         self.control.close()

@@ -103,20 +103,24 @@ declare
     v_conversation uuid := p_command ->> 'conversation';
     v_hash uuid := key_hash(p_author, p_command ->> 'key');
     v_last bigint;
-    old record;
+    v_seq bigint;                                             -- of what stands under this key, and so on; no record: what
+    v_at bigint;                                              -- comes from two tables would have two types, and a plan one
+    v_stored uuid;
 begin
     select last_seq into v_last from conversation where id = v_conversation for no key update;
     if not found then
         return (json_build_object('error', 'not_a_member', 'missing', p_author), null, null)::begun;
     end if;
     -- It waited for the lock; what it read of other tables is older than that, and of the row is not.
-    select seq, at_ms, digest into old from entry where key_hash = v_hash and conversation = v_conversation;
+    select seq, at_ms, digest into v_seq, v_at, v_stored from entry
+        where key_hash = v_hash and conversation = v_conversation;
     if not found then
-        select seq, at_ms, digest into old from settled where key_hash = v_hash and conversation = v_conversation;
+        select seq, at_ms, digest into v_seq, v_at, v_stored from settled
+            where key_hash = v_hash and conversation = v_conversation;
     end if;
     if found then
-        if old.digest <> p_digest then return (json_build_object('error', 'key_reused'), null, null)::begun; end if;
-        return (json_build_object('seq', old.seq, 'at_ms', old.at_ms), null, null)::begun;
+        if v_stored <> p_digest then return (json_build_object('error', 'key_reused'), null, null)::begun; end if;
+        return (json_build_object('seq', v_seq, 'at_ms', v_at), null, null)::begun;
     end if;
     if not exists (select from span where conversation = v_conversation and person = p_author and until is null) then
         return (json_build_object('error', 'not_a_member', 'missing', p_author), null, null)::begun;

@@ -53,9 +53,11 @@ _ALLOWED: Final[dict[str, tuple[str, ...]]] = {
 }
 
 _STORED: Final = frozenset(
-    ["message.send", "message.edit", "message.delete", "message.react"]
-    + ["conversation.add", "conversation.remove", "conversation.leave"]
-)
+    (
+        "message.send", "message.edit", "message.delete", "message.react",
+        "conversation.add", "conversation.remove", "conversation.leave",
+    )
+)  # fmt: skip
 
 
 class Town(Protocol):
@@ -586,9 +588,9 @@ class Device:
             if last is not None and truth.next_visible(self.person, conversation, last, entry["seq"]) != entry["seq"]:
                 raise self.wrong("a page of the past with a gap:", page)
             last = entry["seq"]
-            if entry["kind"] == "message" and (known := self.kept.conversations.get(conversation)) is not None:
-                if entry["seq"] in known.messages:
-                    self._show(known, entry)  # read before or after what passes: the newer copy counts
+            known = self.kept.conversations.get(conversation)
+            if known is not None and entry["seq"] in known.messages:
+                self._show(known, entry)  # read before or after what passes: the newer copy counts
         if page["entries"] and not page["more"]:
             first = page["entries"][0]["seq"]
             if truth.next_visible(self.person, conversation, 0, first) != first:

@@ -47,7 +47,7 @@ class Kept(msgspec.Struct):
             conversation: Known(
                 known.kind, known.head, dict(known.members), dict(known.receipts), known.left, dict(known.own),
                 dict(known.messages),
-            )  # fmt: skip
+            )
             for conversation, known in self.conversations.items()
         }
         outbox = [Queued(one.t, one.fields, one.tries) for one in self.outbox]

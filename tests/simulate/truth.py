@@ -186,8 +186,8 @@ class Truth:
             entry = self.entry(conversation, version["seq"])
             if entry is None or entry["at_ms"] != version["at_ms"]:
                 return f"are of no entry: {version}"
-            said = [*self.past(conversation, version["seq"]), self.tables.entries[self.id(conversation)][version["seq"] - 1]]
-            if "text" in version and version["text"] not in [one.text for one in said]:
+            texts = [entry.get("text"), *(one.text for one in self.past(conversation, version["seq"]))]
+            if "text" in version and version["text"] not in texts:
                 return f"were never said: {version}"
             kinds.append((entry["kind"], entry.get("of", seq)))
         if kinds != [("message", seq), *[("message.edited", seq)] * (len(kinds) - 1)]:
