@@ -45,7 +45,10 @@ class Messages:
                 pass
 
     def learn(self, entries: Iterable[Entry]) -> None:
-        """Take in entries of the past, as they come from ``history``: newer copies win, whichever came first."""
+        """Take in entries of the past, as they come from ``history``: newer copies win, whichever came first.
+
+        Not those that were asked for before a ``ConversationChanged`` of their conversation, which came meanwhile.
+        """
         for entry in entries:
             if entry.kind == "message":
                 self._keep(entry)

@@ -21,8 +21,9 @@ from protocol.frames import (
     Versions,
 )
 from storage.rows import Acted, Rules
+from tests.simulate import functions
 from tests.simulate.database import Body, FakeDatabase, Key, Reacted, Stored, Tables
-from tests.simulate.functions import Refusal, known, visible
+from tests.simulate.functions import Refusal, visible
 
 VERSION_OVERHEAD: Final = 200
 Digest: TypeAlias = tuple[Any, ...]
@@ -45,7 +46,7 @@ def begin_action(
         return Refusal("not_a_member", author)
     yield [("conversation", conversation)]
     name = (conversation, author, action.key)
-    old = known(tables, name) or tables.settled.get(name)
+    old = functions.known(tables, name) or tables.settled.get(name)
     if old is not None:
         return Refusal("key_reused") if old.digest != digest else Acted(old.seq, old.at_ms)
     if tables.span(conversation, author) is None:

@@ -276,6 +276,8 @@ class Phone:
                 page = await client.history(place, limit=self.rng.choice((2, 50)))
                 for entry in page.entries:
                     self._judge(entry)
+                shown = [entry for entry in page.entries if self._messages.get(place, entry.seq) is not None]
+                self._messages.learn(shown)
             elif draw < 0.5 and other != self.me:
                 opened = await client.direct(other)
                 if self._unheard(client, opened):

@@ -22,8 +22,8 @@ from protocol import codec
 from protocol.errors import Unavailable
 from protocol.frames import Entry
 from storage.errors import StorageUnavailable
-from storage.rows import Answer, Appendix, NewMessage, Span, Standing
-from tests.simulate import functions
+from storage.rows import Acted, Answer, Appendix, NewMessage, Span, Standing
+from tests.simulate import functions, messages
 from tests.simulate.database import Body, FakeDatabase, Stored, Tables, Transaction
 
 Patch = tuple[object, str, object]
@@ -97,6 +97,21 @@ def membership_before_the_key() -> Sequence[Patch]:
         return original(tables, name) if tables.span(name[0], name[1]) is not None else None
 
     return [(functions, "known", known)]
+
+
+@plant("an action that changes nothing does not keep its key (A11)")
+def forget_what_was_settled() -> Sequence[Patch]:
+    original = messages.settle_action
+
+    def settle(*arguments: Any) -> tuple[Acted, Callable[[], None]]:
+        return original(*arguments)[0], lambda: None
+
+    return [(messages, "settle_action", settle)]
+
+
+@plant("an edit, a deletion or a reaction is an entry, and the message's row stays as it was (C5)")
+def leave_the_row() -> Sequence[Patch]:
+    return [(Tables, "rewrite", lambda self, entry: None)]
 
 
 # --- the writer -------------------------------------------------------------------------------------------------------
