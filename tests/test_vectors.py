@@ -66,7 +66,9 @@ def test_a_server_s_frame_is_what_our_types_say(vector: dict[str, Any]) -> None:
     kinds: dict[str, Any] = {tag(event): event for event in EVENTS} | {"error": frames.Error, "ok": frames.Ok}
     frame = msgspec.msgpack.decode(payload, type=kinds[vector["t"]])
     again = msgspec.msgpack.encode(frame)
-    assert again == payload or (vector["t"] == "ok" and msgspec.msgpack.decode(again) == msgspec.msgpack.decode(payload))
+    if vector["t"] != "ok":
+        assert again == payload
+    assert msgspec.msgpack.decode(again) == msgspec.msgpack.decode(payload)
     if vector["t"] == "ok" and vector["name"].startswith("ok to "):
         result = RESULT_OF[vector["name"].removeprefix("ok to ").partition(":")[0]]
         carried = msgspec.msgpack.decode(payload, type=dict[str, msgspec.Raw])["result"]

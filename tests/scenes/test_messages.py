@@ -172,7 +172,7 @@ _example = itertools.count()
 _REFUSALS = {"forbidden", "unknown_message", "message_deleted", "too_many_reactions"}
 
 
-@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(operations=st.lists(OPERATION, min_size=15, max_size=40))
 async def test_every_device_shows_what_the_database_holds(dsn: str, folder: Path, operations: list[Any]) -> None:
     """Three people with two devices each do things at once, while connections break; whatever came of it, every device

@@ -315,7 +315,9 @@ class Phone:
             else:
                 sent = await client.react(place, seq, self.rng.choice("👍🦉"), self.rng.random() < 0.7, key=key)
         except ServerRefused as refusal:
-            allowed = ("not_a_member", "unknown_message", "message_deleted", "forbidden", "too_many_reactions")
+            allowed = (
+                "not_a_member", "unknown_message", "message_deleted", "forbidden", "too_many_reactions", "too_late",
+            )  # fmt: skip
             if refusal.code not in allowed:
                 raise self._wrong("refused:", refusal) from refusal
         except ClientClosed:
