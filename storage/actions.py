@@ -5,7 +5,7 @@ new migration (0005_messages.sql says what it is made of), its row in ``FUNCTION
 tests in docs/features.md. Between the socket and the database nothing else knows one action from another.
 """
 
-from typing import TYPE_CHECKING, Final, LiteralString
+from typing import TYPE_CHECKING, Final, Literal, LiteralString
 from uuid import UUID
 
 from protocol.errors import (
@@ -48,29 +48,24 @@ _FORBIDDEN: Final[dict[type[Command], str]] = {
 
 async def change_member(store: "Store", lane: int, author: UUID, action: AnyAction, rules: Rules) -> Acted:
     """A membership change as an action: these have a function with other arguments, older than actions are."""
+    change: Literal["add", "remove", "leave"]
     match action:
-        case ConversationAdd():
-            outcome = await store.change_member(
-                lane, "add", action.conversation, author, action.key, action.user, rules.group_members
-            )
-            user = action.user
-        case ConversationRemove():
-            outcome = await store.change_member(
-                lane, "remove", action.conversation, author, action.key, action.user, rules.group_members
-            )
-            user = action.user
+        case ConversationAdd(user=user):
+            change = "add"
+        case ConversationRemove(user=user):
+            change = "remove"
         case ConversationLeave():
-            outcome = await store.change_member(
-                lane, "leave", action.conversation, author, action.key, author, rules.group_members
-            )
-            user = author
+            change, user = "leave", author
         case _:
             raise AssertionError(f"{action} changes no membership")
+    outcome = await store.change_member(
+        lane, change, action.conversation, author, action.key, user, rules.group_members
+    )
     if not outcome.new:
         return Acted(outcome.seq, outcome.at_ms)
     entry = Entry(
         conversation=action.conversation, seq=outcome.seq,
-        kind="member.added" if isinstance(action, ConversationAdd) else "member.removed",
+        kind="member.added" if change == "add" else "member.removed",
         author=author, key=action.key, at_ms=outcome.at_ms, user=user,
     )  # fmt: skip
     return Acted(outcome.seq, outcome.at_ms, entry)
