@@ -46,7 +46,19 @@ from konnect_client.events import (
 from konnect_client.heads import Heads
 from konnect_client.journal import FileJournal, Journal, MemoryJournal
 from konnect_client.liveness import Liveness
-from konnect_client.model import Conversation, ConversationPage, Entry, HistoryPage, Receipt, Sent
+from konnect_client.messages import Messages
+from konnect_client.model import (
+    Conversation,
+    ConversationPage,
+    Entry,
+    HistoryPage,
+    OneReaction,
+    Reaction,
+    ReactionPage,
+    Receipt,
+    Sent,
+    Version,
+)
 from konnect_client.outbox import Delivery, Outgoing
 from konnect_client.statefile import MemoryState, Saved, StateFile, StateStore
 from konnect_client.states import Phase, State
@@ -74,7 +86,9 @@ __all__ = [
     "Liveness",
     "MemoryJournal",
     "MemoryState",
+    "Messages",
     "NotOpen",
+    "OneReaction",
     "OutboxFull",
     "OutboxInUse",
     "OutboxUnwritable",
@@ -83,6 +97,8 @@ __all__ = [
     "PresenceChanged",
     "Profile",
     "ProtocolViolation",
+    "Reaction",
+    "ReactionPage",
     "Receipt",
     "ReceiptMoved",
     "Rewound",
@@ -101,6 +117,7 @@ __all__ = [
     "TokenUnavailable",
     "TooLarge",
     "TypingSeen",
+    "Version",
     "Violation",
     "login",
     "open_client",

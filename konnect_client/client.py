@@ -139,7 +139,25 @@ class Client(Commands):
             OutboxUnwritable: The outbox file could not be written; the message was not taken.
             ClientClosed: The client has stopped; if that came after the message was taken, the file still has it.
         """
-        message = Outgoing(str(conversation), key or self._new_key(), text)
+        return await self._send(Outgoing(str(conversation), key or self._new_key(), text))
+
+    async def edit(self, conversation: str, seq: int, text: str, *, key: str | None = None) -> Sent:
+        """Give message *seq*, one's own, another text. Sent and raising as :meth:`send`, in order with messages."""
+        message = Outgoing(str(conversation), key or self._new_key(), text, "message.edit", {"seq": seq})
+        return await self._send(message)
+
+    async def delete(self, conversation: str, seq: int, *, key: str | None = None) -> Sent:
+        """Delete message *seq* for everybody. Sent and raising as :meth:`send`, in order with messages."""
+        return await self._send(Outgoing(str(conversation), key or self._new_key(), "", "message.delete", {"seq": seq}))
+
+    async def react(
+        self, conversation: str, seq: int, emoji: str, on: bool = True, *, key: str | None = None
+    ) -> Sent:
+        """React to message *seq*, or take it back. Sent and raising as :meth:`send`, in order with messages."""
+        more = {"seq": seq, "emoji": emoji, "on": on}
+        return await self._send(Outgoing(str(conversation), key or self._new_key(), "", "message.react", more))
+
+    async def _send(self, message: Outgoing) -> Sent:
         async with self._send_turn:  # first come, first served
             while True:
                 self._connector.check_alive()

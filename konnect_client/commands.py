@@ -11,7 +11,18 @@ from konnect_client.connector import Connector
 from konnect_client.errors import ClientClosed, ServerRefused
 from konnect_client.events import PresenceChanged
 from konnect_client.inbox import Inbox
-from konnect_client.model import Conversation, ConversationPage, Entry, HistoryPage, Sent, take, take_each, take_ids
+from konnect_client.model import (
+    Conversation,
+    ConversationPage,
+    Entry,
+    HistoryPage,
+    ReactionPage,
+    Sent,
+    Version,
+    take,
+    take_each,
+    take_ids,
+)
 from konnect_client.pack import pack
 from konnect_client.people import People
 from konnect_client.receipts import Receipts
@@ -142,6 +153,28 @@ class Commands:
             if not part.more or not part.entries:
                 return
             before = part.entries[0].seq
+
+    async def edits(self, conversation: str, seq: int) -> tuple[Version, ...]:
+        """All that message *seq* has said, oldest first."""
+        found: list[Version] = []
+        more = True
+        while more:
+            after = found[-1].seq if found else None
+            page = await self.ask("message.edits", conversation=str(conversation), seq=seq, after=after)
+            versions = take_each(page, "versions", Version.parse)
+            found += versions
+            more = take(page, "more", bool) and bool(versions)
+        return tuple(found)
+
+    async def reactions(
+        self, conversation: str, seq: int, *, emoji: str | None = None, limit: int = 50, cursor: str | None = None
+    ) -> ReactionPage:
+        """Who reacted to message *seq*, with *emoji* or at all: one page."""
+        return ReactionPage.parse(
+            await self.ask(
+                "message.reactions", conversation=str(conversation), seq=seq, emoji=emoji, limit=limit, cursor=cursor
+            )
+        )
 
     def receipt(self, conversation: str, *, delivered: int = 0, read: int = 0) -> None:
         """Raise one's cursors: the newest of each conversation is told to the server as soon as that is possible."""

@@ -14,9 +14,10 @@ import json
 import os
 import sys
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple, Protocol
 
 from konnect_client.errors import OutboxInUse, OutboxUnwritable
@@ -28,11 +29,18 @@ SLACK_BYTES: Final = 256 * 1024  # settled lines that may lie about before the f
 
 
 class Kept(NamedTuple):
-    """One message as the journal keeps it."""
+    """One message, or another command that waits in order with messages, as the journal keeps it."""
 
     conversation: str
     key: str
-    text: str
+    text: str  # empty for a command that has none
+    t: str = "message.send"  # the command's name
+    more: Mapping[str, Any] = MappingProxyType({})  # its other fields
+
+    def record(self) -> list[Any]:
+        """What its line says; that of a message has been the same since there were only messages."""
+        plain = [self.conversation, self.key, self.text]
+        return plain if self.t == "message.send" else [*plain, self.t, dict(self.more)]
 
 
 class Journal(Protocol):
@@ -114,7 +122,7 @@ class FileJournal:
         return list(self._kept.values())
 
     def add(self, kept: Kept) -> None:
-        line = _line({"add": [kept.conversation, kept.key, kept.text]})
+        line = _line({"add": kept.record()})
         self._append(line)
         self._kept[kept.conversation, kept.key] = kept
         self._live_bytes += len(line)
@@ -123,7 +131,7 @@ class FileJournal:
         kept = self._kept.pop((conversation, key), None)
         if kept is None or self._fd < 0:
             return
-        self._live_bytes -= len(_line({"add": list(kept)}))
+        self._live_bytes -= len(_line({"add": kept.record()}))
         with suppress(OSError, OutboxUnwritable):  # a full disk: the message is sent again with its key, no harm
             if self._size_bytes > 2 * self._live_bytes + SLACK_BYTES:
                 self._write_anew()
@@ -173,13 +181,15 @@ class FileJournal:
             match record:
                 case {"add": [str(conversation), str(key), str(text)]}:
                     self._kept.setdefault((conversation, key), Kept(conversation, key, text))
+                case {"add": [str(conversation), str(key), str(text), str(t), dict(more)]}:
+                    self._kept.setdefault((conversation, key), Kept(conversation, key, text, t, more))
                 case {"remove": [str(conversation), str(key)]}:
                     self._kept.pop((conversation, key), None)
                 case {"user": str(user)}:
                     self.user = user
                 case _:
                     damaged.append(line)
-        self._live_bytes = sum(len(_line({"add": list(kept)})) for kept in self._kept.values())
+        self._live_bytes = sum(len(_line({"add": kept.record()})) for kept in self._kept.values())
         return b"".join(damaged)
 
     def _append(self, line: bytes) -> None:
@@ -215,7 +225,7 @@ class FileJournal:
         """Replace the file by one that holds only what is kept."""
         fresh = self._path.with_name(self._path.name + ".new")
         lines = [_line({"user": self.user})] if self.user is not None else []
-        lines += [_line({"add": list(kept)}) for kept in self._kept.values()]
+        lines += [_line({"add": kept.record()}) for kept in self._kept.values()]
         content = b"".join(lines)
         fd = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600)
         try:

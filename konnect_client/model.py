@@ -60,19 +60,41 @@ def take_each(frame: Frame, name: str, read: Callable[[Frame], T]) -> tuple[T, .
 
 
 @dataclass(frozen=True, slots=True)
+class Reaction:
+    """How many people reacted to a message with one emoji, and the first few of them in the order of reacting."""
+
+    emoji: str
+    count: int
+    users: tuple[str, ...]
+
+    @classmethod
+    def parse(cls, frame: Frame) -> "Reaction":
+        return cls(take(frame, "emoji", str), take(frame, "count", int), take_ids(frame, "users"))
+
+
+@dataclass(frozen=True, slots=True)
 class Entry:
     """One entry of a conversation's log; ``seq`` counts 1, 2, 3 ... per conversation without gaps."""
 
     conversation: str
     seq: int
-    kind: str  # "message", "created", "member.added", "member.removed"; newer servers may know more
+    kind: str  # "message", "created", "member.added", "message.edited" ...; newer servers may know more
     author: str  # who did it
     key: str  # the author's idempotency key
     at_ms: int  # when it was stored
-    text: str | None = None  # of a message
+    text: str | None = None  # of a message and of an edit; None once it is deleted
     user: str | None = None  # who was added or removed
     title: str | None = None  # of created
     members: tuple[str, ...] = ()  # of created
+    of: int | None = None  # which message was edited, deleted or reacted to
+    emoji: str | None = None  # of a reaction: with what,
+    on: bool | None = None  # whether the author now reacts so,
+    count: int = 0  # how many people then do,
+    users: tuple[str, ...] = ()  # and the first few of them
+    edited_at_ms: int | None = None  # of a message: when it was last edited
+    deleted: bool = False  # of a message, and of the edits of such
+    reactions: tuple[Reaction, ...] = ()  # of a message, by emoji in the order of code points
+    changed: int = 0  # of a message: the newest entry that it already shows the change of; 0 for none
 
     @classmethod
     def parse(cls, frame: Frame) -> "Entry":
@@ -87,6 +109,15 @@ class Entry:
             user=take_maybe(frame, "user", str),
             title=take_maybe(frame, "title", str),
             members=take_ids(frame, "members") if "members" in frame else (),
+            of=take_maybe(frame, "of", int),
+            emoji=take_maybe(frame, "emoji", str),
+            on=take_maybe(frame, "on", bool),
+            count=take_or(frame, "count", int, 0),
+            users=take_ids(frame, "users") if "users" in frame else (),
+            edited_at_ms=take_maybe(frame, "edited_at_ms", int),
+            deleted=take_or(frame, "deleted", bool, False),
+            reactions=take_each(frame, "reactions", Reaction.parse) if "reactions" in frame else (),
+            changed=take_or(frame, "changed", int, 0),
         )
 
 
@@ -167,6 +198,47 @@ class HistoryPage:
     @classmethod
     def parse(cls, frame: Frame) -> "HistoryPage":
         return cls(take_each(frame, "entries", Entry.parse), take(frame, "more", bool))
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """What a message said for a time; ``text`` is None once it is deleted."""
+
+    seq: int  # the entry that made it say so
+    at_ms: int
+    text: str | None
+
+    @classmethod
+    def parse(cls, frame: Frame) -> "Version":
+        return cls(take_seq(frame, "seq"), take(frame, "at_ms", int), take_maybe(frame, "text", str))
+
+
+@dataclass(frozen=True, slots=True)
+class OneReaction:
+    """One person's reaction to a message."""
+
+    user: str
+    emoji: str
+    seq: int  # the entry that says so
+    at_ms: int
+
+    @classmethod
+    def parse(cls, frame: Frame) -> "OneReaction":
+        return cls(
+            take(frame, "user", str), take(frame, "emoji", str), take_seq(frame, "seq"), take(frame, "at_ms", int)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ReactionPage:
+    """A part of the reactions to a message; the next part comes by ``cursor``, unless it is None."""
+
+    reactions: tuple[OneReaction, ...]
+    cursor: str | None
+
+    @classmethod
+    def parse(cls, frame: Frame) -> "ReactionPage":
+        return cls(take_each(frame, "reactions", OneReaction.parse), take_maybe(frame, "cursor", str))
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,9 +17,10 @@ Rejected: waiting for each answer before the next message (one round trip a mess
 repeating only the refused message (reorders what was sent behind it).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Any, Final
 
 import trio
@@ -33,6 +34,7 @@ from konnect_client.pack import pack
 MESSAGES: Final = 1_000
 BYTES: Final = 4 * 1024 * 1024
 WINDOW: Final = 16  # messages on their way at once
+_NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
 class Delivery(StrEnum):
@@ -44,12 +46,17 @@ class Delivery(StrEnum):
 
 
 class Outgoing:
-    """One message on its way; a handle to follow it."""
+    """One message on its way, or another command that keeps its place among them; a handle to follow it."""
 
-    __slots__ = ("_settled", "conversation", "error", "in_flight", "key", "result", "size_bytes", "stopped", "text")
+    __slots__ = (
+        "_settled", "conversation", "error", "in_flight", "key", "more", "result", "size_bytes", "stopped", "t", "text",
+    )  # fmt: skip
 
-    def __init__(self, conversation: str, key: str, text: str) -> None:
-        self.conversation, self.key, self.text = conversation, key, text
+    def __init__(
+        self, conversation: str, key: str, text: str, t: str = "message.send", more: Mapping[str, Any] = _NOTHING
+    ) -> None:
+        """*t* is the command's name, *more* its fields beside conversation, key and text; an empty text is left out."""
+        self.conversation, self.key, self.text, self.t, self.more = conversation, key, text, t, more
         self.size_bytes = len(pack(self.command(2**53 - 1)))  # refuses what could never be sent
         self.in_flight = False
         self.result: Sent | None = None
@@ -59,9 +66,8 @@ class Outgoing:
 
     def command(self, number: int) -> dict[str, Any]:
         """The frame that sends it."""
-        return {
-            "t": "message.send", "id": number, "conversation": self.conversation, "key": self.key, "text": self.text,
-        }  # fmt: skip
+        said = {"text": self.text} if self.text or self.t == "message.send" else {}
+        return {"t": self.t, "id": number, "conversation": self.conversation, "key": self.key, **said, **self.more}
 
     @property
     def delivery(self) -> Delivery:
@@ -139,7 +145,7 @@ class Outbox:
         self._held_until = 0.0  # all lanes
         self._hold_all = backoff()
         for kept in journal.load():
-            self._insert(Outgoing(kept.conversation, kept.key, kept.text))
+            self._insert(Outgoing(*kept))
 
     def __len__(self) -> int:
         return len(self._all)
@@ -175,7 +181,7 @@ class Outbox:
             raise ValueError(f"key {message.key!r} waits already in conversation {message.conversation}")
         if not self.has_room(message):
             raise OutboxFull(f"{len(self._all)} messages ({self._size_bytes} bytes) wait to be sent")
-        self._journal.add(Kept(message.conversation, message.key, message.text))
+        self._journal.add(Kept(message.conversation, message.key, message.text, message.t, message.more))
         self._insert(message)
 
     def take(self, now: float) -> Outgoing | None:

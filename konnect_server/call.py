@@ -19,7 +19,7 @@ from msgspec import Struct
 
 from konnect_server import commands
 from konnect_server.commands import HANDLERS, Ask, Then
-from konnect_server.conversation import Changing, Posting
+from konnect_server.conversation import Acting, Posting
 from konnect_server.limiter import KeyedLimiter
 from protocol import closing, codec, errors, frames
 from protocol.errors import KonnectError, RateLimited, Unavailable
@@ -108,7 +108,7 @@ class Call:
 
     # --- what handlers call ---
 
-    def post(self, conversation: UUID, piece: Posting | Changing) -> None:
+    def post(self, conversation: UUID, piece: Posting | Acting) -> None:
         """Put *piece* into the conversation's inbox once there is room."""
         self._work = partial(self._hand_in, conversation, piece)
 
@@ -119,7 +119,7 @@ class Call:
     async def told_of(self, conversation: UUID) -> None:
         """There is no device to wait for."""
 
-    async def _hand_in(self, conversation: UUID, piece: Posting | Changing) -> None:
+    async def _hand_in(self, conversation: UUID, piece: Posting | Acting) -> None:
         # A socket puts one too many in and is not read; calls come from anywhere, and would go on filling the inbox.
         while not (found := self._desk.registry.conversation(conversation)).has_room(self):
             await self._wait()

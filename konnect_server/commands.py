@@ -5,27 +5,26 @@ to that conversation's inbox, what needs the database is given to the asker, whi
 """
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias, get_args
 from uuid import UUID
 
 import trio
 
 from konnect_server.actions import conversations as actions
-from konnect_server.conversation import Author, Changing, Posting
+from konnect_server.conversation import Acting, Author, Posting
 from konnect_server.receipts import Receipts
 from konnect_server.registry import Registry
 from protocol import frames
 from protocol.errors import Invalid, Unavailable
 from storage.errors import StorageRefused, StorageUnavailable
 from storage.rows import Made
-from storage.store import Change, Store
+from storage.store import Store
 
 RETRY_S: Final = 0.25
 GIVE_UP_S: Final = 10.0  # how long a question to storage is repeated before its asker is told "unavailable"
 
 Ask: TypeAlias = Callable[[], Awaitable[Any]]
 Then: TypeAlias = Callable[[Any], Awaitable[Any]]
-_ChangeCommand: TypeAlias = frames.ConversationAdd | frames.ConversationRemove | frames.ConversationLeave
 
 
 class Desk(Protocol):
@@ -56,7 +55,7 @@ class Asker(Author, Protocol):
     def push(self, data: bytes) -> None:
         """Send *data* (whole wire frames): an answer that nothing has to precede."""
 
-    def post(self, conversation: UUID, piece: Posting | Changing) -> None:
+    def post(self, conversation: UUID, piece: Posting | Acting) -> None:
         """Put *piece* into the conversation's inbox, now or once there is room."""
 
     def read(self, command: frames.Command, ask: Ask, then: Then | None = None) -> None:
@@ -66,27 +65,15 @@ class Asker(Author, Protocol):
         """Wait until what the person just opened has reached this very device."""
 
 
-# --- messages and membership ---
+# --- messages and actions ---
 
 
 def _send(asker: Asker, command: frames.MessageSend) -> None:
     asker.post(command.conversation, Posting(asker, command.id, asker.user, command.key, command.text))
 
 
-def _add(asker: Asker, command: frames.ConversationAdd) -> None:
-    _change(asker, command, "add", command.user)
-
-
-def _remove(asker: Asker, command: frames.ConversationRemove) -> None:
-    _change(asker, command, "remove", command.user)
-
-
-def _leave(asker: Asker, command: frames.ConversationLeave) -> None:
-    _change(asker, command, "leave", asker.user)
-
-
-def _change(asker: Asker, command: _ChangeCommand, change: Change, user: UUID) -> None:
-    asker.post(command.conversation, Changing(asker, command.id, asker.user, command.key, change, user))
+def _act(asker: Asker, command: frames.AnyAction) -> None:
+    asker.post(command.conversation, Acting(asker, asker.user, command))
 
 
 def _receipt(asker: Asker, command: frames.ReceiptMove) -> None:
@@ -147,6 +134,14 @@ def _history(asker: Asker, command: frames.HistoryGet) -> None:
     asker.read(command, lambda: actions.history(asker.desk.store, asker.user, command))
 
 
+def _edits(asker: Asker, command: frames.MessageEdits) -> None:
+    asker.read(command, lambda: actions.edits(asker.desk.store, asker.user, command))
+
+
+def _reactions(asker: Asker, command: frames.MessageReactions) -> None:
+    asker.read(command, lambda: actions.reactions(asker.desk.store, asker.user, command))
+
+
 def _users(asker: Asker, command: frames.UserGet) -> None:
     asker.read(command, lambda: actions.users(asker.desk.store, asker.user, command))
 
@@ -156,10 +151,10 @@ HANDLERS: Final[dict[type[frames.Command], Callable[[Asker, Any], None]]] = {
     frames.ConversationCreate: _create,
     frames.ConversationList: _list,
     frames.ConversationGet: _get,
-    frames.ConversationAdd: _add,
-    frames.ConversationRemove: _remove,
-    frames.ConversationLeave: _leave,
     frames.MessageSend: _send,
+    **dict.fromkeys(get_args(frames.AnyAction), _act),
+    frames.MessageEdits: _edits,
+    frames.MessageReactions: _reactions,
     frames.HistoryGet: _history,
     frames.ReceiptMove: _receipt,
     frames.Typing: _typing,

@@ -1,7 +1,7 @@
 """Keeps one conversation in order: what waits -> one append -> encode once -> deliver.
 
 An actor without a task of its own. It is always in one of two states: *idle*, or *busy* with exactly one piece of
-work that it gave to its writer (a batch to append, a membership change, a stretch of log to read). The writer's task
+work that it gave to its writer (a batch to append, an action, a stretch of log to read). The writer's task
 does the work, together with that of many other conversations in one commit, and calls back; the call delivers,
 answers, and hands over the next piece. So all that touches the state are plain calls: nothing can interrupt a fan-out,
 and an idle conversation is a small object. (docs/decisions/0001: what this saves against a task per conversation.)
@@ -22,13 +22,13 @@ from uuid import UUID
 
 from protocol import closing, codec
 from protocol.errors import Invalid, KeyReused, KonnectError, NotAMember
-from protocol.frames import Appended, Entry, EntryKind
-from storage.rows import Appendix, Changed
-from storage.store import Change
+from protocol.frames import AnyAction, Appended, Entry
+from storage.rows import Acted, Appendix
 
 INBOX_LIMIT: Final = 256  # postings that wait; beyond it the senders' sockets are not read
 BATCH_LIMIT: Final = 256  # postings of one conversation in one append
 MEMBERSHIP: Final = frozenset({"member.added", "member.removed"})
+ALTERS: Final = frozenset({"message.edited", "message.deleted"})  # what was said before is not to be told any more
 
 
 class Author(Protocol):
@@ -74,14 +74,13 @@ class Posting:
         self.reader, self.id, self.author, self.key, self.text = reader, command_id, author, key, text
 
 
-class Changing:
-    """One membership change on its way into the log."""
+class Acting:
+    """One action on its way into the log: any command but a message that changes the conversation."""
 
-    __slots__ = ("author", "change", "id", "key", "reader", "user")
+    __slots__ = ("action", "author", "id", "reader")
 
-    def __init__(self, reader: Author, command_id: int, author: UUID, key: str, change: Change, user: UUID) -> None:
-        self.reader, self.id, self.author, self.key = reader, command_id, author, key
-        self.change, self.user = change, user
+    def __init__(self, reader: Author, author: UUID, action: AnyAction) -> None:
+        self.reader, self.id, self.author, self.action = reader, action.id, author, action
 
 
 class Work(Protocol):
@@ -90,8 +89,8 @@ class Work(Protocol):
     def append(self, conversation: "Conversation", postings: Sequence[Posting]) -> None:
         """Store *postings*; then ``appended``, ``refused`` or ``gave_up``."""
 
-    def change(self, conversation: "Conversation", changing: Changing) -> None:
-        """Store a membership change; then ``changed``, ``refused`` or ``gave_up``."""
+    def act(self, conversation: "Conversation", acting: Acting) -> None:
+        """Store an action; then ``acted``, ``refused`` or ``gave_up``."""
 
     def catch_up(self, conversation: "Conversation") -> None:
         """Read the log above the head; then ``caught_up`` or ``gave_up``."""
@@ -105,6 +104,9 @@ class House(Protocol):
 
     def sessions_of(self, user: UUID) -> Iterable[Reader]:
         """The person's sessions in this process."""
+
+    def altered(self, conversation: UUID) -> None:
+        """Messages that were delivered before read otherwise now."""
 
     def stored(self, conversation: UUID, seq: int) -> None:
         """We stored up to *seq*: ring the other processes."""
@@ -128,10 +130,10 @@ class Conversation:
         self._live: dict[Reader, Callable[[bytes], None]] = {}  # -> its push: the fan-out's inner loop looks nothing up
         self._ahead: dict[Reader, int] = {}  # -> the last seq it was given by pages
         self._walking: dict[Reader, int] = {}  # -> the log's end as it read it
-        self._inbox: deque[Posting | Changing] = deque()
+        self._inbox: deque[Posting | Acting] = deque()
         self._waiting: dict[Author, None] = {}  # whose socket is not read until the inbox has room
         self._busy = False
-        self._under_way: Sequence[Posting | Changing] = ()  # what the writer has of us
+        self._under_way: Sequence[Posting | Acting] = ()  # what the writer has of us
         self._rung = 0  # the highest seq that somebody said exists
         self._owed: list[tuple[Author, bytes]] = []  # answers that wait until delivery has reached ...
         self._due = 0  # ... this seq
@@ -172,7 +174,7 @@ class Conversation:
 
     # --- work coming in ---
 
-    def post(self, piece: Posting | Changing) -> bool:
+    def post(self, piece: Posting | Acting) -> bool:
         """Queue *piece*. False when the inbox is full with it: the caller's socket is not read until ``go_on``."""
         self._inbox.append(piece)
         if not self._busy:
@@ -199,9 +201,9 @@ class Conversation:
         if self._inbox:
             self._busy = True
             first = self._inbox[0]
-            if isinstance(first, Changing):
+            if isinstance(first, Acting):
                 self._under_way = [self._inbox.popleft()]
-                self._work.change(self, first)
+                self._work.act(self, first)
             else:
                 batch: list[Posting] = []
                 while self._inbox and len(batch) < BATCH_LIMIT and isinstance(self._inbox[0], Posting):
@@ -252,17 +254,13 @@ class Conversation:
             answers.append((posting.reader, data))
         self._follow(outcome.missed, own, answers, due)
 
-    def changed(self, changing: Changing, outcome: Changed) -> None:
-        """A membership change was committed, or answered from what stood already."""
-        own = []
-        if outcome.new:
-            kind: EntryKind = "member.added" if changing.change == "add" else "member.removed"
-            own = [Entry(conversation=self.id, seq=outcome.seq, kind=kind, author=changing.author, key=changing.key,
-                         at_ms=outcome.at_ms, user=changing.user)]  # fmt: skip
-        ok = codec.ok(changing.id, Appended(outcome.seq, outcome.at_ms))
-        self._follow([], own, [(changing.reader, ok)], outcome.seq)
+    def acted(self, acting: Acting, outcome: Acted) -> None:
+        """An action was committed, or answered from what stood already."""
+        own = [] if outcome.entry is None else [outcome.entry]
+        ok = codec.ok(acting.id, Appended(outcome.seq, outcome.at_ms))
+        self._follow([], own, [(acting.reader, ok)], outcome.seq)
 
-    def refused(self, pieces: Sequence[Posting | Changing], problem: KonnectError) -> None:
+    def refused(self, pieces: Sequence[Posting | Acting], problem: KonnectError) -> None:
         """Storage can never take these; nothing was stored."""
         for piece in pieces:
             piece.reader.answer(self.id, codec.error(piece.id, problem))
@@ -283,7 +281,7 @@ class Conversation:
         for reader in dict.fromkeys([*self.readers(), *askers, *self._waiting]):
             reader.close(closing.BEHIND)
 
-    def gave_up(self, pieces: Sequence[Posting | Changing]) -> None:
+    def gave_up(self, pieces: Sequence[Posting | Acting]) -> None:
         """Storage did not answer for long. The outcome is unknown, and an error answer could be overtaken by the same
         author's next message; so the authors' sockets close, what else they had queued here is forgotten, and their
         clients repeat everything unanswered in order (docs/hazards.md, A8)."""
@@ -323,6 +321,8 @@ class Conversation:
 
     def _deliver(self, entries: Sequence[Entry]) -> bool:
         """Deliver what follows the head without a gap. False when an owed answer speaks of something further on."""
+        if any(entry.kind in ALTERS for entry in entries):
+            self._house.altered(self.id)  # before anybody hears of it
         if self.head is None:  # nobody has ever listened here
             for entry in entries:
                 self.head = entry.seq

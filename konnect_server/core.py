@@ -33,6 +33,7 @@ from konnect_server.wheel import Wheel
 from konnect_server.writer import Writer
 from protocol.frames import ReceiptEvent, TypingEvent
 from storage.errors import StorageUnavailable
+from storage.rows import Rules
 from storage.store import Store
 
 SOCKETS: Final = gauge("konnect_sockets", "Open sockets.")
@@ -73,8 +74,9 @@ class Core:
         )
         self.pump = Pump(world.poller, self.wheel, terms=terms, randomness=world.randomness)
         flush = self.pump.flush
+        rules = Rules(config.group_members, config.edit_within_s)
         self.writers = [
-            Writer(lane, world.store, config.group_members, self._contain, flush) for lane in range(config.log_writers)
+            Writer(lane, world.store, rules, self._contain, flush) for lane in range(config.log_writers)
         ]
         self.registry = Registry(self.writers, nursery, self._came, self._went, flush)
         self.bus = Bus(
@@ -84,7 +86,7 @@ class Core:
         self.registry.bells = self.bus
         self.presence = Presence(config.presence_grace_s, trio.current_time, self.bus.presence)
         self.receipts = Receipts(world.store, self._receipt, flush)
-        stretches = Stretches(world.store.stretches, trio.current_time, self.wheel.add)
+        stretches = self.registry.stretches = Stretches(world.store.stretches, trio.current_time, self.wheel.add)
         self._desk = Desk(
             store=world.store, stretches=stretches,
             registry=self.registry, presence=self.presence, receipts=self.receipts, wheel=self.wheel,

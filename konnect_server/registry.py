@@ -8,6 +8,7 @@ import structlog
 import trio
 
 from konnect_server.conversation import Conversation, Reader, Work
+from konnect_server.stretches import Stretches
 from konnect_server.user import Device, User
 from protocol import closing
 from protocol.codec import wire
@@ -57,6 +58,7 @@ class Registry:
         self.conversations: dict[UUID, Conversation] = {}
         self.users: dict[UUID, User] = {}
         self.bells: Bells | None = None  # set by the bus
+        self.stretches: Stretches | None = None  # set by who makes both
         self._errands: dict[Errand, None] = {}  # under way
         self._beginning: list[Errand] = []  # yet to begin, all at once
 
@@ -90,6 +92,11 @@ class Registry:
         """The log of *conversation* reached *seq* by our hand."""
         if self.bells is not None:
             self.bells.stored(conversation, seq)
+
+    def altered(self, conversation: UUID) -> None:
+        """Messages that were delivered before read otherwise now: nobody is given them as they were."""
+        if self.stretches is not None:
+            self.stretches.forget(conversation)
 
     def joined(self, conversation: UUID, user: UUID) -> None:
         """*user* became a member; the person's devices, here and elsewhere, look."""

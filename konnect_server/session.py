@@ -16,7 +16,7 @@ import trio
 from konnect_server import cursor as cursors
 from konnect_server.actions import conversations as actions
 from konnect_server.commands import HANDLERS, Ask, Then, insist
-from konnect_server.conversation import Changing, Posting
+from konnect_server.conversation import Acting, Posting
 from konnect_server.limiter import TokenBucket
 from konnect_server.outbox import LOW_WATER_BYTES
 from konnect_server.presence import Presence
@@ -287,7 +287,7 @@ class Session:
         self.close(closing.TOKEN_EXPIRED)
         self._desk.flush()
 
-    # --- messages and membership ---
+    # --- messages and what else goes into a log ---
 
     def _send(self, command: frames.MessageSend) -> None:
         wait_s = self._messages.take(self._desk.now())
@@ -297,7 +297,7 @@ class Session:
             return
         self.post(command.conversation, Posting(self, command.id, self.user, command.key, command.text))
 
-    def post(self, conversation: UUID, piece: Posting | Changing) -> None:
+    def post(self, conversation: UUID, piece: Posting | Acting) -> None:
         """Put *piece* into the conversation's inbox. If that is full with it, the socket is not read."""
         if not self._desk.registry.conversation(conversation).post(piece):
             self._pause(_INBOX)

@@ -2,8 +2,9 @@
 
 When a server restarts everybody comes back, and the members of a group have missed the same entries. Each walk that may
 see a whole stretch asks for it here; whoever asks first reads it, who asks meanwhile or shortly after gets the same
-bytes. Committed entries do not change, so what is kept cannot be out of date; it is kept for no longer than a storm's
-neighbours are apart, and bounded.
+bytes. What is kept is kept for no longer than a storm's neighbours are apart, and bounded; and it is forgotten when an
+edit or a deletion passes, for what a message said before must not be told after that. (Other than by these two, entries
+do not change but for their reactions, and who gets older ones gets the entries that bring them up to date.)
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -40,7 +41,7 @@ class _Shared:
     def __init__(self) -> None:
         self.waiting: list[Place] | None = []  # None: it was read, or not
         self.stretch: Stretch | None = None
-        self.problem: StorageUnavailable | None = None  # with neither: who read it has gone
+        self.problem: StorageUnavailable | None = None  # with neither: read it again
 
 
 class Stretches:
@@ -61,10 +62,17 @@ class Stretches:
         self._load, self._now, self._later = load, now, later
         self._shared: dict[_Key, _Shared] = {}
         self._kept: dict[_Key, float] = {}  # of these, those that were read -> until when; the oldest first
+        self._of: dict[UUID, dict[_Key, None]] = {}  # conversation -> its own among the shared
         self._expiring = False
 
     def __len__(self) -> int:
         return len(self._shared)
+
+    def forget(self, conversation: UUID) -> None:
+        """Messages of *conversation* read otherwise now: give nobody what was read before, or is being read."""
+        for key in self._of.pop(conversation, {}):
+            self._kept.pop(key, None)
+            del self._shared[key]
 
     async def read(self, ranges: Sequence[Range]) -> list[Stretch]:
         """One stretch for each of *ranges*, of which the reader may see every entry and all are committed.
@@ -92,10 +100,14 @@ class Stretches:
 
     async def _read(self, ours: dict[_Key, Range]) -> dict[_Key, _Shared]:
         reading = {key: _Shared() for key in ours}
-        self._shared |= reading
+        for key, shared in reading.items():
+            self._shared[key] = shared
+            self._of.setdefault(key[0], {})[key] = None
         try:
             pages = await self._load(list(ours.values()), STRETCH_BYTES)
             for (key, shared), page in zip(reading.items(), pages, strict=True):
+                if self._shared.get(key) is not shared:
+                    continue  # forgotten meanwhile
                 high = page.entries[-1].seq if page.cut else key[2]
                 shared.stretch = Stretch(b"".join(map(codec.entry, page.entries)), high, page.cut)
         except StorageUnavailable as problem:
@@ -103,10 +115,10 @@ class Stretches:
                 shared.problem = problem
         finally:  # also when who reads goes away: the others must not wait for ever
             for key, shared in reading.items():
-                if shared.stretch is None:
-                    del self._shared[key]
-                else:
+                if shared.stretch is not None:
                     self._kept[key] = self._now() + KEPT_S
+                elif self._shared.get(key) is shared:
+                    self._remove(key)
             while len(self._kept) > KEPT:
                 self._drop()
             self._expire_later()
@@ -130,4 +142,12 @@ class Stretches:
 
     def _drop(self) -> None:
         key = next(iter(self._kept))
-        del self._kept[key], self._shared[key]
+        del self._kept[key]
+        self._remove(key)
+
+    def _remove(self, key: _Key) -> None:
+        del self._shared[key]
+        own = self._of[key[0]]
+        del own[key]
+        if not own:
+            del self._of[key[0]]

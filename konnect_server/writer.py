@@ -14,12 +14,12 @@ from uuid import UUID
 import structlog
 import trio
 
-from konnect_server.conversation import Changing, Conversation, Posting
+from konnect_server.conversation import Acting, Conversation, Posting
 from konnect_server.telemetry import counter, histogram
 from protocol.errors import Invalid, Refused
 from protocol.frames import Entry
 from storage.errors import StorageRefused, StorageUnavailable
-from storage.rows import Answer, Appendix, NewMessage
+from storage.rows import Answer, Appendix, NewMessage, Rules
 from storage.store import Store
 
 BATCH_ROWS: Final = 512  # rows in one append; bench.direct chose it
@@ -48,12 +48,12 @@ class Writer:
     """One lane to the log. ``run`` is its task; all else are plain calls."""
 
     def __init__(
-        self, lane: int, store: Store, group_members: int, contain: Contain, flush: Callable[[], None]
+        self, lane: int, store: Store, rules: Rules, contain: Contain, flush: Callable[[], None]
     ) -> None:
-        self._lane, self._store, self._group_members = lane, store, group_members
+        self._lane, self._store, self._rules = lane, store, rules
         self._contain, self._flush = contain, flush
         self._appends: deque[Batch] = deque()
-        self._others: deque[tuple[Conversation, Changing | None]] = deque()  # None: a stretch of log to read
+        self._others: deque[tuple[Conversation, Acting | None]] = deque()  # None: a stretch of log to read
         self._work = trio.Event()
         self.busy = False
 
@@ -62,10 +62,10 @@ class Writer:
         self._appends.append((conversation, postings))
         self._work.set()
 
-    def change(self, conversation: Conversation, changing: Changing) -> None:
-        """Store a membership change, in a commit of its own: within one statement a later message of the batch would
-        not see a removal before it."""
-        self._others.append((conversation, changing))
+    def act(self, conversation: Conversation, acting: Acting) -> None:
+        """Store an action, in a commit of its own: within one statement a later message of the batch would not see a
+        removal before it."""
+        self._others.append((conversation, acting))
         self._work.set()
 
     def catch_up(self, conversation: Conversation) -> None:
@@ -88,11 +88,11 @@ class Writer:
                 if self._appends:
                     await self._append(self._take())
                 if self._others:
-                    conversation, changing = self._others.popleft()
-                    if changing is None:
+                    conversation, acting = self._others.popleft()
+                    if acting is None:
                         await self._catch_up(conversation)
                     else:
-                        await self._change(conversation, changing)
+                        await self._act(conversation, acting)
                 self._flush()
             self.busy = False
 
@@ -152,21 +152,18 @@ class Writer:
                 answers += alone.answers
         self._contain(conversation, partial(conversation.appended, postings, Appendix(answers, [])))
 
-    async def _change(self, conversation: Conversation, changing: Changing) -> None:
+    async def _act(self, conversation: Conversation, acting: Acting) -> None:
         try:
             outcome = await self._insist(
-                lambda: self._store.change_member(
-                    self._lane, changing.change, conversation.id, changing.author, changing.key, changing.user,
-                    self._group_members,
-                )
-            )  # fmt: skip
+                lambda: self._store.act(self._lane, acting.author, acting.action, self._rules)
+            )
         except _GaveUp:
-            self._contain(conversation, lambda: conversation.gave_up([changing]))
+            self._contain(conversation, lambda: conversation.gave_up([acting]))
         except (Refused, StorageRefused) as problem:
             refusal = problem if isinstance(problem, Refused) else Invalid("this cannot be stored")
-            self._contain(conversation, partial(conversation.refused, [changing], refusal))
+            self._contain(conversation, partial(conversation.refused, [acting], refusal))
         else:
-            self._contain(conversation, lambda: conversation.changed(changing, outcome))
+            self._contain(conversation, lambda: conversation.acted(acting, outcome))
 
     async def _catch_up(self, conversation: Conversation) -> None:
         head = conversation.head or 0

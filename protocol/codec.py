@@ -84,12 +84,15 @@ def message(payload: bytes) -> bytes:
 
 
 def entry(of: Entry) -> bytes:
-    """The wire form of the event that tells *of*: the same bytes as ``wire(EntryEvent(...))``, without the copy.
+    """The wire form of the event that tells *of*: what ``wire(EntryEvent(...))`` says, without the copy.
 
-    The map's own bytes stand; only its head grows by the one pair ``t: entry`` (a map of up to 15 pairs is one byte).
+    The pairs' own bytes stand behind a new head with the one pair ``t: entry`` more. msgspec writes a head of three
+    bytes for a type of more than 15 fields, however few of them are there (map 16); up to 15 pairs need one byte.
     """
     body = _encode(of)
-    return message(bytes((body[0] + 1,)) + b"\xa1t\xa5entry" + body[1:])
+    pairs = body[2] + 1
+    head = bytes((0x80 | pairs,)) if pairs < 16 else bytes((0xDE, 0, pairs))
+    return message(head + b"\xa1t\xa5entry" + body[3:])
 
 
 def ok(command_id: int, result: Struct) -> bytes:

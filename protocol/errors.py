@@ -22,6 +22,10 @@
     │   ├── Forbidden               forbidden            a member, but without the right
     │   ├── WrongKind               wrong_kind           a direct conversation has fixed members
     │   ├── KeyReused               key_reused           the key was used with other content
+    │   ├── UnknownMessage          unknown_message      no message there that this person may see
+    │   ├── MessageDeleted          message_deleted      the message was deleted
+    │   ├── TooLate                 too_late             the time for it is over
+    │   ├── TooManyReactions        too_many_reactions   the message has its most reactions
     │   ├── ConversationFull        conversation_full    the group has its most members
     │   ├── TooManySockets          too_many_sockets     the person has too many sockets open
     │   ├── TooLarge                too_large            a body or frame over its limit
@@ -198,6 +202,34 @@ class KeyReused(Refused):
     def __init__(self, key: str) -> None:
         super().__init__(f"key {key!r} was used before with other content")
         self.key = key
+
+
+class UnknownMessage(Refused):
+    """There is no message at that place, or none that this person may see."""
+
+    code, status, fix = "unknown_message", 404, "Check the message's seq: only entries of kind message are messages."
+
+    def __init__(self, conversation: UUID, seq: int) -> None:
+        super().__init__(f"entry {seq} of conversation {conversation} is no message that you may see")
+        self.conversation, self.seq = conversation, seq
+
+
+class MessageDeleted(Refused):
+    """The message was deleted; nothing can be done with it any more."""
+
+    code, status, fix = "message_deleted", 410, "Nothing to do; show the message as deleted."
+
+
+class TooLate(Refused):
+    """The time in which this may be done is over."""
+
+    code, status, fix = "too_late", 403, "Send a new message instead."
+
+
+class TooManyReactions(Refused):
+    """The person has reacted to the message with as many emoji as one may, or it has as many as a message may."""
+
+    code, status, fix = "too_many_reactions", 409, "Take a reaction back first, or use an emoji that is there already."
 
 
 class ConversationFull(Refused):

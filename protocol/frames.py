@@ -84,7 +84,19 @@ Cursor = Annotated[
 ]
 History = Literal["all", "from_join"]
 Kind = Literal["direct", "group"]
-EntryKind = Literal["created", "message", "member.added", "member.removed"]
+EntryKind = Literal[
+    "created", "message", "member.added", "member.removed", "message.edited", "message.deleted", "message.reacted"
+]
+MessageSeq = Annotated[int, Meta(ge=1, le=limits.SEQ_MAX, description="The message's number in the log.")]
+Emoji = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=limits.REACTION_CHARS,
+        pattern="^(?![\\s\\S]*[\\u0000-\\u001f\\u007f-\\u009f])",
+        description="The reaction: an emoji, or any short text without control characters, compared as it is spelt.",
+    ),
+]
 
 
 # --- Commands ---------------------------------------------------------------------------------------------------------
@@ -220,6 +232,69 @@ class MessageSend(Command, frozen=True, tag="message.send"):
             raise ValueError(f"`{name}` must not hold U+0000 - at `$.{name}`")
 
 
+class MessageEdit(Command, frozen=True, tag="message.edit"):
+    """Give a message of one's own another text, within the time that the server allows for it. What it said before is
+    kept: see `message.edits`. Answered with :class:`Appended`: where the entry `message.edited` stands."""
+
+    conversation: Conversation
+    key: Key
+    seq: MessageSeq
+    text: Annotated[
+        str,
+        Meta(
+            min_length=1,
+            max_length=limits.TEXT_CHARS,
+            pattern=_NO_NUL,
+            description="What it is to say. Its length is counted in code points, not bytes.",
+        ),
+    ]
+
+
+class MessageDelete(Command, frozen=True, tag="message.delete"):
+    """Delete a message for everybody; its author may, and the owner of the group. Its text, and that of its earlier
+    versions, is erased; its place in the log stays. Deleting what is deleted changes nothing. Answered with
+    :class:`Appended`: where the entry `message.deleted` stands."""
+
+    conversation: Conversation
+    key: Key
+    seq: MessageSeq
+
+
+class MessageReact(Command, frozen=True, tag="message.react"):
+    """React to a message, or take a reaction back; any member may. Answered with :class:`Appended`: where the entry
+    `message.reacted` stands. When it is so already, nothing is stored, and the answer names the newest entry that
+    changed the message (the message itself, if none did)."""
+
+    conversation: Conversation
+    key: Key
+    seq: MessageSeq
+    emoji: Emoji
+    on: Annotated[bool, Meta(description="True to react, false to take it back.")] = True
+
+
+class MessageEdits(Command, frozen=True, tag="message.edits"):
+    """All that a message has said, oldest first, page by page. Answered with :class:`Versions`."""
+
+    conversation: Conversation
+    seq: MessageSeq
+    after: Annotated[Seq, Meta(description="Only versions with a higher seq: the last one's on the page before.")] = 0
+
+
+class MessageReactions(Command, frozen=True, tag="message.reactions"):
+    """Who reacted to a message, by emoji and in the order of reacting, page by page. Answered with
+    :class:`Reactions`."""
+
+    conversation: Conversation
+    seq: MessageSeq
+    emoji: Annotated[Emoji | None, Meta(description="Only these; null for all.")] = None
+    cursor: Annotated[
+        Cursor | None, Meta(description="Of the page before; null for the first. Not the cursor of `hello`.")
+    ] = None
+    limit: Annotated[
+        int, Meta(ge=1, le=limits.REACTIONS_PAGE, description="At most so many reactions on the page.")
+    ] = 50
+
+
 class HistoryGet(Command, frozen=True, tag="history"):
     """A page of the past, oldest first, ending before *before* (or at the end). Answered with :class:`HistoryPage`."""
 
@@ -277,8 +352,20 @@ class User(Struct, frozen=True, omit_defaults=True):
     name: Annotated[str, Meta(description="The name that others see.")]
 
 
+class Reaction(Struct, frozen=True, omit_defaults=True):
+    """How many people reacted to a message with one emoji."""
+
+    emoji: Annotated[str, Meta(description="The emoji.")]
+    count: Annotated[int, Meta(description="How many people.")]
+    users: Annotated[
+        list[UUID],
+        Meta(description="The first 5 of them, in the order of reacting; the others: see `message.reactions`."),
+    ]
+
+
 class Entry(Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """One entry of a conversation's log."""
+    """One entry of a conversation's log. A `message` comes as it stands when it is read: its text may be an edit's, and
+    `changed` says up to which entry it is up to date."""
 
     conversation: Conversation
     seq: Annotated[Seq, Meta(description="Its number in the conversation's log: 1, 2, 3 ... without gaps.")]
@@ -288,11 +375,47 @@ class Entry(Struct, frozen=True, omit_defaults=True, kw_only=True):
     author: Annotated[UUID, Meta(description="Who did it.")]
     key: Annotated[str, Meta(description="The key that its author gave it.")]
     at_ms: Annotated[AtMs, Meta(description="When it was stored: Unix milliseconds (UTC), by the database's clock.")]
-    text: Annotated[str, Meta(description="Of `message`: what was said.")] | UnsetType = UNSET
+    text: (
+        Annotated[str, Meta(description="Of `message` and `message.edited`: what is said; absent once it is deleted.")]
+        | UnsetType
+    ) = UNSET
     user: Annotated[UUID, Meta(description="Of `member.added` and `member.removed`: who.")] | UnsetType = UNSET
     title: Annotated[str, Meta(description="Of `created`: the group's title.")] | UnsetType = UNSET
     members: (
         Annotated[list[UUID], Meta(description="Of `created`: the first members, the one who created it first.")]
+        | UnsetType
+    ) = UNSET
+    of: (
+        Annotated[int, Meta(description="Of `message.edited`, `message.deleted`, `message.reacted`: which message.")]
+        | UnsetType
+    ) = UNSET
+    emoji: Annotated[str, Meta(description="Of `message.reacted`: with what.")] | UnsetType = UNSET
+    on: Annotated[bool, Meta(description="Of `message.reacted`: whether the author now reacts so.")] | UnsetType = UNSET
+    count: (
+        Annotated[int, Meta(description="Of `message.reacted`: how many people react so after it; 0 for nobody.")]
+        | UnsetType
+    ) = UNSET
+    users: (
+        Annotated[list[UUID], Meta(description="Of `message.reacted`: the first 5 of them, in the order of reacting.")]
+        | UnsetType
+    ) = UNSET
+    edited_at_ms: (
+        Annotated[AtMs, Meta(description="Of `message`: when its author last edited it; absent if never.")] | UnsetType
+    ) = UNSET
+    deleted: Annotated[
+        bool, Meta(description="Of `message`, and of the `message.edited` of such: it was deleted, the text is gone.")
+    ] = False
+    reactions: Annotated[
+        list[Reaction], Meta(description="Of `message`: by emoji, in the order of their code points; at most 20.")
+    ] = []
+    changed: (
+        Annotated[
+            int,
+            Meta(
+                description="Of `message`: the newest entry that edited or deleted it, or reacted to it: this is how "
+                "it stands after that entry. Absent if there is none. Of two copies the one with the higher is newer."
+            ),
+        ]
         | UnsetType
     ) = UNSET
 
@@ -359,6 +482,39 @@ class Users(Struct, frozen=True):
     """The people that were found."""
 
     users: Annotated[list[User], Meta(description="In no particular order.")]
+
+
+class Version(Struct, frozen=True, omit_defaults=True):
+    """What a message said for a time."""
+
+    seq: Annotated[Seq, Meta(description="The entry that made it say so: the message itself, or a `message.edited`.")]
+    at_ms: Annotated[AtMs, Meta(description="Since when: Unix milliseconds (UTC), by the database's clock.")]
+    text: Annotated[str, Meta(description="What it said; absent once the message is deleted.")] | UnsetType = UNSET
+
+
+class Versions(Struct, frozen=True):
+    """A page of what a message has said. At most 100 versions and 256 KiB."""
+
+    versions: Annotated[list[Version], Meta(description="Oldest first.")]
+    more: Annotated[bool, Meta(description="Newer versions exist: ask again, `after` the last of these.")]
+
+
+class OneReaction(Struct, frozen=True):
+    """One person's reaction."""
+
+    user: Annotated[UUID, Meta(description="Who reacted.")]
+    emoji: Annotated[str, Meta(description="With what.")]
+    seq: Annotated[Seq, Meta(description="The entry `message.reacted` that says so.")]
+    at_ms: Annotated[AtMs, Meta(description="When: Unix milliseconds (UTC), by the database's clock.")]
+
+
+class Reactions(Struct, frozen=True, omit_defaults=True):
+    """A page of the reactions to a message."""
+
+    reactions: Annotated[
+        list[OneReaction], Meta(description="By emoji, in the order of code points; then in the order of reacting.")
+    ]
+    cursor: Annotated[str | None, Meta(description="Asks for the next page; absent on the last.")] = None
 
 
 class HistoryPage(Struct, frozen=True):
@@ -514,9 +670,11 @@ class PresenceEvent(Event, frozen=True, tag="presence"):
 
 AnyCommand = (
     Hello | Ping | AuthRenew | ConversationDirect | ConversationCreate | ConversationList | ConversationGet
-    | ConversationAdd | ConversationRemove | ConversationLeave | MessageSend | HistoryGet | ReceiptMove | Typing
-    | PresenceWatch | UserGet
+    | ConversationAdd | ConversationRemove | ConversationLeave | MessageSend | MessageEdit | MessageDelete
+    | MessageReact | MessageEdits | MessageReactions | HistoryGet | ReceiptMove | Typing | PresenceWatch | UserGet
 )  # fmt: skip
+# Commands that a conversation's log takes one by one: each is stored by a function of the database of its own.
+AnyAction = ConversationAdd | ConversationRemove | ConversationLeave | MessageEdit | MessageDelete | MessageReact
 AnyEvent = (
     EntryEvent
     | ConversationEvent
@@ -542,6 +700,11 @@ RESULTS: dict[type[Command], type[Struct]] = {
     ConversationRemove: Appended,
     ConversationLeave: Appended,
     MessageSend: Appended,
+    MessageEdit: Appended,
+    MessageDelete: Appended,
+    MessageReact: Appended,
+    MessageEdits: Versions,
+    MessageReactions: Reactions,
     HistoryGet: HistoryPage,
     ReceiptMove: Cursors,
     Typing: Done,

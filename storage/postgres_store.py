@@ -24,12 +24,26 @@ from protocol.errors import (
     UnknownUser,
     WrongKind,
 )
-from protocol.frames import Conversations, ConversationState, Entry, History, HistoryPage, User
-from protocol.limits import NAMED_MEMBERS, PAGE_BYTES, SEQ_MAX, UNREAD
+from protocol.frames import (
+    AnyAction,
+    Conversations,
+    ConversationState,
+    Entry,
+    History,
+    HistoryPage,
+    OneReaction,
+    Reactions,
+    User,
+    Version,
+    Versions,
+)
+from protocol.limits import NAMED_MEMBERS, PAGE_BYTES, SEQ_MAX, UNREAD, VERSIONS_PAGE
+from storage import actions, reaction_cursor
 from storage.database import Database, OwnConnection
 from storage.errors import StorageConflict
 from storage.gather import Gather, Kind
 from storage.rows import (
+    Acted,
     Answer,
     Appendix,
     Changed,
@@ -41,6 +55,7 @@ from storage.rows import (
     Raise,
     Raised,
     Range,
+    Rules,
     Standing,
     State,
     shown,
@@ -64,6 +79,24 @@ class _Outcome(msgspec.Struct):
     at_ms: int = 0
     new: bool = False
     conversation: UUID | None = None
+
+
+class _ActedOrNot(msgspec.Struct):
+    """What a function of an action answers."""
+
+    error: str | None = None
+    seq: int = 0
+    at_ms: int = 0
+    entry: Entry | None = None
+
+
+class _Found(msgspec.Struct):
+    """What a function that reads about one message answers."""
+
+    error: str | None = None
+    versions: list[Version] = []
+    reactions: list[OneReaction] = []
+    more: bool = False
 
 
 class _MovedOne(msgspec.Struct):
@@ -111,6 +144,8 @@ class _Appended(msgspec.Struct):
 
 _appendix: Final = msgspec.json.Decoder(Appendix).decode
 _outcome: Final = msgspec.json.Decoder(_Outcome).decode
+_acted: Final = msgspec.json.Decoder(_ActedOrNot).decode
+_found: Final = msgspec.json.Decoder(_Found).decode
 _entries: Final = msgspec.json.Decoder(list[Entry]).decode
 _found_standings: Final = msgspec.json.Decoder(list[Standing]).decode
 _found_states: Final = msgspec.json.Decoder(list[_FoundState]).decode
@@ -168,6 +203,16 @@ class PostgresStore:
         )
         answers = [Answer(True, False, found.tops[row.i - 1] + row.o, found.at_ms) for row in rows]
         return Appendix(answers, found.missed)
+
+    async def act(self, lane: int, author: UUID, action: AnyAction, rules: Rules) -> Acted:
+        """See Store."""
+        if isinstance(action, actions.MEMBERSHIP):
+            return await actions.change_member(self, lane, author, action, rules)
+        sql = actions.FUNCTIONS[type(action)]
+        outcome = _acted(await self._call(lane, sql, str(author), _encode(action), _encode(rules)))
+        if outcome.error is not None:
+            raise actions.refusal(outcome.error, author, action)
+        return Acted(outcome.seq, outcome.at_ms, outcome.entry)
 
     async def change_member(
         self, lane: int, change: Change, conversation: UUID, author: UUID, key: str, user: UUID, most: int
@@ -275,6 +320,25 @@ class PostgresStore:
         if page is None:
             raise NotAMember(person, conversation)
         return page
+
+    async def edits(self, person: UUID, conversation: UUID, seq: int, after: int) -> Versions:
+        """See Store."""
+        sql: Final = "select message_edits(%s, %s, %s, %s, %s, %s)::text"
+        found = _found(await self._json(sql, person, conversation, seq, after, VERSIONS_PAGE, PAGE_BYTES))
+        if found.error is not None:
+            raise actions.reading_refusal(found.error, person, conversation, seq)
+        return Versions(found.versions, found.more)
+
+    async def reactions(
+        self, person: UUID, conversation: UUID, seq: int, emoji: str | None, cursor: str | None, limit: int
+    ) -> Reactions:
+        """See Store."""
+        after_emoji, after_seq = reaction_cursor.place(cursor)
+        sql: Final = "select message_reactions(%s, %s, %s, %s::text, %s::text, %s, %s)::text"
+        found = _found(await self._json(sql, person, conversation, seq, emoji, after_emoji, after_seq, limit))
+        if found.error is not None:
+            raise actions.reading_refusal(found.error, person, conversation, seq)
+        return Reactions(found.reactions, reaction_cursor.text_after(found.reactions[-1]) if found.more else None)
 
     async def listing(self, person: UUID, cursor: str | None, limit: int) -> Conversations:
         """See Store."""

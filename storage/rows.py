@@ -4,6 +4,7 @@ from uuid import UUID
 
 from msgspec import Struct
 
+from protocol import limits
 from protocol.frames import ConversationState, Entry, History, Kind, Receipt
 
 
@@ -31,6 +32,24 @@ class Appendix(Struct, frozen=True):
 
     answers: list[Answer]  # one per message, in the order given
     missed: list[Entry]  # others' entries above the heads given, by (conversation, seq); at most 500 a conversation
+
+
+class Rules(Struct, frozen=True):
+    """What a server allows; the functions of the database that store actions are given it."""
+
+    group_members: int = limits.GROUP_MEMBERS
+    edit_within_s: int = 172_800  # after its sending a message may be edited for so long; 0: never, below: for ever
+    reactions_of_one: int = limits.REACTIONS_OF_ONE
+    reactions: int = limits.REACTIONS
+    reaction_users: int = limits.REACTION_USERS
+
+
+class Acted(Struct, frozen=True):
+    """The outcome of one action."""
+
+    seq: int  # where its entry stands; or, when there was nothing to do, after which entry it stood so
+    at_ms: int
+    entry: Entry | None = None  # stored by this very call
 
 
 class Changed(Struct, frozen=True):

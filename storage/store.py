@@ -9,8 +9,9 @@ from collections.abc import Mapping, Sequence
 from typing import Literal, Protocol
 from uuid import UUID
 
-from protocol.frames import Conversations, Entry, History, HistoryPage, User
+from protocol.frames import AnyAction, Conversations, Entry, History, HistoryPage, Reactions, User, Versions
 from storage.rows import (
+    Acted,
     Appendix,
     Changed,
     Made,
@@ -21,6 +22,7 @@ from storage.rows import (
     Raise,
     Raised,
     Range,
+    Rules,
     Standing,
     State,
 )
@@ -39,6 +41,14 @@ class Store(Protocol):
             messages: May name several conversations. Membership is checked here, under the row locks; the key first.
             heads: Conversation, of those that *messages* name -> the seq up to which the caller has delivered; what
                 others stored above comes back.
+        """
+
+    async def act(self, lane: int, author: UUID, action: AnyAction, rules: Rules) -> Acted:
+        """Store one action: anything but a message that changes a conversation. The key is looked at first, then
+        membership, then what else may be refused (docs/hazards.md, A11).
+
+        Raises:
+            Refused: As ``protocol/schema/answers.py`` says of each action.
         """
 
     async def change_member(
@@ -89,6 +99,24 @@ class Store(Protocol):
 
         Raises:
             NotAMember: *person* was never a member.
+        """
+
+    async def edits(self, person: UUID, conversation: UUID, seq: int, after: int) -> Versions:
+        """What message *seq* has said, the versions above *after*, oldest first.
+
+        Raises:
+            NotAMember: *person* was never a member.
+            UnknownMessage: No message there that *person* may see.
+        """
+
+    async def reactions(
+        self, person: UUID, conversation: UUID, seq: int, emoji: str | None, cursor: str | None, limit: int
+    ) -> Reactions:
+        """A page of the reactions to message *seq*, with *emoji* or all.
+
+        Raises:
+            NotAMember, UnknownMessage: As above.
+            BadCursor
         """
 
     async def listing(self, person: UUID, cursor: str | None, limit: int) -> Conversations:

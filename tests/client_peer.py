@@ -261,6 +261,44 @@ class Peer:
         else:
             self.ok(wire, frame, seq=entry["seq"], at_ms=entry["at_ms"])
 
+    def _touch(self, wire: Wire, frame: Frame, kind: str, **more: Any) -> None:
+        """Store an edit, a deletion or a reaction once; shown to who is connected before its answer."""
+        entry = self.keys.get((frame["conversation"], self.user, frame["key"]))
+        if entry is None:
+            said = {"kind": kind, "author": self.user, "key": frame["key"], "of": frame["seq"], **more}
+            entry = self.append(frame["conversation"], said)
+            for one in list(self.wires):
+                self.show(one, entry)
+        self.ok(wire, frame, seq=entry["seq"], at_ms=entry["at_ms"])
+
+    def _message_edit(self, wire: Wire, frame: Frame) -> None:
+        self._touch(wire, frame, "message.edited", text=frame["text"])
+
+    def _message_delete(self, wire: Wire, frame: Frame) -> None:
+        self._touch(wire, frame, "message.deleted")
+
+    def _message_react(self, wire: Wire, frame: Frame) -> None:
+        users = [self.user] if frame["on"] else []
+        more = {"emoji": frame["emoji"], "on": frame["on"], "count": len(users), "users": users}
+        self._touch(wire, frame, "message.reacted", **more)
+
+    def _message_edits(self, wire: Wire, frame: Frame) -> None:
+        log = [entry for entry in self.logs[frame["conversation"]] if frame["seq"] in (entry["seq"], entry.get("of"))]
+        left = [entry for entry in log if entry["seq"] > frame.get("after", 0) and "text" in entry]
+        versions = [{name: entry[name] for name in ("seq", "at_ms", "text")} for entry in left[:2]]
+        self.ok(wire, frame, versions=versions, more=len(left) > 2)
+
+    def _message_reactions(self, wire: Wire, frame: Frame) -> None:
+        found = [
+            {"user": entry["author"], "emoji": entry["emoji"], "seq": entry["seq"], "at_ms": entry["at_ms"]}
+            for entry in self.logs[frame["conversation"]]
+            if entry["kind"] == "message.reacted" and entry["of"] == frame["seq"]
+            and frame.get("emoji") in (None, entry["emoji"])
+        ]  # fmt: skip
+        start = int(frame.get("cursor") or 0)
+        end = start + frame["limit"]
+        self.ok(wire, frame, reactions=found[start:end], **({"cursor": str(end)} if end < len(found) else {}))
+
     def _ping(self, wire: Wire, frame: Frame) -> None:
         self.ok(wire, frame, at_ms=int(trio.current_time() * 1000))
 

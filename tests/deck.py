@@ -15,10 +15,24 @@ from konnect_server.presence import Presence
 from konnect_server.registry import Registry
 from konnect_server.stretches import Stretches
 from konnect_server.writer import Writer
-from protocol.frames import Entry, History, HistoryPage, User
+from protocol.frames import AnyAction, Entry, History, HistoryPage, User
 from storage.errand import by_task
 from storage.errors import StorageUnavailable
-from storage.rows import Appendix, Changed, Made, Moved, NewMessage, OthersReceipt, Page, Raise, Raised, Range, Standing
+from storage.rows import (
+    Acted,
+    Appendix,
+    Changed,
+    Made,
+    Moved,
+    NewMessage,
+    OthersReceipt,
+    Page,
+    Raise,
+    Raised,
+    Range,
+    Rules,
+    Standing,
+)
 from storage.rows import State as StateRow
 from storage.store import Change
 from tests.fakes import people
@@ -83,6 +97,10 @@ class DoorStore(FakeStore):
     async def append(self, lane: int, messages: Sequence[NewMessage], heads: Mapping[UUID, int]) -> Appendix:
         await self._begin("append", messages)
         return await self._pass("append", await super().append(lane, messages, heads))
+
+    async def act(self, lane: int, author: UUID, action: AnyAction, rules: Rules) -> Acted:
+        await self._begin("act", action)
+        return await self._pass("act", await super().act(lane, author, action, rules))
 
     async def change_member(
         self, lane: int, change: Change, conversation: UUID, author: UUID, key: str, user: UUID, most: int
@@ -162,9 +180,9 @@ class Deck:
         self.flushes = 0
         self.came: list[UUID] = []
         self.went: list[UUID] = []
-        self.writers = [Writer(lane, self.store, MOST, self._contain, self.flush) for lane in range(lanes)]
+        self.writers = [Writer(lane, self.store, Rules(MOST), self._contain, self.flush) for lane in range(lanes)]
         self.registry = Registry(self.writers, nursery, self._came, self._went, self.flush)
-        self.stretches = Stretches(self.store.stretches, trio.current_time, self._later)
+        self.stretches = self.registry.stretches = Stretches(self.store.stretches, trio.current_time, self._later)
         self.presence: Presence | None = None  # told of who comes and goes, if there is one
 
     def _later(self, at: float, call: Callable[[], None]) -> None:
@@ -204,6 +222,10 @@ class Deck:
         """Another process changes a membership; nobody rings."""
         key = f"other {change} {user} {trio.current_time()} {len(self.database.tables.entries[conversation])}"
         return (await self.other.change_member(0, change, conversation, author, key, user, MOST)).seq
+
+    async def act(self, author: UUID, action: AnyAction) -> Acted:
+        """Another process stores an action; nobody rings."""
+        return await self.other.act(0, author, action, Rules(MOST))
 
     async def group(self, conversation: UUID, *members: UUID, history: History = "all") -> None:
         """A group, made elsewhere."""

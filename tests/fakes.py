@@ -10,10 +10,11 @@ from uuid import UUID
 
 import msgpack  # type: ignore[import-untyped]
 
-from konnect_server.conversation import Changing, Conversation, Posting, Reader
+from konnect_server.conversation import Acting, Conversation, Posting, Reader
 from protocol import closing
-from protocol.frames import Entry, EntryKind
+from protocol.frames import ConversationAdd, ConversationLeave, ConversationRemove, Entry, EntryKind
 from storage.rows import Answer
+from storage.store import Change
 
 Frame = dict[str, Any]
 
@@ -56,6 +57,18 @@ def stored(seq: int) -> Answer:
 def found(seq: int) -> Answer:
     """Storage's answer to a key that stood already."""
     return Answer(new=False, reused=False, seq=seq, at_ms=seq)
+
+
+def changing(
+    reader: Reader, number: int, author: UUID, key: str, change: Change, user: UUID, conversation: UUID = ROOM
+) -> Acting:
+    """A membership change on its way into the log, as command *number*."""
+    match change:
+        case "add":
+            return Acting(reader, author, ConversationAdd(id=number, conversation=conversation, key=key, user=user))
+        case "remove":
+            return Acting(reader, author, ConversationRemove(id=number, conversation=conversation, key=key, user=user))
+    return Acting(reader, author, ConversationLeave(id=number, conversation=conversation, key=key))
 
 
 class FakeReader:
@@ -131,13 +144,13 @@ class FakeWork:
     """A writer that does nothing by itself: the test takes the pieces of work and brings what came of them."""
 
     def __init__(self) -> None:
-        self.pieces: deque[Sequence[Posting] | Changing | None] = deque()  # None: a stretch of log to read
+        self.pieces: deque[Sequence[Posting] | Acting | None] = deque()  # None: a stretch of log to read
 
     def append(self, conversation: Conversation, postings: Sequence[Posting]) -> None:
         self.pieces.append(postings)
 
-    def change(self, conversation: Conversation, changing: Changing) -> None:
-        self.pieces.append(changing)
+    def act(self, conversation: Conversation, acting: Acting) -> None:
+        self.pieces.append(acting)
 
     def catch_up(self, conversation: Conversation) -> None:
         self.pieces.append(None)
@@ -149,10 +162,10 @@ class FakeWork:
         self.pieces.clear()
         return piece
 
-    def take_changing(self) -> Changing:
-        """The one piece of work, which must be a change."""
+    def take_acting(self) -> Acting:
+        """The one piece of work, which must be an action."""
         [piece] = self.pieces
-        assert isinstance(piece, Changing)
+        assert isinstance(piece, Acting)
         self.pieces.clear()
         return piece
 
@@ -169,6 +182,7 @@ class FakeHouse:
         self.sessions: list[FakeReader] = []
         self.rung: list[tuple[UUID, int]] = []
         self.came: list[UUID] = []
+        self.altered_here: list[UUID] = []
         self.rested = 0
 
     def joined(self, conversation: UUID, user: UUID) -> None:
@@ -176,6 +190,9 @@ class FakeHouse:
 
     def sessions_of(self, user: UUID) -> Iterable[Reader]:
         return [one for one in self.sessions if one.user == user]
+
+    def altered(self, conversation: UUID) -> None:
+        self.altered_here.append(conversation)
 
     def stored(self, conversation: UUID, seq: int) -> None:
         self.rung.append((conversation, seq))

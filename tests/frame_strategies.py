@@ -1,5 +1,6 @@
 """Hypothesis strategies for frames, made from the types themselves: whatever the types allow."""
 
+import re
 from typing import Any, get_args
 
 import msgspec
@@ -77,6 +78,8 @@ def _of_type(kind: inspect.Type) -> st.SearchStrategy[Any]:
             return st.booleans()
         case inspect.IntType(ge=least, le=most):
             return st.integers(-(2**63) if least is None else least, 2**63 - 1 if most is None else most)
+        case inspect.StrType(min_length=least, max_length=most, pattern=str(pattern)) if "(?!" in pattern:
+            return _text(least or 0, most).filter(lambda text: re.search(pattern, text))  # others only forbid U+0000
         case inspect.StrType(min_length=least, max_length=most):
             return _text(least or 0, most)
         case inspect.NoneType():

@@ -105,7 +105,7 @@ def test_a_cut_line_fits(text: str, columns: int) -> None:
         assert cut(text, columns) == text
 
 
-def entry(kind: str, **more: str) -> Entry:
+def entry(kind: str, **more: object) -> Entry:
     return Entry(ROOM, 1, kind, ANN, "k", 1_700_000_000_000, **more)  # type: ignore[arg-type]
 
 
@@ -128,6 +128,22 @@ def test_an_entry_is_a_line(shown: Entry, said: str) -> None:
     (line,) = entry_lines(shown, BOB, named)
     at, rest = line[:5], line[6:]
     assert (at[2], rest) == (":", said)
+
+
+@pytest.mark.parametrize(
+    ("shown", "said"),
+    [
+        (entry("message", deleted=True), "* Ann said something that is deleted now"),
+        (entry("message.edited", text="new", of=1), "* Ann changed an earlier message: new"),
+        (entry("message.edited", deleted=True, of=1), "* Ann changed a message that is deleted now"),
+        (entry("message.deleted", of=1), "* Ann deleted an earlier message"),
+        (entry("message.reacted", of=1, emoji="x\x1b", on=True), "* Ann reacted with x\u241b"),
+        (entry("message.reacted", of=1, emoji="x", on=False), "* Ann took back x"),
+    ],
+)
+def test_what_is_done_to_a_message_is_a_line(shown: Entry, said: str) -> None:
+    (line,) = entry_lines(shown, BOB, named)
+    assert line[6:] == said
 
 
 def test_ones_own_message_is_marked_and_a_long_one_indented() -> None:

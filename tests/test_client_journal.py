@@ -40,6 +40,20 @@ def test_messages_outlast_a_restart_in_order(tmp_path: Path) -> None:
     assert content(path) == [ONE, TWO, THREE]
 
 
+def test_other_commands_outlast_a_restart_and_messages_are_kept_as_ever(tmp_path: Path) -> None:
+    """A file of an older client is read; what it would not know looks like a damaged line to it, and is kept."""
+    path = tmp_path / "outbox"
+    edit = Kept(ROOM, "k4", "new", "message.edit", {"seq": 7})
+    react = Kept(ROOM, "k5", "", "message.react", {"seq": 7, "emoji": "\N{OWL}", "on": True})
+    lines = written(path, ONE, edit, react, TWO).splitlines()
+    assert lines[0].endswith(b'{"add":["%s","k1","one"]}' % ROOM.encode())
+    assert content(path) == [ONE, edit, react, TWO]
+    journal = FileJournal(path)
+    journal.remove(ROOM, "k4")
+    journal.close()
+    assert content(path) == [ONE, react, TWO]
+
+
 def test_what_was_settled_is_gone(tmp_path: Path) -> None:
     path = tmp_path / "outbox"
     written(path, ONE, TWO, THREE)

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from random import Random
 
@@ -412,3 +413,48 @@ async def live(seed: int, badness: float, restarts: int, window: int) -> None:
     for name, entries in complete.items():
         # what was said before the conversation was first announced comes with the announcement, not as entries
         assert seen[name] == {seq: text for seq, text in entries.items() if seen[name] and seq >= first_seen[name]}
+
+
+async def test_what_is_done_to_messages_keeps_its_place_and_its_key(
+    peer: Peer, tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    """Edits, deletions and reactions wait in the outbox file like messages, over a restart too, and are done once."""
+    path = tmp_path / "outbox"
+    peer.say("theirs")
+    peer.frozen = True
+    async with client_of(peer, outbox_path=path) as client, trio.open_nursery() as nursery:
+        client.send_nowait(ROOM, "mine")
+        for call in (
+            partial(client.edit, ROOM, 3, "edited"),
+            partial(client.react, ROOM, 2, "👍"),
+            partial(client.react, ROOM, 2, "👍", on=False),
+            partial(client.delete, ROOM, 3),
+        ):
+            nursery.start_soon(call)
+            await wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+    peer.frozen = False
+    peer.thawed.set()
+    lost = 2
+
+    def interfere(wire: Wire, frame: Frame) -> bool:
+        nonlocal lost
+        if frame["t"] == "message.react" and lost:
+            lost -= 1
+            wire.mute = True  # done, and the answer is lost
+            peer._message_react(wire, frame)
+            wire.drop()
+            return True
+        return False
+
+    peer.interfere = interfere
+    async with client_of(peer, outbox_path=path, new_key=numbered_keys("other")) as client:
+        assert [message.t for message in client.pending] == [
+            "message.send", "message.edit", "message.react", "message.react", "message.delete",
+        ]  # fmt: skip
+        await client.flush()
+        assert client.pending == ()
+    assert [(entry["kind"], entry.get("of"), entry.get("on")) for entry in peer.logs[ROOM][2:]] == [
+        ("message", None, None), ("message.edited", 3, None), ("message.reacted", 2, True),
+        ("message.reacted", 2, False), ("message.deleted", 3, None),
+    ]  # fmt: skip

@@ -9,11 +9,12 @@ import pytest
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from konnect_client import ConversationChanged, Entry, Heads, Rewound
-from konnect_client.model import Conversation, ConversationPage, HistoryPage, Sent, take
+from konnect_client.model import Conversation, ConversationPage, HistoryPage, ReactionPage, Sent, Version, take
 from konnect_client.pack import pack, unpack
 from konnect_client.timeline import Timeline
 from protocol import codec, frames
 from tests.client_peer import BOB, ROOM, Peer, client_of
+from tests.simulate.phone import as_frame
 
 VECTORS = json.loads((Path(__file__).parents[1] / "docs" / "vectors.json").read_text("utf-8"))
 SERVER = [vector for vector in VECTORS["accepted"] if vector["sender"] == "server"]
@@ -38,6 +39,7 @@ def test_every_event_is_understood(vector: dict[str, Any]) -> None:
         case Entry(seq=seq, text=text, user=user, title=title, members=members):
             assert (seq, text, user, title) == tuple(frame.get(name) for name in ("seq", "text", "user", "title"))
             assert members == tuple(frame.get("members", ()))
+            assert as_frame(events[0]) == {name: value for name, value in frame.items() if name != "t"}
             assert heads.seqs == {conversation: seq}
         case ConversationChanged(conversation=Conversation(head=head, names=names, recent=recent, owner=owner)):
             assert (head, names, owner) == (frame["head"], frame.get("names", {}), frame.get("owner"))
@@ -62,6 +64,12 @@ def test_every_answer_is_understood(vector: dict[str, Any]) -> None:
             assert len(HistoryPage.parse(result).entries) == len(entries)
         case {"head": head}:
             assert Conversation.parse(result).head == head
+        case {"versions": versions}:
+            assert [Version.parse(one).text for one in versions] == [one.get("text") for one in versions]
+        case {"reactions": reactions}:
+            found = ReactionPage.parse(result)
+            assert [one.emoji for one in found.reactions] == [one["emoji"] for one in reactions]
+            assert found.cursor == result.get("cursor")
         case {"seq": seq, "at_ms": at_ms}:
             assert Sent.parse(result) == Sent(seq, at_ms)
         case _:
@@ -92,6 +100,12 @@ async def test_every_command_of_the_client_is_one_that_the_server_takes(autojump
         await client.add(ROOM, BOB)
         await client.remove(ROOM, BOB)
         await client.leave(ROOM)
+        await client.edit(ROOM, 2, "hello")
+        await client.react(ROOM, 2, "👍")
+        await client.react(ROOM, 2, "👍", on=False)
+        await client.edits(ROOM, 2)
+        await client.reactions(ROOM, 2, emoji="👍")
+        await client.delete(ROOM, 2)
         await client.history(ROOM, before=2)
         await client.watch([BOB], conversation=None)
         await client.watch(conversation=ROOM)

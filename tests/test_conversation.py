@@ -6,12 +6,13 @@ from uuid import UUID
 import pytest
 
 from konnect_server import conversation as room
-from konnect_server.conversation import Changing, Conversation, Posting
+from konnect_server.conversation import Acting, Conversation, Posting
 from protocol import closing
 from protocol.errors import Forbidden
-from protocol.frames import Entry
-from storage.rows import Answer, Appendix, Changed
+from protocol.frames import ConversationAdd, ConversationRemove, Entry, EntryKind, MessageEdit, MessageReact
+from storage.rows import Acted, Answer, Appendix
 from storage.store import Change
+from tests import fakes
 from tests.fakes import ANN, BOB, CID, ROOM, FakeHouse, FakeReader, FakeWork, entry, found, stored
 
 NOT_A_MEMBER = Answer(new=False, reused=False)
@@ -49,8 +50,17 @@ def posting(reader: FakeReader, number: int) -> Posting:
     return Posting(reader, number, reader.user, f"k{number}", f"text {number}")
 
 
-def changing(reader: FakeReader, number: int, change: Change = "add", user: UUID = CID) -> Changing:
-    return Changing(reader, number, reader.user, f"k{number}", change, user)
+def changing(reader: FakeReader, number: int, change: Change = "add", user: UUID = CID) -> Acting:
+    return fakes.changing(reader, number, reader.user, f"k{number}", change, user)
+
+
+def acted(acting: Acting, seq: int, at_ms: int) -> Acted:
+    """A membership change was stored as entry *seq*."""
+    assert isinstance(acting.action, ConversationAdd | ConversationRemove)
+    kind: EntryKind = "member.added" if isinstance(acting.action, ConversationAdd) else "member.removed"
+    new = Entry(conversation=ROOM, seq=seq, kind=kind, author=acting.author, key=acting.action.key, at_ms=at_ms,
+                user=acting.action.user)  # fmt: skip
+    return Acted(seq, at_ms, new)
 
 
 @pytest.fixture
@@ -81,8 +91,8 @@ def test_a_membership_change_keeps_its_place_among_the_messages(stage: Stage) ->
     stage.post(ann, 5)
     stage.appended(stored(5))
     stage.appended(stored(6), stored(7))
-    assert stage.work.take_changing().id == 4
-    stage.conversation.changed(changing(ann, 4), Changed(8, 8, True))
+    assert stage.work.take_acting().id == 4
+    stage.conversation.acted(changing(ann, 4), acted(changing(ann, 4), 8, 8))
     assert [one.id for one in stage.work.take_postings()] == [5]
 
 
@@ -177,7 +187,8 @@ def test_a_stranger_is_answered_and_the_conversation_rests_again(stage: Stage) -
 def test_a_membership_change_is_an_entry_for_all_and_then_an_ok(stage: Stage) -> None:
     ann, bob = stage.listener(ANN), stage.listener(BOB)
     stage.conversation.post(changing(ann, 1, "add", CID))
-    stage.conversation.changed(stage.work.take_changing(), Changed(5, 55, True))
+    acting = stage.work.take_acting()
+    stage.conversation.acted(acting, acted(acting, 5, 55))
     assert ann.story == ["entry 5", "ok 1"]
     assert bob.frames == [
         {"t": "entry", "conversation": str(ROOM), "seq": 5, "kind": "member.added", "author": str(ANN), "key": "k1",
@@ -190,7 +201,7 @@ def test_a_refused_change_is_an_error_and_the_next_goes_on(stage: Stage) -> None
     ann = stage.listener()
     stage.conversation.post(changing(ann, 1, "remove", BOB))
     stage.post(ann, 2)
-    stage.conversation.refused([stage.work.take_changing()], Forbidden("no"))
+    stage.conversation.refused([stage.work.take_acting()], Forbidden("no"))
     assert ann.story == ["error 1 forbidden"]
     stage.appended(stored(5))
     assert ann.story[1:] == ["entry 5", "ok 2"]
@@ -201,7 +212,8 @@ def test_who_is_added_hears_of_it_though_nobody_listens_here(stage: Stage) -> No
     out by a sweep only."""
     ann = stage.reader(ANN)
     stage.conversation.post(changing(ann, 1, "add", CID))
-    stage.conversation.changed(stage.work.take_changing(), Changed(5, 5, True))
+    acting = stage.work.take_acting()
+    stage.conversation.acted(acting, acted(acting, 5, 5))
     assert stage.house.came == [CID]
     assert ann.story == ["ok 1"]
 
@@ -233,7 +245,8 @@ def test_all_devices_of_who_is_removed_are_cut_off(stage: Stage) -> None:
     walking = stage.reader(BOB, "tablet")
     stage.conversation.walk(walking, 4)
     stage.conversation.post(changing(ann, 1, "remove", BOB))
-    stage.conversation.changed(stage.work.take_changing(), Changed(5, 5, True))
+    acting = stage.work.take_acting()
+    stage.conversation.acted(acting, acted(acting, 5, 5))
     stage.post(ann, 2)
     stage.appended(stored(6))
     assert phone.seqs == laptop.seqs == walking.held == [5]
@@ -262,7 +275,7 @@ def test_a_change_whose_answer_was_lost_is_delivered_before_its_ok(stage: Stage)
     nothing of ours to deliver, so the ``ok`` went out at once and the entry only when a sweep found it."""
     ann, bob = stage.listener(ANN), stage.listener(BOB)
     stage.conversation.post(changing(ann, 1, "add", CID))
-    stage.conversation.changed(stage.work.take_changing(), Changed(5, 5, False))
+    stage.conversation.acted(stage.work.take_acting(), Acted(5, 5))
     assert ann.story == []
     stage.work.take_read()
     stage.conversation.caught_up([entry(5, "member.added", user=CID)])
@@ -507,3 +520,33 @@ def test_who_waits_for_room_goes_on_though_removed_meanwhile(stage: Stage) -> No
     stage.conversation.detach(bob)
     stage.appended(stored(5))
     assert bob.resumed == 1
+
+
+def test_an_edit_or_a_deletion_is_heeded_before_anybody_hears_of_it(stage: Stage) -> None:
+    """What was kept of what the message said before is forgotten first (konnect_server/stretches.py)."""
+    ann = stage.listener(ANN)
+    heard: list[int] = []
+    stage.house.altered = lambda conversation: heard.append(len(ann.frames))  # type: ignore[method-assign]
+    stage.conversation.post(Acting(ann, ANN, MessageEdit(id=1, conversation=ROOM, key="e", seq=2, text="new")))
+    edit = Entry(conversation=ROOM, seq=5, kind="message.edited", author=ANN, key="e", at_ms=5, text="new", of=2)
+    stage.conversation.acted(stage.work.take_acting(), Acted(5, 5, edit))
+    assert ann.story == ["entry 5", "ok 1"]
+    stage.conversation.ring(6)
+    stage.work.take_read()
+    stage.conversation.caught_up(
+        [Entry(conversation=ROOM, seq=6, kind="message.deleted", author=BOB, key="d", at_ms=6, of=2)]
+    )
+    stage.post(ann, 7)
+    stage.appended(stored(7))
+    assert heard == [0, 2], "once each, and not for a message"
+
+
+def test_an_action_that_changed_nothing_is_answered_after_what_it_rests_on(stage: Stage) -> None:
+    """Another process stored the reaction a moment before: its entry comes first, then the ok."""
+    ann = stage.listener(ANN)
+    stage.conversation.post(Acting(ann, ANN, MessageReact(id=1, conversation=ROOM, key="r", seq=2, emoji="a")))
+    stage.conversation.acted(stage.work.take_acting(), Acted(5, 5))
+    assert ann.story == []
+    stage.work.take_read()
+    stage.conversation.caught_up([entry(5)])
+    assert ann.story == ["entry 5", "ok 1"]

@@ -7,12 +7,12 @@ import trio
 from trio.testing import MockClock
 
 from konnect_server.connection import Terms
-from konnect_server.conversation import Changing, Posting
+from konnect_server.conversation import Posting
 from protocol.frames import ReceiptEvent
 from storage.rows import Raise
 from tests.deck import open_deck, until
 from tests.door_kit import open_stage
-from tests.fakes import ANN, BOB, CID, ROOM, FakeReader
+from tests.fakes import ANN, BOB, CID, ROOM, FakeReader, changing
 from tests.test_walk import Traveller
 
 
@@ -26,7 +26,7 @@ async def test_a_removal_delivered_while_one_reads_where_one_stands(autojump_clo
         reading = deck.store.shut("standing")
         ann = Traveller(deck, ANN, {ROOM: 1}).go()
         await reading.reached.wait()
-        deck.conversation(ROOM).post(Changing(bob, 1, BOB, "out", "remove", ANN))
+        deck.conversation(ROOM).post(changing(bob, 1, BOB, "out", "remove", ANN))
         await until(lambda: bob.seqs == [2])
         reading.open()
         await until(lambda: ann.walk.synced)
@@ -46,7 +46,7 @@ async def test_such_a_removal_does_not_make_one_look_newly_joined(autojump_clock
         reading = deck.store.shut("standing")
         ann.look()
         await reading.reached.wait()
-        deck.conversation(ROOM).post(Changing(bob, 1, BOB, "out", "remove", ANN))
+        deck.conversation(ROOM).post(changing(bob, 1, BOB, "out", "remove", ANN))
         await until(lambda: ann.seqs == [2])
         reading.open()
         await ann.walk.settle()
@@ -98,7 +98,7 @@ async def test_a_removal_below_what_was_ever_delivered_here(autojump_clock: Mock
         reading, leaving = deck.store.shut("standing"), deck.store.shut("change_member")
         ann = Traveller(deck, ANN, {ROOM: 1}).go()
         await reading.reached.wait()
-        deck.conversation(ROOM).post(Changing(ann, 1, ANN, "bye", "leave", ANN))
+        deck.conversation(ROOM).post(changing(ann, 1, ANN, "bye", "leave", ANN))
         await leaving.reached.wait()  # 2 is committed
         bob = FakeReader(BOB)
         deck.conversation(ROOM).walk(bob, 2)
@@ -123,10 +123,10 @@ async def test_removed_and_added_and_removed_while_a_page_is_read(autojump_clock
         ann = Traveller(deck, ANN, {ROOM: 1}).go()
         await reading.reached.wait()
         room = deck.conversation(ROOM)
-        room.post(Changing(bob, 1, BOB, "out", "remove", ANN))  # 3
+        room.post(changing(bob, 1, BOB, "out", "remove", ANN))  # 3
         bob.post(ROOM, 2, "not for her")
-        room.post(Changing(bob, 3, BOB, "in", "add", ANN))  # 5
-        room.post(Changing(bob, 4, BOB, "out again", "remove", ANN))  # 6
+        room.post(changing(bob, 3, BOB, "in", "add", ANN))  # 5
+        room.post(changing(bob, 4, BOB, "out again", "remove", ANN))  # 6
         await until(lambda: bob.seqs[-1:] == [6])
         reading.open()
         await until(lambda: ann.seqs[-1:] == [6])

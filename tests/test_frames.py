@@ -64,12 +64,17 @@ def bounds() -> list[Bound]:
                     assert most is not None
                     add("least", least, least - 1)
                     add("most", most, most + 1)
-                case inspect.StrType(min_length=least, max_length=most):
+                case inspect.StrType(min_length=least, max_length=most, pattern=pattern):
                     assert most is not None
                     add("most", "x" * most, "x" * (most + 1))
                     add("most, four bytes each", "\U0010ffff" * most, "\U0010ffff" * (most + 1))
                     if least:
                         add("least", "x" * least, "x" * (least - 1))
+                    if pattern is not None and "(?!" in pattern:
+                        for one in (0x00, 0x0A, 0x1F, 0x7F, 0x9F):
+                            add(f"no U+{one:04X}", "\U0010ffff \xa0", "a" + chr(one))
+                        add("no line feed in the middle", "a ", "a\nb")
+                        continue
                     add("no U+0000", "\U0010ffff\n\r\x01", "a\0")
                     add("no U+0000 before a last line feed", "a\n", "\0\n")
                 case inspect.ListType(item_type=item, min_length=least, max_length=most):

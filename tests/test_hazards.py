@@ -8,7 +8,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 TEXT = (ROOT / "docs" / "hazards.md").read_text("utf-8")
 ROWS = re.findall(r"^\| ([ABC]\d+) \|.*$", TEXT, re.MULTILINE)
-TESTS = re.findall(r"`(test_\w+\.py)::(test_\w+)`", TEXT)
+TESTS = re.findall(r"`([\w/]+\.py)::(test_\w+)`", TEXT)
 PLANTS = re.findall(r"planted: `(\w+)`", TEXT)
 
 

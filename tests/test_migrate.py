@@ -145,3 +145,13 @@ def test_names_that_are_wrong_are_refused(files: Path, name: str, said: str) -> 
 async def test_a_database_that_was_never_migrated_has_everything_pending(database: Database, files: Path) -> None:
     await database.execute("drop table schema_migration")
     assert await pending(database, files) == ["0001_first.sql", "0002_second.sql"]
+
+
+async def test_kinds_of_entries_are_added_to_those_there_are(database: Database) -> None:
+    """Whichever migrations came before: each adds its own (migrations/0005)."""
+    await database.execute("select add_entry_kinds('poll.opened', 'message')")
+    await database.execute("select add_entry_kinds('poll.closed')")
+    for kind in ("created", "message", "member.added", "message.reacted", "poll.opened", "poll.closed"):
+        assert await database.fetch_all("select %s::entry_kind", kind) == [(kind,)]
+    with pytest.raises(StorageError):
+        await database.fetch_all("select 'poll'::entry_kind")

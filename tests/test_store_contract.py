@@ -29,15 +29,17 @@ from protocol.errors import (
     UnknownUser,
     WrongKind,
 )
-from protocol.frames import Entry, Receipt
+from protocol.frames import AnyAction, Entry, MessageDelete, MessageEdit, MessageReact, Receipt
+from storage.actions import FUNCTIONS
 from storage.database import open_database
 from storage.postgres_store import open_store
-from storage.rows import Answer, Made, NewMessage, OthersReceipt, Raise, Range, Standing, State
+from storage.rows import Answer, Made, NewMessage, OthersReceipt, Raise, Range, Rules, Standing, State
 from storage.store import Change, Store
 from tests.simulate.agenda import Agenda
 from tests.simulate.database import Body, Call, FakeDatabase
 from tests.simulate.faults import WELL
 from tests.simulate.functions import append_messages, change_member, move_receipts, open_direct
+from tests.simulate.messages import ACTIONS
 from tests.simulate.store import FakeStore
 
 MOST = 5  # members of a group in these tests
@@ -60,6 +62,7 @@ Held: TypeAlias = (
     | tuple[Literal["change"], Change, UUID, UUID, str, UUID]
     | tuple[Literal["direct"], UUID, UUID, UUID]
     | tuple[Literal["receipts"], Sequence[Raise]]
+    | tuple[Literal["act"], UUID, AnyAction]
 )  # fmt: skip
 
 
@@ -77,6 +80,9 @@ class Bench(Protocol):
 
     async def until_waiting(self, count: int = 1) -> None:
         """Wait until *count* transactions wait for a lock."""
+
+    async def age(self, conversation: UUID, seq: int, by_ms: int) -> None:
+        """Let an entry have been stored so much earlier."""
 
 
 class FakeBench:
@@ -102,6 +108,8 @@ class FakeBench:
                 body = open_direct(db, new_id, author, user)
             case ("receipts", moves):
                 body = move_receipts(db, moves)
+            case ("act", author, action):
+                body = ACTIONS[type(action)](db, author, action, Rules())
         call: Call[Any] = Call()
         db.holding = True
         db.begin(body, WELL, call)
@@ -118,6 +126,10 @@ class FakeBench:
         with trio.fail_after(10):
             while self.database.waiting < count:
                 await trio.lowlevel.checkpoint()
+
+    async def age(self, conversation: UUID, seq: int, by_ms: int) -> None:
+        log = self.database.tables.entries[conversation]
+        log[seq - 1] = msgspec.structs.replace(log[seq - 1], at_ms=log[seq - 1].at_ms - by_ms)
 
 
 class PostgresBench:
@@ -144,6 +156,10 @@ class PostgresBench:
                 self.holder.execute("select open_direct(%s, %s, %s)", parameters)
             case ("receipts", moves):
                 self.holder.execute("select move_receipts(%s)", (msgspec.json.encode(moves).decode(),))
+            case ("act", author, action):
+                texts = [msgspec.json.encode(one).decode() for one in (action, Rules())]
+                function = FUNCTIONS[type(action)].replace("$1", "%s").replace("$2", "%s").replace("$3", "%s")
+                self.holder.execute(function.encode(), (author, *texts))
 
         async def commit() -> None:
             self.holder.commit()
@@ -157,6 +173,11 @@ class PostgresBench:
         with trio.fail_after(10):
             while (row := self.control.execute(waiting).fetchone()) is not None and row[0] < count:
                 await trio.sleep(0.005)
+
+    async def age(self, conversation: UUID, seq: int, by_ms: int) -> None:
+        self.control.execute(
+            "update entry set at_ms = at_ms - %s where conversation = %s and seq = %s", (by_ms, conversation, seq)
+        )
 
     def close(self) -> None:
         self.control.close()
@@ -1040,7 +1061,21 @@ _BEFORE: tuple[tuple[Any, ...], ...] = (
 _texts = st.sampled_from(["hi", "ho", "ünïcode 𝄞", "x" * 300])
 _cursors = st.integers(0, 12)
 _message = st.tuples(_places, _people, _keys, _texts)
+_emoji = st.sampled_from(["👍", "👩‍👩‍👧", "a", "\"\\", "é", "ﬀ", "𝄞"])
+_seqs = st.integers(1, 9)
+_within = st.sampled_from([-1, 0, 1_000_000])
 _operation = st.one_of(
+    st.tuples(st.just("append"), st.lists(_message, min_size=1, max_size=4), st.just({})),
+    st.tuples(st.just("edit"), _places, _people, _keys, _seqs, _texts, _within),
+    st.tuples(st.just("edit"), _places, _people, _keys, _seqs, _texts, st.just(-1)),
+    st.tuples(st.just("delete"), _places, _people, _keys, _seqs),
+    st.tuples(st.just("react"), _places, _people, _keys, _seqs, _emoji, st.booleans()),
+    st.tuples(st.just("react"), _places, _people, _keys, _seqs, _emoji, st.just(True)),
+    st.tuples(st.just("edits"), _people, _places, _seqs, _cursors),
+    st.tuples(st.just("reactions"), _people, _places, _seqs, st.none() | _emoji, st.integers(1, 3)),
+    st.tuples(
+        st.just("stretches"), st.lists(st.tuples(_places, _cursors, _cursors), max_size=3), st.sampled_from([1, 900])
+    ),
     st.tuples(st.just("append"), st.lists(_message, max_size=5), st.dictionaries(_places, _cursors, max_size=3)),
     st.tuples(st.just("append"), st.lists(_message, min_size=1, max_size=3), st.just({})),
     st.tuples(st.just("change"), st.sampled_from(["add", "remove"]), _places, _people, _keys, _people),
@@ -1122,6 +1157,29 @@ class Player:
                 return await store.visible(person(p), wanted, size_bytes)
             case "history", p, c, before, limit:
                 return await store.history(person(p), place(c), before, limit)
+            case "edit", c, author, key, seq, text, within_s:
+                return await store.act(
+                    0, person(author), MessageEdit(id=0, conversation=place(c), key=key, seq=seq, text=text),
+                    Rules(edit_within_s=within_s),
+                )  # fmt: skip
+            case "delete", c, author, key, seq:
+                action = MessageDelete(id=0, conversation=place(c), key=key, seq=seq)
+                return await store.act(1, person(author), action, Rules())
+            case "react", c, author, key, seq, emoji, on:
+                rules = Rules(reactions=4, reactions_of_one=2, reaction_users=2)
+                reaction = MessageReact(id=0, conversation=place(c), key=key, seq=seq, emoji=emoji, on=on)
+                return await store.act(0, person(author), reaction, rules)
+            case "edits", p, c, seq, after:
+                return await store.edits(person(p), place(c), seq, after)
+            case "reactions", p, c, seq, emoji, limit:
+                reacted, cursor, more = [], None, True
+                while more:
+                    part = await store.reactions(person(p), place(c), seq, emoji, cursor, limit)
+                    reacted.append(part)
+                    cursor, more = part.cursor, part.cursor is not None
+                return reacted
+            case "stretches", ranges, size_bytes:
+                return await store.stretches([Range(place(c), low, high) for c, low, high in ranges], size_bytes)
             case "since", p, since_ms:
                 found = await store.receipts_since(person(p), since_ms)
                 return sorted(found, key=lambda one: (one.conversation, one.user))
@@ -1153,7 +1211,8 @@ def _ranked(standing: Standing) -> Standing:
 def _timeless(value: Any) -> Any:
     """*value* without its times."""
     if isinstance(value, dict):
-        return {key: _timeless(one) for key, one in value.items() if key not in ("at_ms", "active_at_ms")}
+        times = ("at_ms", "active_at_ms", "edited_at_ms")
+        return {key: _timeless(one) for key, one in value.items() if key not in times}
     if isinstance(value, list | tuple):
         return [_timeless(one) for one in value]
     return value

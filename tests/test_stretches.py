@@ -164,3 +164,36 @@ async def test_when_storage_does_not_answer_each_is_told_and_may_ask_again() -> 
     assert len(shelf.stretches) == 0
     shelf.problem = None
     assert await shelf.stretches.read([Range(ROOM, 1, 5)])
+
+
+async def test_what_is_forgotten_is_read_again() -> None:
+    """An edit or a deletion passed: what the message said before is told to nobody after that."""
+    shelf = Shelf()
+    await shelf.stretches.read([Range(ROOM, 1, 2), Range(HALL, 1, 2)])
+    shelf.stretches.forget(ROOM)
+    shelf.stretches.forget(ROOM)
+    assert len(shelf.stretches) == 1
+    await shelf.stretches.read([Range(ROOM, 1, 2), Range(HALL, 1, 2)])
+    assert shelf.asked == [[(ROOM, 1, 2), (HALL, 1, 2)], [(ROOM, 1, 2)]]
+
+
+async def test_what_is_forgotten_while_it_is_read_is_read_again_for_all_who_wait(autojump_clock: MockClock) -> None:
+    shelf = Shelf()
+    shelf.gate = trio.Event()
+    found: list[Stretch] = []
+
+    async def ask() -> None:
+        found.extend(await shelf.stretches.read([Range(ROOM, 1, 2)]))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(ask)
+        nursery.start_soon(ask)
+        await wait_all_tasks_blocked()
+        shelf.stretches.forget(ROOM)
+        nursery.start_soon(ask)  # does not share what was begun before
+        await wait_all_tasks_blocked()
+        assert len(shelf.asked) == 2
+        shelf.gate.set()
+    assert found == [Stretch(wired(ROOM, 1, 2), 2, False)] * 3
+    assert 2 <= len(shelf.asked) <= 3
+    assert len(shelf.stretches) == 1

@@ -9,13 +9,13 @@ import trio.testing
 from trio.testing import MockClock
 
 from konnect_server import writer as room
-from konnect_server.conversation import Changing, Posting
+from konnect_server.conversation import Posting
 from protocol import closing
 from storage.errors import StorageRefused, StorageUnavailable
 from storage.rows import NewMessage
 from storage.store import Change
 from tests.deck import Deck, open_deck, until
-from tests.fakes import ANN, BOB, CID, HALL, PAIR, ROOM, FakeReader
+from tests.fakes import ANN, BOB, CID, HALL, PAIR, ROOM, FakeReader, changing
 
 
 def listener(deck: Deck, user: UUID, *conversations: UUID) -> FakeReader:
@@ -39,7 +39,7 @@ def post(deck: Deck, reader: FakeReader, conversation: UUID, number: int, text: 
 
 
 def change(deck: Deck, reader: FakeReader, number: int, what: Change, user: UUID) -> None:
-    deck.conversation(ROOM).post(Changing(reader, number, reader.user, f"k{number}", what, user))
+    deck.conversation(ROOM).post(changing(reader, number, reader.user, f"k{number}", what, user))
 
 
 async def rooms(deck: Deck) -> None:

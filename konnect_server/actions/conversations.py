@@ -12,8 +12,12 @@ from protocol.frames import (
     ConversationState,
     HistoryGet,
     HistoryPage,
+    MessageEdits,
+    MessageReactions,
+    Reactions,
     UserGet,
     Users,
+    Versions,
 )
 from storage.rows import Made, shown
 from storage.store import Store
@@ -69,6 +73,26 @@ async def history(store: Store, user: UUID, command: HistoryGet) -> HistoryPage:
         NotAMember: Never was one.
     """
     return await store.history(user, command.conversation, command.before, command.limit)
+
+
+async def edits(store: Store, user: UUID, command: MessageEdits) -> Versions:
+    """A page of what a message has said.
+
+    Raises:
+        NotAMember, UnknownMessage
+    """
+    return await store.edits(user, command.conversation, command.seq, command.after)
+
+
+async def reactions(store: Store, user: UUID, command: MessageReactions) -> Reactions:
+    """A page of who reacted to a message.
+
+    Raises:
+        NotAMember, UnknownMessage, BadCursor
+    """
+    return await store.reactions(
+        user, command.conversation, command.seq, command.emoji, command.cursor, command.limit
+    )
 
 
 async def users(store: Store, user: UUID, command: UserGet) -> Users:

@@ -43,6 +43,8 @@ def entry_lines(entry: Entry, me: str, named: Named) -> list[str]:
     at = datetime.fromtimestamp(entry.at_ms / 1000).astimezone().strftime("%H:%M")
     author = named(entry.author)
     match entry.kind:
+        case "message" if entry.deleted:
+            return [f"{at} * {author} said something that is deleted now"]
         case "message":
             mark = " \u2713" if entry.author == me else ""
             first, *more = lines_of(entry.text or "")
@@ -55,6 +57,16 @@ def entry_lines(entry: Entry, me: str, named: Named) -> list[str]:
             return [f"{at} * {author} left"]
         case "member.removed":
             return [f"{at} * {author} removed {named(entry.user or '')}"]
+        case "message.edited" if entry.text is not None:
+            first, *more = lines_of(entry.text)
+            return [f"{at} * {author} changed an earlier message: {first}", *(f"      {line}" for line in more)]
+        case "message.edited":
+            return [f"{at} * {author} changed a message that is deleted now"]
+        case "message.deleted":
+            return [f"{at} * {author} deleted an earlier message"]
+        case "message.reacted":
+            verb = "reacted with" if entry.on else "took back"
+            return [f"{at} * {author} {verb} {harmless(entry.emoji or '')}"]
         case _:
             return [f"{at} * {author}: {harmless(entry.kind)}"]  # from a newer server
 

@@ -9,7 +9,14 @@ from protocol import frames
 COMMANDS: Final[tuple[type[frames.Command], ...]] = get_args(frames.AnyCommand)
 EVENTS: Final[tuple[type[frames.Event], ...]] = get_args(frames.AnyEvent)
 RESULTS: Final[tuple[type[Struct], ...]] = tuple(dict.fromkeys(frames.RESULTS[command] for command in COMMANDS))
-RECORDS: Final[tuple[type[Struct], ...]] = (frames.Entry, frames.Receipt, frames.User)  # nested in the others
+RECORDS: Final[tuple[type[Struct], ...]] = (
+    frames.Entry,
+    frames.Reaction,
+    frames.Receipt,
+    frames.User,
+    frames.Version,
+    frames.OneReaction,
+)  # nested in the others
 
 
 def tag(frame: type[Struct]) -> str:

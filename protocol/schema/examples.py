@@ -3,11 +3,20 @@
 from typing import Any, Final
 from uuid import UUID
 
-from msgspec import Raw, Struct, msgpack
+from msgspec import Raw, Struct, msgpack, structs
 
 from protocol import frames, http
 from protocol.calls import CALLS
-from protocol.errors import AlreadyAMember, KeyReused, KonnectError, NotAMember, RateLimited, UnknownMedium, UnknownUser
+from protocol.errors import (
+    AlreadyAMember,
+    KeyReused,
+    KonnectError,
+    NotAMember,
+    RateLimited,
+    UnknownMedium,
+    UnknownMessage,
+    UnknownUser,
+)
 from protocol.schema import prose
 
 AT_MS: Final = 1_795_000_000_000  # 2026-11-18 11:06:40 UTC
@@ -56,6 +65,18 @@ COMMANDS: Final[dict[type[frames.Command], dict[str, Any]]] = {
     frames.Typing: {"t": "typing", "id": 14, "conversation": str(DIRECT)},
     frames.PresenceWatch: {"t": "presence.watch", "id": 15, "users": [str(BOB), str(CLEO)]},
     frames.UserGet: {"t": "user.get", "id": 16, "users": [str(BOB)]},
+    frames.MessageEdit: {
+        "t": "message.edit", "id": 17, "conversation": str(DIRECT), "key": "e-70c2f9", "seq": 42,
+        "text": "See you at nine?",
+    },
+    frames.MessageDelete: {
+        "t": "message.delete", "id": 18, "conversation": str(DIRECT), "key": "d-18a0b3", "seq": 41,
+    },
+    frames.MessageReact: {
+        "t": "message.react", "id": 19, "conversation": str(DIRECT), "key": "x-5d9e02", "seq": 42, "emoji": "👍",
+    },
+    frames.MessageEdits: {"t": "message.edits", "id": 20, "conversation": str(DIRECT), "seq": 42},
+    frames.MessageReactions: {"t": "message.reactions", "id": 21, "conversation": str(DIRECT), "seq": 42},
 }  # fmt: skip
 
 
@@ -99,13 +120,27 @@ RESULTS: Final[dict[type[Struct], Struct]] = {
     frames.Done: frames.Done(),
     frames.Online: frames.Online([BOB]),
     frames.Users: frames.Users([frames.User(BOB, "Bob")]),
+    frames.Versions: frames.Versions(
+        [
+            frames.Version(42, AT_MS + 42 * 60_000, "See you at eight?"),
+            frames.Version(43, AT_MS + 43 * 60_000, "See you at nine?"),
+        ],
+        False,
+    ),
+    frames.Reactions: frames.Reactions([frames.OneReaction(BOB, "👍", 45, AT_MS + 45 * 60_000)]),
 }
 
 RECORDS: Final[dict[type[Struct], Struct]] = {
-    frames.Entry: message(42, ANN, "See you at eight?"),
+    frames.Entry: structs.replace(
+        message(42, ANN, "See you at nine?"), edited_at_ms=AT_MS + 43 * 60_000,
+        reactions=[frames.Reaction("👍", 1, [BOB])], changed=45,
+    ),
+    frames.Reaction: frames.Reaction("👍", 1, [BOB]),
     frames.Receipt: frames.Receipt(BOB, 42, 40),
     frames.User: frames.User(BOB, "Bob"),
-}
+    frames.Version: frames.Version(43, AT_MS + 43 * 60_000, "See you at nine?"),
+    frames.OneReaction: frames.OneReaction(BOB, "👍", 45, AT_MS + 45 * 60_000),
+}  # fmt: skip
 
 # Where several commands share a result and the story needs another one.
 _OWN_RESULTS: Final[dict[type[frames.Command], Struct]] = {
@@ -113,6 +148,9 @@ _OWN_RESULTS: Final[dict[type[frames.Command], Struct]] = {
     frames.ConversationAdd: frames.Appended(8, AT_MS + 8 * 60_000),
     frames.ConversationRemove: frames.Appended(9, AT_MS + 9 * 60_000),
     frames.ConversationLeave: frames.Appended(10, AT_MS + 10 * 60_000),
+    frames.MessageEdit: frames.Appended(43, AT_MS + 43 * 60_000),
+    frames.MessageDelete: frames.Appended(44, AT_MS + 44 * 60_000),
+    frames.MessageReact: frames.Appended(45, AT_MS + 45 * 60_000),
 }
 
 EVENTS: Final[dict[type[frames.Event], frames.Event]] = {
@@ -203,6 +241,7 @@ _OCCURRENCES: Final[dict[type[KonnectError], KonnectError]] = {
     NotAMember: NotAMember(ANN, GROUP),
     AlreadyAMember: AlreadyAMember(CLEO, GROUP),
     KeyReused: KeyReused("m-3f9a61"),
+    UnknownMessage: UnknownMessage(DIRECT, 42),
     RateLimited: RateLimited(1_500),
 }
 

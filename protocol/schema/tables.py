@@ -268,6 +268,12 @@ _LIMITS: Final[dict[str, str]] = {
     "LIST_CONVERSATIONS": "Conversations on one page of `conversation.list`.",
     "LOOKUP_USERS": "People that `user.get` may name.",
     "NAMED_MEMBERS": "Up to so many members, names and receipts travel with the conversation.",
+    "REACTION_CHARS": "Code points of a reaction.",
+    "REACTIONS_OF_ONE": "Different emoji of one person on one message.",
+    "REACTIONS": "Different emoji on one message.",
+    "REACTION_USERS": "People who are named beside an emoji's count.",
+    "REACTIONS_PAGE": "Reactions on one page of `message.reactions`.",
+    "VERSIONS_PAGE": "Versions on one page of `message.edits`.",
     "UNREAD": "Entries above the read cursor among which unread messages are counted.",
     "SEQ_MAX": "The highest number that an entry may have.",
 }

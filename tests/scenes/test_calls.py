@@ -112,8 +112,21 @@ async def test_each_command_is_carried_out_and_seen(house: House, world: World) 
         users = await result("user.get", users=[str(bob)])
         assert users == {"users": [{"id": str(bob), "name": "Bob"}]}
 
-        assert (await result("conversation.leave", "l1", conversation=club))["seq"] == 5
-        await his.has(club, 5)
+        at = {"conversation": club, "seq": 2}
+        assert (await result("message.edit", "e1", **at, text="hello, all"))["seq"] == 5
+        assert (await result("message.react", "x1", **at, emoji="👍"))["seq"] == 6
+        versions = (await result("message.edits", **at))["versions"]
+        assert [one["text"] for one in versions] == ["hello", "hello, all"]
+        reactions = (await result("message.reactions", **at))["reactions"]
+        assert [(one["emoji"], one["user"]) for one in reactions] == [("👍", str(ann))]
+        assert (await result("message.delete", "d1", **at))["seq"] == 7
+        await his.has(club, 7)
+        assert [frame["kind"] for frame in his.of("entry", club)][-3:] == [
+            "message.edited", "message.reacted", "message.deleted",
+        ]  # fmt: skip
+
+        assert (await result("conversation.leave", "l1", conversation=club))["seq"] == 8
+        await his.has(club, 8)
         assert await hers.error("message.send", "m2", conversation=club, text="gone") == "not_a_member"
     assert called == set(CALLS)
 
@@ -196,6 +209,9 @@ async def test_a_repeat_is_answered_as_the_first_was_at_either_door(house: House
             ("message.send", {"conversation": club, "text": "once"}),
             ("conversation.add", {"conversation": club, "user": str(cid)}),
             ("conversation.remove", {"conversation": club, "user": str(cid)}),
+            ("message.edit", {"conversation": club, "seq": 2, "text": "twice"}),
+            ("message.react", {"conversation": club, "seq": 2, "emoji": "👍"}),
+            ("message.delete", {"conversation": club, "seq": 2}),
             ("conversation.leave", {"conversation": club}),
         ]
         assert {name for name, _ in steps} == {call.name for call in CALLS.values() if call.keyed}
@@ -211,7 +227,7 @@ async def test_a_repeat_is_answered_as_the_first_was_at_either_door(house: House
         assert await hers.result("conversation.create", "make", title="Club", members=[str(bob)]) == {
             "conversation": club
         }
-    assert [seq for seq, _ in await world.log(club)] == [1, 2, 3, 4, 5]
+    assert [seq for seq, _ in await world.log(club)] == list(range(1, 9))
 
 
 async def test_a_key_comes_once_or_twice_the_same(house: House, world: World) -> None:
@@ -258,6 +274,15 @@ async def test_both_doors_refuse_with_the_same_code(house: House, world: World) 
             ("message.send", {**send, "conversation": foreign}, "not_a_member"),
             ("message.send", {**send, "conversation": nobody}, "not_a_member"),
             ("message.send", {**send, "key": "used"}, "key_reused"),
+            ("message.edit", {"conversation": club, "key": "n", "seq": 1, "text": "x"}, "unknown_message"),
+            ("message.edit", {"conversation": club, "key": "n", "seq": 2, "text": ""}, "invalid"),
+            ("message.edit", {"conversation": foreign, "key": "n", "seq": 2, "text": "x"}, "not_a_member"),
+            ("message.delete", {"conversation": club, "key": "n", "seq": 99}, "unknown_message"),
+            ("message.delete", {"conversation": club, "key": "n", "seq": 0}, "invalid"),
+            ("message.react", {"conversation": club, "key": "n", "seq": 1, "emoji": "👍"}, "unknown_message"),
+            ("message.react", {"conversation": club, "key": "n", "seq": 2, "emoji": "a\0"}, "invalid"),
+            ("message.edits", {"conversation": club, "seq": 99}, "unknown_message"),
+            ("message.reactions", {"conversation": foreign, "seq": 2}, "not_a_member"),
             ("conversation.direct", {"user": str(ann)}, "invalid"),
             ("conversation.direct", {"user": nobody}, "unknown_user"),
             ("conversation.create", {"key": "n", "title": "x", "members": [nobody]}, "unknown_user"),

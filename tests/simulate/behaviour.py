@@ -10,6 +10,7 @@ from tests.simulate.kept import Kept
 _ACTS: Final = (
     ("send", 50), ("burst", 3), ("receipt", 10), ("typing", 3), ("history", 4), ("list", 2), ("get", 4), ("ping", 1),
     ("create", 3), ("direct", 4), ("add", 5), ("remove", 4), ("leave", 2), ("watch", 1), ("users", 1), ("intrude", 1),
+    ("edit", 6), ("delete", 3), ("react", 9), ("about", 2),
     ("drop", 7), ("stall", 3), ("restart", 4), ("save", 5), ("renew", 1), ("sign_out", 1),
 )  # fmt: skip
 _NAMES: Final = [name for name, _ in _ACTS]
@@ -147,6 +148,41 @@ class Behaviour:
     def _leave(self) -> None:
         if (place := self._place()) is not None:
             self.device.queue("conversation.leave", conversation=place, key=self.world.key())
+
+    def _message(self, mine: bool) -> tuple[str, int] | None:
+        """A message that the device knows, mostly one of its person's own if *mine*; sometimes what is none."""
+        place = self._place()
+        if place is None or len(self.device.kept.outbox) >= 30:
+            return None
+        known = self.device.kept.conversations[place]
+        if self.rng.random() < 0.05:
+            return place, self.rng.randint(1, known.head + 2)
+        seqs = [
+            seq for seq, message in known.messages.items() if not mine or (message["author"] == self.device.me)
+        ] or [*known.messages]  # fmt: skip
+        return (place, self.rng.choice(seqs[-6:])) if seqs else None
+
+    def _edit(self) -> None:
+        if (found := self._message(mine=True)) is not None:
+            place, seq = found
+            self.device.queue("message.edit", conversation=place, key=self.world.key(), seq=seq, text=self._text())
+
+    def _delete(self) -> None:
+        if (found := self._message(mine=True)) is not None:
+            place, seq = found
+            self.device.queue("message.delete", conversation=place, key=self.world.key(), seq=seq)
+
+    def _react(self) -> None:
+        if (found := self._message(mine=False)) is not None:
+            place, seq = found
+            emoji, on = self.rng.choice("👍🦉é"), self.rng.random() < 0.7
+            self.device.queue("message.react", conversation=place, key=self.world.key(), seq=seq, emoji=emoji, on=on)
+
+    def _about(self) -> None:
+        if (found := self._message(mine=False)) is not None:
+            place, seq = found
+            self._now("message.edits", conversation=place, seq=seq)
+            self._now("message.reactions", conversation=place, seq=seq)
 
     def _watch(self) -> None:
         if (place := self._place()) is not None and self.rng.random() < 0.5:

@@ -34,6 +34,11 @@ _ALLOWED: Final[dict[str, tuple[str, ...]]] = {
     "conversation.add": ("not_a_member", "already_a_member", "conversation_full", "wrong_kind", "rate_limited"),
     "conversation.remove": ("not_a_member", "forbidden", "wrong_kind", "rate_limited"),
     "conversation.leave": ("not_a_member", "wrong_kind", "rate_limited"),
+    "message.edit": ("not_a_member", "unknown_message", "message_deleted", "forbidden", "too_late", "rate_limited"),
+    "message.delete": ("not_a_member", "unknown_message", "forbidden", "rate_limited"),
+    "message.react": ("not_a_member", "unknown_message", "message_deleted", "too_many_reactions", "rate_limited"),
+    "message.edits": ("not_a_member", "unknown_message", *_TRY_LATER),
+    "message.reactions": ("not_a_member", "unknown_message", *_TRY_LATER),
     "conversation.create": ("conversation_full", *_TRY_LATER),
     "conversation.direct": _TRY_LATER,
     "conversation.get": ("not_a_member", *_TRY_LATER),
@@ -46,6 +51,13 @@ _ALLOWED: Final[dict[str, tuple[str, ...]]] = {
     "ping": ("rate_limited",),
     "auth.renew": ("unauthorized", "rate_limited"),
 }
+
+_STORED: Final = frozenset(
+    (
+        "message.send", "message.edit", "message.delete", "message.react",
+        "conversation.add", "conversation.remove", "conversation.leave",
+    )
+)  # fmt: skip
 
 
 class Town(Protocol):
@@ -343,6 +355,38 @@ class Device:
             known.members.pop(user, None)
             if user == self.me:
                 known.left = True
+        elif kind == "message":
+            self._show(known, entry)
+        elif kind.startswith("message."):
+            self._change(known, entry)
+
+    def _show(self, known: Known, message: Frame) -> None:
+        """Keep a message, unless a newer copy of it is here."""
+        old = known.messages.get(message["seq"])
+        if old is None or message.get("changed", 0) > old.get("changed", 0):
+            known.messages[message["seq"]] = message
+
+    def _change(self, known: Known, entry: Frame) -> None:
+        """An edit, a deletion or a reaction, by docs/protocol.md."""
+        message = known.messages.get(entry["of"])
+        if message is None or message.get("deleted") or entry["seq"] <= message.get("changed", 0):
+            return
+        message = {**message, "changed": entry["seq"]}
+        if entry["kind"] == "message.edited":
+            if "text" not in entry:
+                return  # a deletion follows
+            message |= {"text": entry["text"], "edited_at_ms": entry["at_ms"]}
+        elif entry["kind"] == "message.deleted":
+            for name in ("text", "edited_at_ms", "reactions"):
+                message.pop(name, None)
+            message["deleted"] = True
+        else:
+            others = [one for one in message.pop("reactions", []) if one["emoji"] != entry["emoji"]]
+            if entry["count"]:
+                others.append({name: entry[name] for name in ("emoji", "count", "users")})
+            if others:
+                message["reactions"] = sorted(others, key=lambda one: str(one["emoji"]))
+        known.messages[entry["of"]] = message
 
     def _conversation(self, got: Frame) -> None:
         truth, conversation, head = self.town.truth, got["conversation"], got["head"]
@@ -360,6 +404,7 @@ class Device:
         self.kept.conversations[conversation] = Known(
             got["kind"], head, dict.fromkeys(got["members"]), receipts, self.me not in got["members"],
             {**(old.own if old else {}), **own},
+            {entry["seq"]: entry for entry in got.get("recent", []) if entry["kind"] == "message"},
         )  # fmt: skip
 
     def _judge_state(self, got: Frame) -> None:
@@ -492,7 +537,7 @@ class Device:
         truth, t, fields, queued = self.town.truth, command.t, command.fields, command.queued
         if queued is not None:
             self._remove(queued)
-        if t in ("message.send", "conversation.add", "conversation.remove", "conversation.leave"):
+        if t in _STORED:
             conversation, key = fields["conversation"], fields["key"]
             problem = truth.judge_ack(self.person, conversation, key, fields.get("text"), result)
             if problem:
@@ -517,6 +562,14 @@ class Device:
                 self._judge_state(state)
         elif t == "history":
             self._judge_history(fields, result)
+        elif t == "message.edits":
+            problem = truth.judge_versions(fields["conversation"], fields["seq"], result["versions"])
+            if problem:
+                raise self.wrong("versions", problem, fields, result)
+        elif t == "message.reactions":
+            places = [(one["emoji"], one["seq"]) for one in result["reactions"]]
+            if places != sorted(set(places)):
+                raise self.wrong("reactions out of order:", result)
         elif t == "receipt":
             if result["delivered"] < result["read"]:
                 raise self.wrong("cursors that cannot be:", result)
@@ -535,6 +588,9 @@ class Device:
             if last is not None and truth.next_visible(self.person, conversation, last, entry["seq"]) != entry["seq"]:
                 raise self.wrong("a page of the past with a gap:", page)
             last = entry["seq"]
+            known = self.kept.conversations.get(conversation)
+            if known is not None and entry["seq"] in known.messages:
+                self._show(known, entry)  # read before or after what passes: the newer copy counts
         if page["entries"] and not page["more"]:
             first = page["entries"][0]["seq"]
             if truth.next_visible(self.person, conversation, 0, first) != first:
@@ -601,6 +657,9 @@ class Device:
                 members = dict.fromkeys(map(str, truth.tables.members(truth.id(conversation))))
                 if known.members.keys() != members.keys():
                     raise self.wrong("other members:", [*known.members], [*members])
+                for seq, message in known.messages.items():
+                    if msgspec.msgpack.encode(message, order="sorted") != truth.canonical(conversation, seq):
+                        raise self.wrong("another message:", message, truth.entry(conversation, seq))
                 rows = truth.tables.receipts[truth.id(conversation)]
                 for member in members:
                     row = rows.get(truth.id(member))

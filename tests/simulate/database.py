@@ -1,6 +1,6 @@
 """A database in memory with transactions in flight: row locks, a snapshot per statement, begin and commit apart.
 
-It behaves as PostgreSQL in READ COMMITTED does for the functions of ``storage/migrations/0002_conversations.sql``:
+It behaves as PostgreSQL in READ COMMITTED does for the functions of ``storage/migrations/``:
 
 - A transaction is a generator. It yields the rows to lock, in order, and goes on once it holds them all; what it reads
   after that it reads as committed at that instant, so each stretch between two yields is one statement.
@@ -16,7 +16,7 @@ from typing import Any, Final, Generic, TypeAlias, TypeVar
 from uuid import UUID
 
 import trio
-from msgspec import Struct
+from msgspec import Struct, UnsetType
 
 from protocol.frames import Entry, History, Kind
 from storage.errand import Place, parked
@@ -79,6 +79,13 @@ class Stored(Struct):
     digest: tuple[Any, ...]
 
 
+class Reacted(Struct, frozen=True):
+    """A row of table reaction."""
+
+    seq: int
+    at_ms: int
+
+
 class Receipt(Struct):
     """A row of table receipt."""
 
@@ -99,9 +106,20 @@ class Tables:
         self.joined: dict[UUID, dict[UUID, None]] = {}  # person -> conversations that the person was ever in
         self.entries: dict[UUID, list[Entry]] = {}  # conversation -> entry n at place n - 1
         self.keys: dict[tuple[UUID, UUID, str], Stored] = {}  # (conversation, author, key)
+        self.settled: dict[tuple[UUID, UUID, str], Stored] = {}  # the same, of actions that stored no entry
+        # (conversation, seq of the message) -> seq of each version -> the first one's text
+        self.versions: dict[tuple[UUID, int], dict[int, str | UnsetType]] = {}
+        self.reactions: dict[tuple[UUID, int], dict[tuple[str, UUID], Reacted]] = {}  # -> emoji, person
+        self.past: dict[tuple[UUID, int], list[Entry]] = {}  # what rows said before, the oldest first: for the judge
         self.receipts: dict[UUID, dict[UUID, Receipt]] = {}  # conversation -> person
         self.lineages: dict[UUID, None] = {}
         self.nodes: dict[UUID, int] = {}
+
+    def rewrite(self, entry: Entry) -> None:
+        """Update the row of an entry."""
+        log, place = self.entries[entry.conversation], (entry.conversation, entry.seq)
+        self.past.setdefault(place, []).append(log[entry.seq - 1])
+        log[entry.seq - 1] = entry
 
     def span(self, conversation: UUID, person: UUID) -> Span | None:
         """The open span of *person*, if a member now."""
@@ -122,8 +140,12 @@ class Tables:
         other.creations = dict(self.creations)
         other.spans = copy.deepcopy(self.spans)
         other.joined = {person: dict(ids) for person, ids in self.joined.items()}
-        other.entries = {conversation: list(log) for conversation, log in self.entries.items()}  # entries never change
+        other.entries = {conversation: list(log) for conversation, log in self.entries.items()}  # replaced, not changed
         other.keys = dict(self.keys)
+        other.settled = dict(self.settled)
+        other.versions = {place: dict(versions) for place, versions in self.versions.items()}
+        other.reactions = {place: dict(rows) for place, rows in self.reactions.items()}
+        other.past = {place: list(rows) for place, rows in self.past.items()}
         other.receipts = copy.deepcopy(self.receipts)
         other.lineages = dict(self.lineages)
         other.nodes = dict(self.nodes)

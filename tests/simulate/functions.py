@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple, TypeAlias
 from uuid import UUID
 
+import msgspec
 from msgspec import UNSET
 
 from protocol import limits
@@ -45,6 +46,9 @@ from tests.simulate.database import (
 
 MISSED: Final = 500
 ENTRY_OVERHEAD: Final = 200
+_DETAIL: Final = frozenset(  # what the SQL keeps in an entry's `detail`, besides what it does of "created"
+    ["of", "emoji", "on", "count", "users", "edited_at_ms", "deleted", "reactions", "changed"]
+)
 
 
 class Refusal(NamedTuple):
@@ -317,7 +321,7 @@ def _partner(tables: Tables, conversation: UUID, person: UUID) -> UUID | None:
     return next(other for other in tables.spans[conversation] if other != person)
 
 
-def _visible(tables: Tables, conversation: UUID, person: UUID, low: int, high: int) -> list[Entry]:
+def visible(tables: Tables, conversation: UUID, person: UUID, low: int, high: int) -> list[Entry]:
     """Entries low <= seq <= high that *person* may see, oldest first."""
     log = tables.entries.get(conversation, [])
     found: list[Entry] = []
@@ -340,6 +344,8 @@ def _size(entry: Entry) -> int:
             title = json.dumps(entry.title, ensure_ascii=False)
             detail = '{"title" : ' + title + ', "members" : ' + json.dumps(ids, separators=(",", ":")) + "}"
         size += len(detail.encode())
+    if more := {name: one for name, one in msgspec.to_builtins(entry).items() if name in _DETAIL}:
+        size += len(json.dumps(more, ensure_ascii=False, separators=(",", ":")).encode())
     return size
 
 
@@ -348,7 +354,7 @@ def visible_entries(tables: Tables, person: UUID, ranges: Sequence[Range], size_
     fitting: list[Entry] = []
     total = 0
     for one in ranges:
-        for entry in _visible(tables, one.conversation, person, one.low, one.high):
+        for entry in visible(tables, one.conversation, person, one.low, one.high):
             total += _size(entry)
             if fitting and total > size_bytes:
                 return Page(fitting, True)
@@ -378,7 +384,7 @@ def history_page(
     """The newest *limit* entries below *before*, oldest first."""
     if person not in tables.spans.get(conversation, {}):
         return Refusal("not_a_member", person)
-    seen = _visible(tables, conversation, person, 1, limits.SEQ_MAX if before is None else before - 1)
+    seen = visible(tables, conversation, person, 1, limits.SEQ_MAX if before is None else before - 1)
     fitting: list[Entry] = []
     total = 0
     for entry in seen[: -limit - 1 : -1]:
@@ -404,7 +410,7 @@ def _state(tables: Tables, person: UUID, conversation: UUID, recent: int, named:
     row = tables.conversations[conversation]
     last = tables.spans[conversation][person][-1]
     delivered, read = _cursors(tables, conversation, person) or (0, 0)
-    seen = _visible(tables, conversation, person, 1, limits.SEQ_MAX)
+    seen = visible(tables, conversation, person, 1, limits.SEQ_MAX)
     above = [e for e in seen if e.seq > read]
     last_seen = seen[len(seen) - recent :] if recent < len(seen) else seen
     members: list[UUID] = []

@@ -29,6 +29,7 @@ class Known(msgspec.Struct):
     receipts: dict[str, tuple[int, int]]
     left: bool = False
     own: dict[str, int] = {}  # keys of one's own entries that were seen -> seq
+    messages: dict[int, Frame] = {}  # seq -> the message as this client shows it; replaced, never changed
 
 
 class Kept(msgspec.Struct):
@@ -44,7 +45,8 @@ class Kept(msgspec.Struct):
         """As written to disk now."""
         conversations = {
             conversation: Known(
-                known.kind, known.head, dict(known.members), dict(known.receipts), known.left, dict(known.own)
+                known.kind, known.head, dict(known.members), dict(known.receipts), known.left, dict(known.own),
+                dict(known.messages),
             )
             for conversation, known in self.conversations.items()
         }

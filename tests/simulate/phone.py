@@ -10,6 +10,7 @@ from random import Random
 from typing import Any, Protocol
 from uuid import UUID
 
+import msgspec
 import trio
 
 from konnect_client import (
@@ -22,6 +23,7 @@ from konnect_client import (
     Liveness,
     MemoryJournal,
     MemoryState,
+    Messages,
     Outgoing,
     Phase,
     Rewound,
@@ -154,6 +156,7 @@ class Phone:
         self._retired = False
         self._seen: dict[str, int] = {}
         self._left: dict[str, bool] = {}
+        self._messages = Messages()  # what the application shows; over restarts, though some events come again
         self._base: int | None = None  # the person's number when the application was shown its first
         self._sent: list[Outgoing] = []
         self._written: dict[str, list[tuple[int, str]]] = {}
@@ -241,7 +244,7 @@ class Phone:
                 self._fresh += 1
                 self._device = f"{self.name}/{self._fresh}"
                 self._state = MemoryState()
-                self._seen, self._left = {}, {}
+                self._seen, self._left, self._messages = {}, {}, Messages()
             self._scope.cancel()
         elif self.client is not None and self.client.state.phase is not Phase.CLOSED:
             self._speak(self.client)
@@ -257,6 +260,10 @@ class Phone:
         if self.rng.random() < 0.2 and self._nursery is not None:
             self._nursery.start_soon(self._ask, client, place)
             return
+        messages = [*self._messages.of(place)][-6:]
+        if messages and self.rng.random() < 0.3 and self._nursery is not None:
+            self._nursery.start_soon(self._touch, client, self.rng.choice(messages))
+            return
         key = self.world.key()
         self._sent.append(client.send_nowait(place, f"from a phone {self.rng.randrange(100)}", key=key))
         self._written.setdefault(place, []).append((self.world.truth.database.now_ms(), key))
@@ -269,6 +276,8 @@ class Phone:
                 page = await client.history(place, limit=self.rng.choice((2, 50)))
                 for entry in page.entries:
                     self._judge(entry)
+                shown = [entry for entry in page.entries if self._messages.get(place, entry.seq) is not None]
+                self._messages.learn(shown)
             elif draw < 0.5 and other != self.me:
                 opened = await client.direct(other)
                 if self._unheard(client, opened):
@@ -293,6 +302,32 @@ class Phone:
         except ClientClosed:
             pass
 
+    async def _touch(self, client: Client, message: Entry) -> None:
+        """Edit a message, delete it, react to it. Cut off in the middle, the outbox sends it all the same."""
+        place, seq, draw, key = message.conversation, message.seq, self.rng.random(), self.world.key()
+        text = None
+        try:
+            if draw < 0.3:
+                text = f"from a phone, again {self.rng.randrange(100)}"
+                sent = await client.edit(place, seq, text, key=key)
+            elif draw < 0.4:
+                sent = await client.delete(place, seq, key=key)
+            else:
+                sent = await client.react(place, seq, self.rng.choice("👍🦉"), self.rng.random() < 0.7, key=key)
+        except ServerRefused as refusal:
+            allowed = (
+                "not_a_member", "unknown_message", "message_deleted", "forbidden", "too_many_reactions", "too_late",
+            )  # fmt: skip
+            if refusal.code not in allowed:
+                raise self._wrong("refused:", refusal) from refusal
+        except ClientClosed:
+            pass
+        else:
+            result = {"seq": sent.seq, "at_ms": sent.at_ms}
+            problem = self.world.truth.judge_ack(self.person, place, key, text, result)
+            if problem:
+                raise self._wrong(f"touched message {seq}", problem)
+
     def _unheard(self, client: Client, conversation: str) -> bool:
         """A member of *conversation*, and its event did not come before the answer that names it."""
         waits = len(client.events) or client.events.behind or conversation in self._seen
@@ -309,6 +344,7 @@ class Phone:
         judge = self.world.truth
         if self._base is None or event == Rewound(None):
             self._base = judge.tables.accounts[self.person].number
+        self._messages.note(event)
         match event:
             case Entry(conversation=place, seq=seq):
                 head = self._seen.get(place)
@@ -340,13 +376,7 @@ class Phone:
                 pass
 
     def _judge(self, entry: Entry) -> None:
-        shown: dict[str, Any] = {
-            "conversation": entry.conversation, "seq": entry.seq, "kind": entry.kind, "author": entry.author,
-            "key": entry.key, "at_ms": entry.at_ms,
-        }  # fmt: skip
-        rest = {"text": entry.text, "user": entry.user, "title": entry.title, "members": list(entry.members) or None}
-        shown |= {name: value for name, value in rest.items() if value is not None}
-        problem = self.world.truth.judge_entry(self.person, shown)
+        problem = self.world.truth.judge_entry(self.person, as_frame(entry))
         if problem:
             raise self._wrong("an entry", problem, entry)
 
@@ -360,6 +390,7 @@ class Phone:
         """The database was restored from an older copy."""
         self._written.clear()
         self._sent.clear()
+        self._messages = Messages()
         self._scope.cancel()  # what is on its way, or waits for the application, tells of a past that never was
 
     def heal(self) -> None:
@@ -391,7 +422,12 @@ class Phone:
         return None
 
     def judge(self) -> None:
-        """Everything that was said stands, in the order of saying."""
+        """Everything that was said stands, in the order of saying; each message shows what it is, byte for byte."""
+        for place in self.world.truth.memberships(self.person):
+            for shown in self._messages.of(place):
+                seen = msgspec.msgpack.encode(as_frame(shown), order="sorted")
+                if seen != self.world.truth.canonical(place, shown.seq):
+                    raise self._wrong("shows another message:", shown, self.world.truth.entry(place, shown.seq))
         for message in self._sent:
             if message.result is not None:
                 result = {"seq": message.result.seq, "at_ms": message.result.at_ms}
@@ -404,3 +440,22 @@ class Phone:
             problem = self.world.truth.judge_order(self.person, place, written)
             if problem:
                 raise self._wrong(problem)
+
+
+def as_frame(entry: Entry) -> dict[str, Any]:
+    """*entry*, as konnect_client has it, as it travels."""
+    shown: dict[str, Any] = {
+        "conversation": entry.conversation, "seq": entry.seq, "kind": entry.kind, "author": entry.author,
+        "key": entry.key, "at_ms": entry.at_ms,
+    }  # fmt: skip
+    rest: dict[str, Any] = {
+        "text": entry.text, "user": entry.user, "title": entry.title, "members": list(entry.members) or None,
+        "of": entry.of, "emoji": entry.emoji, "on": entry.on, "edited_at_ms": entry.edited_at_ms,
+        "deleted": entry.deleted or None, "changed": entry.changed or None,
+        "reactions": [
+            {"emoji": one.emoji, "count": one.count, "users": list(one.users)} for one in entry.reactions
+        ] or None,
+    }  # fmt: skip
+    if entry.kind == "message.reacted":
+        rest |= {"count": entry.count, "users": list(entry.users)}
+    return shown | {name: value for name, value in rest.items() if value is not None}

@@ -13,7 +13,7 @@ from uuid import UUID
 
 from konnect_server.bus import Bus
 from konnect_server.connection import LOST, Connection
-from konnect_server.conversation import Changing, Conversation, Posting
+from konnect_server.conversation import Acting, Conversation, Posting
 from konnect_server.registry import Registry
 from konnect_server.session import Session
 from konnect_server.walk import Walk
@@ -22,8 +22,8 @@ from protocol import codec
 from protocol.errors import Unavailable
 from protocol.frames import Entry
 from storage.errors import StorageUnavailable
-from storage.rows import Answer, Appendix, NewMessage, Span, Standing
-from tests.simulate import functions
+from storage.rows import Acted, Answer, Appendix, NewMessage, Span, Standing
+from tests.simulate import functions, messages
 from tests.simulate.database import Body, FakeDatabase, Stored, Tables, Transaction
 
 Patch = tuple[object, str, object]
@@ -97,6 +97,21 @@ def membership_before_the_key() -> Sequence[Patch]:
         return original(tables, name) if tables.span(name[0], name[1]) is not None else None
 
     return [(functions, "known", known)]
+
+
+@plant("an action that changes nothing does not keep its key (A11)")
+def forget_what_was_settled() -> Sequence[Patch]:
+    original = messages.settle_action
+
+    def settle(*arguments: Any) -> tuple[Acted, Callable[[], None]]:
+        return original(*arguments)[0], lambda: None
+
+    return [(messages, "settle_action", settle)]
+
+
+@plant("an edit, a deletion or a reaction is an entry, and the message's row stays as it was (C5)")
+def leave_the_row() -> Sequence[Patch]:
+    return [(Tables, "rewrite", lambda self, entry: None)]
 
 
 # --- the writer -------------------------------------------------------------------------------------------------------
@@ -227,7 +242,7 @@ def ignore_removals() -> Sequence[Patch]:
 
 @plant("storage that does not answer is answered with an error, and the next message overtakes (A8)")
 def error_instead_of_close() -> Sequence[Patch]:
-    def gave_up(self: Conversation, pieces: Sequence[Posting | Changing]) -> None:
+    def gave_up(self: Conversation, pieces: Sequence[Posting | Acting]) -> None:
         for piece in pieces:
             piece.reader.answer(self.id, codec.error(piece.id, Unavailable("storage does not answer")))
         self._done()

@@ -21,8 +21,10 @@ from protocol.errors import (
     UnknownUser,
     WrongKind,
 )
-from protocol.frames import Conversations, Entry, History, HistoryPage, User
+from protocol.frames import AnyAction, Conversations, Entry, History, HistoryPage, Reactions, User, Versions
+from storage import actions, reaction_cursor
 from storage.rows import (
+    Acted,
     Appendix,
     Changed,
     Made,
@@ -33,12 +35,13 @@ from storage.rows import (
     Raise,
     Raised,
     Range,
+    Rules,
     Standing,
     State,
     shown,
 )
 from storage.store import Change
-from tests.simulate import functions
+from tests.simulate import functions, messages
 from tests.simulate.database import Body, Call, FakeDatabase, Transaction
 from tests.simulate.faults import Faults, Plan
 from tests.simulate.functions import Refusal
@@ -72,6 +75,16 @@ class FakeStore:
     async def append(self, lane: int, messages: Sequence[NewMessage], heads: Mapping[UUID, int]) -> Appendix:
         """See :meth:`storage.store.Store.append`."""
         return await self._on_lane(lane, lambda db: functions.append_messages(db, messages, heads))
+
+    async def act(self, lane: int, author: UUID, action: AnyAction, rules: Rules) -> Acted:
+        """See :meth:`storage.store.Store.act`."""
+        if isinstance(action, actions.MEMBERSHIP):
+            return await actions.change_member(self, lane, author, action, rules)
+        body = messages.ACTIONS[type(action)]
+        answer = await self._on_lane(lane, lambda db: body(db, author, action, rules))
+        if isinstance(answer, Refusal):
+            raise actions.refusal(answer.code, author, action)
+        return answer
 
     async def change_member(
         self, lane: int, change: Change, conversation: UUID, author: UUID, key: str, user: UUID, most: int
@@ -156,6 +169,30 @@ class FakeStore:
         if isinstance(answer, Refusal):
             raise NotAMember(person, conversation)
         return answer
+
+    async def edits(self, person: UUID, conversation: UUID, seq: int, after: int) -> Versions:
+        """See :meth:`storage.store.Store.edits`."""
+        answer = await self._read(
+            lambda db: messages.message_edits(
+                db.tables, person, conversation, seq, after, limits.VERSIONS_PAGE, limits.PAGE_BYTES
+            )
+        )
+        if isinstance(answer, Refusal):
+            raise actions.reading_refusal(answer.code, person, conversation, seq)
+        return answer
+
+    async def reactions(
+        self, person: UUID, conversation: UUID, seq: int, emoji: str | None, cursor: str | None, limit: int
+    ) -> Reactions:
+        """See :meth:`storage.store.Store.reactions`."""
+        after = reaction_cursor.place(cursor)
+        answer = await self._read(
+            lambda db: messages.message_reactions(db.tables, person, conversation, seq, emoji, after, limit)
+        )
+        if isinstance(answer, Refusal):
+            raise actions.reading_refusal(answer.code, person, conversation, seq)
+        found, more = answer
+        return Reactions(found, reaction_cursor.text_after(found[-1]) if more else None)
 
     async def listing(self, person: UUID, cursor: str | None, limit: int) -> Conversations:
         """See :meth:`storage.store.Store.listing`."""

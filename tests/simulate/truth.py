@@ -6,6 +6,7 @@ from uuid import UUID
 
 import msgspec
 
+from protocol.frames import Entry
 from tests.simulate.database import FakeDatabase, Tables
 
 
@@ -21,7 +22,7 @@ class Truth:
         self.acknowledged: dict[tuple[str, str, str], tuple[int, int]] = {}  # (conversation, author, key) -> seq, at_ms
         self.checks = 0
         self._ids: dict[str, UUID] = {}
-        self._entries: dict[tuple[str, int], dict[str, Any]] = {}
+        self._entries: dict[tuple[str, int], tuple[Entry, dict[str, Any]]] = {}
 
     @property
     def tables(self) -> Tables:
@@ -39,20 +40,29 @@ class Truth:
         """The database was restored: what was acknowledged since the backup is gone, and that is nobody's fault."""
         self._entries.clear()
         for (conversation, author, key), _ in list(self.acknowledged.items()):
-            if (self.id(conversation), self.id(author), key) not in self.tables.keys:
+            name = (self.id(conversation), self.id(author), key)
+            if name not in self.tables.keys and name not in self.tables.settled:
                 del self.acknowledged[conversation, author, key]
 
     # --- entries ---
 
     def entry(self, conversation: str, seq: int) -> dict[str, Any] | None:
-        """Entry *seq* as it travels; None if it is not committed."""
+        """Entry *seq* as it travels now; None if it is not committed."""
+        log = self.tables.entries.get(self.id(conversation))
+        if log is None or not 1 <= seq <= len(log):
+            return None
         found = self._entries.get((conversation, seq))
-        if found is None:
-            log = self.tables.entries.get(self.id(conversation))
-            if log is None or not 1 <= seq <= len(log):
-                return None
-            found = self._entries[conversation, seq] = msgspec.to_builtins(log[seq - 1])
-        return found
+        if found is None or found[0] is not log[seq - 1]:
+            found = self._entries[conversation, seq] = log[seq - 1], msgspec.to_builtins(log[seq - 1])
+        return found[1]
+
+    def canonical(self, conversation: str, seq: int) -> bytes:
+        """Entry *seq* as it travels now, with its fields in order."""
+        return msgspec.msgpack.encode(self.entry(conversation, seq), order="sorted")
+
+    def past(self, conversation: str, seq: int) -> Sequence[Entry]:
+        """What entry *seq* said before it was changed, the oldest first."""
+        return self.tables.past.get((self.id(conversation), seq), ())
 
     def last_seq(self, conversation: str) -> int:
         """Of the log as committed now."""
@@ -66,8 +76,8 @@ class Truth:
         true = self.entry(conversation, seq)
         if true is None:
             return "was shown before it was committed"
-        if frame != true:
-            return f"is not what the log holds: {true}"
+        if frame != true and all(frame != msgspec.to_builtins(one) for one in self.past(conversation, seq)):
+            return f"is not what the log holds, or held: {true}"
         if not self.visible(person, conversation, seq):
             return "may not be seen by this person"
         return None
@@ -155,13 +165,33 @@ class Truth:
         if first != (seq, at_ms):
             return f"was answered with {first} before and with {(seq, at_ms)} now"
         stored = self.tables.keys.get((self.id(conversation), author, key))
-        if stored is None:
+        settled = self.tables.settled.get((self.id(conversation), author, key))
+        if stored is None and settled is None:
             return "was acknowledged and is not committed"
-        if (stored.seq, stored.at_ms) != (seq, at_ms):
-            return f"was acknowledged as {(seq, at_ms)} and stands as {(stored.seq, stored.at_ms)}"
-        true = self.entry(conversation, seq)
+        if all(one is None or (one.seq, one.at_ms) != (seq, at_ms) for one in (stored, settled)):
+            return f"was acknowledged as {(seq, at_ms)} and stands as {stored or settled}"
+        if stored is None:
+            return None  # there was nothing to do
+        past = self.past(conversation, seq)
+        true = msgspec.to_builtins(past[0]) if past else self.entry(conversation, seq)
         if true is None or true["key"] != key or (text is not None and true.get("text") != text):
             return f"was acknowledged and the log holds something else: {true}"
+        return None
+
+    def judge_versions(self, conversation: str, seq: int, versions: Sequence[dict[str, Any]]) -> str | None:
+        """What is wrong with what a message is told to have said; None: nothing."""
+        self.checks += 1
+        kinds = []
+        for version in versions:
+            entry = self.entry(conversation, version["seq"])
+            if entry is None or entry["at_ms"] != version["at_ms"]:
+                return f"are of no entry: {version}"
+            texts = [entry.get("text"), *(one.text for one in self.past(conversation, version["seq"]))]
+            if "text" in version and version["text"] not in texts:
+                return f"were never said: {version}"
+            kinds.append((entry["kind"], entry.get("of", seq)))
+        if kinds != [("message", seq), *[("message.edited", seq)] * (len(kinds) - 1)]:
+            return f"are of other entries: {kinds}"
         return None
 
     def judge_logs(self) -> str | None:
@@ -173,7 +203,7 @@ class Truth:
             if len(keys) != len(dict.fromkeys(keys)):
                 return f"the log of {conversation} holds a key twice"
             for entry in log:
-                if entry.kind != "message":
+                if not entry.kind.startswith("message"):
                     continue
                 spans = self.tables.spans[conversation].get(entry.author, ())
                 if not any(
@@ -181,9 +211,17 @@ class Truth:
                 ):
                     return f"entry {entry.seq} of {conversation} was written by somebody who was no member then"
         for (conversation_text, author, key), (seq, _) in self.acknowledged.items():
-            stored = self.tables.keys.get((self.id(conversation_text), self.id(author), key))
+            name = (self.id(conversation_text), self.id(author), key)
+            stored = self.tables.keys.get(name) or self.tables.settled.get(name)
             if stored is None or stored.seq != seq:
                 return f"{key} of {author} in {conversation_text} was acknowledged as {seq} and stands as {stored}"
+        for (place, of), rows in self.tables.reactions.items():
+            counts: dict[str, int] = {}
+            for emoji, _ in sorted(rows):
+                counts[emoji] = counts.get(emoji, 0) + 1
+            shown = {one.emoji: one.count for one in self.tables.entries[place][of - 1].reactions}
+            if list(shown.items()) != list(counts.items()):
+                return f"message {of} of {place} shows the reactions {shown}, and has {counts}"
         if self.database.deadlocks:
             return f"transactions locked each other out: {self.database.deadlocks}"
         return None

@@ -39,7 +39,7 @@ LIMIT_S: Final = 600.0  # no world lasts longer
 CONFIG: Final = Config(
     messages_per_s=20.0, messages_burst=10, commands_per_s=20.0, commands_burst=30, sockets_per_user=50,
     group_members=6, ping_interval_s=2.0, ping_timeout_s=2.0, presence_grace_s=2.0, hello_timeout_s=10.0,
-    outbox_bytes=65_536, log_writers=2, drain_s=2.0,
+    outbox_bytes=65_536, log_writers=2, drain_s=2.0, edit_within_s=4,
 )  # fmt: skip
 
 

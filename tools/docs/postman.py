@@ -6,6 +6,7 @@ in variables by the scripts of those before.
 """
 
 import json
+import re
 from collections.abc import Iterator
 from hashlib import sha256
 from typing import Any, Final
@@ -40,7 +41,7 @@ ENVIRONMENT: Final = {
     "email": "ann@example.com",
     "password": "konnect-demo",
     **dict.fromkeys(("access_token", "refresh_token", "ann", "bob", "cleo", "direct", "group"), ""),
-    **dict.fromkeys(("upload", "upload_url", "medium_url"), ""),
+    **dict.fromkeys(("message", "upload", "upload_url", "medium_url"), ""),
 }
 _SECRET: Final = frozenset({"password", "access_token", "refresh_token"})
 
@@ -52,6 +53,7 @@ _KEPT: Final = {
     "refresh": {"access_token": "access_token", "refresh_token": "refresh_token"},
     "beginUpload": {"upload": "id", "upload_url": "url"},
     "finishUpload": {"medium_url": "url"},
+    "callMessageSend": {"message": "seq"},
 }
 # A file that Postman can hold: the documents' example is a picture.
 _FILE: Final = "What a day!"
@@ -61,10 +63,11 @@ _ANNOUNCED: Final = {
     "name": "day.txt",
 }  # fmt: skip
 _SIGNED: Final = {"putBlob": "{{upload_url}}", "getBlob": "{{medium_url}}"}  # whole addresses, as they came
-# The story ends no sign-in that it still needs, and adds whom it has removed.
+# The story ends no sign-in and deletes no message that it still needs, and adds whom it has removed.
 _BEFORE: Final = {
     "logout": "login", "callConversationRemove": "callConversationAdd", "putBlob": "finishUpload",
 }  # fmt: skip
+_LAST: Final = "callMessageDelete"
 LEFT_OUT: Final = {
     "socket": "Postman opens it otherwise",
     "publicBlob": "only profile photos are public, and a picture cannot stand in a collection",
@@ -101,7 +104,7 @@ def _in_order() -> list[Endpoint]:
         moved = next(endpoint for endpoint in found if endpoint.name == name)
         found.remove(moved)
         found.insert([endpoint.name for endpoint in found].index(later), moved)
-    return found
+    return sorted(found, key=lambda endpoint: endpoint.name == _LAST)
 
 
 def _folder(endpoint: Endpoint) -> str:
@@ -176,7 +179,7 @@ def _filled(body: dict[str, Any]) -> str:
     text = json.dumps(body, indent=2, ensure_ascii=False)
     for value, variable in _VARIABLES.items():
         text = text.replace(json.dumps(value), f'"{{{{{variable}}}}}"')
-    return text
+    return re.sub(r'"seq": \d+', '"seq": {{message}}', text)
 
 
 def _bearer() -> dict[str, Any]:

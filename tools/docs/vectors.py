@@ -48,6 +48,8 @@ def _client() -> Iterator[Vector]:
     hello = {"t": "hello", "id": 1, "token": TOKEN, "device": "d"}
     send = {"t": "message.send", "id": 11, "conversation": direct, "key": "m-1", "text": "x"}
     create = {"t": "conversation.create", "id": 5, "key": "c-1", "title": "x", "members": []}
+    edit = {"t": "message.edit", "id": 17, "conversation": direct, "key": "e-1", "seq": 1, "text": "x"}
+    react = {"t": "message.react", "id": 19, "conversation": direct, "key": "x-1", "seq": 1, "emoji": "a"}
     for name, frame in {
         "hello: nothing optional": hello,
         "hello: first start, written out": {**hello, "cursor": None, "heads": {}, "recent": 1},
@@ -80,6 +82,14 @@ def _client() -> Iterator[Vector]:
         "history: bounds": {"t": "history", "id": 12, "conversation": direct, "before": _SEQ_MAX, "limit": 100},
         "receipt: only delivered": {"t": "receipt", "id": 13, "conversation": direct, "delivered": 1},
         "receipt: only read, highest": {"t": "receipt", "id": 13, "conversation": direct, "read": _SEQ_MAX},
+        "message.react: an emoji of several code points": {**react, "emoji": "👩‍👩‍👧"},
+        "message.react: longest, taken back": {**react, "emoji": "x" * limits.REACTION_CHARS, "on": False},
+        "message.edit: longest text, highest seq": {**edit, "text": "é" * limits.TEXT_CHARS, "seq": _SEQ_MAX},
+        "message.edits: next page": {"t": "message.edits", "id": 20, "conversation": direct, "seq": 1, "after": 43},
+        "message.reactions: next page of one emoji": {
+            "t": "message.reactions", "id": 21, "conversation": direct, "seq": 1, "emoji": "👍", "cursor": "p2",
+            "limit": 100,
+        },
         "presence.watch: end the watch": {"t": "presence.watch", "id": 15},
         "presence.watch: a conversation": {"t": "presence.watch", "id": 15, "conversation": group},
         "an unknown field is ignored": {**send, "colour": {"deep": [1, 2, {"er": None}]}},
@@ -173,6 +183,29 @@ def _server() -> Iterator[Vector]:
         "event entry: a member is added": frames.EntryEvent(**entry, seq=2, kind="member.added", user=CLEO),
         "event entry: a member is removed": frames.EntryEvent(**entry, seq=3, kind="member.removed", user=CLEO),
         "event entry: a member leaves": frames.EntryEvent(**entry, seq=4, kind="member.removed", user=ANN),
+        "event entry: a message is edited": frames.EntryEvent(
+            **{**entry, "key": "e-1"}, seq=5, kind="message.edited", of=4, text="Grüße"
+        ),
+        "event entry: an edit of what is deleted now": frames.EntryEvent(
+            **{**entry, "key": "e-1"}, seq=5, kind="message.edited", of=4, deleted=True
+        ),
+        "event entry: a message is deleted": frames.EntryEvent(
+            **{**entry, "key": "d-1"}, seq=6, kind="message.deleted", of=4
+        ),
+        "event entry: somebody reacts": frames.EntryEvent(
+            **{**entry, "key": "x-1"}, seq=7, kind="message.reacted", of=3, emoji="👩‍👩‍👧", on=True, count=2,
+            users=[BOB, ANN],
+        ),
+        "event entry: the last reaction is taken back": frames.EntryEvent(
+            **{**entry, "key": "x-2"}, seq=8, kind="message.reacted", of=3, emoji="👍", on=False, count=0, users=[]
+        ),
+        "event entry: a message that was edited and reacted to": frames.EntryEvent(
+            **{**entry, "key": "m-2"}, seq=3, kind="message", text="!", edited_at_ms=AT_MS + 1,
+            reactions=[frames.Reaction("a", 1, [ANN]), frames.Reaction("👍", 1_000, [BOB, ANN, CLEO])], changed=9,
+        ),
+        "event entry: a message that was deleted": frames.EntryEvent(
+            **{**entry, "key": "m-2"}, seq=4, kind="message", deleted=True, changed=6
+        ),
         "event entry: unicode, highest seq": frames.EntryEvent(**msgspec.structs.asdict(huge)),
         "event entry: longest text": frames.EntryEvent(
             **{**entry, "key": "m-1"}, seq=5, kind="message", text="x" * limits.TEXT_CHARS
@@ -300,6 +333,16 @@ def _out_of_bounds() -> Iterator[Vector]:
         (frames.MessageSend, "text", "a\0\n", "a text with U+0000 before its end of line"),
         (frames.MessageSend, "text", b"x", "a text that is binary"),
         (frames.MessageSend, "text", 1.5, "a text that is a float"),
+        (frames.MessageEdit, "text", "", "an empty text"),
+        (frames.MessageEdit, "text", "a\0", "a text with U+0000"),
+        (frames.MessageEdit, "text", "x" * (limits.TEXT_CHARS + 1), "a text too long"),
+        (frames.MessageEdit, "seq", 0, "a seq of 0"),
+        (frames.MessageReact, "emoji", "", "an empty emoji"),
+        (frames.MessageReact, "emoji", "x" * (limits.REACTION_CHARS + 1), "an emoji too long"),
+        (frames.MessageReact, "emoji", "a\n", "an emoji with an end of line"),
+        (frames.MessageReact, "emoji", "\x7f", "an emoji that is a control character"),
+        (frames.MessageReact, "on", 1, "on that is a number"),
+        (frames.MessageReactions, "limit", limits.REACTIONS_PAGE + 1, "a limit too high"),
         (frames.HistoryGet, "before", 0, "before of 0"),
         (frames.HistoryGet, "before", 2**63, "before above 2^63 - 1"),
         (frames.HistoryGet, "limit", 0, "a limit of 0"),
