@@ -14,7 +14,7 @@ RUN /app/venv/bin/pip install --no-cache-dir --no-deps --no-build-isolation .
 FROM python:3.13-slim-trixie
 RUN useradd --system --user-group --uid 10001 --home-dir /var/lib/konnect --create-home konnect
 COPY --from=build /app/venv /app/venv
-ENV PATH=/app/venv/bin:$PATH PYTHONUNBUFFERED=1 \
+ENV PATH=/app/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONMALLOC=malloc \
     KONNECT_HOST=0.0.0.0 KONNECT_PORT=8080 KONNECT_DATA=/var/lib/konnect KONNECT_LOG_FORMAT=json
 USER konnect
 WORKDIR /var/lib/konnect

@@ -78,6 +78,7 @@ class ServerProcess:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("KONNECT_")}
         environment |= {f"KONNECT_{name.upper()}": value for name, value in self._settings.items()}
         environment |= {"KONNECT_PORT": str(self.port), "KONNECT_DATA": str(self.folder)}
+        environment.setdefault("PYTHONMALLOC", "malloc")  # as the image has it (docs/deployment.md, "Memory")
         self._process = await trio.to_thread.run_sync(_spawn, environment, self._log, self._core)
         with trio.move_on_after(START_WITHIN_S):
             async with httpx.AsyncClient(base_url=self.url) as http:
