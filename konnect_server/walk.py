@@ -122,6 +122,7 @@ class Walk:
         self._answers: list[bytes] = []
         self._stale = False  # something happened that a standing on its way to us may not tell of
         self._again = True
+        self._planned = False  # a standing was read
         self._begun = False  # the client holds a cursor of this server
         self._settled: trio.Event | None = None  # somebody waits for it
         self._errand: Errand | None = None  # while it is under way
@@ -171,12 +172,12 @@ class Walk:
         """A receipt passed. It goes on at once, or, where the conversation was not told of yet, right after that: the
         state that tells of it may have been read before the receipt was written."""
         target = self._targets.get(conversation)
-        if target is None:
-            self._walker.push(data)
+        if target is None or (target.receipts is None and target.last is None):  # else untold yet, or left
+            if self._planned:  # what passes sooner is read later
+                self._begin()
+                self._walker.push(data)
         elif target.receipts is not None:
             target.receipts[user] = data
-        elif target.last is None:  # else the person has left
-            self._walker.push(data)
 
     def answer(self, conversation: UUID, data: bytes) -> None:
         """Send an answer; after one's own entry, which a walk may still be about to send."""
@@ -234,8 +235,8 @@ class Walk:
             self._settled = None
 
     def _begin(self) -> None:
-        """Before the first entry: a cursor that names this server's lineage (A12). It waits for that entry, so that
-        both leave in one send."""
+        """Before the first state, entry or receipt: a cursor that names this server's lineage (A12). It waits for that,
+        so that both leave in one send."""
         if not self._begun:
             self._begun = True
             self._walker.push(wire(Progress(cursor=self._progress_cursor())))
@@ -292,6 +293,7 @@ class Walk:
             if text not in theirs:  # a place where the person never was: it comes from such a future, too
                 self._walker.push(wire(Rewound(conversation=UUID(text))))
         self._heads = {}  # from now on what is not attached is new
+        self._planned = True
         return steps
 
     def _plan_one(self, conversation: UUID, spans: Sequence[Span], told: int) -> Iterator[Range | _Tell]:
@@ -466,6 +468,7 @@ class Walk:
             for row in rows[first : first + RECEIPTS_AT_ONCE]:
                 target = self._targets.get(row.conversation)  # none, or one that was left: joined since, and its state,
                 if target is not None and target.conversation is not None and target.last is None:  # to come, has them
+                    self._begin()
                     self._walker.push(wire(_receipt(row)))
 
     async def _room(self) -> None:

@@ -249,7 +249,7 @@ async def test_receipts_that_pass_while_one_walks_are_not_missed(autojump_clock:
             deck.registry.receipt(event, to_all)
 
         passes(ROOM, BOB, 2)
-        assert ann.story == ["receipt"], "she knows the room"
+        assert ann.story == ["progress", "receipt"], "she knows the room"
         for read in (1, 2):
             passes(HALL, BOB, read)
         passes(HALL, ANN, 1, to_all=False)
@@ -750,7 +750,7 @@ async def test_a_cursor_of_a_known_lineage_goes_on(autojump_clock: MockClock) ->
         await deck.group(ROOM, BOB, ANN)
         await deck.other.raise_receipts([Raise(ROOM, BOB, 1, 1)])
         ann = await Traveller(deck, ANN, {ROOM: 1}, Cursor(LINEAGE, 1, deck.database.now_ms())).arrive()
-        assert ann.story == ["receipt", "synced"], "receipts with an overlap"
+        assert ann.story == ["progress", "receipt", "synced"], "receipts with an overlap"
         later = Cursor(LINEAGE, 1, deck.database.now_ms() + walk_room.OVERLAP_MS + 1_000)
         assert (await Traveller(deck, ANN, {ROOM: 1}, later).arrive()).of("receipt") == []
 
