@@ -73,7 +73,7 @@ def _navigation(version: str, rows: Tables) -> str:
     parts.append(_nav_list("Start", [("#start", "The first minute")]))
     for tag, title in _TAG_TITLES.items():
         links = [
-            (f"#http-{endpoint.name}", _badge(endpoint) + escape(endpoint.path))
+            (f"#http-{endpoint.name}", _badge(endpoint) + _breakable(endpoint.path))
             for endpoint in ENDPOINTS
             if endpoint.tag == tag
         ]
@@ -89,6 +89,11 @@ def _navigation(version: str, rows: Tables) -> str:
         ("#limits", "Limits"),
     ]
     return "".join([*parts, _nav_list("Look up", more), "</nav>"])
+
+
+def _breakable(path: str) -> str:
+    """*path* as HTML that a narrow column breaks behind its slashes and points, and not within a word."""
+    return escape(path).replace("/", "/<wbr>").replace(".", ".<wbr>")
 
 
 def _nav_list(title: str, links: list[tuple[str, str]]) -> str:
