@@ -8,6 +8,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from konnect_server.http.markup import Page, block, json_block, page, prose, table, words
+from protocol.calls import PATH
 from protocol.errors import BadCredentials, KonnectError
 from protocol.http import TAGS, Endpoint, Index
 from protocol.schema import examples, tables
@@ -73,7 +74,7 @@ def _navigation(version: str, rows: Tables) -> str:
     parts.append(_nav_list("Start", [("#start", "The first minute")]))
     for tag, title in _TAG_TITLES.items():
         links = [
-            (f"#http-{endpoint.name}", _badge(endpoint) + _breakable(endpoint.path))
+            (f"#http-{endpoint.name}", _badge(endpoint) + _short(endpoint))
             for endpoint in ENDPOINTS
             if endpoint.tag == tag
         ]
@@ -91,9 +92,9 @@ def _navigation(version: str, rows: Tables) -> str:
     return "".join([*parts, _nav_list("Look up", more), "</nav>"])
 
 
-def _breakable(path: str) -> str:
-    """*path* as HTML that a narrow column breaks behind its slashes and points, and not within a word."""
-    return escape(path).replace("/", "/<wbr>").replace(".", ".<wbr>")
+def _short(endpoint: Endpoint) -> str:
+    """The path, for a narrow column; of a call what is called."""
+    return escape(endpoint.path.removeprefix(f"{PATH}/"))
 
 
 def _nav_list(title: str, links: list[tuple[str, str]]) -> str:
