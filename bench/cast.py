@@ -11,8 +11,17 @@ import httpx
 import trio
 
 from bench.flaky import Network
-from konnect_client import Account, Client, ConversationChanged, Entry, Phase, ServerRefused, Violation, open_client
-from konnect_client import register as register_account
+from konnect_client import (
+    Account,
+    Client,
+    ConversationChanged,
+    Entry,
+    Phase,
+    ServerRefused,
+    Violation,
+    open_client,
+    register as register_account,
+)
 
 AT_ONCE: Final = 4  # registrations; the server hashes two passwords at a time
 PASSWORD: Final = "replayed chat log"

@@ -9,8 +9,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Final, Protocol
 
 from rich.console import Console
-from rich.progress import Progress as Bars
-from rich.progress import ProgressColumn, SpinnerColumn, Task, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bars, ProgressColumn, SpinnerColumn, Task, TaskID, TextColumn, TimeElapsedColumn
 from rich.progress_bar import ProgressBar
 
 REFRESHES_PER_S: Final = 4  # few, since the machine is being measured

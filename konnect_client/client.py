@@ -21,15 +21,11 @@ from konnect_client.commands import Commands
 from konnect_client.connector import Connector, Desks, Way
 from konnect_client.errors import ClientClosed, OutboxUnwritable, ServerRefused
 from konnect_client.heads import Heads
-from konnect_client.inbox import BYTES as INBOX_BYTES
-from konnect_client.inbox import EVENTS as INBOX_EVENTS
-from konnect_client.inbox import Inbox
+from konnect_client.inbox import BYTES as INBOX_BYTES, EVENTS as INBOX_EVENTS, Inbox
 from konnect_client.journal import FileJournal, Journal, MemoryJournal
 from konnect_client.liveness import Liveness
 from konnect_client.model import Sent
-from konnect_client.outbox import BYTES as OUTBOX_BYTES
-from konnect_client.outbox import MESSAGES as OUTBOX_MESSAGES
-from konnect_client.outbox import WINDOW, Outbox, Outgoing
+from konnect_client.outbox import BYTES as OUTBOX_BYTES, MESSAGES as OUTBOX_MESSAGES, WINDOW, Outbox, Outgoing
 from konnect_client.people import People
 from konnect_client.receipts import Receipts
 from konnect_client.savings import Savings

@@ -31,8 +31,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 import trio
-from websockets.frames import Close as CloseBody
-from websockets.frames import Frame, Opcode
+from websockets.frames import Close as CloseBody, Frame, Opcode
 
 from konnect_server.outbox import LOW_WATER_BYTES, OUTBOX_BYTES, Outbox
 from konnect_server.reader import Control, Ended, Event, Reader, Text

@@ -1,6 +1,6 @@
 """Commands as calls over HTTP: ``POST /v1/call/<command>`` with the command's fields as JSON, without ``t`` and ``id``.
 
-Made from the Structs of ``protocol/frames.py`` by themselves: a command that is added there is a call, unless it stands
+Made from the Structs of ``protocol/frames/`` by themselves: a command that is added there is a call, unless it stands
 in ``ON_SOCKET_ONLY``.
 """
 

@@ -32,8 +32,8 @@ from storage.rows import (
     Range,
     Rules,
     Standing,
+    State as StateRow,
 )
-from storage.rows import State as StateRow
 from storage.store import Change
 from tests.fakes import people
 from tests.simulate.agenda import Agenda

@@ -10,8 +10,7 @@ from uuid import UUID, uuid4
 import msgspec
 import pytest
 import trio
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 from konnect_server.actions import accounts as module
 from konnect_server.actions.accounts import Accounts

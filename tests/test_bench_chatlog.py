@@ -3,8 +3,7 @@
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from bench.chatlog import Joined, Left, Line, Other, Renamed, Said, parse_chatlog, read_chatlog
 from bench.replay import EXCERPT

@@ -10,8 +10,7 @@ import msgpack  # type: ignore[import-untyped]  # the package ships no types
 import pytest
 import trio
 from click.testing import CliRunner
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from bench import mixed
 from bench.crowd_ledger import Ledger, Message

@@ -3,8 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from bench.transcript import Accepted, Span, Verdict, compare_log, compare_transcript, spans, within
 from konnect_client import Entry

@@ -4,8 +4,7 @@ import string
 from urllib.parse import parse_qsl, urlencode
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from storage import blob_links
 from storage.blob_links import Link

@@ -1,8 +1,7 @@
 """Range headers: RFC 9110, section 14."""
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from konnect_server.http.byte_ranges import Part, Unsatisfiable, part_of
 

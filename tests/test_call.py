@@ -6,8 +6,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from konnect_server import call as room
-from konnect_server import commands
+from konnect_server import call as room, commands
 from konnect_server.call import Call, Calls
 from konnect_server.conversation import INBOX_LIMIT, Posting
 from protocol import closing, codec, frames

@@ -3,8 +3,7 @@
 from random import Random
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from konnect_client.backoff import CEILING_S, FLOOR_S, RETRY_AFTER_MOST_S, Backoff
 

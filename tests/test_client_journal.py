@@ -9,8 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 from konnect_client import OutboxUnwritable
 from konnect_client.journal import SLACK_BYTES, FileJournal, Kept, MemoryJournal

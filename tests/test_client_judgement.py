@@ -5,8 +5,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from konnect_client import ConnectFailed, ServerRefused, SocketEnded, TokenUnavailable
 from konnect_client.endings import Ending, Then, after_close, after_failure

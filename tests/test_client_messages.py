@@ -5,8 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from konnect_client import Conversation, ConversationChanged, Entry, Messages, Reaction, Rewound, TypingSeen
 from tests.client_peer import ANN, BOB, HALL, ROOM

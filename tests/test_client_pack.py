@@ -4,8 +4,7 @@ from typing import Any
 
 import msgpack  # type: ignore[import-untyped]
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from konnect_client import ProtocolViolation, TooLarge
 from konnect_client.model import Conversation, ConversationPage, Entry, HistoryPage, Receipt, Sent

@@ -9,8 +9,7 @@ from functools import partial
 
 import pytest
 import trio
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from trio_websocket import ConnectionClosed, WebSocketRequest, serve_websocket, wrap_server_stream
 
 from konnect_client import ConnectFailed, ProtocolViolation, SocketEnded, over_stream, websocket

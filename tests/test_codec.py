@@ -7,8 +7,7 @@ from typing import Any
 import msgpack  # type: ignore[import-untyped]  # the package ships no types
 import msgspec
 import pytest
-from hypothesis import example, given
-from hypothesis import strategies as st
+from hypothesis import example, given, strategies as st
 from websockets.frames import Frame, Opcode
 from websockets.streams import StreamReader
 

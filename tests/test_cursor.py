@@ -5,8 +5,7 @@ from uuid import UUID
 
 import msgspec
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from konnect_server import cursor as cursors
 from konnect_server.cursor import Cursor

@@ -10,8 +10,7 @@ from konnect_server.config import Config
 from protocol import closing, errors, frames
 from protocol.schema import answers, tables
 from protocol.schema.catalogue import COMMANDS, EVENTS, RESULTS, tag
-from tools.docs import __main__ as command_line
-from tools.docs import documents, markdown
+from tools.docs import __main__ as command_line, documents, markdown
 from tools.docs.bytes_explained import explained
 from tools.docs.vectors import masked
 

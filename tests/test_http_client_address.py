@@ -1,8 +1,7 @@
 """Whose request it is: what a client writes about itself counts only if a trusted proxy passed it on."""
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from konnect_server.http.client_address import ClientAddress
 

@@ -7,14 +7,12 @@ from pathlib import Path
 
 import pytest
 import trio
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 from structlog.testing import capture_logs
 
 from konnect_server.actions.accounts import Accounts
 from konnect_server.actions.passwords import Passwords
-from konnect_server.http import DoorOptions
-from konnect_server.http import stream as stream_module
+from konnect_server.http import DoorOptions, stream as stream_module
 from konnect_server.http.door import CONNECTIONS
 from konnect_server.remembered import Claims
 from protocol.http import BODY_BYTES, HEAD_BYTES, Me

@@ -1,8 +1,7 @@
 """Token buckets promise a rate, a burst and bounded memory."""
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from konnect_server.limiter import KeyedLimiter, TokenBucket
 

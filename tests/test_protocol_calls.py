@@ -4,8 +4,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from protocol import calls, codec, frames
 from protocol.calls import CALLS, ON_SOCKET_ONLY, Call, no_call

@@ -2,8 +2,7 @@
 
 from uuid import UUID, uuid4
 
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from konnect_server.remembered import Claims, Remembered
 

@@ -12,8 +12,7 @@ import trio
 import trio.testing
 from trio.testing import MockClock
 
-from konnect_server import conversation as conversation_room
-from konnect_server import session as room
+from konnect_server import conversation as conversation_room, session as room
 from konnect_server.outbox import LOW_WATER_BYTES
 from konnect_server.presence import Presence
 from konnect_server.receipts import Receipts

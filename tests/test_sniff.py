@@ -1,8 +1,7 @@
 """Types by content: what is taken for what, and what is taken for nothing."""
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from konnect_server.actions import sniff
 from tests import samples

@@ -14,8 +14,7 @@ import msgspec
 import psycopg
 import pytest
 import trio
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 from protocol import limits
 from protocol.errors import (

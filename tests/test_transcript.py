@@ -13,12 +13,10 @@ from uuid import UUID
 import msgspec
 import pytest
 import trio
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 from trio.testing import MockClock
 
-from konnect_server import walk as walk_room
-from konnect_server import writer as writer_room
+from konnect_server import walk as walk_room, writer as writer_room
 from tests.deck import until
 from tests.fakes import ANN, BOB, CID, HALL, ROOM, Frame, counted, people
 from tests.simulate.agenda import Agenda

@@ -6,12 +6,10 @@ from uuid import UUID
 import pytest
 import trio
 import trio.testing
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from trio.testing import MockClock
 
-from konnect_server import cursor as cursors
-from konnect_server import walk as walk_room
+from konnect_server import cursor as cursors, walk as walk_room
 from konnect_server.conversation import Posting
 from konnect_server.cursor import Cursor
 from konnect_server.walk import Walk

@@ -11,8 +11,7 @@ import httpx
 import pytest
 import trio
 
-from konnect_server import call as calls_room
-from konnect_server import commands, conversation, receipts, writer
+from konnect_server import call as calls_room, commands, conversation, receipts, writer
 from konnect_server.conversation import Conversation
 from konnect_server.ids import uuid7
 from protocol.calls import CALLS, ON_SOCKET_ONLY

@@ -10,8 +10,7 @@ import msgspec
 import psycopg
 import pytest
 import trio
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 from konnect_client import Client, Entry, MemoryState, Messages, Reaction, ServerRefused
 from tests.client_scene import Cast, Person, open_scene

@@ -13,8 +13,7 @@ import msgspec
 from msgspec import UNSET
 
 from protocol import limits
-from protocol.frames import Entry, History, HistoryPage
-from protocol.frames import Receipt as ReceiptFrame
+from protocol.frames import Entry, History, HistoryPage, Receipt as ReceiptFrame
 from storage.rows import (
     Answer,
     Appendix,
@@ -27,10 +26,10 @@ from storage.rows import (
     Raise,
     Raised,
     Range,
+    Span as SpanRow,
     Standing,
     State,
 )
-from storage.rows import Span as SpanRow
 from storage.store import Change
 from tests.simulate.database import (
     Account,

@@ -7,8 +7,7 @@ from uuid import UUID
 import trio
 
 from konnect_server.config import Config
-from konnect_server.core import Core, open_core
-from konnect_server.core import World as CoreWorld
+from konnect_server.core import Core, World as CoreWorld, open_core
 from protocol import closing
 from protocol.errors import Unauthorized
 from tests.simulate.database import FakeDatabase

@@ -1,0 +1,139 @@
+"""Conversations and who is in them."""
+
+from typing import Annotated, Literal
+from uuid import UUID
+
+import msgspec
+from msgspec import Meta, Struct
+
+from protocol import limits
+from protocol.frames.base import Command, Event
+from protocol.frames.entries import Entry
+from protocol.frames.fields import Conversation, Cursor, History, Key, Kind, Seq, Title
+from protocol.frames.receipts import Receipt
+
+
+class ConversationDirect(Command, frozen=True, tag="conversation.direct"):
+    """Open the one conversation of oneself and *user*, made on first use. Answered with :class:`Opened`."""
+
+    user: Annotated[UUID, Meta(description="The other person.")]
+
+
+class ConversationCreate(Command, frozen=True, tag="conversation.create"):
+    """Create a group with oneself as owner. Answered with :class:`Opened`."""
+
+    key: Key
+    title: Title
+    members: Annotated[
+        list[UUID], Meta(max_length=limits.CREATE_MEMBERS, description="Besides oneself; repeats are counted once.")
+    ]
+    kind: Annotated[Literal["group"], Meta(description="A direct conversation is opened by `conversation.direct`.")] = (
+        "group"
+    )
+    history: Annotated[
+        History, Meta(description="What a newcomer sees of the past: all of it, or only what comes from joining on.")
+    ] = "all"
+
+
+class ConversationList(Command, frozen=True, tag="conversation.list"):
+    """One page of one's conversations, last active first. Answered with :class:`Conversations`."""
+
+    cursor: Annotated[
+        Cursor | None, Meta(description="Of the page before; null for the first. Not the cursor of `hello`.")
+    ] = None
+    limit: Annotated[
+        int, Meta(ge=1, le=limits.LIST_CONVERSATIONS, description="At most so many conversations on the page.")
+    ] = 50
+
+
+class ConversationGet(Command, frozen=True, tag="conversation.get"):
+    """One conversation's present state. Answered with :class:`ConversationState`."""
+
+    conversation: Conversation
+    recent: Annotated[
+        int, Meta(ge=0, le=limits.RECENT_ENTRIES, description="How many of its last entries to send along.")
+    ] = 1
+
+
+class ConversationAdd(Command, frozen=True, tag="conversation.add"):
+    """Add *user* to a group; any member may. Answered with :class:`Appended`."""
+
+    conversation: Conversation
+    key: Key
+    user: Annotated[UUID, Meta(description="Whom to add.")]
+
+
+class ConversationRemove(Command, frozen=True, tag="conversation.remove"):
+    """Remove *user* from a group; its owner may. Answered with :class:`Appended`."""
+
+    conversation: Conversation
+    key: Key
+    user: Annotated[UUID, Meta(description="Whom to remove.")]
+
+
+class ConversationLeave(Command, frozen=True, tag="conversation.leave"):
+    """Leave a group. Answered with :class:`Appended`."""
+
+    conversation: Conversation
+    key: Key
+
+
+class Opened(Struct, frozen=True):
+    """The conversation's id. Its event ``conversation`` came before this answer."""
+
+    conversation: Conversation
+
+
+class ConversationState(Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """A conversation as one of its members sees it, after entry ``head``. Entries above ``head`` come as ``entry``;
+    they may repeat what the state already shows, and applying them again changes nothing."""
+
+    conversation: Conversation
+    kind: Annotated[Kind, Meta(description="Two people for ever, or a group.")]
+    title: Annotated[str | None, Meta(description="Of a group; null for a direct conversation.")]
+    members: Annotated[list[UUID], Meta(description="Who belongs now, in the order of joining.")]
+    head: Annotated[
+        Seq,
+        Meta(
+            description="The entry after which this state stands. In the event it is the client's new head, and "
+            "entries go on at head + 1; in an answer it moves nothing."
+        ),
+    ]
+    first_seq: Annotated[
+        Seq,
+        Meta(
+            description="Entries below it may be missing: they belong to an absence, or to a past that newcomers "
+            "do not see. From here on there is no gap."
+        ),
+    ]
+    unread: Annotated[
+        int,
+        Meta(description="Messages of others above one's own read cursor; of the first 1,000 entries there, no more."),
+    ]
+    read: Annotated[Seq, Meta(description="One's own read cursor.")]
+    delivered: Annotated[Seq, Meta(description="One's own delivered cursor.")]
+    names: Annotated[
+        dict[UUID, str],
+        Meta(description="Member -> name; absent when there are more than 100 members: see `user.get`."),
+    ] = msgspec.field(default_factory=dict)
+    receipts: Annotated[
+        list[Receipt], Meta(description="How far the others are; absent when there are more than 100 members.")
+    ] = msgspec.field(default_factory=list)
+    recent: Annotated[
+        list[Entry], Meta(description="The last entries up to head, oldest first; as many as were asked for and exist.")
+    ] = msgspec.field(default_factory=list)
+    history: Annotated[History, Meta(description="What a newcomer sees of the past.")] = "all"
+    owner: Annotated[UUID | None, Meta(description="Of a group: who may remove others.")] = None
+
+
+class Conversations(Struct, frozen=True, omit_defaults=True):
+    """One page of the conversations one is in."""
+
+    conversations: Annotated[list[ConversationState], Meta(description="Last active first.")]
+    cursor: Annotated[str | None, Meta(description="Asks for the next page; absent on the last.")] = None
+
+
+class ConversationEvent(
+    ConversationState, Event, frozen=True, kw_only=True, omit_defaults=True, tag="conversation", tag_field="t"
+):
+    """A conversation that the client does not know, or knows from before an absence; precedes its first entry."""

@@ -1,0 +1,88 @@
+"""A log's entries."""
+
+from typing import Annotated
+from uuid import UUID
+
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from protocol.frames.base import Event
+from protocol.frames.fields import AtMs, Conversation, EntryKind, Seq
+
+
+class Reaction(Struct, frozen=True, omit_defaults=True):
+    """How many people reacted to a message with one emoji."""
+
+    emoji: Annotated[str, Meta(description="The emoji.")]
+    count: Annotated[int, Meta(description="How many people.")]
+    users: Annotated[
+        list[UUID],
+        Meta(description="The first 5 of them, in the order of reacting; the others: see `message.reactions`."),
+    ]
+
+
+class Entry(Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """One entry of a conversation's log. A `message` comes as it stands when it is read: its text may be an edit's, and
+    `changed` says up to which entry it is up to date."""
+
+    conversation: Conversation
+    seq: Annotated[Seq, Meta(description="Its number in the conversation's log: 1, 2, 3 ... without gaps.")]
+    kind: Annotated[
+        EntryKind, Meta(description="What happened. Ignore a kind that you do not know, but count its seq.")
+    ]
+    author: Annotated[UUID, Meta(description="Who did it.")]
+    key: Annotated[str, Meta(description="The key that its author gave it.")]
+    at_ms: Annotated[AtMs, Meta(description="When it was stored: Unix milliseconds (UTC), by the database's clock.")]
+    text: (
+        Annotated[str, Meta(description="Of `message` and `message.edited`: what is said; absent once it is deleted.")]
+        | UnsetType
+    ) = UNSET
+    user: Annotated[UUID, Meta(description="Of `member.added` and `member.removed`: who.")] | UnsetType = UNSET
+    title: Annotated[str, Meta(description="Of `created`: the group's title.")] | UnsetType = UNSET
+    members: (
+        Annotated[list[UUID], Meta(description="Of `created`: the first members, the one who created it first.")]
+        | UnsetType
+    ) = UNSET
+    of: (
+        Annotated[int, Meta(description="Of `message.edited`, `message.deleted`, `message.reacted`: which message.")]
+        | UnsetType
+    ) = UNSET
+    emoji: Annotated[str, Meta(description="Of `message.reacted`: with what.")] | UnsetType = UNSET
+    on: Annotated[bool, Meta(description="Of `message.reacted`: whether the author now reacts so.")] | UnsetType = UNSET
+    count: (
+        Annotated[int, Meta(description="Of `message.reacted`: how many people react so after it; 0 for nobody.")]
+        | UnsetType
+    ) = UNSET
+    users: (
+        Annotated[list[UUID], Meta(description="Of `message.reacted`: the first 5 of them, in the order of reacting.")]
+        | UnsetType
+    ) = UNSET
+    edited_at_ms: (
+        Annotated[AtMs, Meta(description="Of `message`: when its author last edited it; absent if never.")] | UnsetType
+    ) = UNSET
+    deleted: Annotated[
+        bool, Meta(description="Of `message`, and of the `message.edited` of such: it was deleted, the text is gone.")
+    ] = False
+    reactions: Annotated[
+        list[Reaction], Meta(description="Of `message`: by emoji, in the order of their code points; at most 20.")
+    ] = []
+    changed: (
+        Annotated[
+            int,
+            Meta(
+                description="Of `message`: the newest entry that edited or deleted it, or reacted to it: this is how "
+                "it stands after that entry. Absent if there is none. Of two copies the one with the higher is newer."
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
+
+
+class EntryEvent(Event, Entry, frozen=True, kw_only=True, omit_defaults=True, tag="entry", tag_field="t"):
+    """A new entry of a log. Every connection sees each conversation's entries in seq order, without a gap."""
+
+
+class Appended(Struct, frozen=True):
+    """Where the entry stands. It is on disk."""
+
+    seq: Annotated[Seq, Meta(description="The entry's number in its conversation.")]
+    at_ms: Annotated[AtMs, Meta(description="When it was stored: Unix milliseconds (UTC), by the database's clock.")]
