@@ -67,6 +67,16 @@ ERRORS: Final[dict[type[frames.Command], tuple[type[errors.KonnectError], ...]]]
     frames.Typing: (errors.NotAMember,),
     frames.PresenceWatch: (errors.NotAMember,),
     frames.UserGet: (),
+    frames.DraftSet: (errors.NotAMember, errors.KeyReused),
+    frames.DraftClear: (errors.NotAMember, errors.KeyReused),
+    frames.ConversationMute: (errors.NotAMember, errors.KeyReused),
+    frames.ConversationArchive: (errors.NotAMember, errors.KeyReused),
+    frames.ConversationPin: (errors.NotAMember, errors.TooManyOfOnesOwn, errors.KeyReused),
+    frames.ConversationMarkUnread: (errors.NotAMember, errors.KeyReused),
+    frames.ConversationNickname: (errors.NotAMember, errors.TooManyOfOnesOwn, errors.KeyReused),
+    frames.ConversationFolder: (errors.NotAMember, errors.KeyReused),
+    frames.ConversationNotify: (errors.NotAMember, errors.KeyReused),
+    frames.MessageHide: (errors.NotAMember, errors.UnknownMessage, errors.KeyReused),
 }
 
 
