@@ -173,11 +173,11 @@ class Session:
                 self.close(closing.HELLO_FIRST)
         elif isinstance(command, frames.MessageSend):
             self._send(command)
+        elif isinstance(command, _IN_ORDER):
+            self._in_order(command)
         else:
             wait_s = self._commands.take(self._desk.now())
-            if wait_s and isinstance(command, _IN_ORDER):
-                self._stall(command, wait_s)
-            elif wait_s:
+            if wait_s:
                 self.push(codec.error(command.id, RateLimited(math.ceil(wait_s * 1000))))
                 if self._refused_too_often():
                     self._rest(wait_s)
@@ -300,6 +300,14 @@ class Session:
             self._stall(command, wait_s)
             return
         self.post(command.conversation, Posting(self, command.id, self.user, command.key, command.text))
+
+    def _in_order(self, command: frames.Command) -> None:
+        """Carry out a command that nothing may overtake."""
+        wait_s = self._commands.take(self._desk.now())
+        if wait_s:
+            self._stall(command, wait_s)
+        else:
+            _HANDLERS[type(command)](self, command)
 
     def _stall(self, command: frames.Command, wait_s: float) -> None:
         """Not refused, or what follows would overtake it: the socket is not read until it may go."""
@@ -427,7 +435,7 @@ class Session:
         if isinstance(stalled, frames.MessageSend):
             self._send(stalled)
         elif stalled is not None:
-            _HANDLERS[type(stalled)](self, stalled)
+            self._in_order(stalled)
         self._desk.flush()
 
     # --- what conversations and the walk call ---

@@ -53,7 +53,8 @@ def _begin(
 ) -> Generator[list[Key], None, tuple[tuple[Any, ...], Kept | No | None]]:
     """The lock, the key, the membership: the command's digest, and the answer if it is one already."""
     tables = db.tables
-    digest = (type(command), *(getattr(command, name) for name in command.__struct_fields__ if name not in ("id", "key")))
+    said = {**msgspec.to_builtins(command), "id": 0, "key": ""}
+    digest = (msgspec.json.encode(said),)
     yield [("account", person)]
     old = tables.personal_keys.get((person, str(command.conversation), command.key))
     if old is not None:
