@@ -9,7 +9,17 @@ from collections.abc import Mapping, Sequence
 from typing import Literal, Protocol
 from uuid import UUID
 
-from protocol.frames import AnyAction, AnyPersonal, Conversations, Entry, History, HistoryPage, Reactions, User, Versions
+from protocol.frames import (
+    AnyAction,
+    AnyPersonal,
+    Conversations,
+    Entry,
+    History,
+    HistoryPage,
+    Reactions,
+    User,
+    Versions,
+)
 from storage.rows import (
     Acted,
     Appendix,

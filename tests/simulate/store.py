@@ -21,7 +21,17 @@ from protocol.errors import (
     UnknownUser,
     WrongKind,
 )
-from protocol.frames import AnyAction, AnyPersonal, Conversations, Entry, History, HistoryPage, Reactions, User, Versions
+from protocol.frames import (
+    AnyAction,
+    AnyPersonal,
+    Conversations,
+    Entry,
+    History,
+    HistoryPage,
+    Reactions,
+    User,
+    Versions,
+)
 from storage import actions, personal as commands, reaction_cursor
 from storage.rows import (
     Acted,
