@@ -7,6 +7,7 @@ from trio.testing import MockClock
 
 from konnect_server import cursor as cursors, walk as walk_room
 from konnect_server.cursor import Cursor
+from storage.rows import Standing
 from tests.deck import open_deck, until
 from tests.fakes import ANN, BOB, HALL, ROOM, uid
 from tests.test_walk import LINEAGE, Traveller
@@ -181,7 +182,12 @@ async def test_a_change_of_a_row_has_nobody_read_all_memberships_again(
         ann = await Traveller(deck, ANN).arrive()
         read: list[int] = []
         plan = ann.walk._plan
-        monkeypatch.setattr(ann.walk, "_plan", lambda standing: read.append(len(standing.spans)) or plan(standing))
+
+        def counted(standing: Standing) -> Any:
+            read.append(len(standing.spans))
+            return plan(standing)
+
+        monkeypatch.setattr(ann.walk, "_plan", counted)
         deck.set(ANN, ROOM, "a")
         deck.registry.changed(ANN)
         await until(lambda: len(told(ann)) == 1)

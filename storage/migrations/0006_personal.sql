@@ -22,17 +22,18 @@ create function set_personal(p_person uuid, p_what text, p_subject text, p_value
 set enable_seqscan = off
 as $$
 declare
+    v_value json := p_value::jsonb::text;                     -- spelt in one way, whoever made it
     v_number bigint;
     v_old personal;
 begin
     perform from account where id = p_person for no key update;   -- wait here; the next statement has a new snapshot
     select * into v_old from personal where person = p_person and what = p_what and subject = p_subject;
-    if v_old.value::text is not distinct from p_value::text then
+    if v_old.value::text is not distinct from v_value::text then
         return coalesce(v_old.number, 0);
     end if;
     update account set number = next_number(number) where id = p_person returning number into strict v_number;
-    insert into personal (person, what, subject, value, number) values (p_person, p_what, p_subject, p_value, v_number)
-    on conflict (person, what, subject) do update set value = p_value, number = v_number;
+    insert into personal (person, what, subject, value, number) values (p_person, p_what, p_subject, v_value, v_number)
+    on conflict (person, what, subject) do update set value = v_value, number = v_number;
     return v_number;
 end $$;
 
@@ -249,7 +250,7 @@ begin
     v_answer := begin_conversation_personal(p_person, p_command);
     if v_answer is not null then return v_answer; end if;
     select array_agg(value::bigint) into v_seqs from json_array_elements_text(p_command -> 'seqs');
-    for v_block in select distinct seq from unnest(v_seqs) seq loop
+    for v_block in select distinct seq from unnest(v_seqs) seq order by 1 loop
         if not exists (select from visible_message(v_conversation, p_person, v_block)) then
             return json_build_object('error', 'unknown_message', 'seq', v_block);
         end if;
