@@ -56,6 +56,8 @@ from konnect_client.model import (
     Reaction,
     ReactionPage,
     Receipt,
+    ScheduledMessage,
+    ScheduledPage,
     Sent,
     Version,
 )
@@ -103,6 +105,8 @@ __all__ = [
     "ReceiptMoved",
     "Rewound",
     "Saved",
+    "ScheduledMessage",
+    "ScheduledPage",
     "Sent",
     "ServerRefused",
     "ServerUnreachable",

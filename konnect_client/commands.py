@@ -17,6 +17,7 @@ from konnect_client.model import (
     Entry,
     HistoryPage,
     ReactionPage,
+    ScheduledPage,
     Sent,
     Version,
     take,
@@ -175,6 +176,26 @@ class Commands:
                 "message.reactions", conversation=str(conversation), seq=seq, emoji=emoji, limit=limit, cursor=cursor
             )
         )
+
+    async def schedule(self, conversation: str, text: str, at_ms: int, *, key: str | None = None) -> str:
+        """Have a message sent at *at_ms* (Unix milliseconds), by the server; the scheduled message's id. Repeats with
+        *key* are one."""
+        result = await self.ask(
+            "message.schedule", conversation=str(conversation), key=key or self._new_key(), at_ms=at_ms, text=text
+        )
+        return take(result, "scheduled", str)
+
+    async def unschedule(self, scheduled: str) -> None:
+        """Take a scheduled message back. Raises ServerRefused (``too_late``: it was sent)."""
+        await self.ask("message.unschedule", scheduled=str(scheduled))
+
+    async def scheduled(
+        self, conversation: str | None = None, *, limit: int = 50, cursor: str | None = None
+    ) -> ScheduledPage:
+        """One's own messages that wait for their time, and those that could not be sent: one page."""
+        asked = None if conversation is None else str(conversation)
+        page = await self.ask("message.scheduled", conversation=asked, limit=limit, cursor=cursor)
+        return ScheduledPage.parse(page)
 
     def receipt(self, conversation: str, *, delivered: int = 0, read: int = 0) -> None:
         """Raise one's cursors: the newest of each conversation is told to the server as soon as that is possible."""

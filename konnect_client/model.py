@@ -242,6 +242,36 @@ class ReactionPage:
 
 
 @dataclass(frozen=True, slots=True)
+class ScheduledMessage:
+    """A message of one's own that waits for its time; ``problem`` is the code of the error that stopped it for good."""
+
+    id: str
+    conversation: str
+    at_ms: int
+    text: str
+    problem: str | None = None
+
+    @classmethod
+    def parse(cls, frame: Frame) -> "ScheduledMessage":
+        return cls(
+            take(frame, "scheduled", str), take(frame, "conversation", str), take(frame, "at_ms", int),
+            take(frame, "text", str), take_maybe(frame, "problem", str),
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduledPage:
+    """A part of one's scheduled messages; the next part comes by ``cursor``, unless it is None."""
+
+    scheduled: tuple[ScheduledMessage, ...]
+    cursor: str | None
+
+    @classmethod
+    def parse(cls, frame: Frame) -> "ScheduledPage":
+        return cls(take_each(frame, "scheduled", ScheduledMessage.parse), take_maybe(frame, "cursor", str))
+
+
+@dataclass(frozen=True, slots=True)
 class ConversationPage:
     """A part of one's conversations, last active first; the next part comes by ``cursor``, unless it is None."""
 

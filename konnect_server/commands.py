@@ -10,7 +10,7 @@ from uuid import UUID
 
 import trio
 
-from konnect_server.actions import conversations as actions
+from konnect_server.actions import conversations as actions, scheduled
 from konnect_server.conversation import Acting, Author, Posting
 from konnect_server.receipts import Receipts
 from konnect_server.registry import Registry
@@ -40,6 +40,8 @@ class Desk(Protocol):
     def new_id(self) -> Callable[[], UUID]: ...
     @property
     def typing(self) -> Callable[[frames.TypingEvent], None]: ...
+    @property
+    def sooner(self) -> Callable[[int], None]: ...
     @property
     def group_members(self) -> int: ...
 
@@ -142,6 +144,24 @@ def _reactions(asker: Asker, command: frames.MessageReactions) -> None:
     asker.read(command, lambda: actions.reactions(asker.desk.store, asker.user, command))
 
 
+def _schedule(asker: Asker, command: frames.MessageSchedule) -> None:
+    desk, new_id = asker.desk, asker.desk.new_id()
+
+    async def look(kept: frames.Scheduled) -> frames.Scheduled:
+        desk.sooner(kept.at_ms)
+        return kept
+
+    asker.read(command, lambda: scheduled.schedule(desk.store, asker.user, new_id, command), look)
+
+
+def _unschedule(asker: Asker, command: frames.MessageUnschedule) -> None:
+    asker.read(command, lambda: scheduled.unschedule(asker.desk.store, asker.user, command))
+
+
+def _scheduled(asker: Asker, command: frames.MessageScheduled) -> None:
+    asker.read(command, lambda: scheduled.listing(asker.desk.store, asker.user, command))
+
+
 def _users(asker: Asker, command: frames.UserGet) -> None:
     asker.read(command, lambda: actions.users(asker.desk.store, asker.user, command))
 
@@ -159,6 +179,9 @@ HANDLERS: Final[dict[type[frames.Command], Callable[[Asker, Any], None]]] = {
     frames.ReceiptMove: _receipt,
     frames.Typing: _typing,
     frames.UserGet: _users,
+    frames.MessageSchedule: _schedule,
+    frames.MessageUnschedule: _unschedule,
+    frames.MessageScheduled: _scheduled,
 }
 
 

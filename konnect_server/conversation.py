@@ -22,7 +22,8 @@ from uuid import UUID
 
 from protocol import closing, codec
 from protocol.errors import Invalid, KeyReused, KonnectError, NotAMember
-from protocol.frames import AnyAction, Appended, Entry
+from protocol.frames import Appended, Entry
+from storage.actions import Deed
 from storage.rows import Acted, Appendix
 
 INBOX_LIMIT: Final = 256  # postings that wait; beyond it the senders' sockets are not read
@@ -79,7 +80,7 @@ class Acting:
 
     __slots__ = ("action", "author", "id", "reader")
 
-    def __init__(self, reader: Author, author: UUID, action: AnyAction) -> None:
+    def __init__(self, reader: Author, author: UUID, action: Deed) -> None:
         self.reader, self.id, self.author, self.action = reader, action.id, author, action
 
 

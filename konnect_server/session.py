@@ -121,6 +121,7 @@ class Desk(msgspec.Struct, frozen=True):
     sockets_per_user: int
     group_members: int
     hello_timeout_s: float
+    sooner: Callable[[int], None]  # something was given to this server that is due then, Unix milliseconds
 
 
 class Session:

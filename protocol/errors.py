@@ -26,6 +26,8 @@
     │   ├── MessageDeleted          message_deleted      the message was deleted
     │   ├── TooLate                 too_late             the time for it is over
     │   ├── TooManyReactions        too_many_reactions   the message has its most reactions
+    │   ├── UnknownScheduled        unknown_scheduled    no scheduled message of this person by that id
+    │   ├── TooManyScheduled        too_many_scheduled   as many messages wait as may
     │   ├── ConversationFull        conversation_full    the group has its most members
     │   ├── TooManySockets          too_many_sockets     the person has too many sockets open
     │   ├── TooLarge                too_large            a body or frame over its limit
@@ -230,6 +232,18 @@ class TooManyReactions(Refused):
     """The person has reacted to the message with as many emoji as one may, or it has as many as a message may."""
 
     code, status, fix = "too_many_reactions", 409, "Take a reaction back first, or use an emoji that is there already."
+
+
+class UnknownScheduled(Refused):
+    """The person has no scheduled message with that id."""
+
+    code, status, fix = "unknown_scheduled", 404, "Read them again with message.scheduled."
+
+
+class TooManyScheduled(Refused):
+    """As many of the person's messages wait in the conversation as may, those that failed among them."""
+
+    code, status, fix = "too_many_scheduled", 409, "Take one back, or wait until one is sent."
 
 
 class ConversationFull(Refused):

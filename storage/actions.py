@@ -5,7 +5,7 @@ new migration (0005_messages.sql says what it is made of), its row in ``FUNCTION
 tests in docs/features.md. Between the socket and the database nothing else knows one action from another.
 """
 
-from typing import TYPE_CHECKING, Final, Literal, LiteralString
+from typing import TYPE_CHECKING, Final, Literal, LiteralString, TypeAlias
 from uuid import UUID
 
 from protocol.errors import (
@@ -29,15 +29,21 @@ from protocol.frames import (
     MessageEdit,
     MessageReact,
 )
+from storage import scheduled
 from storage.rows import Acted, Rules
+from storage.scheduled import SendScheduled
 
 if TYPE_CHECKING:
     from storage.store import Store
 
-FUNCTIONS: Final[dict[type[Command], LiteralString]] = {
+Deed: TypeAlias = AnyAction | SendScheduled
+"""What a conversation's log takes one by one: actions, and what the server does by itself."""
+
+FUNCTIONS: Final[dict[type[Command] | type[SendScheduled], LiteralString]] = {
     MessageEdit: "select edit_message($1::uuid, $2::json, $3::json)",
     MessageDelete: "select delete_message($1::uuid, $2::json, $3::json)",
     MessageReact: "select react_to_message($1::uuid, $2::json, $3::json)",
+    SendScheduled: "select send_scheduled($1::uuid, $2::json, $3::json)",
 }
 MEMBERSHIP: Final = (ConversationAdd, ConversationRemove, ConversationLeave)
 _FORBIDDEN: Final[dict[type[Command], str]] = {
@@ -71,8 +77,10 @@ async def change_member(store: "Store", lane: int, author: UUID, action: AnyActi
     return Acted(outcome.seq, outcome.at_ms, entry)
 
 
-def refusal(code: str, author: UUID, action: AnyAction) -> Refused:
+def refusal(code: str, author: UUID, action: Deed) -> Refused:
     """What the *code* that a function of ``FUNCTIONS`` answered with stands for."""
+    if isinstance(action, SendScheduled):
+        return scheduled.refusal(code, author, action.conversation, action.key, action.scheduled)
     match code:
         case "key_reused":
             return KeyReused(action.key)

@@ -25,20 +25,33 @@ from protocol.errors import (
     WrongKind,
 )
 from protocol.frames import (
-    AnyAction,
     Conversations,
     ConversationState,
     Entry,
     History,
     HistoryPage,
+    MessageSchedule,
+    MessageScheduled,
     OneReaction,
     Reactions,
+    Scheduled,
+    ScheduledMessage,
+    ScheduledPage,
     User,
     Version,
     Versions,
 )
-from protocol.limits import NAMED_MEMBERS, PAGE_BYTES, SEQ_MAX, UNREAD, VERSIONS_PAGE
-from storage import actions, reaction_cursor
+from protocol.limits import (
+    NAMED_MEMBERS,
+    PAGE_BYTES,
+    SCHEDULED,
+    SCHEDULED_AHEAD_MS,
+    SEQ_MAX,
+    UNREAD,
+    VERSIONS_PAGE,
+)
+from storage import actions, reaction_cursor, scheduled
+from storage.actions import Deed
 from storage.database import Database, OwnConnection
 from storage.errors import StorageConflict
 from storage.gather import Gather, Kind
@@ -60,6 +73,7 @@ from storage.rows import (
     State,
     shown,
 )
+from storage.scheduled import Due
 from storage.store import Change
 
 ASKING: Final = 2  # connections for the questions of those who come back
@@ -97,6 +111,19 @@ class _Found(msgspec.Struct):
     versions: list[Version] = []
     reactions: list[OneReaction] = []
     more: bool = False
+
+
+class _KeptOrNot(msgspec.Struct):
+    """What a function about a scheduled message answers."""
+
+    error: str | None = None
+    scheduled: UUID | None = None
+    at_ms: int = 0
+
+
+class _FoundScheduled(msgspec.Struct):
+    scheduled: list[ScheduledMessage]
+    more: bool
 
 
 class _MovedOne(msgspec.Struct):
@@ -155,6 +182,9 @@ _history: Final = msgspec.json.Decoder(HistoryPage | None).decode
 _raised: Final = msgspec.json.Decoder(list[Raised]).decode
 _moved: Final = msgspec.json.Decoder(_Moved).decode
 
+_kept: Final = msgspec.json.Decoder(_KeptOrNot).decode
+_found_scheduled: Final = msgspec.json.Decoder(_FoundScheduled).decode
+_due: Final = msgspec.json.Decoder(Due).decode
 _appended: Final = msgspec.json.Decoder(_Appended).decode
 
 _APPEND_NEW: Final = "select append_new($1::json, $2::uuid[], $3::bigint[], $4::integer[])"
@@ -204,7 +234,7 @@ class PostgresStore:
         answers = [Answer(True, False, found.tops[row.i - 1] + row.o, found.at_ms) for row in rows]
         return Appendix(answers, found.missed)
 
-    async def act(self, lane: int, author: UUID, action: AnyAction, rules: Rules) -> Acted:
+    async def act(self, lane: int, author: UUID, action: Deed, rules: Rules) -> Acted:
         """See Store."""
         if isinstance(action, actions.MEMBERSHIP):
             return await actions.change_member(self, lane, author, action, rules)
@@ -339,6 +369,34 @@ class PostgresStore:
         if found.error is not None:
             raise actions.reading_refusal(found.error, person, conversation, seq)
         return Reactions(found.reactions, reaction_cursor.text_after(found.reactions[-1]) if found.more else None)
+
+    async def schedule(self, new_id: UUID, author: UUID, command: MessageSchedule) -> Scheduled:
+        """See Store."""
+        sql: Final = "select schedule_message(%s, %s, %s::json, %s, %s)::text"
+        kept = _kept(await self._json(sql, new_id, author, _text(command), SCHEDULED, SCHEDULED_AHEAD_MS))
+        if kept.scheduled is None:
+            assert kept.error is not None
+            raise scheduled.refusal(kept.error, author, command.conversation, command.key)
+        return Scheduled(kept.scheduled, kept.at_ms)
+
+    async def unschedule(self, author: UUID, scheduled_id: UUID) -> None:
+        """See Store."""
+        kept = _kept(await self._json("select unschedule_message(%s, %s)::text", author, scheduled_id))
+        if kept.error is not None:
+            raise scheduled.refusal(kept.error, author, scheduled_id, "", scheduled_id)
+
+    async def scheduled(self, author: UUID, command: MessageScheduled) -> ScheduledPage:
+        """See Store."""
+        sql: Final = "select scheduled_messages(%s, %s::uuid, %s, %s, %s, %s)::text"
+        after_ms, after = scheduled.place(command.cursor)
+        found = _found_scheduled(
+            await self._json(sql, author, command.conversation, after_ms, after, command.limit, PAGE_BYTES)
+        )
+        return ScheduledPage(found.scheduled, scheduled.text_after(found.scheduled[-1]) if found.more else None)
+
+    async def take_due(self, limit: int, lease_s: float) -> Due:
+        """See Store."""
+        return _due(await self._json("select take_due(%s, %s)::text", limit, int(lease_s * 1000)))
 
     async def listing(self, person: UUID, cursor: str | None, limit: int) -> Conversations:
         """See Store."""

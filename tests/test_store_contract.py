@@ -28,17 +28,17 @@ from protocol.errors import (
     UnknownUser,
     WrongKind,
 )
-from protocol.frames import AnyAction, Entry, MessageDelete, MessageEdit, MessageReact, Receipt
-from storage.actions import FUNCTIONS
+from protocol.frames import Entry, MessageDelete, MessageEdit, MessageReact, Receipt
+from storage.actions import FUNCTIONS, Deed
 from storage.database import open_database
 from storage.postgres_store import open_store
 from storage.rows import Answer, Made, NewMessage, OthersReceipt, Raise, Range, Rules, Standing, State
 from storage.store import Change, Store
+from tests.simulate.actions import ACTIONS
 from tests.simulate.agenda import Agenda
 from tests.simulate.database import Body, Call, FakeDatabase
 from tests.simulate.faults import WELL
 from tests.simulate.functions import append_messages, change_member, move_receipts, open_direct
-from tests.simulate.messages import ACTIONS
 from tests.simulate.store import FakeStore
 
 MOST = 5  # members of a group in these tests
@@ -61,7 +61,7 @@ Held: TypeAlias = (
     | tuple[Literal["change"], Change, UUID, UUID, str, UUID]
     | tuple[Literal["direct"], UUID, UUID, UUID]
     | tuple[Literal["receipts"], Sequence[Raise]]
-    | tuple[Literal["act"], UUID, AnyAction]
+    | tuple[Literal["act"], UUID, Deed]
 )  # fmt: skip
 
 

@@ -85,6 +85,14 @@ from protocol.frames.receipts import (
     ReceiptEvent as ReceiptEvent,
     ReceiptMove as ReceiptMove,
 )
+from protocol.frames.scheduled import (
+    MessageSchedule as MessageSchedule,
+    MessageScheduled as MessageScheduled,
+    MessageUnschedule as MessageUnschedule,
+    Scheduled as Scheduled,
+    ScheduledMessage as ScheduledMessage,
+    ScheduledPage as ScheduledPage,
+)
 from protocol.frames.session import (
     AuthRenew as AuthRenew,
     CursorEvent as CursorEvent,
@@ -102,6 +110,7 @@ AnyCommand = (
     Hello | Ping | AuthRenew | ConversationDirect | ConversationCreate | ConversationList | ConversationGet
     | ConversationAdd | ConversationRemove | ConversationLeave | MessageSend | MessageEdit | MessageDelete
     | MessageReact | MessageEdits | MessageReactions | HistoryGet | ReceiptMove | Typing | PresenceWatch | UserGet
+    | MessageSchedule | MessageUnschedule | MessageScheduled
 )  # fmt: skip
 # Commands that a conversation's log takes one by one: each is stored by a function of the database of its own.
 AnyAction = ConversationAdd | ConversationRemove | ConversationLeave | MessageEdit | MessageDelete | MessageReact
@@ -141,4 +150,7 @@ RESULTS: dict[type[Command], type[Struct]] = {
     Typing: Done,
     PresenceWatch: Online,
     UserGet: Users,
+    MessageSchedule: Scheduled,
+    MessageUnschedule: Done,
+    MessageScheduled: ScheduledPage,
 }

@@ -15,6 +15,7 @@ RECORDS: Final[tuple[type[Struct], ...]] = (
     frames.Receipt,
     frames.User,
     frames.Version,
+    frames.ScheduledMessage,
     frames.OneReaction,
 )  # nested in the others
 

@@ -32,6 +32,7 @@ BOB: Final = _id(0xB)
 CLEO: Final = _id(0xC)
 DIRECT: Final = _id(0xD1)
 GROUP: Final = _id(0x61)
+SCHEDULED: Final = _id(0x5C)
 SESSION: Final = _id(0x5E, AT_MS + 41 * 60_000)
 TOKEN: Final = "eyJhbGciOiJFZERTQSJ9.eyJzdWIiOiJhbm4ifQ.c2ln"  # shortened: a true one has some 400 characters
 CURSOR: Final = "AZ9-2Kx7QmCq"
@@ -77,6 +78,12 @@ COMMANDS: Final[dict[type[frames.Command], dict[str, Any]]] = {
     },
     frames.MessageEdits: {"t": "message.edits", "id": 20, "conversation": str(DIRECT), "seq": 42},
     frames.MessageReactions: {"t": "message.reactions", "id": 21, "conversation": str(DIRECT), "seq": 42},
+    frames.MessageSchedule: {
+        "t": "message.schedule", "id": 22, "conversation": str(DIRECT), "key": "s-2b60d7", "at_ms": AT_MS + 3_600_000,
+        "text": "Happy birthday!",
+    },
+    frames.MessageUnschedule: {"t": "message.unschedule", "id": 23, "scheduled": str(SCHEDULED)},
+    frames.MessageScheduled: {"t": "message.scheduled", "id": 24},
 }  # fmt: skip
 
 
@@ -128,6 +135,10 @@ RESULTS: Final[dict[type[Struct], Struct]] = {
         False,
     ),
     frames.Reactions: frames.Reactions([frames.OneReaction(BOB, "👍", 45, AT_MS + 45 * 60_000)]),
+    frames.Scheduled: frames.Scheduled(SCHEDULED, AT_MS + 3_600_000),
+    frames.ScheduledPage: frames.ScheduledPage(
+        [frames.ScheduledMessage(SCHEDULED, DIRECT, AT_MS + 3_600_000, "Happy birthday!")]
+    ),
 }
 
 RECORDS: Final[dict[type[Struct], Struct]] = {
@@ -140,6 +151,7 @@ RECORDS: Final[dict[type[Struct], Struct]] = {
     frames.User: frames.User(BOB, "Bob"),
     frames.Version: frames.Version(43, AT_MS + 43 * 60_000, "See you at nine?"),
     frames.OneReaction: frames.OneReaction(BOB, "👍", 45, AT_MS + 45 * 60_000),
+    frames.ScheduledMessage: frames.ScheduledMessage(SCHEDULED, DIRECT, AT_MS + 3_600_000, "Happy birthday!"),
 }  # fmt: skip
 
 # Where several commands share a result and the story needs another one.

@@ -1,6 +1,7 @@
 """Commands over HTTP, on a real server: what sockets see of them, and that both doors are one house."""
 
 import json
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -119,10 +120,15 @@ async def test_each_command_is_carried_out_and_seen(house: House, world: World) 
         reactions = (await result("message.reactions", **at))["reactions"]
         assert [(one["emoji"], one["user"]) for one in reactions] == [("👍", str(ann))]
         assert (await result("message.delete", "d1", **at))["seq"] == 7
+        kept = await result("message.schedule", "s1", conversation=club, at_ms=sent["at_ms"] + 86_400_000, text="later")
         await his.has(club, 7)
         assert [frame["kind"] for frame in his.of("entry", club)][-3:] == [
             "message.edited", "message.reacted", "message.deleted",
         ]  # fmt: skip
+
+        waiting = (await result("message.scheduled"))["scheduled"]
+        assert waiting == [{**kept, "conversation": club, "text": "later"}]
+        assert await result("message.unschedule", scheduled=kept["scheduled"]) == {}
 
         assert (await result("conversation.leave", "l1", conversation=club))["seq"] == 8
         await his.has(club, 8)
@@ -203,6 +209,7 @@ async def test_a_repeat_is_answered_as_the_first_was_at_either_door(house: House
     ann, bob, cid = await world.people("Ann", "Bob", "Cid")
     async with caller(house, ann) as hers, house.phone(ann) as phone:
         club = await create_group(phone, bob, key="make")
+        in_a_day = int(time.time() * 1000) + 86_400_000
         steps: list[tuple[str, dict[str, Any]]] = [
             ("conversation.create", {"title": "Other", "members": [str(bob)]}),
             ("message.send", {"conversation": club, "text": "once"}),
@@ -211,6 +218,7 @@ async def test_a_repeat_is_answered_as_the_first_was_at_either_door(house: House
             ("message.edit", {"conversation": club, "seq": 2, "text": "twice"}),
             ("message.react", {"conversation": club, "seq": 2, "emoji": "👍"}),
             ("message.delete", {"conversation": club, "seq": 2}),
+            ("message.schedule", {"conversation": club, "at_ms": in_a_day, "text": "later"}),
             ("conversation.leave", {"conversation": club}),
         ]
         assert {name for name, _ in steps} == {call.name for call in CALLS.values() if call.keyed}
@@ -304,6 +312,13 @@ async def test_both_doors_refuse_with_the_same_code(house: House, world: World) 
             ("receipt", {"conversation": foreign, "read": 1}, "not_a_member"),
             ("receipt", {"conversation": club, "read": -1}, "invalid"),
             ("typing", {"conversation": foreign}, "not_a_member"),
+            ("message.schedule", {"conversation": foreign, "key": "n", "at_ms": 1, "text": "x"}, "not_a_member"),
+            ("message.schedule", {"conversation": club, "key": "n", "at_ms": 10**15, "text": "x"}, "invalid"),
+            ("message.schedule", {"conversation": club, "key": "n", "at_ms": -1, "text": "x"}, "invalid"),
+            ("message.schedule", {"conversation": club, "key": "n", "at_ms": 1, "text": "a\0b"}, "invalid"),
+            ("message.unschedule", {"scheduled": nobody}, "unknown_scheduled"),
+            ("message.scheduled", {"cursor": "nonsense"}, "bad_cursor"),
+            ("message.scheduled", {"limit": 101}, "invalid"),
             ("user.get", {"users": []}, "invalid"),
             ("user.get", {"users": [str(ann)] * 101}, "invalid"),
         ]

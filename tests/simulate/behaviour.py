@@ -11,6 +11,7 @@ _ACTS: Final = (
     ("send", 50), ("burst", 3), ("receipt", 10), ("typing", 3), ("history", 4), ("list", 2), ("get", 4), ("ping", 1),
     ("create", 3), ("direct", 4), ("add", 5), ("remove", 4), ("leave", 2), ("watch", 1), ("users", 1), ("intrude", 1),
     ("edit", 6), ("delete", 3), ("react", 9), ("about", 2),
+    ("schedule", 4), ("unschedule", 2), ("scheduled", 1),
     ("drop", 7), ("stall", 3), ("restart", 4), ("save", 5), ("renew", 1), ("sign_out", 1),
 )  # fmt: skip
 _NAMES: Final = [name for name, _ in _ACTS]
@@ -183,6 +184,20 @@ class Behaviour:
             place, seq = found
             self._now("message.edits", conversation=place, seq=seq)
             self._now("message.reactions", conversation=place, seq=seq)
+
+    def _schedule(self) -> None:
+        if (place := self._place()) is not None and len(self.device.kept.outbox) < 30:
+            at_ms = self.world.truth.database.now_ms() + self.rng.randrange(-200, 4_000)
+            self.device.queue(
+                "message.schedule", conversation=place, key=self.world.key(), at_ms=at_ms, text=self._text()
+            )
+
+    def _unschedule(self) -> None:
+        if self.device.scheduled:
+            self._now("message.unschedule", scheduled=self.rng.choice(self.device.scheduled[-4:]))
+
+    def _scheduled(self) -> None:
+        self._now("message.scheduled", limit=self.rng.choice((1, 50)))
 
     def _watch(self) -> None:
         if (place := self._place()) is not None and self.rng.random() < 0.5:

@@ -39,6 +39,9 @@ _ALLOWED: Final[dict[str, tuple[str, ...]]] = {
     "message.react": ("not_a_member", "unknown_message", "message_deleted", "too_many_reactions", "rate_limited"),
     "message.edits": ("not_a_member", "unknown_message", *_TRY_LATER),
     "message.reactions": ("not_a_member", "unknown_message", *_TRY_LATER),
+    "message.schedule": ("not_a_member", "too_many_scheduled", *_TRY_LATER),
+    "message.unschedule": ("unknown_scheduled", "too_late", *_TRY_LATER),
+    "message.scheduled": _TRY_LATER,
     "conversation.create": ("conversation_full", *_TRY_LATER),
     "conversation.direct": _TRY_LATER,
     "conversation.get": ("not_a_member", *_TRY_LATER),
@@ -98,6 +101,7 @@ class Device:
         self.on_synced: Callable[[], None] | None = None
         self.last_error: str | None = None
         self._orders: dict[str, list[tuple[int, str]]] = {}  # conversation -> (ms, key) of what was written there
+        self.scheduled: list[str] = []  # ids of scheduled messages that were answered
         self._count = 0
         self._begin()
 
@@ -570,6 +574,19 @@ class Device:
             places = [(one["emoji"], one["seq"]) for one in result["reactions"]]
             if places != sorted(set(places)):
                 raise self.wrong("reactions out of order:", result)
+        elif t == "message.schedule":
+            self.scheduled.append(result["scheduled"])
+            problem = truth.judge_schedule(self.person, fields, result)
+            if problem:
+                raise self.wrong("a scheduled message", problem, fields, result)
+        elif t == "message.unschedule":
+            problem = truth.judge_unschedule(fields["scheduled"])
+            if problem:
+                raise self.wrong("a scheduled message", problem, fields)
+        elif t == "message.scheduled":
+            places = [(one["at_ms"], one["scheduled"]) for one in result["scheduled"]]
+            if places != sorted(set(places)):
+                raise self.wrong("scheduled messages out of order:", result)
         elif t == "receipt":
             if result["delivered"] < result["read"]:
                 raise self.wrong("cursors that cannot be:", result)

@@ -86,6 +86,27 @@ class Reacted(Struct, frozen=True):
     at_ms: int
 
 
+class ScheduledRow(Struct, frozen=True):
+    """A row of table scheduled."""
+
+    id: UUID
+    author: UUID
+    conversation: UUID
+    key: str
+    digest: tuple[Any, ...]
+    at_ms: int
+    due_ms: int
+    state: str = "waiting"
+    text: str | None = None
+    seq: int | None = None
+    problem: str | None = None
+
+    @property
+    def name(self) -> tuple[UUID, str, UUID]:
+        """What is unique for ever."""
+        return self.author, self.key, self.conversation
+
+
 class Receipt(Struct):
     """A row of table receipt."""
 
@@ -112,6 +133,7 @@ class Tables:
         self.reactions: dict[tuple[UUID, int], dict[tuple[str, UUID], Reacted]] = {}  # -> emoji, person
         self.past: dict[tuple[UUID, int], list[Entry]] = {}  # what rows said before, the oldest first: for the judge
         self.receipts: dict[UUID, dict[UUID, Receipt]] = {}  # conversation -> person
+        self.scheduled: dict[UUID, ScheduledRow] = {}
         self.lineages: dict[UUID, None] = {}
         self.nodes: dict[UUID, int] = {}
 
@@ -147,6 +169,7 @@ class Tables:
         other.reactions = {place: dict(rows) for place, rows in self.reactions.items()}
         other.past = {place: list(rows) for place, rows in self.past.items()}
         other.receipts = copy.deepcopy(self.receipts)
+        other.scheduled = dict(self.scheduled)
         other.lineages = dict(self.lineages)
         other.nodes = dict(self.nodes)
         return other
@@ -221,6 +244,10 @@ class FakeDatabase:
     def now_ms(self) -> int:
         """The database's clock, in Unix milliseconds."""
         return self._epoch_ms + int(trio.current_time() * 1000)
+
+    def held(self, key: Key) -> bool:
+        """Whether a transaction in flight has locked that row."""
+        return key in self._owners
 
     def add_account(self, person: UUID, name: str) -> None:
         """Make a person."""

@@ -1,7 +1,7 @@
 """The SQL functions of ``storage/migrations/0005_messages.sql`` once more, over the fake's tables."""
 
 from collections.abc import Callable, Generator
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple, Protocol, TypeAlias
 from uuid import UUID
 
 import msgspec
@@ -29,6 +29,15 @@ VERSION_OVERHEAD: Final = 200
 Digest: TypeAlias = tuple[Any, ...]
 
 
+class Keyed(Protocol):
+    """What has a key in a conversation."""
+
+    @property
+    def conversation(self) -> UUID: ...
+    @property
+    def key(self) -> str: ...
+
+
 class Begun(NamedTuple):
     """An action may go on, as entry *seq* at *at_ms*."""
 
@@ -37,7 +46,7 @@ class Begun(NamedTuple):
 
 
 def begin_action(
-    db: FakeDatabase, author: UUID, action: AnyAction, digest: Digest
+    db: FakeDatabase, author: UUID, action: Keyed, digest: Digest
 ) -> Generator[list[Key], None, Begun | Acted | Refusal]:
     """The lock, the key, the membership."""
     tables, conversation = db.tables, action.conversation
@@ -196,7 +205,8 @@ def react_to_message(db: FakeDatabase, author: UUID, action: MessageReact, rules
     )  # fmt: skip
 
 
-ACTIONS: Final[dict[type[Command], Callable[[FakeDatabase, UUID, Any, Rules], Body[Acted | Refusal]]]] = {
+Act: TypeAlias = Callable[[FakeDatabase, UUID, Any, Rules], Body[Acted | Refusal]]
+ACTIONS: Final[dict[type[Command], Act]] = {
     MessageEdit: edit_message,
     MessageDelete: delete_message,
     MessageReact: react_to_message,

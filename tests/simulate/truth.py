@@ -20,6 +20,7 @@ class Truth:
     def __init__(self, database: FakeDatabase) -> None:
         self.database = database
         self.acknowledged: dict[tuple[str, str, str], tuple[int, int]] = {}  # (conversation, author, key) -> seq, at_ms
+        self.schedules: dict[str, tuple[str, str, int, str]] = {}  # acknowledged: id -> conversation, key, at_ms, text
         self.checks = 0
         self._ids: dict[str, UUID] = {}
         self._entries: dict[tuple[str, int], tuple[Entry, dict[str, Any]]] = {}
@@ -43,6 +44,10 @@ class Truth:
             name = (self.id(conversation), self.id(author), key)
             if name not in self.tables.keys and name not in self.tables.settled:
                 del self.acknowledged[conversation, author, key]
+
+        for one in list(self.schedules):
+            if self.id(one) not in self.tables.scheduled:
+                del self.schedules[one]
 
     # --- entries ---
 
@@ -176,6 +181,44 @@ class Truth:
         true = msgspec.to_builtins(past[0]) if past else self.entry(conversation, seq)
         if true is None or true["key"] != key or (text is not None and true.get("text") != text):
             return f"was acknowledged and the log holds something else: {true}"
+        return None
+
+    def judge_schedule(self, author: UUID, fields: Mapping[str, Any], result: Any) -> str | None:
+        """What is wrong with the answer to ``message.schedule``; None: nothing."""
+        self.checks += 1
+        said = fields["conversation"], fields["key"], fields["at_ms"], fields["text"]
+        first = self.schedules.setdefault(result["scheduled"], said)
+        if first != said:
+            return f"has the id of another one: {first}"
+        row = self.tables.scheduled.get(self.id(result["scheduled"]))
+        if row is None or row.author != author or row.at_ms != result["at_ms"]:
+            return f"was acknowledged, and is not committed: {row}"
+        return None
+
+    def judge_unschedule(self, scheduled: str) -> str | None:
+        """What is wrong with the answer to ``message.unschedule``; None: nothing."""
+        row = self.tables.scheduled.get(self.id(scheduled))
+        return f"was taken back, and stands as {row}" if row is None or row.state != "gone" else None
+
+    def waits(self) -> str | None:
+        """A scheduled message that is still to be sent; None: none is."""
+        rows = [one for one in self.tables.scheduled.values() if one.state == "waiting"]
+        return f"{len(rows)} scheduled messages wait, first {rows[0]}" if rows else None
+
+    def judge_scheduled(self) -> str | None:
+        """What is wrong with what became of scheduled messages; None: nothing."""
+        for text, (conversation, _, _, said) in self.schedules.items():
+            row = self.tables.scheduled.get(self.id(text))
+            if row is None:
+                return f"scheduled message {text} was acknowledged and is lost"
+            stored = self.tables.keys.get((row.conversation, row.author, f"scheduled:{text}"))
+            if (row.state == "sent") != (stored is not None):
+                return f"scheduled message {text} is {row.state}, and the log has {stored}"
+            if stored is not None:
+                past = self.past(conversation, stored.seq)
+                first = past[0] if past else self.tables.entries[row.conversation][stored.seq - 1]
+                if stored.seq != row.seq or first.text != said or first.at_ms < row.at_ms:
+                    return f"scheduled message {text} was sent as {first}, and should be {row}"
         return None
 
     def judge_versions(self, conversation: str, seq: int, versions: Sequence[dict[str, Any]]) -> str | None:

@@ -1,0 +1,144 @@
+"""The SQL functions of ``storage/migrations/0008_later.sql`` about scheduled messages once more, over the fake's
+tables."""
+
+from typing import Any, Final
+from uuid import UUID
+
+import msgspec
+
+from protocol import limits
+from protocol.frames import Entry, MessageSchedule, MessageSend, Scheduled, ScheduledMessage, ScheduledPage
+from storage import scheduled
+from storage.rows import Acted, Rules
+from storage.scheduled import Due, DueMessage, SendScheduled
+from tests.simulate.database import Body, FakeDatabase, ScheduledRow, Stored, Tables
+from tests.simulate.functions import Refusal
+from tests.simulate.messages import Begun, begin_action
+
+SHOWN: Final = ("waiting", "failed")
+
+
+def schedule_message(
+    db: FakeDatabase, new_id: UUID, author: UUID, command: MessageSchedule
+) -> Body[Scheduled | Refusal]:
+    """Keep a message until its time."""
+    tables = db.tables
+    name = (author, command.key, command.conversation)
+    digest = ("schedule", command.at_ms, command.text)
+    if command.conversation in tables.conversations:
+        yield [("conversation", command.conversation)]
+    for one in tables.scheduled.values():
+        if one.name == name:
+            return (Refusal("key_reused") if one.digest != digest else Scheduled(one.id, one.at_ms)), None
+    begun = yield from begin_action(db, author, command, digest)
+    if isinstance(begun, Acted):
+        return Refusal("key_reused"), None
+    if not isinstance(begun, Begun):
+        return begun, None
+    if command.at_ms > begun.at_ms + limits.SCHEDULED_AHEAD_MS:
+        return Refusal("too_far_ahead"), None
+    place = (author, command.conversation)
+    mine = [one for one in tables.scheduled.values() if (one.author, one.conversation) == place and one.state in SHOWN]
+    if len(mine) >= limits.SCHEDULED:
+        return Refusal("too_many_scheduled"), None
+    row = ScheduledRow(
+        new_id, author, command.conversation, command.key, digest, command.at_ms, command.at_ms, text=command.text
+    )
+
+    def commit() -> None:
+        tables.scheduled[new_id] = row
+
+    return Scheduled(new_id, command.at_ms), commit
+
+
+def unschedule_message(db: FakeDatabase, author: UUID, scheduled_id: UUID) -> Body[Refusal | None]:
+    """Take it back."""
+    row = db.tables.scheduled.get(scheduled_id)
+    if row is None or row.author != author:
+        return Refusal("unknown_scheduled"), None
+    yield [("scheduled", scheduled_id)]
+    row = db.tables.scheduled[scheduled_id]
+    if row.state == "sent":
+        return Refusal("too_late"), None
+    return None, lambda: _replace(db.tables, scheduled_id, state="gone", text=None, problem=None)
+
+
+def scheduled_messages(
+    tables: Tables, author: UUID, conversation: UUID | None, after: tuple[int, UUID], limit: int, size_bytes: int
+) -> ScheduledPage:
+    """One's own that wait or have failed, by their time."""
+    rows = sorted(
+        (one.at_ms, one.id)
+        for one in tables.scheduled.values()
+        if one.author == author and one.state in SHOWN and conversation in (None, one.conversation)
+        and (one.at_ms, one.id) > after
+    )  # fmt: skip
+    page: list[ScheduledMessage] = []
+    size = 0
+    for at_ms, one in rows[:limit]:
+        row = tables.scheduled[one]
+        assert row.text is not None
+        command = MessageSend(id=0, conversation=row.conversation, key=f"scheduled:{one}", text=row.text)
+        size += len(msgspec.json.encode(command)) + 200
+        if page and size > size_bytes:
+            break
+        page.append(ScheduledMessage(one, row.conversation, at_ms, row.text, row.problem))
+    return ScheduledPage(page, scheduled.text_after(page[-1]) if len(page) < len(rows) else None)
+
+
+def send_scheduled(db: FakeDatabase, author: UUID, action: SendScheduled, rules: Rules) -> Body[Acted | Refusal]:
+    """The message and the mark that it was sent, in one commit."""
+    tables = db.tables
+    yield [("conversation", action.conversation)]
+    yield [("scheduled", action.scheduled)]
+    row = tables.scheduled.get(action.scheduled)
+    if row is not None and row.seq is not None:
+        return Acted(row.seq, tables.entries[row.conversation][row.seq - 1].at_ms), None
+    if row is None or row.state != "waiting":
+        return Refusal("unknown_scheduled"), None
+    assert row.text is not None
+    text, digest = row.text, ("message", row.text)
+    begun = yield from begin_action(db, author, action, digest)
+    if isinstance(begun, Refusal):
+        return begun, lambda: _replace(tables, action.scheduled, state="failed", problem=begun.code)
+    if isinstance(begun, Acted):
+        return begun, lambda: _replace(tables, action.scheduled, state="sent", text=None, seq=begun.seq)
+    entry = Entry(
+        conversation=action.conversation, seq=begun.seq, kind="message", author=author, key=action.key,
+        at_ms=begun.at_ms, text=text,
+    )  # fmt: skip
+
+    def commit() -> None:
+        tables.keys[action.conversation, author, action.key] = Stored(begun.seq, begun.at_ms, digest)
+        tables.entries[action.conversation].append(entry)
+        conversation = tables.conversations[action.conversation]
+        conversation.last_seq, conversation.active_at_ms = begun.seq, begun.at_ms
+        _replace(tables, action.scheduled, state="sent", text=None, seq=begun.seq)
+
+    return Acted(begun.seq, begun.at_ms, entry), commit
+
+
+def take_due(db: FakeDatabase, limit: int, lease_ms: int) -> Body[Due]:
+    """Take what is due, and pass by what somebody holds."""
+    tables, now = db.tables, db.now_ms()
+    due = [
+        one
+        for one in sorted(tables.scheduled.values(), key=lambda one: (one.due_ms, one.id))
+        if one.state == "waiting" and one.due_ms <= now and not db.held(("scheduled", one.id))
+    ][:limit]
+    yield [("scheduled", one.id) for one in due]
+    taken = {one.id: now + lease_ms for one in due}
+    waiting = [taken.get(one.id, one.due_ms) for one in tables.scheduled.values() if one.state == "waiting"]
+
+    def commit() -> None:
+        for one, due_ms in taken.items():
+            _replace(tables, one, due_ms=due_ms)
+
+    by_time = sorted(due, key=lambda one: (one.at_ms, one.id))
+    found = [DueMessage(one.id, one.author, one.conversation) for one in by_time]
+    return Due(found, max(0, min(waiting) - now) if waiting else None), commit
+
+
+def _replace(tables: Tables, scheduled_id: UUID, **changes: Any) -> None:
+    """Rows are replaced, not changed."""
+    tables.scheduled[scheduled_id] = msgspec.structs.replace(tables.scheduled[scheduled_id], **changes)
