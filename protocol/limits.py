@@ -29,5 +29,5 @@ VERSIONS_PAGE: Final = 100
 UNREAD: Final = 1_000  # entries above the read cursor among which unread messages are counted
 SCHEDULED: Final = 100  # messages of one person that wait in one conversation, or failed there
 SCHEDULED_PAGE: Final = 100
-SCHEDULED_AHEAD_MS: Final = 366 * 24 * 3_600_000  # how long a message may wait for its time
+SCHEDULED_AHEAD_MS: Final = 36_525 * 24 * 3_600_000  # a hundred years: what is further away is no time in milliseconds
 SEQ_MAX: Final = 2**63 - 1

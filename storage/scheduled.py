@@ -59,7 +59,7 @@ def refusal(code: str, author: UUID, conversation: UUID, key: str, scheduled: UU
         case "key_reused":
             return KeyReused(key)
         case "too_far_ahead":
-            return Invalid("the time is more than 366 days ahead - at `$.at_ms`")
+            return Invalid("the time is more than a hundred years ahead - at `$.at_ms`")
         case "too_many_scheduled":
             return TooManyScheduled("as many of your messages wait in this conversation as may")
         case "unknown_scheduled":

@@ -108,6 +108,7 @@ class Peer:
         self.user = user
         self.logs: dict[str, list[Frame]] = {}
         self.members: dict[str, list[str]] = {}
+        self.scheduled: dict[str, Frame] = {}
         self.receipts: dict[tuple[str, str], tuple[int, int]] = {}
         self.keys: dict[tuple[str, str, str], Frame] = {}
         self.wires: dict[Wire, None] = {}
@@ -298,6 +299,24 @@ class Peer:
         start = int(frame.get("cursor") or 0)
         end = start + frame["limit"]
         self.ok(wire, frame, reactions=found[start:end], **({"cursor": str(end)} if end < len(found) else {}))
+
+    def _message_schedule(self, wire: Wire, frame: Frame) -> None:
+        known = self.scheduled.setdefault(
+            frame["key"], {"scheduled": f"01900000-0000-7000-8000-{len(self.scheduled):012}"} | {
+                name: frame[name] for name in ("conversation", "at_ms", "text")
+            },
+        )  # fmt: skip
+        self.ok(wire, frame, scheduled=known["scheduled"], at_ms=known["at_ms"])
+
+    def _message_unschedule(self, wire: Wire, frame: Frame) -> None:
+        self.scheduled = {key: one for key, one in self.scheduled.items() if one["scheduled"] != frame["scheduled"]}
+        self.ok(wire, frame)
+
+    def _message_scheduled(self, wire: Wire, frame: Frame) -> None:
+        waiting = sorted(self.scheduled.values(), key=lambda one: int(one["at_ms"]))
+        start = int(frame.get("cursor") or 0)
+        end = start + frame["limit"]
+        self.ok(wire, frame, scheduled=waiting[start:end], **({"cursor": str(end)} if end < len(waiting) else {}))
 
     def _ping(self, wire: Wire, frame: Frame) -> None:
         self.ok(wire, frame, at_ms=int(trio.current_time() * 1000))

@@ -9,7 +9,16 @@ import pytest
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from konnect_client import ConversationChanged, Entry, Heads, Rewound
-from konnect_client.model import Conversation, ConversationPage, HistoryPage, ReactionPage, Sent, Version, take
+from konnect_client.model import (
+    Conversation,
+    ConversationPage,
+    HistoryPage,
+    ReactionPage,
+    ScheduledPage,
+    Sent,
+    Version,
+    take,
+)
 from konnect_client.pack import pack, unpack
 from konnect_client.timeline import Timeline
 from protocol import codec, frames
@@ -70,12 +79,17 @@ def test_every_answer_is_understood(vector: dict[str, Any]) -> None:
             found = ReactionPage.parse(result)
             assert [one.emoji for one in found.reactions] == [one["emoji"] for one in reactions]
             assert found.cursor == result.get("cursor")
+        case {"scheduled": list(listed)}:
+            page = ScheduledPage.parse(result)
+            assert [(one.id, one.text, one.problem) for one in page.scheduled] == [
+                (one["scheduled"], one["text"], one.get("problem")) for one in listed
+            ]
         case {"seq": seq, "at_ms": at_ms}:
             assert Sent.parse(result) == Sent(seq, at_ms)
         case _:
             assert set(result) <= {
                 "user", "session", "at_ms", "data", "expires_in_s", "conversation", "delivered", "read", "online",
-                "users",
+                "users", "scheduled",
             }  # fmt: skip
 
 
@@ -107,6 +121,8 @@ async def test_every_command_of_the_client_is_one_that_the_server_takes(autojump
         await client.reactions(ROOM, 2, emoji="👍")
         await client.delete(ROOM, 2)
         await client.history(ROOM, before=2)
+        await client.unschedule(await client.schedule(ROOM, "later", 2_114_380_800_000))
+        await client.scheduled(ROOM)
         await client.watch([BOB], conversation=None)
         await client.watch(conversation=ROOM)
         await client.names(["01900000-0000-7000-8000-0000000000cc"])

@@ -20,6 +20,7 @@ from protocol.errors import (
 from protocol.schema import prose
 
 AT_MS: Final = 1_795_000_000_000  # 2026-11-18 11:06:40 UTC
+NEW_YEAR_MS: Final = 2_114_380_800_000  # 2037-01-01 00:00:00 UTC
 
 
 def _id(number: int, at_ms: int = AT_MS) -> UUID:
@@ -79,8 +80,8 @@ COMMANDS: Final[dict[type[frames.Command], dict[str, Any]]] = {
     frames.MessageEdits: {"t": "message.edits", "id": 20, "conversation": str(DIRECT), "seq": 42},
     frames.MessageReactions: {"t": "message.reactions", "id": 21, "conversation": str(DIRECT), "seq": 42},
     frames.MessageSchedule: {
-        "t": "message.schedule", "id": 22, "conversation": str(DIRECT), "key": "s-2b60d7", "at_ms": AT_MS + 3_600_000,
-        "text": "Happy birthday!",
+        "t": "message.schedule", "id": 22, "conversation": str(DIRECT), "key": "s-2b60d7", "at_ms": NEW_YEAR_MS,
+        "text": "Happy New Year!",
     },
     frames.MessageUnschedule: {"t": "message.unschedule", "id": 23, "scheduled": str(SCHEDULED)},
     frames.MessageScheduled: {"t": "message.scheduled", "id": 24},
@@ -135,9 +136,9 @@ RESULTS: Final[dict[type[Struct], Struct]] = {
         False,
     ),
     frames.Reactions: frames.Reactions([frames.OneReaction(BOB, "👍", 45, AT_MS + 45 * 60_000)]),
-    frames.Scheduled: frames.Scheduled(SCHEDULED, AT_MS + 3_600_000),
+    frames.Scheduled: frames.Scheduled(SCHEDULED, NEW_YEAR_MS),
     frames.ScheduledPage: frames.ScheduledPage(
-        [frames.ScheduledMessage(SCHEDULED, DIRECT, AT_MS + 3_600_000, "Happy birthday!")]
+        [frames.ScheduledMessage(SCHEDULED, DIRECT, NEW_YEAR_MS, "Happy New Year!")]
     ),
 }
 
@@ -151,7 +152,7 @@ RECORDS: Final[dict[type[Struct], Struct]] = {
     frames.User: frames.User(BOB, "Bob"),
     frames.Version: frames.Version(43, AT_MS + 43 * 60_000, "See you at nine?"),
     frames.OneReaction: frames.OneReaction(BOB, "👍", 45, AT_MS + 45 * 60_000),
-    frames.ScheduledMessage: frames.ScheduledMessage(SCHEDULED, DIRECT, AT_MS + 3_600_000, "Happy birthday!"),
+    frames.ScheduledMessage: frames.ScheduledMessage(SCHEDULED, DIRECT, NEW_YEAR_MS, "Happy New Year!"),
 }  # fmt: skip
 
 # Where several commands share a result and the story needs another one.

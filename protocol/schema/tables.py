@@ -275,6 +275,9 @@ _LIMITS: Final[dict[str, str]] = {
     "REACTIONS_PAGE": "Reactions on one page of `message.reactions`.",
     "VERSIONS_PAGE": "Versions on one page of `message.edits`.",
     "UNREAD": "Entries above the read cursor among which unread messages are counted.",
+    "SCHEDULED": "Scheduled messages of one person in one conversation that wait, or failed.",
+    "SCHEDULED_PAGE": "Messages on one page of `message.scheduled`.",
+    "SCHEDULED_AHEAD_MS": "Milliseconds that a scheduled message may be ahead: a hundred years.",
     "SEQ_MAX": "The highest number that an entry may have.",
 }
 

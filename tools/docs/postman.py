@@ -32,6 +32,7 @@ _VARIABLES: Final = {
     str(examples.CLEO): "cleo",
     str(examples.DIRECT): "direct",
     str(examples.GROUP): "group",
+    str(examples.SCHEDULED): "scheduled",
     examples.REFRESH_TOKEN: "refresh_token",
     "ann@example.com": "email",
     "correct horse battery": "password",
@@ -41,7 +42,7 @@ ENVIRONMENT: Final = {
     "email": "ann@example.com",
     "password": "konnect-demo",
     **dict.fromkeys(("access_token", "refresh_token", "ann", "bob", "cleo", "direct", "group"), ""),
-    **dict.fromkeys(("message", "upload", "upload_url", "medium_url"), ""),
+    **dict.fromkeys(("message", "scheduled", "upload", "upload_url", "medium_url"), ""),
 }
 _SECRET: Final = frozenset({"password", "access_token", "refresh_token"})
 
@@ -54,6 +55,7 @@ _KEPT: Final = {
     "beginUpload": {"upload": "id", "upload_url": "url"},
     "finishUpload": {"medium_url": "url"},
     "callMessageSend": {"message": "seq"},
+    "callMessageSchedule": {"scheduled": "scheduled"},
 }
 # A file that Postman can hold: the documents' example is a picture.
 _FILE: Final = "What a day!"

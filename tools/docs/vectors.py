@@ -90,6 +90,13 @@ def _client() -> Iterator[Vector]:
             "t": "message.reactions", "id": 21, "conversation": direct, "seq": 1, "emoji": "👍", "cursor": "p2",
             "limit": 100,
         },
+        "message.schedule: longest text, at once": {
+            "t": "message.schedule", "id": 22, "conversation": direct, "key": "s", "at_ms": 0,
+            "text": "é" * limits.TEXT_CHARS,
+        },
+        "message.scheduled: next page of one conversation": {
+            "t": "message.scheduled", "id": 24, "conversation": direct, "cursor": "p2", "limit": 100,
+        },
         "presence.watch: end the watch": {"t": "presence.watch", "id": 15},
         "presence.watch: a conversation": {"t": "presence.watch", "id": 15, "conversation": group},
         "an unknown field is ignored": {**send, "colour": {"deep": [1, 2, {"er": None}]}},
