@@ -26,6 +26,7 @@ from protocol.errors import (
 )
 from protocol.frames import (
     AnyAction,
+    Content,
     Conversations,
     ConversationState,
     Entry,
@@ -85,6 +86,7 @@ class _ActedOrNot(msgspec.Struct):
     """What a function of an action answers."""
 
     error: str | None = None
+    missing: UUID | None = None
     seq: int = 0
     at_ms: int = 0
     entry: Entry | None = None
@@ -128,12 +130,13 @@ class _Moved(msgspec.Struct):
     people: list[UUID]
 
 
-class _NewRow(msgspec.Struct):
+class _NewRow(msgspec.Struct, omit_defaults=True):
     i: int  # place of its conversation, from 1
     o: int  # its own within that conversation, from 1
     a: UUID
     k: str
     x: str
+    j: Content | None = None
 
 
 class _Appended(msgspec.Struct):
@@ -192,7 +195,7 @@ class PostgresStore:
         ids = sorted(counts)
         places = {conversation: place for place, conversation in enumerate(ids, 1)}
         rows = [
-            _NewRow(places[one.conversation], offset, one.author, one.key, one.text)
+            _NewRow(places[one.conversation], offset, one.author, one.key, one.text, one.content)
             for one, offset in zip(messages, offsets, strict=True)
         ]
         delivered = [heads.get(conversation, "null") for conversation in ids]
@@ -211,7 +214,7 @@ class PostgresStore:
         sql = actions.FUNCTIONS[type(action)]
         outcome = _acted(await self._call(lane, sql, str(author), _encode(action), _encode(rules)))
         if outcome.error is not None:
-            raise actions.refusal(outcome.error, author, action)
+            raise actions.refusal(outcome.error, author, action, outcome.missing)
         return Acted(outcome.seq, outcome.at_ms, outcome.entry)
 
     async def change_member(

@@ -16,6 +16,12 @@ RECORDS: Final[tuple[type[Struct], ...]] = (
     frames.User,
     frames.Version,
     frames.OneReaction,
+    frames.Content,
+    frames.Entity,
+    frames.Attachment,
+    frames.Location,
+    frames.Contact,
+    frames.Forwarded,
 )  # nested in the others
 
 

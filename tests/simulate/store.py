@@ -83,7 +83,7 @@ class FakeStore:
         body = messages.ACTIONS[type(action)]
         answer = await self._on_lane(lane, lambda db: body(db, author, action, rules))
         if isinstance(answer, Refusal):
-            raise actions.refusal(answer.code, author, action)
+            raise actions.refusal(answer.code, author, action, answer.missing)
         return answer
 
     async def change_member(
