@@ -17,6 +17,7 @@ keys, and shows each entry once. It imports nothing of the server. See docs/clie
 
 from konnect_client.accounts import Account, Profile, login, register, resume
 from konnect_client.client import Client, open_client
+from konnect_client.content import Attachment, Contact, Content, Entity, Location
 from konnect_client.errors import (
     ClientClosed,
     ClientError,
@@ -70,15 +71,19 @@ from konnect_client.transport import Connect, Socket, over_stream, websocket
 __all__ = [
     "AccessToken",
     "Account",
+    "Attachment",
     "Client",
     "ClientClosed",
     "ClientError",
     "Connect",
     "ConnectFailed",
+    "Contact",
+    "Content",
     "Conversation",
     "ConversationChanged",
     "ConversationPage",
     "Delivery",
+    "Entity",
     "Entry",
     "Event",
     "FileJournal",
@@ -86,6 +91,7 @@ __all__ = [
     "HistoryPage",
     "Journal",
     "Liveness",
+    "Location",
     "MemoryJournal",
     "MemoryState",
     "Messages",

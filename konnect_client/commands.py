@@ -8,6 +8,7 @@ import trio
 from konnect_client.backoff import Backoff
 from konnect_client.calls import Call, Calls
 from konnect_client.connector import Connector
+from konnect_client.content import Content
 from konnect_client.errors import ClientClosed, ServerRefused
 from konnect_client.events import PresenceChanged
 from konnect_client.inbox import Inbox
@@ -177,12 +178,15 @@ class Commands:
             )
         )
 
-    async def schedule(self, conversation: str, text: str, at_ms: int, *, key: str | None = None) -> str:
+    async def schedule(
+        self, conversation: str, text: str, at_ms: int, *, content: Content | None = None, key: str | None = None
+    ) -> str:
         """Have a message sent at *at_ms* (Unix milliseconds), by the server; the scheduled message's id. Repeats with
         *key* are one."""
         result = await self.ask(
-            "message.schedule", conversation=str(conversation), key=key or self._new_key(), at_ms=at_ms, text=text
-        )
+            "message.schedule", conversation=str(conversation), key=key or self._new_key(), at_ms=at_ms, text=text,
+            content=None if content is None else content.frame(),
+        )  # fmt: skip
         return take(result, "scheduled", str)
 
     async def unschedule(self, scheduled: str) -> None:

@@ -72,12 +72,14 @@ class Messages:
             return
         match entry:
             case Entry(kind="message.edited", text=str(text)):
-                message = replace(message, text=text, edited_at_ms=entry.at_ms, changed=entry.seq)
+                message = replace(
+                    message, text=text, content=entry.content, edited_at_ms=entry.at_ms, changed=entry.seq
+                )
             case Entry(kind="message.edited"):
                 return  # the text is gone with a deletion that is on its way here
             case Entry(kind="message.deleted"):
                 message = replace(
-                    message, text=None, edited_at_ms=None, reactions=(), deleted=True, changed=entry.seq
+                    message, text=None, content=None, edited_at_ms=None, reactions=(), deleted=True, changed=entry.seq
                 )
             case Entry(kind="message.reacted", emoji=str(emoji)):
                 reactions = _with(message.reactions, Reaction(emoji, entry.count, entry.users))

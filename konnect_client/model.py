@@ -5,58 +5,21 @@ map with ``parse``; unknown fields are ignored, a missing or mistyped one is a
 :class:`~konnect_client.ProtocolViolation`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeVar
 
+from konnect_client.content import Content
 from konnect_client.errors import ProtocolViolation
-
-Frame = Mapping[str, Any]
-T = TypeVar("T")
-_MISSING: Final = object()
-
-
-def take(frame: Frame, name: str, kind: type[T]) -> T:
-    """Field *name* of *frame*, which must be a *kind* (a bool is no int)."""
-    value = frame.get(name, _MISSING)
-    if type(value) is not kind:
-        what = "is missing" if value is _MISSING else f"is a {type(value).__name__}, not a {kind.__name__}"
-        raise ProtocolViolation(f"field {name!r} of a {frame.get('t', 'part')!r} frame {what}")
-    return value
-
-
-def take_or(frame: Frame, name: str, kind: type[T], default: T) -> T:
-    """Like :func:`take`, with *default* for a missing field."""
-    return take(frame, name, kind) if name in frame else default
-
-
-def take_maybe(frame: Frame, name: str, kind: type[T]) -> T | None:
-    """Like :func:`take`, with None for a missing or null field."""
-    return None if frame.get(name) is None else take(frame, name, kind)
-
-
-def take_seq(frame: Frame, name: str) -> int:
-    """A position in a log: an integer that is not negative."""
-    value = take(frame, name, int)
-    if value < 0:
-        raise ProtocolViolation(f"field {name!r} of a {frame.get('t', 'part')!r} frame is negative")
-    return value
-
-
-def take_ids(frame: Frame, name: str) -> tuple[str, ...]:
-    """A list of ids."""
-    ids = take(frame, name, list)
-    if not all(isinstance(one, str) for one in ids):
-        raise ProtocolViolation(f"field {name!r} of a {frame.get('t', 'part')!r} frame holds something that is no id")
-    return tuple(ids)
-
-
-def take_each(frame: Frame, name: str, read: Callable[[Frame], T]) -> tuple[T, ...]:
-    """A list of maps, each read with *read*."""
-    parts = take(frame, name, list)
-    if not all(isinstance(part, dict) for part in parts):
-        raise ProtocolViolation(f"field {name!r} of a {frame.get('t', 'part')!r} frame holds something that is no map")
-    return tuple(read(part) for part in parts)
+from konnect_client.parts import (
+    Frame as Frame,
+    take as take,
+    take_each as take_each,
+    take_ids as take_ids,
+    take_maybe as take_maybe,
+    take_or as take_or,
+    take_part as take_part,
+    take_seq as take_seq,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +58,7 @@ class Entry:
     deleted: bool = False  # of a message, and of the edits of such
     reactions: tuple[Reaction, ...] = ()  # of a message, by emoji in the order of code points
     changed: int = 0  # of a message: the newest entry that it already shows the change of; 0 for none
+    content: Content | None = None  # of a message and of an edit: what the message is beside its text
 
     @classmethod
     def parse(cls, frame: Frame) -> "Entry":
@@ -118,6 +82,7 @@ class Entry:
             deleted=take_or(frame, "deleted", bool, False),
             reactions=take_each(frame, "reactions", Reaction.parse) if "reactions" in frame else (),
             changed=take_or(frame, "changed", int, 0),
+            content=take_part(frame, "content", Content.parse),
         )
 
 
@@ -202,15 +167,19 @@ class HistoryPage:
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """What a message said for a time; ``text`` is None once it is deleted."""
+    """What a message said for a time; ``text`` and ``content`` are None once it is deleted."""
 
     seq: int  # the entry that made it say so
     at_ms: int
     text: str | None
+    content: Content | None = None
 
     @classmethod
     def parse(cls, frame: Frame) -> "Version":
-        return cls(take_seq(frame, "seq"), take(frame, "at_ms", int), take_maybe(frame, "text", str))
+        return cls(
+            take_seq(frame, "seq"), take(frame, "at_ms", int), take_maybe(frame, "text", str),
+            take_part(frame, "content", Content.parse),
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,12 +219,14 @@ class ScheduledMessage:
     at_ms: int
     text: str
     problem: str | None = None
+    content: Content | None = None
 
     @classmethod
     def parse(cls, frame: Frame) -> "ScheduledMessage":
         return cls(
             take(frame, "scheduled", str), take(frame, "conversation", str), take(frame, "at_ms", int),
-            take(frame, "text", str), take_maybe(frame, "problem", str),
+            take_or(frame, "text", str, ""), take_maybe(frame, "problem", str),
+            take_part(frame, "content", Content.parse),
         )  # fmt: skip
 
 

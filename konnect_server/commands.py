@@ -16,6 +16,7 @@ from konnect_server.receipts import Receipts
 from konnect_server.registry import Registry
 from protocol import frames
 from protocol.errors import Invalid, Unavailable
+from protocol.frames.content import NOTHING, needs_a_look
 from storage.errors import StorageRefused, StorageUnavailable
 from storage.rows import Made
 from storage.store import Store
@@ -70,8 +71,18 @@ class Asker(Author, Protocol):
 # --- messages and actions ---
 
 
+def sending(asker: Author, user: UUID, command: frames.MessageSend) -> Posting | Acting:
+    """What a message is on its way into the log; nearly all are postings, which many share a commit."""
+    content = command.content
+    if content is None:
+        return Posting(asker, command.id, user, command.key, command.text)
+    if needs_a_look(content):
+        return Acting(asker, user, command)
+    return Posting(asker, command.id, user, command.key, command.text, None if content == NOTHING else content)
+
+
 def _send(asker: Asker, command: frames.MessageSend) -> None:
-    asker.post(command.conversation, Posting(asker, command.id, asker.user, command.key, command.text))
+    asker.post(command.conversation, sending(asker, asker.user, command))
 
 
 def _act(asker: Asker, command: frames.AnyAction) -> None:
@@ -171,8 +182,8 @@ HANDLERS: Final[dict[type[frames.Command], Callable[[Asker, Any], None]]] = {
     frames.ConversationCreate: _create,
     frames.ConversationList: _list,
     frames.ConversationGet: _get,
-    frames.MessageSend: _send,
     **dict.fromkeys(get_args(frames.AnyAction), _act),
+    frames.MessageSend: _send,
     frames.MessageEdits: _edits,
     frames.MessageReactions: _reactions,
     frames.HistoryGet: _history,

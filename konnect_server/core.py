@@ -75,7 +75,9 @@ class Core:
         )
         self.pump = Pump(world.poller, self.wheel, terms=terms, randomness=world.randomness)
         flush = self.pump.flush
-        rules = Rules(config.group_members, config.edit_within_s)
+        rules = Rules(
+            config.group_members, config.edit_within_s, media_unused_ms=config.upload_unused_s * 1000
+        )  # fmt: skip
         self.writers = [
             Writer(lane, world.store, rules, self._contain, flush) for lane in range(config.log_writers)
         ]

@@ -15,7 +15,7 @@ import trio
 
 from konnect_server import cursor as cursors
 from konnect_server.actions import conversations as actions
-from konnect_server.commands import HANDLERS, Ask, Then, insist
+from konnect_server.commands import HANDLERS, Ask, Then, insist, sending
 from konnect_server.conversation import Acting, Posting
 from konnect_server.limiter import TokenBucket
 from konnect_server.outbox import LOW_WATER_BYTES
@@ -296,7 +296,7 @@ class Session:
             self._stalled = command
             self._rest(wait_s)
             return
-        self.post(command.conversation, Posting(self, command.id, self.user, command.key, command.text))
+        self.post(command.conversation, sending(self, self.user, command))
 
     def post(self, conversation: UUID, piece: Posting | Acting) -> None:
         """Put *piece* into the conversation's inbox. If that is full with it, the socket is not read."""

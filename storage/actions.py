@@ -1,8 +1,9 @@
 """Actions, as every store has them: which SQL function stores which command, and what its refusals mean.
 
-To add one: a Struct in its noun's module of ``protocol/frames/`` (also in ``AnyAction``), an SQL function (author, command, rules) in a
-new migration (0005_messages.sql says what it is made of), its row in ``FUNCTIONS``, its twin in ``tests/simulate``, its
-tests in docs/features.md. Between the socket and the database nothing else knows one action from another.
+To add one: a Struct in its noun's module of ``protocol/frames/`` (also in ``AnyAction``), an SQL function (author,
+command, rules) in a new migration (0005_messages.sql says what it is made of), its row in ``FUNCTIONS``, its twin in
+``tests/simulate``, its tests in docs/features.md. Between the socket and the database nothing else knows one action
+from another.
 """
 
 from typing import TYPE_CHECKING, Final, Literal, LiteralString, TypeAlias
@@ -13,10 +14,13 @@ from protocol.errors import (
     KeyReused,
     MessageDeleted,
     NotAMember,
+    NotReady,
     Refused,
     TooLate,
     TooManyReactions,
+    UnknownMedium,
     UnknownMessage,
+    WrongUse,
 )
 from protocol.frames import (
     AnyAction,
@@ -28,6 +32,7 @@ from protocol.frames import (
     MessageDelete,
     MessageEdit,
     MessageReact,
+    MessageSend,
 )
 from storage import scheduled
 from storage.rows import Acted, Rules
@@ -44,9 +49,10 @@ FUNCTIONS: Final[dict[type[Command] | type[SendScheduled], LiteralString]] = {
     MessageDelete: "select delete_message($1::uuid, $2::json, $3::json)",
     MessageReact: "select react_to_message($1::uuid, $2::json, $3::json)",
     SendScheduled: "select send_scheduled($1::uuid, $2::json, $3::json)",
+    MessageSend: "select send_message($1::uuid, $2::json, $3::json)",
 }
 MEMBERSHIP: Final = (ConversationAdd, ConversationRemove, ConversationLeave)
-_FORBIDDEN: Final[dict[type[Command], str]] = {
+_FORBIDDEN: Final[dict[type, str]] = {
     MessageEdit: "only its author may edit a message",
     MessageDelete: "only its author, and the owner of the group, may delete a message",
 }
@@ -77,11 +83,11 @@ async def change_member(store: "Store", lane: int, author: UUID, action: AnyActi
     return Acted(outcome.seq, outcome.at_ms, entry)
 
 
-def refusal(code: str, author: UUID, action: Deed) -> Refused:
-    """What the *code* that a function of ``FUNCTIONS`` answered with stands for."""
-    if isinstance(action, SendScheduled):
-        return scheduled.refusal(code, author, action.conversation, action.key, action.scheduled)
+def refusal(code: str, author: UUID, action: Deed, missing: UUID | None = None) -> Refused:
+    """What the *code* that a function of ``FUNCTIONS`` answered with stands for; *missing*: what is not there."""
     match code:
+        case "unknown_scheduled" if isinstance(action, SendScheduled):
+            return scheduled.refusal(code, author, action.conversation, action.key, action.scheduled)
         case "key_reused":
             return KeyReused(action.key)
         case "forbidden":
@@ -92,7 +98,21 @@ def refusal(code: str, author: UUID, action: Deed) -> Refused:
             return TooLate("the time in which a message may be edited is over")
         case "too_many_reactions":
             return TooManyReactions("you, or all together, have reacted with as many emoji as a message may have")
-    return reading_refusal(code, author, action.conversation, getattr(action, "seq", 0))
+        case "unknown_medium" if missing is not None:
+            return UnknownMedium(missing)
+        case "not_ready":
+            return NotReady("the upload is not done yet")
+        case "wrong_use":
+            return WrongUse("a medium is shown as what it was announced as, and a profile photo in a profile alone")
+    return reading_refusal(code, author, action.conversation, _about(action))
+
+
+def _about(action: Deed) -> int:
+    """The message that *action* is about, or answers."""
+    if isinstance(action, MessageSend):
+        reply_to = action.content.reply_to if action.content is not None else 0
+        return reply_to if isinstance(reply_to, int) else 0
+    return getattr(action, "seq", 0)
 
 
 def reading_refusal(code: str | None, person: UUID, conversation: UUID, seq: int) -> Refused:

@@ -25,6 +25,7 @@ from protocol.errors import (
     WrongKind,
 )
 from protocol.frames import (
+    Content,
     Conversations,
     ConversationState,
     Entry,
@@ -99,6 +100,7 @@ class _ActedOrNot(msgspec.Struct):
     """What a function of an action answers."""
 
     error: str | None = None
+    missing: UUID | None = None
     seq: int = 0
     at_ms: int = 0
     entry: Entry | None = None
@@ -117,6 +119,7 @@ class _KeptOrNot(msgspec.Struct):
     """What a function about a scheduled message answers."""
 
     error: str | None = None
+    missing: UUID | None = None
     scheduled: UUID | None = None
     at_ms: int = 0
 
@@ -155,12 +158,13 @@ class _Moved(msgspec.Struct):
     people: list[UUID]
 
 
-class _NewRow(msgspec.Struct):
+class _NewRow(msgspec.Struct, omit_defaults=True):
     i: int  # place of its conversation, from 1
     o: int  # its own within that conversation, from 1
     a: UUID
     k: str
     x: str
+    j: Content | None = None
 
 
 class _Appended(msgspec.Struct):
@@ -222,7 +226,7 @@ class PostgresStore:
         ids = sorted(counts)
         places = {conversation: place for place, conversation in enumerate(ids, 1)}
         rows = [
-            _NewRow(places[one.conversation], offset, one.author, one.key, one.text)
+            _NewRow(places[one.conversation], offset, one.author, one.key, one.text, one.content)
             for one, offset in zip(messages, offsets, strict=True)
         ]
         delivered = [heads.get(conversation, "null") for conversation in ids]
@@ -241,7 +245,7 @@ class PostgresStore:
         sql = actions.FUNCTIONS[type(action)]
         outcome = _acted(await self._call(lane, sql, str(author), _encode(action), _encode(rules)))
         if outcome.error is not None:
-            raise actions.refusal(outcome.error, author, action)
+            raise actions.refusal(outcome.error, author, action, outcome.missing)
         return Acted(outcome.seq, outcome.at_ms, outcome.entry)
 
     async def change_member(
@@ -376,7 +380,9 @@ class PostgresStore:
         kept = _kept(await self._json(sql, new_id, author, _text(command), SCHEDULED, SCHEDULED_AHEAD_MS))
         if kept.scheduled is None:
             assert kept.error is not None
-            raise scheduled.refusal(kept.error, author, command.conversation, command.key)
+            raise scheduled.refusal(
+                kept.error, author, command.conversation, command.key, missing=kept.missing
+            )
         return Scheduled(kept.scheduled, kept.at_ms)
 
     async def unschedule(self, author: UUID, scheduled_id: UUID) -> None:

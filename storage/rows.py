@@ -5,16 +5,20 @@ from uuid import UUID
 from msgspec import Struct
 
 from protocol import limits
-from protocol.frames import ConversationState, Entry, History, Kind, Receipt
+from protocol.frames import Content, ConversationState, Entry, History, Kind, Receipt
 
 
-class NewMessage(Struct, frozen=True, rename={"conversation": "c", "author": "a", "key": "k", "text": "x"}):
+class NewMessage(
+    Struct, frozen=True, omit_defaults=True,
+    rename={"conversation": "c", "author": "a", "key": "k", "text": "x", "content": "j"},
+):  # fmt: skip
     """A message to append."""
 
     conversation: UUID
     author: UUID
     key: str
-    text: str
+    text: str  # empty: none, and then there is content
+    content: Content | None = None
 
 
 class Answer(Struct, frozen=True):
@@ -42,6 +46,8 @@ class Rules(Struct, frozen=True):
     reactions_of_one: int = limits.REACTIONS_OF_ONE
     reactions: int = limits.REACTIONS
     reaction_users: int = limits.REACTION_USERS
+    pins: int = limits.PINS
+    media_unused_ms: int = 86_400_000  # how long a medium is kept that nothing names any more
 
 
 class Acted(Struct, frozen=True):

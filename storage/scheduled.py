@@ -13,10 +13,13 @@ from protocol.errors import (
     Invalid,
     KeyReused,
     NotAMember,
+    NotReady,
     Refused,
     TooLate,
     TooManyScheduled,
+    UnknownMedium,
     UnknownScheduled,
+    WrongUse,
 )
 from protocol.frames import ScheduledMessage
 
@@ -51,8 +54,11 @@ class Due(Struct, frozen=True):
     in_ms: int | None = None  # until something is due next; None: nothing waits
 
 
-def refusal(code: str, author: UUID, conversation: UUID, key: str, scheduled: UUID | None = None) -> Refused:
-    """What the *code* that a function about scheduled messages answered with stands for."""
+def refusal(
+    code: str, author: UUID, conversation: UUID, key: str, scheduled: UUID | None = None, missing: UUID | None = None
+) -> Refused:
+    """What the *code* that a function about scheduled messages answered with stands for; *missing*: what is not
+    there."""
     match code:
         case "not_a_member":
             return NotAMember(author, conversation)
@@ -62,6 +68,12 @@ def refusal(code: str, author: UUID, conversation: UUID, key: str, scheduled: UU
             return Invalid("the time is more than a hundred years ahead - at `$.at_ms`")
         case "too_many_scheduled":
             return TooManyScheduled("as many of your messages wait in this conversation as may")
+        case "unknown_medium" if missing is not None:
+            return UnknownMedium(missing)
+        case "not_ready":
+            return NotReady("the upload is not done yet")
+        case "wrong_use":
+            return WrongUse("a medium is shown as what it was announced as, and a profile photo in a profile alone")
         case "unknown_scheduled":
             return UnknownScheduled(f"you have no scheduled message {scheduled}")
         case "too_late":

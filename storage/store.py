@@ -137,7 +137,7 @@ class Store(Protocol):
         """Keep a message until its time. *new_id*: its id, if it is new.
 
         Raises:
-            NotAMember, TooManyScheduled, KeyReused
+            NotAMember, TooManyScheduled, KeyReused, UnknownMedium, NotReady, WrongUse
             Invalid: Its time is too far ahead.
         """
 

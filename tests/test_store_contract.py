@@ -36,7 +36,7 @@ from storage.rows import Answer, Made, NewMessage, OthersReceipt, Raise, Range, 
 from storage.store import Change, Store
 from tests.simulate.actions import ACTIONS
 from tests.simulate.agenda import Agenda
-from tests.simulate.database import Body, Call, FakeDatabase
+from tests.simulate.database import Body, Call, FakeDatabase, Upload
 from tests.simulate.faults import WELL
 from tests.simulate.functions import append_messages, change_member, move_receipts, open_direct
 from tests.simulate.store import FakeStore
@@ -82,6 +82,12 @@ class Bench(Protocol):
 
     async def age(self, conversation: UUID, seq: int, by_ms: int) -> None:
         """Let an entry have been stored so much earlier."""
+
+    async def add_upload(self, upload: UUID, owner: UUID, kind: str, state: str = "ready") -> None:
+        """Let *owner* have announced a file, which is done if *state* is "ready"."""
+
+    async def uses(self, upload: UUID) -> list[tuple[UUID, int]]:
+        """Where *upload* is named."""
 
 
 class FakeBench:
@@ -130,6 +136,12 @@ class FakeBench:
         log = self.database.tables.entries[conversation]
         log[seq - 1] = msgspec.structs.replace(log[seq - 1], at_ms=log[seq - 1].at_ms - by_ms)
 
+    async def add_upload(self, upload: UUID, owner: UUID, kind: str, state: str = "ready") -> None:
+        self.database.tables.uploads[upload] = Upload(owner, kind, state)
+
+    async def uses(self, upload: UUID) -> list[tuple[UUID, int]]:
+        return sorted((c, seq) for one, c, seq in self.database.tables.uses if one == upload)
+
 
 class PostgresBench:
     """Two stores on one real database, and a plain connection."""
@@ -177,6 +189,19 @@ class PostgresBench:
         self.control.execute(
             "update entry set at_ms = at_ms - %s where conversation = %s and seq = %s", (by_ms, conversation, seq)
         )
+
+    async def add_upload(self, upload: UUID, owner: UUID, kind: str, state: str = "ready") -> None:
+        self.control.execute(
+            "insert into upload (id, owner, kind, state, size_bytes, content_type, sha256, tries, kept, created_at_ms,"
+            " due_at_ms) values (%s, %s, %s, %s, 1, 'x/y', sha256(''), 1, case %s when 'ready' then 1 end, 0, 0)",
+            (upload, owner, kind, state, state),
+        )
+
+    async def uses(self, upload: UUID) -> list[tuple[UUID, int]]:
+        rows = self.control.execute(
+            "select conversation, seq from upload_use where upload = %s order by 1, 2", (upload,)
+        )
+        return rows.fetchall()
 
     def close(self) -> None:
         self.control.close()

@@ -3,12 +3,25 @@
 import time
 from uuid import UUID
 
+import msgspec
 import pytest
 import trio
 
 from protocol import limits
 from protocol.errors import BadCursor, Refused
-from protocol.frames import Entry, MessageEdit, MessageSchedule, MessageScheduled, Scheduled, ScheduledMessage
+from protocol.frames import (
+    Attachment,
+    Content,
+    Entity,
+    Entry,
+    MessageDelete,
+    MessageEdit,
+    MessageSchedule,
+    MessageScheduled,
+    MessageSend,
+    Scheduled,
+    ScheduledMessage,
+)
 from storage import scheduled
 from storage.rows import Acted, Rules
 from storage.scheduled import DueMessage, SendScheduled
@@ -226,7 +239,7 @@ async def test_who_is_no_member_any_more_sends_nothing(bench: Bench, now: int) -
     await store.schedule(FIRST, BOB, later(now))
     await store.change_member(0, "remove", G, ANN, "out", BOB, MOST)
     assert await refusal(store, BOB, send(FIRST)) == "not_a_member"
-    assert await waiting(store, BOB) == [ScheduledMessage(FIRST, G, now, "later", "not_a_member")]
+    assert await waiting(store, BOB) == [ScheduledMessage(FIRST, G, now, "later", problem="not_a_member")]
     await store.change_member(0, "add", G, ANN, "in", BOB, MOST)
     assert await refusal(store, BOB, send(FIRST)) == "unknown_scheduled"
     assert (await store.take_due(9, LEASE_S)).scheduled == []
@@ -314,6 +327,39 @@ async def test_what_was_sent_may_be_edited(bench: Bench, now: int) -> None:
     assert (await store.act(0, ANN, edit, Rules(MOST))).seq == 3
     again = await act(store, ANN, send(FIRST))
     assert again.seq == 2, "and stays what was sent"
+
+
+async def test_an_answer_with_a_photo_is_sent_later(bench: Bench, now: int) -> None:
+    """It is checked when it is kept, its medium stays until then, and it is what message.send would have made."""
+    store = bench.store
+    await group(store, ANN, BOB)
+    await talk(store, G, BOB, "k")  # 2
+    photo, pending = uid(301), uid(302)
+    await bench.add_upload(photo, ANN, "photo")
+    await bench.add_upload(pending, ANN, "photo", "pending")
+    content = Content(reply_to=2, entities=[Entity("bold", 0, 4)], media=[Attachment(photo, "photo", width=3)])
+
+    def shows(medium: UUID, text: str = "look", key: str = "s") -> MessageSchedule:
+        shown = msgspec.structs.replace(content, media=[Attachment(medium, "photo", width=3)])
+        return MessageSchedule(id=1, conversation=G, key=key, at_ms=now, text=text, content=shown)
+
+    assert await refusal(store, ANN, shows(pending)) == "not_ready"
+    assert await refusal(store, ANN, shows(uid(303))) == "unknown_medium"
+    assert await refusal(store, BOB, shows(photo)) == "unknown_medium", "somebody else's"
+    await store.schedule(FIRST, ANN, shows(photo))
+    assert await store.schedule(SECOND, ANN, shows(photo)) == Scheduled(FIRST, now)
+    assert await refusal(store, ANN, shows(photo, "hear")) == "key_reused"
+    assert await waiting(store) == [ScheduledMessage(FIRST, G, now, "look", content)]
+    acted = await act(store, ANN, send(FIRST))
+    assert acted.entry is not None
+    assert (acted.entry.seq, acted.entry.text, acted.entry.content) == (3, "look", content)
+    assert (await log(store, G))[2] == acted.entry
+    by_hand = MessageSend(id=1, conversation=G, key=f"scheduled:{FIRST}", text="look", content=content)
+    assert (await store.act(0, ANN, by_hand, Rules(MOST))).seq == 3, "as if it had been sent by hand"
+    await store.schedule(SECOND, ANN, shows(photo, key="t"))
+    await store.act(0, BOB, MessageDelete(id=1, conversation=G, key="d", seq=2), Rules(MOST))
+    assert await refusal(store, ANN, send(SECOND)) == "message_deleted"
+    assert [one.problem for one in await waiting(store)] == ["message_deleted"]
 
 
 def test_the_cursor_holds_what_the_database_takes() -> None:

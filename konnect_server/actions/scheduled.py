@@ -2,7 +2,10 @@
 
 from uuid import UUID
 
+import msgspec
+
 from protocol.frames import Done, MessageSchedule, MessageScheduled, MessageUnschedule, Scheduled, ScheduledPage
+from protocol.frames.content import NOTHING
 from storage.store import Store
 
 
@@ -10,9 +13,11 @@ async def schedule(store: Store, user: UUID, new_id: UUID, command: MessageSched
     """Keep a message until its time.
 
     Raises:
-        NotAMember, TooManyScheduled, KeyReused
+        NotAMember, TooManyScheduled, KeyReused, UnknownMedium, NotReady, WrongUse
         Invalid: Its time is too far ahead.
     """
+    if command.content == NOTHING:
+        command = msgspec.structs.replace(command, content=None)  # as message.send has it
     return await store.schedule(new_id, user, command)
 
 

@@ -15,6 +15,14 @@ from protocol.frames.base import (
     Event as Event,
     Ok as Ok,
 )
+from protocol.frames.content import (
+    Attachment as Attachment,
+    Contact as Contact,
+    Content as Content,
+    Entity as Entity,
+    Forwarded as Forwarded,
+    Location as Location,
+)
 from protocol.frames.conversations import (
     ConversationAdd as ConversationAdd,
     ConversationCreate as ConversationCreate,
@@ -113,7 +121,10 @@ AnyCommand = (
     | MessageSchedule | MessageUnschedule | MessageScheduled
 )  # fmt: skip
 # Commands that a conversation's log takes one by one: each is stored by a function of the database of its own.
-AnyAction = ConversationAdd | ConversationRemove | ConversationLeave | MessageEdit | MessageDelete | MessageReact
+# A message is one of them when it needs a look at more than its author's membership (content.py).
+AnyAction = (
+    ConversationAdd | ConversationRemove | ConversationLeave | MessageEdit | MessageDelete | MessageReact | MessageSend
+)
 AnyEvent = (
     EntryEvent
     | ConversationEvent

@@ -6,6 +6,7 @@ from uuid import UUID
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from protocol.frames.base import Event
+from protocol.frames.content import Content
 from protocol.frames.fields import AtMs, Conversation, EntryKind, Seq
 
 
@@ -34,6 +35,14 @@ class Entry(Struct, frozen=True, omit_defaults=True, kw_only=True):
     at_ms: Annotated[AtMs, Meta(description="When it was stored: Unix milliseconds (UTC), by the database's clock.")]
     text: (
         Annotated[str, Meta(description="Of `message` and `message.edited`: what is said; absent once it is deleted.")]
+        | UnsetType
+    ) = UNSET
+    content: (
+        Annotated[
+            Content,
+            Meta(description="Of `message` and `message.edited`: what the message is beside its text; absent of plain "
+                 "text, and once it is deleted."),
+        ]
         | UnsetType
     ) = UNSET
     user: Annotated[UUID, Meta(description="Of `member.added` and `member.removed`: who.")] | UnsetType = UNSET

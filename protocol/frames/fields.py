@@ -44,9 +44,9 @@ SentKey = Annotated[
 Text = Annotated[
     str,
     Meta(
-        min_length=1,
         max_length=limits.TEXT_CHARS,
-        description="The message. Its length is counted in code points, not bytes.",
+        description="The message. Its length is counted in code points, not bytes. It is empty only beside media, a "
+        "location or a contact.",
         extra_json_schema={"pattern": NO_NUL},
     ),
 ]

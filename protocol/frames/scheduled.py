@@ -3,12 +3,14 @@
 from typing import Annotated
 from uuid import UUID
 
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from protocol import limits
 from protocol.frames.base import Command
+from protocol.frames.content import Content, check
 from protocol.frames.fields import NO_NUL, Conversation, Cursor, Key
 
+SaidText = Annotated[str, Meta(max_length=limits.TEXT_CHARS, pattern=NO_NUL)]
 ScheduledId = Annotated[UUID, Meta(description="The scheduled message's id.")]
 SendAtMs = Annotated[
     int,
@@ -26,15 +28,13 @@ class MessageSchedule(Command, frozen=True, tag="message.schedule"):
     conversation: Conversation
     key: Key
     at_ms: SendAtMs
-    text: Annotated[
-        str,
-        Meta(
-            min_length=1,
-            max_length=limits.TEXT_CHARS,
-            pattern=NO_NUL,
-            description="The message. Its length is counted in code points, not bytes.",
-        ),
-    ]
+    text: Annotated[SaidText, Meta(description="May be left out beside media, a location or a contact.")] = ""
+    content: Annotated[
+        Content | None, Meta(description="What the message is beside its text. Media are kept for it until then.")
+    ] = None
+
+    def __post_init__(self) -> None:
+        check(self.text, self.content)
 
 
 class MessageUnschedule(Command, frozen=True, tag="message.unschedule"):
@@ -72,7 +72,8 @@ class ScheduledMessage(Struct, frozen=True, omit_defaults=True):
     scheduled: ScheduledId
     conversation: Conversation
     at_ms: SendAtMs
-    text: Annotated[str, Meta(description="The message.")]
+    text: Annotated[str, Meta(description="The message.")] = ""
+    content: Annotated[Content, Meta(description="What it is beside its text.")] | UnsetType = UNSET
     problem: Annotated[
         str | None,
         Meta(

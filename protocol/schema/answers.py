@@ -67,7 +67,14 @@ ERRORS: Final[dict[type[frames.Command], tuple[type[errors.KonnectError], ...]]]
     frames.Typing: (errors.NotAMember,),
     frames.PresenceWatch: (errors.NotAMember,),
     frames.UserGet: (),
-    frames.MessageSchedule: (errors.NotAMember, errors.TooManyScheduled, errors.KeyReused),
+    frames.MessageSchedule: (
+        errors.NotAMember,
+        errors.TooManyScheduled,
+        errors.UnknownMedium,
+        errors.NotReady,
+        errors.WrongUse,
+        errors.KeyReused,
+    ),
     frames.MessageUnschedule: (errors.UnknownScheduled, errors.TooLate),
     frames.MessageScheduled: (errors.BadCursor,),
 }

@@ -17,6 +17,12 @@ RECORDS: Final[tuple[type[Struct], ...]] = (
     frames.Version,
     frames.ScheduledMessage,
     frames.OneReaction,
+    frames.Content,
+    frames.Entity,
+    frames.Attachment,
+    frames.Location,
+    frames.Contact,
+    frames.Forwarded,
 )  # nested in the others
 
 

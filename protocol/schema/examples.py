@@ -61,6 +61,7 @@ COMMANDS: Final[dict[type[frames.Command], dict[str, Any]]] = {
     frames.ConversationLeave: {"t": "conversation.leave", "id": 10, "conversation": str(GROUP), "key": "l-07aa31"},
     frames.MessageSend: {
         "t": "message.send", "id": 11, "conversation": str(DIRECT), "key": "m-3f9a61", "text": "See you at eight?",
+        "content": {"reply_to": 41},
     },
     frames.HistoryGet: {"t": "history", "id": 12, "conversation": str(DIRECT), "before": 41, "limit": 2},
     frames.ReceiptMove: {"t": "receipt", "id": 13, "conversation": str(DIRECT), "delivered": 42, "read": 42},
@@ -142,6 +143,12 @@ RESULTS: Final[dict[type[Struct], Struct]] = {
     ),
 }
 
+PHOTO: Final = _id(0xF0)
+_ENTITY: Final = frames.Entity("bold", 11, 4)
+_ATTACHMENT: Final = frames.Attachment(
+    PHOTO, "photo", width=1_600, height=1_200, blurhash="LEHV6nWB2yk8pyo0adR*.7kCMdnj"
+)
+
 RECORDS: Final[dict[type[Struct], Struct]] = {
     frames.Entry: structs.replace(
         message(42, ANN, "See you at nine?"), edited_at_ms=AT_MS + 43 * 60_000,
@@ -153,6 +160,12 @@ RECORDS: Final[dict[type[Struct], Struct]] = {
     frames.Version: frames.Version(43, AT_MS + 43 * 60_000, "See you at nine?"),
     frames.OneReaction: frames.OneReaction(BOB, "👍", 45, AT_MS + 45 * 60_000),
     frames.ScheduledMessage: frames.ScheduledMessage(SCHEDULED, DIRECT, NEW_YEAR_MS, "Happy New Year!"),
+    frames.Content: frames.Content(reply_to=41, entities=[_ENTITY], media=[_ATTACHMENT]),
+    frames.Entity: _ENTITY,
+    frames.Attachment: _ATTACHMENT,
+    frames.Location: frames.Location(48.2082, 16.3738, "Stephansplatz", 10.0),
+    frames.Contact: frames.Contact("Cleo", "+43 1 234567", "cleo@example.com", CLEO),
+    frames.Forwarded: frames.Forwarded(BOB),
 }  # fmt: skip
 
 # Where several commands share a result and the story needs another one.
@@ -186,7 +199,6 @@ ERROR: Final = frames.Error(11, NotAMember.code, str(NotAMember(ANN, DIRECT)))
 _ME: Final = http.Me(ANN, "Ann", "ann@example.com", AT_MS)
 REFRESH_TOKEN: Final = "kr1-5c0f2a-Zm9yIHNob3cgb25seQ"  # shortened too
 
-PHOTO: Final = _id(0xF0)
 _SHA256: Final = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
 _SIGNED: Final = "signature=6b1f"  # shortened too
 

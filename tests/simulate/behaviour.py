@@ -96,7 +96,21 @@ class Behaviour:
     def _send(self) -> None:
         place = self._place()
         if place is not None and len(self.device.kept.outbox) < 30:
-            self.device.queue("message.send", conversation=place, key=self.world.key(), text=self._text())
+            said: dict[str, Any] = {"text": self._text()}
+            if self.rng.random() < 0.3:
+                said["content"] = self._content(place, said)
+            self.device.queue("message.send", conversation=place, key=self.world.key(), **said)
+
+    def _content(self, place: str, said: dict[str, Any]) -> dict[str, Any]:
+        """What a message is beside its text, which a place may do without."""
+        draw, messages = self.rng.random(), [*self.device.kept.conversations[place].messages][-6:]
+        if draw < 0.4:
+            return {"entities": [{"kind": "bold", "offset": 0, "length": 2}], "mention_all": "here"}
+        if draw < 0.6 or not messages:
+            if self.rng.random() < 0.5:
+                del said["text"]
+            return {"location": {"lat": 48.2, "lon": 16.37, "label": "the café"}}
+        return {"reply_to": self.rng.choice(messages)}
 
     def _burst(self) -> None:
         for _ in range(self.rng.randrange(3, 14)):
@@ -166,7 +180,10 @@ class Behaviour:
     def _edit(self) -> None:
         if (found := self._message(mine=True)) is not None:
             place, seq = found
-            self.device.queue("message.edit", conversation=place, key=self.world.key(), seq=seq, text=self._text())
+            said: dict[str, Any] = {"text": self._text()}
+            if self.rng.random() < 0.3:
+                said["entities"] = [{"kind": "mention", "offset": 0, "length": 1, "user": self._person()}]
+            self.device.queue("message.edit", conversation=place, key=self.world.key(), seq=seq, **said)
 
     def _delete(self) -> None:
         if (found := self._message(mine=True)) is not None:

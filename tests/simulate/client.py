@@ -30,7 +30,7 @@ _decode: Final = msgspec.msgpack.Decoder().decode
 # Errors that a command may get from a server that works, besides those that only a full disk of ours would explain.
 _TRY_LATER: Final = ("rate_limited", "unavailable")
 _ALLOWED: Final[dict[str, tuple[str, ...]]] = {
-    "message.send": ("not_a_member",),
+    "message.send": ("not_a_member", "unknown_message", "message_deleted"),
     "conversation.add": ("not_a_member", "already_a_member", "conversation_full", "wrong_kind", "rate_limited"),
     "conversation.remove": ("not_a_member", "forbidden", "wrong_kind", "rate_limited"),
     "conversation.leave": ("not_a_member", "wrong_kind", "rate_limited"),
@@ -379,9 +379,12 @@ class Device:
         if entry["kind"] == "message.edited":
             if "text" not in entry:
                 return  # a deletion follows
+            message.pop("content", None)
             message |= {"text": entry["text"], "edited_at_ms": entry["at_ms"]}
+            if "content" in entry:
+                message["content"] = entry["content"]
         elif entry["kind"] == "message.deleted":
-            for name in ("text", "edited_at_ms", "reactions"):
+            for name in ("text", "content", "edited_at_ms", "reactions"):
                 message.pop(name, None)
             message["deleted"] = True
         else:

@@ -18,7 +18,7 @@ from uuid import UUID
 import trio
 from msgspec import Struct, UnsetType
 
-from protocol.frames import Entry, History, Kind
+from protocol.frames import Content, Entry, History, Kind, MessageSend
 from storage.errand import Place, parked
 from storage.errors import StorageUnavailable
 from tests.simulate.agenda import Agenda
@@ -30,6 +30,7 @@ LOCK_WAIT_S: Final = 6.0  # statement_timeout: the server gives up by itself
 
 Key: TypeAlias = tuple[Any, ...]  # names a row: ("conversation", id), ("account", id), ("receipt", conversation, id)
 Effects: TypeAlias = Callable[[], None]  # what the commit does
+Said: TypeAlias = tuple[str | UnsetType, Content | UnsetType]
 Body: TypeAlias = Generator[list[Key], None, tuple[T, Effects | None]]
 
 
@@ -97,7 +98,7 @@ class ScheduledRow(Struct, frozen=True):
     at_ms: int
     due_ms: int
     state: str = "waiting"
-    text: str | None = None
+    command: MessageSend | None = None  # what to send; None once it was sent or taken back
     seq: int | None = None
     problem: str | None = None
 
@@ -105,6 +106,14 @@ class ScheduledRow(Struct, frozen=True):
     def name(self) -> tuple[UUID, str, UUID]:
         """What is unique for ever."""
         return self.author, self.key, self.conversation
+
+
+class Upload(Struct, frozen=True):
+    """A row of table upload, as far as messages look at it."""
+
+    owner: UUID
+    kind: str
+    state: str = "ready"
 
 
 class Receipt(Struct):
@@ -128,8 +137,11 @@ class Tables:
         self.entries: dict[UUID, list[Entry]] = {}  # conversation -> entry n at place n - 1
         self.keys: dict[tuple[UUID, UUID, str], Stored] = {}  # (conversation, author, key)
         self.settled: dict[tuple[UUID, UUID, str], Stored] = {}  # the same, of actions that stored no entry
-        # (conversation, seq of the message) -> seq of each version -> the first one's text
-        self.versions: dict[tuple[UUID, int], dict[int, str | UnsetType]] = {}
+        # (conversation, seq of the message) -> seq of each version -> the first one's text and content
+        self.versions: dict[tuple[UUID, int], dict[int, Said]] = {}
+        self.uploads: dict[UUID, Upload] = {}
+        self.uses: dict[tuple[UUID, UUID, int], None] = {}  # (upload, conversation, seq)
+        self.pins: dict[UUID, dict[int, None]] = {}  # conversation -> seqs of messages
         self.reactions: dict[tuple[UUID, int], dict[tuple[str, UUID], Reacted]] = {}  # -> emoji, person
         self.past: dict[tuple[UUID, int], list[Entry]] = {}  # what rows said before, the oldest first: for the judge
         self.receipts: dict[UUID, dict[UUID, Receipt]] = {}  # conversation -> person
@@ -166,6 +178,8 @@ class Tables:
         other.keys = dict(self.keys)
         other.settled = dict(self.settled)
         other.versions = {place: dict(versions) for place, versions in self.versions.items()}
+        other.uploads, other.uses = dict(self.uploads), dict(self.uses)
+        other.pins = {conversation: dict(pins) for conversation, pins in self.pins.items()}
         other.reactions = {place: dict(rows) for place, rows in self.reactions.items()}
         other.past = {place: list(rows) for place, rows in self.past.items()}
         other.receipts = copy.deepcopy(self.receipts)

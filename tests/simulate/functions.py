@@ -81,7 +81,7 @@ def append_messages(db: FakeDatabase, messages: Sequence[NewMessage], heads: Map
     answers: list[Answer] = []
     for message in messages:
         name = (message.conversation, message.author, message.key)
-        digest = ("message", message.text)
+        digest = ("message", message.text, message.content)
         found = known(tables, name) or fresh.get(name)
         if found is not None:
             answers.append(Answer(False, found.digest != digest, found.seq, found.at_ms))
@@ -94,7 +94,7 @@ def append_messages(db: FakeDatabase, messages: Sequence[NewMessage], heads: Map
             entries.append(
                 Entry(
                     conversation=message.conversation, seq=seq, kind="message", author=message.author, key=message.key,
-                    at_ms=at_ms, text=message.text,
+                    at_ms=at_ms, text=message.text or UNSET, content=message.content or UNSET,
                 )
             )  # fmt: skip
             answers.append(Answer(True, False, seq, at_ms))
@@ -331,8 +331,10 @@ def visible(tables: Tables, conversation: UUID, person: UUID, low: int, high: in
 
 
 def _size(entry: Entry) -> int:
-    """How large the SQL takes an entry for: its text and detail in bytes, and what comes with them."""
+    """How large the SQL takes an entry for: its text, content and detail in bytes, and what comes with them."""
     size = ENTRY_OVERHEAD
+    if entry.content is not UNSET:
+        size += len(msgspec.json.encode(entry.content))
     if entry.text is not UNSET:
         size += len(entry.text.encode())
     if entry.members is not UNSET:

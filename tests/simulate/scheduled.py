@@ -5,17 +5,20 @@ from typing import Any, Final
 from uuid import UUID
 
 import msgspec
+from msgspec import UNSET
 
 from protocol import limits
-from protocol.frames import Entry, MessageSchedule, MessageSend, Scheduled, ScheduledMessage, ScheduledPage
+from protocol.frames import MessageSchedule, MessageSend, Scheduled, ScheduledMessage, ScheduledPage
+from protocol.frames.content import NOTHING
 from storage import scheduled
 from storage.rows import Acted, Rules
 from storage.scheduled import Due, DueMessage, SendScheduled
-from tests.simulate.database import Body, FakeDatabase, ScheduledRow, Stored, Tables
+from tests.simulate.database import Body, FakeDatabase, ScheduledRow, Tables
 from tests.simulate.functions import Refusal
-from tests.simulate.messages import Begun, begin_action
+from tests.simulate.messages import Begun, begin_action, find_media, send_message
 
 SHOWN: Final = ("waiting", "failed")
+_SPACES: Final = {False: 8, True: 11}  # that json_build_object() writes and msgspec does not
 
 
 def schedule_message(
@@ -24,7 +27,7 @@ def schedule_message(
     """Keep a message until its time."""
     tables = db.tables
     name = (author, command.key, command.conversation)
-    digest = ("schedule", command.at_ms, command.text)
+    digest = ("schedule", command.at_ms, command.text, command.content)
     if command.conversation in tables.conversations:
         yield [("conversation", command.conversation)]
     for one in tables.scheduled.values():
@@ -41,9 +44,16 @@ def schedule_message(
     mine = [one for one in tables.scheduled.values() if (one.author, one.conversation) == place and one.state in SHOWN]
     if len(mine) >= limits.SCHEDULED:
         return Refusal("too_many_scheduled"), None
+    media = yield from find_media(tables, author, command.content or NOTHING)
+    if isinstance(media, Refusal):
+        return media, None
     row = ScheduledRow(
-        new_id, author, command.conversation, command.key, digest, command.at_ms, command.at_ms, text=command.text
-    )
+        new_id, author, command.conversation, command.key, digest, command.at_ms, command.at_ms,
+        command=MessageSend(
+            id=0, conversation=command.conversation, key=f"scheduled:{new_id}", text=command.text,
+            content=command.content,
+        ),
+    )  # fmt: skip
 
     def commit() -> None:
         tables.scheduled[new_id] = row
@@ -60,7 +70,7 @@ def unschedule_message(db: FakeDatabase, author: UUID, scheduled_id: UUID) -> Bo
     row = db.tables.scheduled[scheduled_id]
     if row.state == "sent":
         return Refusal("too_late"), None
-    return None, lambda: _replace(db.tables, scheduled_id, state="gone", text=None, problem=None)
+    return None, lambda: _replace(db.tables, scheduled_id, state="gone", command=None, problem=None)
 
 
 def scheduled_messages(
@@ -77,12 +87,15 @@ def scheduled_messages(
     size = 0
     for at_ms, one in rows[:limit]:
         row = tables.scheduled[one]
-        assert row.text is not None
-        command = MessageSend(id=0, conversation=row.conversation, key=f"scheduled:{one}", text=row.text)
-        size += len(msgspec.json.encode(command)) + 200
+        command = row.command
+        assert command is not None
+        stored: dict[str, Any] = {"conversation": row.conversation, "key": command.key, "text": command.text}
+        if command.content is not None:
+            stored["content"] = command.content
+        size += len(msgspec.json.encode(stored)) + _SPACES[command.content is not None] + 200
         if page and size > size_bytes:
             break
-        page.append(ScheduledMessage(one, row.conversation, at_ms, row.text, row.problem))
+        page.append(ScheduledMessage(one, row.conversation, at_ms, command.text, command.content or UNSET, row.problem))
     return ScheduledPage(page, scheduled.text_after(page[-1]) if len(page) < len(rows) else None)
 
 
@@ -96,26 +109,17 @@ def send_scheduled(db: FakeDatabase, author: UUID, action: SendScheduled, rules:
         return Acted(row.seq, tables.entries[row.conversation][row.seq - 1].at_ms), None
     if row is None or row.state != "waiting":
         return Refusal("unknown_scheduled"), None
-    assert row.text is not None
-    text, digest = row.text, ("message", row.text)
-    begun = yield from begin_action(db, author, action, digest)
-    if isinstance(begun, Refusal):
-        return begun, lambda: _replace(tables, action.scheduled, state="failed", problem=begun.code)
-    if isinstance(begun, Acted):
-        return begun, lambda: _replace(tables, action.scheduled, state="sent", text=None, seq=begun.seq)
-    entry = Entry(
-        conversation=action.conversation, seq=begun.seq, kind="message", author=author, key=action.key,
-        at_ms=begun.at_ms, text=text,
-    )  # fmt: skip
+    assert row.command is not None
+    answer, send = yield from send_message(db, author, row.command, rules)
+    if isinstance(answer, Refusal):
+        return answer, lambda: _replace(tables, action.scheduled, state="failed", problem=answer.code)
 
     def commit() -> None:
-        tables.keys[action.conversation, author, action.key] = Stored(begun.seq, begun.at_ms, digest)
-        tables.entries[action.conversation].append(entry)
-        conversation = tables.conversations[action.conversation]
-        conversation.last_seq, conversation.active_at_ms = begun.seq, begun.at_ms
-        _replace(tables, action.scheduled, state="sent", text=None, seq=begun.seq)
+        if send is not None:
+            send()
+        _replace(tables, action.scheduled, state="sent", command=None, seq=answer.seq)
 
-    return Acted(begun.seq, begun.at_ms, entry), commit
+    return answer, commit
 
 
 def take_due(db: FakeDatabase, limit: int, lease_ms: int) -> Body[Due]:

@@ -97,7 +97,7 @@ class FakeStore:
         body = fake_actions.ACTIONS[type(action)]
         answer = await self._on_lane(lane, lambda db: body(db, author, action, rules))
         if isinstance(answer, Refusal):
-            raise actions.refusal(answer.code, author, action)
+            raise actions.refusal(answer.code, author, action, answer.missing)
         return answer
 
     async def change_member(
@@ -133,7 +133,7 @@ class FakeStore:
         """See :meth:`storage.store.Store.schedule`."""
         answer = await self._write(lambda db: scheduled.schedule_message(db, new_id, author, command))
         if isinstance(answer, Refusal):
-            raise scheduled_rows.refusal(answer.code, author, command.conversation, command.key)
+            raise scheduled_rows.refusal(answer.code, author, command.conversation, command.key, missing=answer.missing)
         return answer
 
     async def unschedule(self, author: UUID, scheduled_id: UUID) -> None:

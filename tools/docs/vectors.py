@@ -92,7 +92,7 @@ def _client() -> Iterator[Vector]:
         },
         "message.schedule: longest text, at once": {
             "t": "message.schedule", "id": 22, "conversation": direct, "key": "s", "at_ms": 0,
-            "text": "é" * limits.TEXT_CHARS,
+            "text": "é" * limits.TEXT_CHARS, "content": {"reply_to": 41},
         },
         "message.scheduled: next page of one conversation": {
             "t": "message.scheduled", "id": 24, "conversation": direct, "cursor": "p2", "limit": 100,
