@@ -178,6 +178,10 @@ class Commands:
             )
         )
 
+    async def retention(self, conversation: str, seconds: int, *, key: str | None = None) -> Sent:
+        """Keep messages that are sent from now on for *seconds*, then let them disappear; 0: keep them for ever."""
+        return await self._change("conversation.retention", conversation, key, seconds=seconds)
+
     async def schedule(
         self, conversation: str, text: str, at_ms: int, *, content: Content | None = None, key: str | None = None
     ) -> str:

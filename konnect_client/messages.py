@@ -67,6 +67,9 @@ class Messages:
             self._keep(entry)
             return
         known = self._of.get(entry.conversation, {})
+        for seq in entry.messages if entry.kind == "messages.expired" else ():
+            if (gone := known.get(seq)) is not None and not gone.deleted and entry.seq > gone.changed:
+                known[seq] = _blank(gone, entry.seq)
         message = None if entry.of is None else known.get(entry.of)
         if message is None or message.deleted or entry.seq <= message.changed:
             return
@@ -78,9 +81,7 @@ class Messages:
             case Entry(kind="message.edited"):
                 return  # the text is gone with a deletion that is on its way here
             case Entry(kind="message.deleted"):
-                message = replace(
-                    message, text=None, content=None, edited_at_ms=None, reactions=(), deleted=True, changed=entry.seq
-                )
+                message = _blank(message, entry.seq)
             case Entry(kind="message.reacted", emoji=str(emoji)):
                 reactions = _with(message.reactions, Reaction(emoji, entry.count, entry.users))
                 message = replace(message, reactions=reactions, changed=entry.seq)
@@ -95,6 +96,13 @@ class Messages:
             known[message.seq] = message
             if len(known) > self._kept:
                 del known[min(known)]
+
+
+def _blank(message: Entry, seq: int) -> Entry:
+    """*message* once entry *seq* has taken away what it said."""
+    return replace(
+        message, text=None, content=None, edited_at_ms=None, reactions=(), expires_at_ms=None, deleted=True, changed=seq
+    )
 
 
 def _with(reactions: Iterable[Reaction], now: Reaction) -> tuple[Reaction, ...]:

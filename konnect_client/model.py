@@ -15,6 +15,7 @@ from konnect_client.parts import (
     take as take,
     take_each as take_each,
     take_ids as take_ids,
+    take_ints as take_ints,
     take_maybe as take_maybe,
     take_or as take_or,
     take_part as take_part,
@@ -54,6 +55,9 @@ class Entry:
     on: bool | None = None  # whether the author now reacts so,
     count: int = 0  # how many people then do,
     users: tuple[str, ...] = ()  # and the first few of them
+    messages: tuple[int, ...] = ()  # of messages.expired: which have disappeared
+    retention_s: int | None = None  # of conversation.retention: how long messages are kept now; None: for ever
+    expires_at_ms: int | None = None  # of a message: when it disappears
     edited_at_ms: int | None = None  # of a message: when it was last edited
     deleted: bool = False  # of a message, and of the edits of such
     reactions: tuple[Reaction, ...] = ()  # of a message, by emoji in the order of code points
@@ -78,6 +82,9 @@ class Entry:
             on=take_maybe(frame, "on", bool),
             count=take_or(frame, "count", int, 0),
             users=take_ids(frame, "users") if "users" in frame else (),
+            messages=take_ints(frame, "messages") if "messages" in frame else (),
+            retention_s=take_maybe(frame, "retention_s", int),
+            expires_at_ms=take_maybe(frame, "expires_at_ms", int),
             edited_at_ms=take_maybe(frame, "edited_at_ms", int),
             deleted=take_or(frame, "deleted", bool, False),
             reactions=take_each(frame, "reactions", Reaction.parse) if "reactions" in frame else (),
@@ -117,6 +124,7 @@ class Conversation:
     recent: tuple[Entry, ...] = ()  # the last entries up to head, oldest first
     history: str = "all"
     owner: str | None = None  # of a group
+    retention_s: int | None = None  # how long new messages are kept; None: for ever
 
     @classmethod
     def parse(cls, frame: Frame) -> "Conversation":
@@ -138,6 +146,7 @@ class Conversation:
             recent=take_each(frame, "recent", Entry.parse) if "recent" in frame else (),
             history=take_or(frame, "history", str, "all"),
             owner=take_maybe(frame, "owner", str),
+            retention_s=take_maybe(frame, "retention_s", int),
         )
 
 

@@ -31,7 +31,8 @@ from storage.rows import Acted, Appendix
 INBOX_LIMIT: Final = 256  # postings that wait; beyond it the senders' sockets are not read
 BATCH_LIMIT: Final = 256  # postings of one conversation in one append
 MEMBERSHIP: Final = frozenset({"member.added", "member.removed"})
-ALTERS: Final = frozenset({"message.edited", "message.deleted"})  # what was said before is not to be told any more
+# After these, what was said before is not to be told any more.
+ALTERS: Final = frozenset({"message.edited", "message.deleted", "messages.expired"})
 
 
 class Author(Protocol):
@@ -258,7 +259,8 @@ class Conversation:
                 if answer.new:
                     own.append(Entry(conversation=self.id, seq=answer.seq, kind="message", author=posting.author,
                                      key=posting.key, at_ms=answer.at_ms, text=posting.text or UNSET,
-                                     content=posting.content or UNSET))  # fmt: skip
+                                     content=posting.content or UNSET,
+                                     expires_at_ms=answer.expires_at_ms or UNSET))  # fmt: skip
             answers.append((posting.reader, data))
         self._follow(outcome.missed, own, answers, due)
 

@@ -1,4 +1,4 @@
-"""Does what is due: messages whose time has come.
+"""Does what is due: messages whose time has come, to be sent or to disappear.
 
 One task a process asks the database now and then what is due, and takes it for a while: the others pass it by, and take
 it if this process dies before it is done. What was taken goes into its conversation's inbox as everything does. Sending
@@ -8,23 +8,21 @@ by however many it is tried.
 
 from collections.abc import Callable
 from typing import Final
+from uuid import UUID
 
 import structlog
 import trio
 
 from konnect_server.call import Call, Desk
 from konnect_server.conversation import Acting
-from konnect_server.telemetry import counter
 from protocol.errors import Refused, TryLater
 from storage.errors import StorageUnavailable
-from storage.scheduled import Due, DueMessage, SendScheduled
+from storage.scheduled import NOBODY, Due, ExpireMessages, SendScheduled
 
 LOOK_S: Final = 5.0  # from one question to the next when nothing is nearer; for what other processes were given
 LEASE_S: Final = 30.0  # longer than a call takes (konnect_server/call.py), so that nobody does what is being done
 AT_ONCE: Final = 64  # under way in this process
 RETRY_S: Final = 1.0
-
-SENT: Final = counter("konnect_scheduled_messages_total", "Scheduled messages that were sent, or could not be.")
 
 log = structlog.get_logger("konnect.due")
 
@@ -55,7 +53,7 @@ class Clerk:
     async def _take(self, nursery: trio.Nursery) -> float:
         """Begin what is due; how long to wait, in seconds."""
         room = AT_ONCE - self._under_way
-        if not room:
+        if room <= 0:
             return LOOK_S  # whoever is done looks
         try:
             due: Due = await self._desk.store.take_due(room, LEASE_S)
@@ -64,21 +62,23 @@ class Clerk:
             return RETRY_S
         for one in due.scheduled:
             self._under_way += 1
-            nursery.start_soon(self._send, one)
+            action = SendScheduled(one.conversation, one.scheduled)
+            nursery.start_soon(self._do, one.author, action)
+        for conversation in due.expired:
+            self._under_way += 1
+            nursery.start_soon(self._do, NOBODY, ExpireMessages(conversation))
         return LOOK_S if due.in_ms is None else min(LOOK_S, due.in_ms / 1000)
 
-    async def _send(self, one: DueMessage) -> None:
-        call = Call(self._desk, one.author)
-        call.post(one.conversation, Acting(call, one.author, SendScheduled(one.conversation, one.scheduled)))
+    async def _do(self, author: UUID, action: SendScheduled | ExpireMessages) -> None:
+        call = Call(self._desk, author)
+        call.post(action.conversation, Acting(call, author, action))
         try:
             await call.wait()
-            SENT.inc()
-        except Refused as problem:  # what stops it stands in its row, for its author
-            SENT.inc()
-            log.info("a scheduled message was not sent", scheduled=str(one.scheduled), problem=problem.code)
+        except Refused as problem:  # what stops a scheduled message stands in its row, for its author
+            log.info("what was due cannot be done", action=str(action), problem=problem.code)
         except TryLater as problem:  # whoever takes it when the time is over tries again
-            log.warning("a scheduled message waits", scheduled=str(one.scheduled), problem=problem.code)
+            log.warning("what is due waits", action=str(action), problem=problem.code)
         finally:
-            if self._under_way == AT_ONCE:
-                self._look.set()
+            if self._under_way >= AT_ONCE or isinstance(action, ExpireMessages):
+                self._look.set()  # there is room again; or more has come to its end than one entry tells
             self._under_way -= 1

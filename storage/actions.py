@@ -28,6 +28,7 @@ from protocol.frames import (
     ConversationAdd,
     ConversationLeave,
     ConversationRemove,
+    ConversationRetention,
     Entry,
     MessageDelete,
     MessageEdit,
@@ -36,23 +37,26 @@ from protocol.frames import (
 )
 from storage import scheduled
 from storage.rows import Acted, Rules
-from storage.scheduled import SendScheduled
+from storage.scheduled import ExpireMessages, SendScheduled
 
 if TYPE_CHECKING:
     from storage.store import Store
 
-Deed: TypeAlias = AnyAction | SendScheduled
+Deed: TypeAlias = AnyAction | SendScheduled | ExpireMessages
 """What a conversation's log takes one by one: actions, and what the server does by itself."""
 
-FUNCTIONS: Final[dict[type[Command] | type[SendScheduled], LiteralString]] = {
+FUNCTIONS: Final[dict[type[Command] | type[SendScheduled] | type[ExpireMessages], LiteralString]] = {
     MessageEdit: "select edit_message($1::uuid, $2::json, $3::json)",
     MessageDelete: "select delete_message($1::uuid, $2::json, $3::json)",
     MessageReact: "select react_to_message($1::uuid, $2::json, $3::json)",
+    ExpireMessages: "select expire_messages($1::uuid, $2::json, $3::json)",
+    ConversationRetention: "select set_retention($1::uuid, $2::json, $3::json)",
     SendScheduled: "select send_scheduled($1::uuid, $2::json, $3::json)",
     MessageSend: "select send_message($1::uuid, $2::json, $3::json)",
 }
 MEMBERSHIP: Final = (ConversationAdd, ConversationRemove, ConversationLeave)
 _FORBIDDEN: Final[dict[type, str]] = {
+    ConversationRetention: "only the owner of the group may say how long messages are kept",
     MessageEdit: "only its author may edit a message",
     MessageDelete: "only its author, and the owner of the group, may delete a message",
 }

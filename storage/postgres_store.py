@@ -171,6 +171,7 @@ class _Appended(msgspec.Struct):
     tops: list[int]
     at_ms: int
     missed: list[Entry]
+    kept: list[int | None] | None = None  # for how many seconds each conversation keeps what was stored
 
 
 _appendix: Final = msgspec.json.Decoder(Appendix).decode
@@ -235,7 +236,14 @@ class PostgresStore:
                 lane, _APPEND_NEW, _encode(rows), _array(ids), _array(delivered), _array(map(counts.__getitem__, ids))
             )
         )
-        answers = [Answer(True, False, found.tops[row.i - 1] + row.o, found.at_ms) for row in rows]
+        kept = found.kept or [None] * len(ids)
+        answers = [
+            Answer(
+                True, False, found.tops[row.i - 1] + row.o, found.at_ms,
+                None if (kept_s := kept[row.i - 1]) is None else found.at_ms + kept_s * 1000,
+            )
+            for row in rows
+        ]  # fmt: skip
         return Appendix(answers, found.missed)
 
     async def act(self, lane: int, author: UUID, action: Deed, rules: Rules) -> Acted:
@@ -403,6 +411,10 @@ class PostgresStore:
     async def take_due(self, limit: int, lease_s: float) -> Due:
         """See Store."""
         return _due(await self._json("select take_due(%s, %s)::text", limit, int(lease_s * 1000)))
+
+    async def set_default_retention(self, retention_s: int | None) -> None:
+        """How long conversations that are made from now on keep messages; None: for ever."""
+        await self._database.execute("update terms set retention_s = %s where one", retention_s)
 
     async def listing(self, person: UUID, cursor: str | None, limit: int) -> Conversations:
         """See Store."""

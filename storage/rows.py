@@ -28,6 +28,7 @@ class Answer(Struct, frozen=True):
     reused: bool  # the key stands for other content; nothing was stored
     seq: int | None = None  # None: the author is not a member, or there is no such conversation
     at_ms: int | None = None
+    expires_at_ms: int | None = None  # of a new message: when it disappears
     refused: bool = False  # storage can never take this text
 
 
@@ -46,6 +47,7 @@ class Rules(Struct, frozen=True):
     reactions_of_one: int = limits.REACTIONS_OF_ONE
     reactions: int = limits.REACTIONS
     reaction_users: int = limits.REACTION_USERS
+    expired: int = limits.EXPIRED
     pins: int = limits.PINS
     media_unused_ms: int = 86_400_000  # how long a medium is kept that nothing names any more
 
@@ -110,6 +112,7 @@ class State(Struct, frozen=True):
     until: int | None = None
     title: str | None = None
     owner: UUID | None = None
+    retention_s: int | None = None
     members: list[UUID] = []
     names: dict[UUID, str] = {}
     receipts: list[Receipt] = []
@@ -122,6 +125,7 @@ def shown(state: State) -> ConversationState:
         conversation=state.conversation, kind=state.kind, title=state.title, members=state.members, head=state.head,
         first_seq=state.first_seq, unread=state.unread, read=state.read, delivered=state.delivered, names=state.names,
         receipts=state.receipts, recent=state.recent, history=state.history, owner=state.owner,
+        retention_s=state.retention_s,
     )  # fmt: skip
 
 

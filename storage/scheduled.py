@@ -2,7 +2,7 @@
 
 import base64
 import binascii
-from typing import ClassVar
+from typing import ClassVar, Final
 from uuid import UUID
 
 import msgspec
@@ -39,6 +39,17 @@ class SendScheduled(Struct, frozen=True):
         return f"scheduled:{self.scheduled}"
 
 
+NOBODY: Final = UUID(int=0)  # who does what the server does by itself
+
+
+class ExpireMessages(Struct, frozen=True):
+    """The server's own action: blank what has come to its end in a conversation. No client can give it."""
+
+    conversation: UUID
+    id: ClassVar[int] = 0  # as commands have it
+    key: ClassVar[str] = ""  # a new one for each entry, made by the database
+
+
 class DueMessage(Struct, frozen=True):
     """A scheduled message that this process is to send now."""
 
@@ -51,6 +62,7 @@ class Due(Struct, frozen=True):
     """What a process has taken to do now."""
 
     scheduled: list[DueMessage] = []
+    expired: list[UUID] = []  # conversations where messages have come to their end
     in_ms: int | None = None  # until something is due next; None: nothing waits
 
 

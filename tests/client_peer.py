@@ -272,6 +272,16 @@ class Peer:
                 self.show(one, entry)
         self.ok(wire, frame, seq=entry["seq"], at_ms=entry["at_ms"])
 
+    def _conversation_retention(self, wire: Wire, frame: Frame) -> None:
+        entry = self.keys.get((frame["conversation"], self.user, frame["key"]))
+        if entry is None:
+            kept = {"retention_s": frame["seconds"]} if frame["seconds"] else {}
+            said = {"kind": "conversation.retention", "author": self.user, "key": frame["key"], **kept}
+            entry = self.append(frame["conversation"], said)
+            for one in list(self.wires):
+                self.show(one, entry)
+        self.ok(wire, frame, seq=entry["seq"], at_ms=entry["at_ms"])
+
     def _message_edit(self, wire: Wire, frame: Frame) -> None:
         self._touch(wire, frame, "message.edited", text=frame["text"])
 

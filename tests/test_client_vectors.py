@@ -123,6 +123,7 @@ async def test_every_command_of_the_client_is_one_that_the_server_takes(autojump
         await client.history(ROOM, before=2)
         await client.unschedule(await client.schedule(ROOM, "later", 2_114_380_800_000))
         await client.scheduled(ROOM)
+        await client.retention(ROOM, 60)
         await client.watch([BOB], conversation=None)
         await client.watch(conversation=ROOM)
         await client.names(["01900000-0000-7000-8000-0000000000cc"])

@@ -12,8 +12,9 @@ from konnect_server import due
 from konnect_server.config import Config
 from konnect_server.core import Core, open_core
 from konnect_server.due import LEASE_S, LOOK_S
-from protocol.frames import Entry, MessageSchedule, MessageScheduled
+from protocol.frames import ConversationRetention, Entry, MessageSchedule, MessageScheduled
 from storage.errors import StorageUnavailable
+from storage.rows import NewMessage, Rules
 from tests.deck import until
 from tests.fakes import ANN, BOB, ROOM, FakeReader, uid
 from tests.simulate.store import FakeStore
@@ -143,6 +144,28 @@ async def test_one_that_cannot_be_sent_holds_up_nobody(autojump_clock: MockClock
             assert [entry.text for entry in said(stage)[1:]] == ["text 2"]
             [failed] = (await stage.store.scheduled(BOB, MessageScheduled(id=1))).scheduled
             assert failed.problem == "not_a_member"
+
+
+async def test_messages_disappear_at_their_time(autojump_clock: MockClock) -> None:
+    """More than one entry tells of, too: at once, one entry after the other; by three processes, once."""
+    async with open_stage() as stage, processes(stage, 3) as cores:
+        one = listener(cores[0], BOB)
+        keep = ConversationRetention(id=1, conversation=ROOM, key="t", seconds=60)
+        await stage.store.act(0, ANN, keep, Rules())
+        batch = [NewMessage(ROOM, ANN, f"k{number}", "psst") for number in range(250)]
+        await stage.store.append(0, batch, {})
+        sent_s = trio.current_time()
+        await trio.sleep(59)
+        assert not any(entry.deleted for entry in said(stage))
+        await until(lambda: all(entry.deleted for entry in said(stage) if entry.kind == "message"))
+        assert 60 <= trio.current_time() - sent_s < 61
+        await trio.sleep(2 * LEASE_S)
+        ends = [entry for entry in said(stage) if entry.kind == "messages.expired"]
+        assert [entry.messages for entry in ends] == [
+            [*range(3, 103)], [*range(103, 203)], [*range(203, 253)],
+        ]  # fmt: skip
+        await until(lambda: heard(one)[-1] == ends[-1].seq)
+        assert stage.database.tables.expiry == {}
 
 
 async def test_no_more_is_taken_than_may_be_under_way(autojump_clock: MockClock) -> None:

@@ -67,6 +67,12 @@ def entry_lines(entry: Entry, me: str, named: Named) -> list[str]:
         case "message.reacted":
             verb = "reacted with" if entry.on else "took back"
             return [f"{at} * {author} {verb} {harmless(entry.emoji or '')}"]
+        case "conversation.retention" if entry.retention_s:
+            return [f"{at} * {author} lets new messages disappear after {entry.retention_s} s"]
+        case "conversation.retention":
+            return [f"{at} * {author} keeps new messages for ever"]
+        case "messages.expired":
+            return [f"{at} * {len(entry.messages)} earlier messages have disappeared"]
         case _:
             return [f"{at} * {author}: {harmless(entry.kind)}"]  # from a newer server
 

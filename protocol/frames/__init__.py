@@ -93,6 +93,9 @@ from protocol.frames.receipts import (
     ReceiptEvent as ReceiptEvent,
     ReceiptMove as ReceiptMove,
 )
+from protocol.frames.retention import (
+    ConversationRetention as ConversationRetention,
+)
 from protocol.frames.scheduled import (
     MessageSchedule as MessageSchedule,
     MessageScheduled as MessageScheduled,
@@ -118,12 +121,13 @@ AnyCommand = (
     Hello | Ping | AuthRenew | ConversationDirect | ConversationCreate | ConversationList | ConversationGet
     | ConversationAdd | ConversationRemove | ConversationLeave | MessageSend | MessageEdit | MessageDelete
     | MessageReact | MessageEdits | MessageReactions | HistoryGet | ReceiptMove | Typing | PresenceWatch | UserGet
-    | MessageSchedule | MessageUnschedule | MessageScheduled
+    | MessageSchedule | MessageUnschedule | MessageScheduled | ConversationRetention
 )  # fmt: skip
 # Commands that a conversation's log takes one by one: each is stored by a function of the database of its own.
 # A message is one of them when it needs a look at more than its author's membership (content.py).
 AnyAction = (
     ConversationAdd | ConversationRemove | ConversationLeave | MessageEdit | MessageDelete | MessageReact | MessageSend
+    | ConversationRetention
 )
 AnyEvent = (
     EntryEvent
@@ -164,4 +168,5 @@ RESULTS: dict[type[Command], type[Struct]] = {
     MessageSchedule: Scheduled,
     MessageUnschedule: Done,
     MessageScheduled: ScheduledPage,
+    ConversationRetention: Appended,
 }

@@ -124,6 +124,9 @@ class ConversationState(Struct, frozen=True, omit_defaults=True, kw_only=True):
     ] = msgspec.field(default_factory=list)
     history: Annotated[History, Meta(description="What a newcomer sees of the past.")] = "all"
     owner: Annotated[UUID | None, Meta(description="Of a group: who may remove others.")] = None
+    retention_s: Annotated[
+        int | None, Meta(description="How many seconds new messages are kept; absent: for ever.")
+    ] = None
 
 
 class Conversations(Struct, frozen=True, omit_defaults=True):

@@ -30,7 +30,7 @@ class Entry(Struct, frozen=True, omit_defaults=True, kw_only=True):
     kind: Annotated[
         EntryKind, Meta(description="What happened. Ignore a kind that you do not know, but count its seq.")
     ]
-    author: Annotated[UUID, Meta(description="Who did it.")]
+    author: Annotated[UUID, Meta(description="Who did it; of `messages.expired` nobody: the nil UUID.")]
     key: Annotated[str, Meta(description="The key that its author gave it.")]
     at_ms: Annotated[AtMs, Meta(description="When it was stored: Unix milliseconds (UTC), by the database's clock.")]
     text: (
@@ -63,6 +63,30 @@ class Entry(Struct, frozen=True, omit_defaults=True, kw_only=True):
     ) = UNSET
     users: (
         Annotated[list[UUID], Meta(description="Of `message.reacted`: the first 5 of them, in the order of reacting.")]
+        | UnsetType
+    ) = UNSET
+    messages: (
+        Annotated[list[int], Meta(description="Of `messages.expired`: which messages have disappeared; at most 100.")]
+        | UnsetType
+    ) = UNSET
+    retention_s: (
+        Annotated[
+            int,
+            Meta(
+                description="Of `conversation.retention`: how many seconds messages are kept that are sent after it; "
+                "absent: for ever."
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
+    expires_at_ms: (
+        Annotated[
+            AtMs,
+            Meta(
+                description="Of `message`: when it disappears. Hide it then; the `messages.expired` that blanks it for "
+                "good comes a moment later."
+            ),
+        ]
         | UnsetType
     ) = UNSET
     edited_at_ms: (

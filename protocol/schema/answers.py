@@ -77,6 +77,7 @@ ERRORS: Final[dict[type[frames.Command], tuple[type[errors.KonnectError], ...]]]
     ),
     frames.MessageUnschedule: (errors.UnknownScheduled, errors.TooLate),
     frames.MessageScheduled: (errors.BadCursor,),
+    frames.ConversationRetention: (errors.NotAMember, errors.Forbidden, errors.KeyReused),
 }
 
 

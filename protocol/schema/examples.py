@@ -86,6 +86,9 @@ COMMANDS: Final[dict[type[frames.Command], dict[str, Any]]] = {
     },
     frames.MessageUnschedule: {"t": "message.unschedule", "id": 23, "scheduled": str(SCHEDULED)},
     frames.MessageScheduled: {"t": "message.scheduled", "id": 24},
+    frames.ConversationRetention: {
+        "t": "conversation.retention", "id": 25, "conversation": str(DIRECT), "key": "t-3e81c0", "seconds": 604_800,
+    },
 }  # fmt: skip
 
 
@@ -177,6 +180,7 @@ _OWN_RESULTS: Final[dict[type[frames.Command], Struct]] = {
     frames.MessageEdit: frames.Appended(43, AT_MS + 43 * 60_000),
     frames.MessageDelete: frames.Appended(44, AT_MS + 44 * 60_000),
     frames.MessageReact: frames.Appended(45, AT_MS + 45 * 60_000),
+    frames.ConversationRetention: frames.Appended(46, AT_MS + 46 * 60_000),
 }
 
 EVENTS: Final[dict[type[frames.Event], frames.Event]] = {

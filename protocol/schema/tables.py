@@ -281,6 +281,8 @@ _LIMITS: Final[dict[str, str]] = {
     "SCHEDULED": "Scheduled messages of one person in one conversation that wait, or failed.",
     "SCHEDULED_PAGE": "Messages on one page of `message.scheduled`.",
     "SCHEDULED_AHEAD_MS": "Milliseconds that a scheduled message may be ahead: a hundred years.",
+    "RETENTION_S": "The longest time after which messages disappear, in seconds: ten years.",
+    "EXPIRED": "Messages that disappear by one entry `messages.expired`.",
     "SEQ_MAX": "The highest number that an entry may have.",
     "ENTITIES": "Entities of one message.",
     "URL_CHARS": "Code points of a link's address.",

@@ -1,6 +1,6 @@
--- What happens later, by itself: messages that wait for their time.
+-- What happens later, by itself: messages that wait for their time, and messages that disappear.
 --
--- Locks: a row of `scheduled` after its conversation (0002).
+-- Locks: rows of `scheduled` and `expiry` after their conversation (0002); who takes what is due waits for none of them.
 
 
 -- --- Scheduled messages ---
@@ -168,33 +168,6 @@ begin
 end $$;
 
 
--- --- What is due ---
-
--- Take what is due, at most *p_limit*, for *p_lease_ms*: other processes pass it by meanwhile, and take it if it was not
--- done by then. This commits before any of the work is done, so no lock is held over it (docs/hazards.md, B3).
---   Returns {"scheduled": [{"scheduled", "author", "conversation"}, ...], "in_ms": until something is due next, or null}.
-create function take_due(p_limit integer, p_lease_ms bigint) returns json language plpgsql volatile
-set enable_seqscan = off
-as $$
-declare
-    v_now bigint := now_ms();
-    v_scheduled json;
-begin
-    with taken as (
-        update scheduled set due_ms = v_now + p_lease_ms where id = any (array(
-            select id from scheduled where state = 'waiting' and due_ms <= v_now
-            order by due_ms limit p_limit for no key update skip locked))
-        returning id, author, conversation, at_ms
-    )
-    select coalesce(json_agg(json_build_object('scheduled', id, 'author', author, 'conversation', conversation)
-                             order by at_ms, id), '[]') into v_scheduled from taken;
-    return json_build_object(
-        'scheduled', v_scheduled,
-        'in_ms', (select case when min(due_ms) < v_now then 0 else min(due_ms) - v_now end
-                  from scheduled where state = 'waiting'));
-end $$;
-
-
 -- --- Messages that disappear ---
 
 -- What a new conversation begins with, for as long as nobody says otherwise; one row. The server writes it when it starts.
@@ -270,7 +243,7 @@ begin
     else
         insert into entry (conversation, seq, kind, author, key, key_hash, digest, at_ms, text, content, detail)
         select p_ids[i], tops[i] + o, 'message', a, k, key_hash(a, k), message_digest(x, j), v_at, nullif(x, ''), j,
-               case when kept[i] is not null then json_build_object('expires_at_ms', v_at + kept[i] * 1000) end
+               case when kept[i] is not null then json_strip_nulls(json_build_object('expires_at_ms', v_at + kept[i] * 1000)) end
         from json_to_recordset(batch) as r(i integer, o integer, a uuid, k text, x text, j json)
         where exists (select from span m where m.conversation = p_ids[i] and m.person = a and m.until is null);
     end if;
@@ -324,7 +297,7 @@ begin
     ), stored as (
         insert into entry (conversation, seq, kind, author, key, key_hash, digest, at_ms, text, content, detail)
         select c, seq, 'message', a, k, hash, digest, at_ms, nullif(t, ''), j,
-               case when kept_ms is not null then json_build_object('expires_at_ms', at_ms + kept_ms) end
+               case when kept_ms is not null then json_strip_nulls(json_build_object('expires_at_ms', at_ms + kept_ms)) end
         from numbered
         returning conversation, key_hash, seq, at_ms, digest, (detail ->> 'expires_at_ms')::bigint as expires_at_ms
     ), later as materialized (
@@ -444,7 +417,7 @@ set enable_seqscan = off
 as $$
 declare
     v_conversation uuid := p_command ->> 'conversation';
-    v_seconds bigint := p_command ->> 'seconds';
+    v_seconds bigint := nullif((p_command ->> 'seconds')::bigint, 0);
     v_digest uuid := md5(json_build_array('retention', v_seconds)::text)::uuid;
     v_now bigint;
     b begun;
@@ -502,4 +475,75 @@ begin
     returning * into e;
     update conversation set last_seq = e.seq where id = v_conversation;
     return json_build_object('seq', e.seq, 'at_ms', e.at_ms, 'entry', entry_json(e));
+end $$;
+
+-- As before (0002), with how long messages are kept.
+create or replace function conversation_states(asks json, p_named integer, p_unread integer) returns json language sql stable
+set enable_seqscan = off set enable_bitmapscan = off set enable_sort = off
+as $$
+    select coalesce(json_agg(json_build_object('q', i.q, 'state', json_strip_nulls(json_build_object(
+        'conversation', v.id, 'kind', v.kind, 'title', v.title, 'history', v.history, 'owner', v.owner,
+        'retention_s', v.retention_s,
+        'head', coalesce(m.until, v.last_seq), 'first_seq', m.since, 'joined', m.joined, 'until', m.until,
+        'read', coalesce(mine.read, 0), 'delivered', coalesce(mine.delivered, 0), 'active_at_ms', v.active_at_ms,
+        'members', case when m.until is null then
+            (select json_agg(s.person order by s.joined, s.place) from span s where s.conversation = v.id and s.until is null) end,
+        'names', case when m.until is null and v.member_count <= p_named then
+            (select json_object_agg(a.id, a.name) from span s join account a on a.id = s.person
+             where s.conversation = v.id and s.until is null) end,
+        'receipts', case when m.until is null and v.member_count <= p_named then
+            (select json_agg(json_build_object('user', r.person, 'delivered', r.delivered, 'read', r.read) order by r.person)
+             from receipt r join span s on s.conversation = v.id and s.person = r.person and s.until is null
+             where r.conversation = v.id and r.person <> i.p) end,
+        'unread', (select count(*) filter (where e.kind = 'message' and e.author <> i.p) from
+                   (select kind, author from entry where conversation = v.id
+                        and seq > greatest(mine.read, m.since - 1) and seq <= coalesce(m.until, 9223372036854775807)
+                    order by seq limit p_unread) e),
+        'recent', (select json_agg(entry_json(e.*) order by e.seq) from
+                   (select e.* from span s cross join lateral (
+                        select * from entry where conversation = s.conversation
+                            and seq >= s.since and seq <= coalesce(s.until, 9223372036854775807)
+                        order by seq desc limit i.r) e
+                    where s.conversation = v.id and s.person = i.p order by e.seq desc limit i.r) e)))) order by i.n), '[]')
+    from rows from (json_to_recordset(asks) as (q integer, p uuid, c uuid, r integer)) with ordinality as i(q, p, c, r, n)
+    cross join lateral (select * from conversation where id = i.c limit 1) v
+    cross join lateral (select * from span where conversation = v.id and person = i.p order by joined desc limit 1) m
+    left join lateral (select * from receipt where conversation = v.id and person = i.p limit 1) mine on true
+$$;
+
+
+-- --- What is due ---
+
+-- Take what is due, at most *p_limit*, for *p_lease_ms*: other processes pass it by meanwhile, and take it if it was not
+-- done by then. This commits before any of the work is done, so no lock is held over it (docs/hazards.md, B3).
+--   Returns {"scheduled": [{"scheduled", "author", "conversation"}, ...], "expired": [conversation, ...],
+--            "in_ms": until something is due next, or null}.
+create function take_due(p_limit integer, p_lease_ms bigint) returns json language plpgsql volatile
+set enable_seqscan = off
+as $$
+declare
+    v_now bigint := now_ms();
+    v_scheduled json;
+    v_expired json;
+begin
+    with taken as (
+        update scheduled set due_ms = v_now + p_lease_ms where id = any (array(
+            select id from scheduled where state = 'waiting' and due_ms <= v_now
+            order by due_ms limit p_limit for no key update skip locked))
+        returning id, author, conversation, at_ms
+    )
+    select coalesce(json_agg(json_build_object('scheduled', id, 'author', author, 'conversation', conversation)
+                             order by at_ms, id), '[]') into v_scheduled from taken;
+    with taken as (
+        update expiry set due_ms = v_now + p_lease_ms where conversation = any (array(
+            select conversation from expiry where due_ms <= v_now
+            order by due_ms limit p_limit - json_array_length(v_scheduled) for no key update skip locked))
+        returning conversation
+    )
+    select coalesce(json_agg(conversation order by conversation), '[]') into v_expired from taken;
+    return json_build_object(
+        'scheduled', v_scheduled, 'expired', v_expired,
+        'in_ms', (select case when min(due_ms) < v_now then 0 else min(due_ms) - v_now end from (
+                      (select due_ms from scheduled where state = 'waiting' order by due_ms limit 1)
+                      union all (select due_ms from expiry order by due_ms limit 1)) nearest));
 end $$;

@@ -126,12 +126,13 @@ async def test_each_command_is_carried_out_and_seen(house: House, world: World) 
             "message.edited", "message.reacted", "message.deleted",
         ]  # fmt: skip
 
+        assert (await result("conversation.retention", "t1", conversation=club, seconds=60))["seq"] == 8
         waiting = (await result("message.scheduled"))["scheduled"]
         assert waiting == [{**kept, "conversation": club, "text": "later"}]
         assert await result("message.unschedule", scheduled=kept["scheduled"]) == {}
 
-        assert (await result("conversation.leave", "l1", conversation=club))["seq"] == 8
-        await his.has(club, 8)
+        assert (await result("conversation.leave", "l1", conversation=club))["seq"] == 9
+        await his.has(club, 9)
         assert await hers.error("message.send", "m2", conversation=club, text="gone") == "not_a_member"
     assert called == set(CALLS)
 
@@ -219,6 +220,7 @@ async def test_a_repeat_is_answered_as_the_first_was_at_either_door(house: House
             ("message.react", {"conversation": club, "seq": 2, "emoji": "👍"}),
             ("message.delete", {"conversation": club, "seq": 2}),
             ("message.schedule", {"conversation": club, "at_ms": in_a_day, "text": "later"}),
+            ("conversation.retention", {"conversation": club, "seconds": 60}),
             ("conversation.leave", {"conversation": club}),
         ]
         assert {name for name, _ in steps} == {call.name for call in CALLS.values() if call.keyed}
@@ -316,6 +318,8 @@ async def test_both_doors_refuse_with_the_same_code(house: House, world: World) 
             ("message.schedule", {"conversation": club, "key": "n", "at_ms": 10**15, "text": "x"}, "invalid"),
             ("message.schedule", {"conversation": club, "key": "n", "at_ms": -1, "text": "x"}, "invalid"),
             ("message.schedule", {"conversation": club, "key": "n", "at_ms": 1, "text": "a\0b"}, "invalid"),
+            ("conversation.retention", {"conversation": owned, "key": "n", "seconds": 60}, "forbidden"),
+            ("conversation.retention", {"conversation": club, "key": "n", "seconds": -1}, "invalid"),
             ("message.unschedule", {"scheduled": nobody}, "unknown_scheduled"),
             ("message.scheduled", {"cursor": "nonsense"}, "bad_cursor"),
             ("message.scheduled", {"limit": 101}, "invalid"),

@@ -2,11 +2,14 @@
 
 from typing import Final
 
-from storage.scheduled import SendScheduled
-from tests.simulate import messages, scheduled
+from protocol.frames import ConversationRetention
+from storage.scheduled import ExpireMessages, SendScheduled
+from tests.simulate import messages, retention, scheduled
 from tests.simulate.messages import Act
 
 ACTIONS: Final[dict[type, Act]] = {
     **messages.ACTIONS,
     SendScheduled: scheduled.send_scheduled,
+    ConversationRetention: retention.set_retention,
+    ExpireMessages: retention.expire_messages,
 }

@@ -11,7 +11,7 @@ _ACTS: Final = (
     ("send", 50), ("burst", 3), ("receipt", 10), ("typing", 3), ("history", 4), ("list", 2), ("get", 4), ("ping", 1),
     ("create", 3), ("direct", 4), ("add", 5), ("remove", 4), ("leave", 2), ("watch", 1), ("users", 1), ("intrude", 1),
     ("edit", 6), ("delete", 3), ("react", 9), ("about", 2),
-    ("schedule", 4), ("unschedule", 2), ("scheduled", 1),
+    ("schedule", 4), ("unschedule", 2), ("scheduled", 1), ("retention", 1),
     ("drop", 7), ("stall", 3), ("restart", 4), ("save", 5), ("renew", 1), ("sign_out", 1),
 )  # fmt: skip
 _NAMES: Final = [name for name, _ in _ACTS]
@@ -208,6 +208,11 @@ class Behaviour:
             self.device.queue(
                 "message.schedule", conversation=place, key=self.world.key(), at_ms=at_ms, text=self._text()
             )
+
+    def _retention(self) -> None:
+        if (place := self._place()) is not None and len(self.device.kept.outbox) < 30:
+            seconds = self.rng.choice((0, 1, 3))
+            self.device.queue("conversation.retention", conversation=place, key=self.world.key(), seconds=seconds)
 
     def _unschedule(self) -> None:
         if self.device.scheduled:

@@ -40,6 +40,7 @@ _ALLOWED: Final[dict[str, tuple[str, ...]]] = {
     "message.edits": ("not_a_member", "unknown_message", *_TRY_LATER),
     "message.reactions": ("not_a_member", "unknown_message", *_TRY_LATER),
     "message.schedule": ("not_a_member", "too_many_scheduled", *_TRY_LATER),
+    "conversation.retention": ("not_a_member", "forbidden", "rate_limited"),
     "message.unschedule": ("unknown_scheduled", "too_late", *_TRY_LATER),
     "message.scheduled": _TRY_LATER,
     "conversation.create": ("conversation_full", *_TRY_LATER),
@@ -58,7 +59,7 @@ _ALLOWED: Final[dict[str, tuple[str, ...]]] = {
 _STORED: Final = frozenset(
     (
         "message.send", "message.edit", "message.delete", "message.react",
-        "conversation.add", "conversation.remove", "conversation.leave",
+        "conversation.add", "conversation.remove", "conversation.leave", "conversation.retention",
     )
 )  # fmt: skip
 
@@ -361,6 +362,9 @@ class Device:
                 known.left = True
         elif kind == "message":
             self._show(known, entry)
+        elif kind == "messages.expired":
+            for seq in entry["messages"]:
+                self._change(known, {**entry, "kind": "message.deleted", "of": seq})
         elif kind.startswith("message."):
             self._change(known, entry)
 
@@ -384,7 +388,7 @@ class Device:
             if "content" in entry:
                 message["content"] = entry["content"]
         elif entry["kind"] == "message.deleted":
-            for name in ("text", "content", "edited_at_ms", "reactions"):
+            for name in ("text", "content", "edited_at_ms", "reactions", "expires_at_ms"):
                 message.pop(name, None)
             message["deleted"] = True
         else:

@@ -16,7 +16,7 @@ from typing import Any, Final, Generic, TypeAlias, TypeVar
 from uuid import UUID
 
 import trio
-from msgspec import Struct, UnsetType
+from msgspec import UNSET, Struct, UnsetType
 
 from protocol.frames import Content, Entry, History, Kind, MessageSend
 from storage.errand import Place, parked
@@ -56,6 +56,7 @@ class Conversation(Struct):
     last_seq: int
     active_at_ms: int
     member_count: int
+    retention_s: int | None = None
 
 
 class Span(Struct):
@@ -145,9 +146,23 @@ class Tables:
         self.reactions: dict[tuple[UUID, int], dict[tuple[str, UUID], Reacted]] = {}  # -> emoji, person
         self.past: dict[tuple[UUID, int], list[Entry]] = {}  # what rows said before, the oldest first: for the judge
         self.receipts: dict[UUID, dict[UUID, Receipt]] = {}  # conversation -> person
+        self.expiring: dict[UUID, dict[int, int]] = {}  # conversation -> seq -> when it disappears
+        self.expiry: dict[UUID, int] = {}  # conversation -> when to look at it
         self.scheduled: dict[UUID, ScheduledRow] = {}
         self.lineages: dict[UUID, None] = {}
         self.nodes: dict[UUID, int] = {}
+
+    def expire_later(self, entry: Entry) -> None:
+        """Remember when a new message disappears, if it does."""
+        if entry.expires_at_ms is not UNSET:
+            self.expiring.setdefault(entry.conversation, {})[entry.seq] = entry.expires_at_ms
+            due_ms = self.expiry.get(entry.conversation, entry.expires_at_ms)
+            self.expiry[entry.conversation] = min(due_ms, entry.expires_at_ms)
+
+    def ends(self, conversation: UUID, at_ms: int) -> int | UnsetType:
+        """When a message disappears that is sent at that time."""
+        kept_s = self.conversations[conversation].retention_s
+        return UNSET if kept_s is None else at_ms + kept_s * 1000
 
     def rewrite(self, entry: Entry) -> None:
         """Update the row of an entry."""
@@ -183,6 +198,8 @@ class Tables:
         other.reactions = {place: dict(rows) for place, rows in self.reactions.items()}
         other.past = {place: list(rows) for place, rows in self.past.items()}
         other.receipts = copy.deepcopy(self.receipts)
+        other.expiring = {conversation: dict(rows) for conversation, rows in self.expiring.items()}
+        other.expiry = dict(self.expiry)
         other.scheduled = dict(self.scheduled)
         other.lineages = dict(self.lineages)
         other.nodes = dict(self.nodes)

@@ -46,7 +46,8 @@ from tests.simulate.database import (
 MISSED: Final = 500
 ENTRY_OVERHEAD: Final = 200
 _DETAIL: Final = frozenset(  # what the SQL keeps in an entry's `detail`, besides what it does of "created"
-    ["of", "emoji", "on", "count", "users", "edited_at_ms", "deleted", "reactions", "changed"]
+    ["of", "emoji", "on", "count", "users", "edited_at_ms", "deleted", "reactions", "changed",
+     "messages", "retention_s", "expires_at_ms"]
 )
 
 
@@ -95,9 +96,10 @@ def append_messages(db: FakeDatabase, messages: Sequence[NewMessage], heads: Map
                 Entry(
                     conversation=message.conversation, seq=seq, kind="message", author=message.author, key=message.key,
                     at_ms=at_ms, text=message.text or UNSET, content=message.content or UNSET,
+                    expires_at_ms=(ends := tables.ends(message.conversation, at_ms)),
                 )
             )  # fmt: skip
-            answers.append(Answer(True, False, seq, at_ms))
+            answers.append(Answer(True, False, seq, at_ms, None if ends is UNSET else ends))
     missed = [
         entry
         for conversation, head in sorted(heads.items())
@@ -108,6 +110,7 @@ def append_messages(db: FakeDatabase, messages: Sequence[NewMessage], heads: Map
         tables.keys.update(fresh)
         for entry in entries:
             tables.entries[entry.conversation].append(entry)
+            tables.expire_later(entry)
         for conversation, top in tops.items():
             conversations[conversation].last_seq = top
             conversations[conversation].active_at_ms = at_ms
@@ -432,6 +435,7 @@ def _state(tables: Tables, person: UUID, conversation: UUID, recent: int, named:
         first_seq=last.since, joined=last.joined, read=read, delivered=delivered,
         unread=sum(1 for e in above[: limits.UNREAD] if e.kind == "message" and e.author != person),
         active_at_ms=row.active_at_ms, history=row.history, until=last.until, title=row.title, owner=row.owner,
+        retention_s=row.retention_s,
         members=members, names=names, receipts=receipts, recent=last_seen,
     )  # fmt: skip
 

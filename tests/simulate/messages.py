@@ -85,9 +85,12 @@ def end_action(
         conversation=action.conversation, seq=begun.seq, kind=kind, author=author, key=action.key, at_ms=begun.at_ms,
         text=text, **detail,
     )  # fmt: skip
+    if kind == "message":
+        entry = msgspec.structs.replace(entry, expires_at_ms=tables.ends(action.conversation, begun.at_ms))
 
     def commit() -> None:
         changes()
+        tables.expire_later(entry)
         tables.keys[action.conversation, author, action.key] = Stored(begun.seq, begun.at_ms, digest)
         tables.entries[action.conversation].append(entry)
         row = tables.conversations[action.conversation]
@@ -189,6 +192,33 @@ def edit_message(db: FakeDatabase, author: UUID, action: MessageEdit, rules: Rul
     )  # fmt: skip
 
 
+def erase_message(
+    tables: Tables, message: Entry, changed: int
+) -> Generator[list[Key], None, Callable[[], None]]:
+    """Take away all that *message* says, for entry *changed*; what the commit does."""
+    now = msgspec.structs.replace(
+        message, text=UNSET, content=UNSET, edited_at_ms=UNSET, reactions=[], expires_at_ms=UNSET, deleted=True,
+        changed=changed,
+    )  # fmt: skip
+    media = [] if message.content is UNSET else [one.id for one in message.content.media]
+    yield in_order("upload", media)
+    place = (message.conversation, message.seq)
+
+    def changes() -> None:
+        for seq in tables.versions.get(place, {}):
+            if seq != message.seq:
+                edit = tables.entries[message.conversation][seq - 1]
+                tables.rewrite(msgspec.structs.replace(edit, text=UNSET, content=UNSET, deleted=True))
+            else:
+                tables.versions[place][seq] = (UNSET, UNSET)
+        for one in media:
+            tables.uses.pop((one, *place), None)
+        tables.reactions.pop(place, None)
+        tables.rewrite(now)
+
+    return changes
+
+
 def delete_message(db: FakeDatabase, author: UUID, action: MessageDelete, rules: Rules) -> Body[Acted | Refusal]:
     """Delete a message for everybody."""
     tables, digest = db.tables, ("delete", action.seq)
@@ -203,25 +233,7 @@ def delete_message(db: FakeDatabase, author: UUID, action: MessageDelete, rules:
     if message.deleted:
         assert message.changed is not UNSET
         return settle_action(tables, author, action, digest, message.changed)
-    now = msgspec.structs.replace(
-        message, text=UNSET, content=UNSET, edited_at_ms=UNSET, reactions=[], deleted=True, changed=begun.seq
-    )
-    media = [] if message.content is UNSET else [one.id for one in message.content.media]
-    yield in_order("upload", media)
-
-    def changes() -> None:
-        place = (action.conversation, action.seq)
-        for seq in tables.versions.get(place, {}):
-            if seq != action.seq:
-                edit = tables.entries[action.conversation][seq - 1]
-                tables.rewrite(msgspec.structs.replace(edit, text=UNSET, content=UNSET, deleted=True))
-            else:
-                tables.versions[place][seq] = (UNSET, UNSET)
-        for one in media:
-            tables.uses.pop((one, *place), None)
-        tables.reactions.pop(place, None)
-        tables.rewrite(now)
-
+    changes = yield from erase_message(tables, message, begun.seq)
     return end_action(tables, author, action, digest, begun, "message.deleted", changes, of=action.seq)
 
 

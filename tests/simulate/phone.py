@@ -451,7 +451,8 @@ def as_frame(entry: Entry) -> dict[str, Any]:
     rest: dict[str, Any] = {
         "text": entry.text, "user": entry.user, "title": entry.title, "members": list(entry.members) or None,
         "of": entry.of, "emoji": entry.emoji, "on": entry.on, "edited_at_ms": entry.edited_at_ms,
-        "deleted": entry.deleted or None, "changed": entry.changed or None,
+        "messages": list(entry.messages) or None, "retention_s": entry.retention_s,
+        "expires_at_ms": entry.expires_at_ms, "deleted": entry.deleted or None, "changed": entry.changed or None,
         "content": None if entry.content is None else entry.content.frame(),
         "reactions": [
             {"emoji": one.emoji, "count": one.count, "users": list(one.users)} for one in entry.reactions

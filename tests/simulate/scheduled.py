@@ -130,17 +130,26 @@ def take_due(db: FakeDatabase, limit: int, lease_ms: int) -> Body[Due]:
         for one in sorted(tables.scheduled.values(), key=lambda one: (one.due_ms, one.id))
         if one.state == "waiting" and one.due_ms <= now and not db.held(("scheduled", one.id))
     ][:limit]
-    yield [("scheduled", one.id) for one in due]
+    expired = [
+        one
+        for one, due_ms in sorted(tables.expiry.items(), key=lambda item: (item[1], item[0]))
+        if due_ms <= now and not db.held(("expiry", one))
+    ][: limit - len(due)]
+    yield [("scheduled", one.id) for one in due] + [("expiry", one) for one in expired]
     taken = {one.id: now + lease_ms for one in due}
     waiting = [taken.get(one.id, one.due_ms) for one in tables.scheduled.values() if one.state == "waiting"]
+    waiting += [now + lease_ms if one in expired else due_ms for one, due_ms in tables.expiry.items()]
 
     def commit() -> None:
         for one, due_ms in taken.items():
             _replace(tables, one, due_ms=due_ms)
+        for conversation in expired:
+            if conversation in tables.expiry:
+                tables.expiry[conversation] = now + lease_ms
 
     by_time = sorted(due, key=lambda one: (one.at_ms, one.id))
     found = [DueMessage(one.id, one.author, one.conversation) for one in by_time]
-    return Due(found, max(0, min(waiting) - now) if waiting else None), commit
+    return Due(found, sorted(expired), max(0, min(waiting) - now) if waiting else None), commit
 
 
 def _replace(tables: Tables, scheduled_id: UUID, **changes: Any) -> None:

@@ -201,9 +201,11 @@ class Truth:
         return f"was taken back, and stands as {row}" if row is None or row.state != "gone" else None
 
     def waits(self) -> str | None:
-        """A scheduled message that is still to be sent; None: none is."""
+        """What is still to happen by itself; None: nothing."""
         rows = [one for one in self.tables.scheduled.values() if one.state == "waiting"]
-        return f"{len(rows)} scheduled messages wait, first {rows[0]}" if rows else None
+        if rows:
+            return f"{len(rows)} scheduled messages wait, first {rows[0]}"
+        return f"in {next(iter(self.tables.expiry))} messages are still to disappear" if self.tables.expiry else None
 
     def judge_scheduled(self) -> str | None:
         """What is wrong with what became of scheduled messages; None: nothing."""
@@ -246,7 +248,7 @@ class Truth:
             if len(keys) != len(dict.fromkeys(keys)):
                 return f"the log of {conversation} holds a key twice"
             for entry in log:
-                if not entry.kind.startswith("message"):
+                if not entry.kind.startswith("message") or entry.author.int == 0:
                     continue
                 spans = self.tables.spans[conversation].get(entry.author, ())
                 if not any(

@@ -6,6 +6,7 @@ a client are any encoding that the server must take: the shortest, the longest, 
 
 from collections.abc import Iterator
 from typing import Any, Final
+from uuid import UUID
 
 import msgspec
 from msgspec import Raw, Struct
@@ -209,6 +210,15 @@ def _server() -> Iterator[Vector]:
         "event entry: a message that was edited and reacted to": frames.EntryEvent(
             **{**entry, "key": "m-2"}, seq=3, kind="message", text="!", edited_at_ms=AT_MS + 1,
             reactions=[frames.Reaction("a", 1, [ANN]), frames.Reaction("👍", 1_000, [BOB, ANN, CLEO])], changed=9,
+        ),
+        "event entry: messages disappear from now on": frames.EntryEvent(
+            **{**entry, "key": "t-1"}, seq=9, kind="conversation.retention", retention_s=60
+        ),
+        "event entry: a message that will disappear": frames.EntryEvent(
+            **{**entry, "key": "m-9"}, seq=10, kind="message", text="psst", expires_at_ms=AT_MS + 60_000
+        ),
+        "event entry: it has disappeared": frames.EntryEvent(
+            **{**entry, "key": "expired:11", "author": UUID(int=0)}, seq=11, kind="messages.expired", messages=[10]
         ),
         "event entry: a message that was deleted": frames.EntryEvent(
             **{**entry, "key": "m-2"}, seq=4, kind="message", deleted=True, changed=6
