@@ -23,11 +23,12 @@ class MessageSend(Command, frozen=True, tag="message.send"):
 
     def __post_init__(self) -> None:
         # By hand, for this is the hot path: two patterns cost 540 of 810 ns a message of 100 characters, this costs 70.
-        if "\0" in self.text or "\0" in self.key:
-            name = "text" if "\0" in self.text else "key"
+        text = self.text
+        if "\0" in text or "\0" in self.key:
+            name = "text" if "\0" in text else "key"
             raise ValueError(f"`{name}` must not hold U+0000 - at `$.{name}`")
-        if self.content is not None or not self.text:
-            check(self.text, self.content)
+        if self.content is not None or not text:
+            check(text, self.content)
 
 
 class MessageEdit(Command, frozen=True, tag="message.edit"):
