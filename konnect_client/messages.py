@@ -79,8 +79,11 @@ class Messages:
                 return  # the text is gone with a deletion that is on its way here
             case Entry(kind="message.deleted"):
                 message = replace(
-                    message, text=None, content=None, edited_at_ms=None, reactions=(), deleted=True, changed=entry.seq
-                )
+                    message, text=None, content=None, edited_at_ms=None, reactions=(), pinned=False, deleted=True,
+                    changed=entry.seq,
+                )  # fmt: skip
+            case Entry(kind="message.pinned", on=bool(on)):
+                message = replace(message, pinned=on, changed=entry.seq)
             case Entry(kind="message.reacted", emoji=str(emoji)):
                 reactions = _with(message.reactions, Reaction(emoji, entry.count, entry.users))
                 message = replace(message, reactions=reactions, changed=entry.seq)

@@ -15,6 +15,7 @@ from konnect_client.parts import (
     take as take,
     take_each as take_each,
     take_ids as take_ids,
+    take_ints as take_ints,
     take_maybe as take_maybe,
     take_or as take_or,
     take_part as take_part,
@@ -59,6 +60,7 @@ class Entry:
     reactions: tuple[Reaction, ...] = ()  # of a message, by emoji in the order of code points
     changed: int = 0  # of a message: the newest entry that it already shows the change of; 0 for none
     content: Content | None = None  # of a message and of an edit: what the message is beside its text
+    pinned: bool = False  # of a message
 
     @classmethod
     def parse(cls, frame: Frame) -> "Entry":
@@ -83,6 +85,7 @@ class Entry:
             reactions=take_each(frame, "reactions", Reaction.parse) if "reactions" in frame else (),
             changed=take_or(frame, "changed", int, 0),
             content=take_part(frame, "content", Content.parse),
+            pinned=take_or(frame, "pinned", bool, False),
         )
 
 
@@ -117,6 +120,7 @@ class Conversation:
     recent: tuple[Entry, ...] = ()  # the last entries up to head, oldest first
     history: str = "all"
     owner: str | None = None  # of a group
+    pins: tuple[int, ...] = ()  # the messages that are pinned, by seq
 
     @classmethod
     def parse(cls, frame: Frame) -> "Conversation":
@@ -138,6 +142,7 @@ class Conversation:
             recent=take_each(frame, "recent", Entry.parse) if "recent" in frame else (),
             history=take_or(frame, "history", str, "all"),
             owner=take_maybe(frame, "owner", str),
+            pins=take_ints(frame, "pins") if "pins" in frame else (),
         )
 
 

@@ -26,6 +26,7 @@
     │   ├── MessageDeleted          message_deleted      the message was deleted
     │   ├── TooLate                 too_late             the time for it is over
     │   ├── TooManyReactions        too_many_reactions   the message has its most reactions
+    │   ├── TooManyPins             too_many_pins        the conversation has its most pins
     │   ├── ConversationFull        conversation_full    the group has its most members
     │   ├── TooManySockets          too_many_sockets     the person has too many sockets open
     │   ├── TooLarge                too_large            a body or frame over its limit
@@ -230,6 +231,12 @@ class TooManyReactions(Refused):
     """The person has reacted to the message with as many emoji as one may, or it has as many as a message may."""
 
     code, status, fix = "too_many_reactions", 409, "Take a reaction back first, or use an emoji that is there already."
+
+
+class TooManyPins(Refused):
+    """The conversation has as many pinned messages as it may have."""
+
+    code, status, fix = "too_many_pins", 409, "Take another one down first."
 
 
 class ConversationFull(Refused):

@@ -116,6 +116,7 @@ class State(Struct, frozen=True):
     names: dict[UUID, str] = {}
     receipts: list[Receipt] = []
     recent: list[Entry] = []
+    pins: list[int] = []
 
 
 _Shown = TypeVar("_Shown", bound=ConversationState)
@@ -127,6 +128,7 @@ def shown(state: State, form: type[_Shown]) -> _Shown:
         conversation=state.conversation, kind=state.kind, title=state.title, members=state.members, head=state.head,
         first_seq=state.first_seq, unread=state.unread, read=state.read, delivered=state.delivered, names=state.names,
         receipts=state.receipts, recent=state.recent, history=state.history, owner=state.owner,
+        pins=state.pins,
     )  # fmt: skip
 
 

@@ -82,6 +82,33 @@ class MessageReact(Command, frozen=True, tag="message.react"):
     on: Annotated[bool, Meta(description="True to react, false to take it back.")] = True
 
 
+class Source(Struct, frozen=True):
+    """A message, wherever it is."""
+
+    conversation: Annotated[UUID, Meta(description="The conversation in which it was said.")]
+    seq: MessageSeq
+
+
+class MessageForward(Command, frozen=True, tag="message.forward"):
+    """Send a copy of a message that one may see: its text, entities, media, place and contact, as a message of one's
+    own that names who said it first. Answered with :class:`Appended`."""
+
+    conversation: Annotated[UUID, Meta(description="The conversation to send it to.")]
+    key: Key
+    source: Annotated[Source, Meta(description="What to forward.")]
+
+
+class MessagePin(Command, frozen=True, tag="message.pin"):
+    """Pin a message for everybody, or take it down; in a direct conversation both may, in a group its owner. Answered
+    with :class:`Appended`: where the entry `message.pinned` stands. When it is so already, nothing is stored, and the
+    answer names the newest entry that changed the message (the message itself, if none did)."""
+
+    conversation: Conversation
+    key: Key
+    seq: MessageSeq
+    on: Annotated[bool, Meta(description="True to pin it, false to take it down.")] = True
+
+
 class MessageEdits(Command, frozen=True, tag="message.edits"):
     """All that a message has said, oldest first, page by page. Answered with :class:`Versions`."""
 

@@ -22,6 +22,7 @@ RECORDS: Final[tuple[type[Struct], ...]] = (
     frames.Location,
     frames.Contact,
     frames.Forwarded,
+    frames.Source,
 )  # nested in the others
 
 

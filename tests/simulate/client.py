@@ -37,6 +37,10 @@ _ALLOWED: Final[dict[str, tuple[str, ...]]] = {
     "message.edit": ("not_a_member", "unknown_message", "message_deleted", "forbidden", "too_late", "rate_limited"),
     "message.delete": ("not_a_member", "unknown_message", "forbidden", "rate_limited"),
     "message.react": ("not_a_member", "unknown_message", "message_deleted", "too_many_reactions", "rate_limited"),
+    "message.forward": ("not_a_member", "unknown_message", "message_deleted", "rate_limited"),
+    "message.pin": (
+        "not_a_member", "unknown_message", "message_deleted", "forbidden", "too_many_pins", "rate_limited",
+    ),
     "message.edits": ("not_a_member", "unknown_message", *_TRY_LATER),
     "message.reactions": ("not_a_member", "unknown_message", *_TRY_LATER),
     "conversation.create": ("conversation_full", *_TRY_LATER),
@@ -56,6 +60,7 @@ _STORED: Final = frozenset(
     (
         "message.send", "message.edit", "message.delete", "message.react",
         "conversation.add", "conversation.remove", "conversation.leave",
+        "message.forward", "message.pin",
     )
 )  # fmt: skip
 
@@ -380,9 +385,13 @@ class Device:
             if "content" in entry:
                 message["content"] = entry["content"]
         elif entry["kind"] == "message.deleted":
-            for name in ("text", "content", "edited_at_ms", "reactions"):
+            for name in ("text", "content", "edited_at_ms", "reactions", "pinned"):
                 message.pop(name, None)
             message["deleted"] = True
+        elif entry["kind"] == "message.pinned":
+            message.pop("pinned", None)
+            if entry["on"]:
+                message["pinned"] = True
         else:
             others = [one for one in message.pop("reactions", []) if one["emoji"] != entry["emoji"]]
             if entry["count"]:

@@ -440,6 +440,10 @@ def _state(tables: Tables, person: UUID, conversation: UUID, recent: int, named:
         unread=sum(1 for e in above[: limits.UNREAD] if e.kind == "message" and e.author != person),
         active_at_ms=row.active_at_ms, history=row.history, until=last.until, title=row.title, owner=row.owner,
         members=members, names=names, receipts=receipts, recent=last_seen,
+        pins=[] if last.until is not None else [
+            seq for seq in sorted(tables.pins.get(conversation, ()))
+            if any(span.shows(seq) for span in tables.spans[conversation][person])
+        ],
     )  # fmt: skip
 
 

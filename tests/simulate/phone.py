@@ -452,6 +452,7 @@ def as_frame(entry: Entry) -> dict[str, Any]:
         "text": entry.text, "user": entry.user, "title": entry.title, "members": list(entry.members) or None,
         "of": entry.of, "emoji": entry.emoji, "on": entry.on, "edited_at_ms": entry.edited_at_ms,
         "deleted": entry.deleted or None, "changed": entry.changed or None,
+        "pinned": entry.pinned or None,
         "content": None if entry.content is None else entry.content.frame(),
         "reactions": [
             {"emoji": one.emoji, "count": one.count, "users": list(one.users)} for one in entry.reactions
