@@ -166,6 +166,16 @@ class Client(Commands):
         more = {"seq": seq, "emoji": emoji, "on": on}
         return await self._send(Outgoing(str(conversation), key or self._new_key(), "", "message.react", more))
 
+    async def forward(self, conversation: str, source: str, seq: int, *, key: str | None = None) -> Sent:
+        """Send to *conversation* a copy of message *seq* of conversation *source*. Sent and raising as :meth:`send`."""
+        more = {"source": {"conversation": str(source), "seq": seq}}
+        return await self._send(Outgoing(str(conversation), key or self._new_key(), "", "message.forward", more))
+
+    async def pin(self, conversation: str, seq: int, on: bool = True, *, key: str | None = None) -> Sent:
+        """Pin message *seq* for everybody, or take it down. Sent and raising as :meth:`send`."""
+        more = {"seq": seq, "on": on}
+        return await self._send(Outgoing(str(conversation), key or self._new_key(), "", "message.pin", more))
+
     async def _send(self, message: Outgoing) -> Sent:
         async with self._send_turn:  # first come, first served
             while True:

@@ -82,6 +82,8 @@ class Messages:
                 return  # the text is gone with a deletion that is on its way here
             case Entry(kind="message.deleted"):
                 message = _blank(message, entry.seq)
+            case Entry(kind="message.pinned", on=bool(on)):
+                message = replace(message, pinned=on, changed=entry.seq)
             case Entry(kind="message.reacted", emoji=str(emoji)):
                 reactions = _with(message.reactions, Reaction(emoji, entry.count, entry.users))
                 message = replace(message, reactions=reactions, changed=entry.seq)
@@ -101,8 +103,9 @@ class Messages:
 def _blank(message: Entry, seq: int) -> Entry:
     """*message* once entry *seq* has taken away what it said."""
     return replace(
-        message, text=None, content=None, edited_at_ms=None, reactions=(), expires_at_ms=None, deleted=True, changed=seq
-    )
+        message, text=None, content=None, edited_at_ms=None, reactions=(), expires_at_ms=None, pinned=False,
+        deleted=True, changed=seq,
+    )  # fmt: skip
 
 
 def _with(reactions: Iterable[Reaction], now: Reaction) -> tuple[Reaction, ...]:

@@ -63,6 +63,7 @@ class Entry:
     reactions: tuple[Reaction, ...] = ()  # of a message, by emoji in the order of code points
     changed: int = 0  # of a message: the newest entry that it already shows the change of; 0 for none
     content: Content | None = None  # of a message and of an edit: what the message is beside its text
+    pinned: bool = False  # of a message
 
     @classmethod
     def parse(cls, frame: Frame) -> "Entry":
@@ -90,6 +91,7 @@ class Entry:
             reactions=take_each(frame, "reactions", Reaction.parse) if "reactions" in frame else (),
             changed=take_or(frame, "changed", int, 0),
             content=take_part(frame, "content", Content.parse),
+            pinned=take_or(frame, "pinned", bool, False),
         )
 
 
@@ -125,6 +127,7 @@ class Conversation:
     history: str = "all"
     owner: str | None = None  # of a group
     retention_s: int | None = None  # how long new messages are kept; None: for ever
+    pins: tuple[int, ...] = ()  # the messages that are pinned, by seq
 
     @classmethod
     def parse(cls, frame: Frame) -> "Conversation":
@@ -147,6 +150,7 @@ class Conversation:
             history=take_or(frame, "history", str, "all"),
             owner=take_maybe(frame, "owner", str),
             retention_s=take_maybe(frame, "retention_s", int),
+            pins=take_ints(frame, "pins") if "pins" in frame else (),
         )
 
 

@@ -28,6 +28,7 @@
     │   ├── TooManyReactions        too_many_reactions   the message has its most reactions
     │   ├── UnknownScheduled        unknown_scheduled    no scheduled message of this person by that id
     │   ├── TooManyScheduled        too_many_scheduled   as many messages wait as may
+    │   ├── TooManyPins             too_many_pins        the conversation has its most pins
     │   ├── ConversationFull        conversation_full    the group has its most members
     │   ├── TooManySockets          too_many_sockets     the person has too many sockets open
     │   ├── TooLarge                too_large            a body or frame over its limit
@@ -244,6 +245,12 @@ class TooManyScheduled(Refused):
     """As many of the person's messages wait in the conversation as may, those that failed among them."""
 
     code, status, fix = "too_many_scheduled", 409, "Take one back, or wait until one is sent."
+
+
+class TooManyPins(Refused):
+    """The conversation has as many pinned messages as it may have."""
+
+    code, status, fix = "too_many_pins", 409, "Take another one down first."
 
 
 class ConversationFull(Refused):

@@ -11,12 +11,14 @@ from uuid import UUID
 
 from protocol.errors import (
     Forbidden,
+    Invalid,
     KeyReused,
     MessageDeleted,
     NotAMember,
     NotReady,
     Refused,
     TooLate,
+    TooManyPins,
     TooManyReactions,
     UnknownMedium,
     UnknownMessage,
@@ -25,6 +27,7 @@ from protocol.errors import (
 from protocol.frames import (
     AnyAction,
     Command,
+    Content,
     ConversationAdd,
     ConversationLeave,
     ConversationRemove,
@@ -32,6 +35,8 @@ from protocol.frames import (
     Entry,
     MessageDelete,
     MessageEdit,
+    MessageForward,
+    MessagePin,
     MessageReact,
     MessageSend,
 )
@@ -53,12 +58,15 @@ FUNCTIONS: Final[dict[type[Command] | type[SendScheduled] | type[ExpireMessages]
     ConversationRetention: "select set_retention($1::uuid, $2::json, $3::json)",
     SendScheduled: "select send_scheduled($1::uuid, $2::json, $3::json)",
     MessageSend: "select send_message($1::uuid, $2::json, $3::json)",
+    MessageForward: "select forward_message($1::uuid, $2::json, $3::json)",
+    MessagePin: "select pin_message($1::uuid, $2::json, $3::json)",
 }
 MEMBERSHIP: Final = (ConversationAdd, ConversationRemove, ConversationLeave)
 _FORBIDDEN: Final[dict[type, str]] = {
     ConversationRetention: "only the owner of the group may say how long messages are kept",
     MessageEdit: "only its author may edit a message",
     MessageDelete: "only its author, and the owner of the group, may delete a message",
+    MessagePin: "only the owner of the group may pin a message",
 }
 
 
@@ -102,21 +110,27 @@ def refusal(code: str, author: UUID, action: Deed, missing: UUID | None = None) 
             return TooLate("the time in which a message may be edited is over")
         case "too_many_reactions":
             return TooManyReactions("you, or all together, have reacted with as many emoji as a message may have")
+        case "too_many_pins":
+            return TooManyPins("the conversation has as many pinned messages as it may have")
+        case "nothing_to_forward":
+            return Invalid("there is nothing in this message that can be forwarded")
         case "unknown_medium" if missing is not None:
             return UnknownMedium(missing)
         case "not_ready":
             return NotReady("the upload is not done yet")
         case "wrong_use":
             return WrongUse("a medium is shown as what it was announced as, and a profile photo in a profile alone")
-    return reading_refusal(code, author, action.conversation, _about(action))
+    return reading_refusal(code, author, *_about(action, code))
 
 
-def _about(action: Deed) -> int:
-    """The message that *action* is about, or answers."""
-    if isinstance(action, MessageSend):
-        reply_to = action.content.reply_to if action.content is not None else 0
-        return reply_to if isinstance(reply_to, int) else 0
-    return getattr(action, "seq", 0)
+def _about(action: Deed, code: str) -> tuple[UUID, int]:
+    """The message that *action* is about, or answers, or forwards."""
+    match action:
+        case MessageSend(content=Content(reply_to=int(reply_to))):
+            return action.conversation, reply_to
+        case MessageForward(source=source) if code == "unknown_message":
+            return source.conversation, source.seq
+    return action.conversation, getattr(action, "seq", 0)
 
 
 def reading_refusal(code: str | None, person: UUID, conversation: UUID, seq: int) -> Refused:

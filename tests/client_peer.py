@@ -238,7 +238,7 @@ class Peer:
         """Store a message once; shown to who is connected before its answer."""
         author = author or self.user
         known = self.keys.get((frame["conversation"], author, frame["key"]))
-        return known or self.say(frame["text"], frame["conversation"], author, frame["key"])
+        return known or self.say(frame.get("text", ""), frame["conversation"], author, frame["key"])
 
     def _hello(self, wire: Wire, frame: Frame) -> None:
         self.ok(wire, frame, user=self.user, session="s")
@@ -257,7 +257,7 @@ class Peer:
 
     def _message_send(self, wire: Wire, frame: Frame) -> None:
         entry = self.store(wire, frame)
-        if entry["text"] != frame["text"]:
+        if entry["text"] != frame.get("text", ""):
             self.error(wire, frame, "key_reused")
         else:
             self.ok(wire, frame, seq=entry["seq"], at_ms=entry["at_ms"])
@@ -292,6 +292,15 @@ class Peer:
         users = [self.user] if frame["on"] else []
         more = {"emoji": frame["emoji"], "on": frame["on"], "count": len(users), "users": users}
         self._touch(wire, frame, "message.reacted", **more)
+
+    def _message_pin(self, wire: Wire, frame: Frame) -> None:
+        self._touch(wire, frame, "message.pinned", on=frame["on"])
+
+    def _message_forward(self, wire: Wire, frame: Frame) -> None:
+        source = self.logs[frame["source"]["conversation"]][frame["source"]["seq"] - 1]
+        content = {"forwarded": {"author": source["author"]}}
+        entry = self.store(wire, {**frame, "text": source["text"], "content": content})
+        self.ok(wire, frame, seq=entry["seq"], at_ms=entry["at_ms"])
 
     def _message_edits(self, wire: Wire, frame: Frame) -> None:
         log = [entry for entry in self.logs[frame["conversation"]] if frame["seq"] in (entry["seq"], entry.get("of"))]

@@ -8,7 +8,7 @@ import msgpack  # type: ignore[import-untyped]  # the package ships no types
 import pytest
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from konnect_client import ConversationChanged, Entry, Heads, Rewound
+from konnect_client import Content, ConversationChanged, Entity, Entry, Heads, Location, Rewound
 from konnect_client.model import (
     Conversation,
     ConversationPage,
@@ -117,6 +117,10 @@ async def test_every_command_of_the_client_is_one_that_the_server_takes(autojump
         await client.edit(ROOM, 2, "hello")
         await client.react(ROOM, 2, "👍")
         await client.react(ROOM, 2, "👍", on=False)
+        await client.forward(ROOM, ROOM, 2)
+        await client.pin(ROOM, 2)
+        await client.send(ROOM, content=Content(location=Location(48.2, 16.4)))
+        await client.edit(ROOM, 2, "hello", entities=[Entity("bold", 0, 5)], mention_all="here")
         await client.edits(ROOM, 2)
         await client.reactions(ROOM, 2, emoji="👍")
         await client.delete(ROOM, 2)

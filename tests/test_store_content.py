@@ -17,9 +17,13 @@ from protocol.frames import (
     Content,
     Entity,
     Entry,
+    Forwarded,
     Location,
     MessageEdit,
+    MessageForward,
+    MessagePin,
     MessageSend,
+    Source,
     Version,
 )
 from storage.rows import Acted, NewMessage, Range, Rules
@@ -231,6 +235,206 @@ async def test_two_who_show_the_same_media_at_once_do_not_deadlock(bench: Bench)
         await bench.until_waiting()
         await commit()
     assert await bench.uses(PHOTO) == await bench.uses(OTHER) == [(G, 2), (H, 2)]
+
+
+# --- Forwarding -------------------------------------------------------------------------------------------------------
+
+
+def forward(seq: int, source: UUID = G, to: UUID = H, key: str = "f") -> MessageForward:
+    return MessageForward(id=1, conversation=to, key=key, source=Source(source, seq))
+
+
+async def two_groups(bench: Bench) -> Store:
+    """G of Ann and Bob, H of Bob and Cid; a photo of Ann's."""
+    await group(bench.store, ANN, BOB)
+    await group(bench.store, BOB, CID, conversation=H)
+    await bench.add_upload(PHOTO, ANN, "photo")
+    return bench.store
+
+
+async def test_a_forwarded_message_says_who_said_it_and_no_more(bench: Bench) -> None:
+    store = await two_groups(bench)
+    await talk(store, G, ANN, "k")  # 2
+    said = Content(
+        reply_to=2, entities=[BOLD], mention_all="all", media=[photo()], location=PLACE.location, contact=RICH.contact
+    )
+    await act(store, ANN, send(said, "look"))  # 3
+    acted = await act(store, BOB, forward(3))
+    told = Content(
+        entities=[BOLD], media=[photo()], location=PLACE.location, contact=RICH.contact, forwarded=Forwarded(ANN)
+    )
+    assert acted.entry == Entry(
+        conversation=H, seq=2, kind="message", author=BOB, key="f", at_ms=acted.at_ms, text="look", content=told
+    )
+    assert (await log(store, H))[1] == acted.entry
+    assert await bench.uses(PHOTO) == [(G, 3), (H, 2)]
+    await act(store, ANN, delete(3))
+    assert await bench.uses(PHOTO) == [(H, 2)], "a copy is its forwarder's"
+    assert await act(bench.other, BOB, forward(3)) == Acted(2, acted.at_ms), "a repeat gets its first answer"
+    assert await refusal(store, BOB, forward(3, key="f2")) == "message_deleted"
+    again = await act(store, CID, forward(2, H))
+    assert again.entry is not None
+    assert again.entry.content == told, "still Ann's words"
+    await act(store, BOB, delete(2, conversation=H))
+    assert await bench.uses(PHOTO) == [(H, 3)]
+    assert len(await log(store, G)) == 4
+
+
+async def test_plain_text_is_forwarded_too_and_into_its_own_conversation(bench: Bench) -> None:
+    store = await two_groups(bench)
+    await talk(store, G, ANN, "k")  # 2
+    acted = await act(store, ANN, forward(2, to=G))
+    assert acted.entry is not None
+    assert (acted.seq, acted.entry.text, acted.entry.content) == (3, "text of k", Content(forwarded=Forwarded(ANN)))
+
+
+async def test_forwards_that_are_refused(bench: Bench) -> None:
+    store = await two_groups(bench)
+    await talk(store, G, ANN, "k")  # 2
+    await talk(store, H, CID, "k")  # 2
+    assert await refusal(store, ANN, forward(2)) == "not_a_member", "of the one to send to"
+    assert await refusal(store, CID, forward(2)) == "unknown_message", "a stranger to the one it is in"
+    assert await refusal(store, BOB, forward(2, D)) == "unknown_message", "no such conversation"
+    assert await refusal(store, BOB, forward(1)) == "unknown_message", "no message"
+    assert await refusal(store, BOB, forward(9)) == "unknown_message"
+    await act(store, BOB, forward(2))
+    assert await refusal(store, BOB, forward(2, H)) == "key_reused"
+    assert len(await log(store, H)) == 3
+
+
+async def test_two_forwards_with_one_key_at_once_store_one(bench: Bench) -> None:
+    store = await two_groups(bench)
+    await act(store, ANN, send(Content(media=[photo()])))  # 2
+    commit = await bench.hold(("act", BOB, forward(2)))
+    found: list[Acted] = []
+
+    async def again() -> None:
+        found.append(await act(bench.other, BOB, forward(2)))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(again)
+        await bench.until_waiting()
+        await commit()
+    assert [(one.seq, one.entry) for one in found] == [(2, None)]
+    assert await bench.uses(PHOTO) == [(G, 2), (H, 2)]
+
+
+async def test_a_forward_that_waits_for_the_photos_deletion_keeps_it(bench: Bench) -> None:
+    """The photo is nobody's for a moment: it is not swept before its time, and the copy has it."""
+    store = await two_groups(bench)
+    await act(store, ANN, send(Content(media=[photo()])))  # 2
+    commit = await bench.hold(("act", ANN, delete(2)))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(act, store, BOB, forward(2))
+        await bench.until_waiting()
+        await commit()
+    assert await bench.uses(PHOTO) == [(H, 2)]
+
+
+# --- Pins -------------------------------------------------------------------------------------------------------------
+
+
+def pin(seq: int, on: bool = True, key: str = "p", conversation: UUID = G) -> MessagePin:
+    return MessagePin(id=1, conversation=conversation, key=key, seq=seq, on=on)
+
+
+async def pins(store: Store, person: UUID = ANN, conversation: UUID = G) -> list[int]:
+    return (await state(store, person, conversation)).pins
+
+
+async def test_a_pin_is_told_and_stands_in_the_message_and_the_conversation(bench: Bench) -> None:
+    store = bench.store
+    await group(store, ANN, BOB)
+    await talk(store, G, BOB, "1", "2", "3")
+    first = await act(store, ANN, pin(4))
+    assert first.entry == Entry(
+        conversation=G, seq=5, kind="message.pinned", author=ANN, key="p", at_ms=first.at_ms, of=4, on=True
+    )
+    await act(store, ANN, pin(2, key="p2"))
+    found = await message(store, 4)
+    assert (found.pinned, found.changed) == (True, 5)
+    assert await pins(store, BOB) == [2, 4]
+    down = await act(store, ANN, pin(4, False, "p3"))
+    assert down.entry is not None
+    assert (down.entry.on, (await message(store, 4)).pinned, (await message(store, 4)).changed) == (False, False, 7)
+    assert await pins(store) == [2]
+    assert (await act(bench.other, ANN, pin(4))).seq == 5, "a repeat gets its first answer"
+    assert await pins(store) == [2], "and undoes nothing"
+
+
+async def test_a_pin_that_is_there_stores_nothing_and_keeps_its_key(bench: Bench) -> None:
+    store = bench.store
+    await group(store, ANN)
+    await talk(store, G, ANN, "1")
+    assert (await act(store, ANN, pin(2, False, "p0"))).seq == 2
+    await act(store, ANN, pin(2))  # 3
+    assert await act(store, ANN, pin(2, key="p2")) == Acted(3, (await log(store, G))[2].at_ms)
+    await act(store, ANN, pin(2, False, "p3"))  # 4
+    assert (await act(store, ANN, pin(2, key="p2"))).seq == 3
+    assert await pins(store) == []
+    assert await refusal(store, ANN, pin(2, False, "p2")) == "key_reused"
+
+
+async def test_who_may_pin(bench: Bench) -> None:
+    store = bench.store
+    await group(store, ANN, BOB, history="from_join")
+    await talk(store, G, BOB, "1")  # 2
+    assert await refusal(store, BOB, pin(2)) == "forbidden"
+    assert await refusal(store, CID, pin(2)) == "not_a_member"
+    assert await refusal(store, ANN, pin(1)) == "unknown_message"
+    await store.open_direct(D, ANN, BOB)
+    await store.append(0, [NewMessage(D, ANN, "k", "hi")], {})
+    await act(store, BOB, pin(2, conversation=D))
+    await act(store, ANN, pin(2, False, "down", D))
+    await act(store, ANN, pin(2))
+    await store.change_member(0, "add", G, ANN, "in", CID, MOST)
+    assert await pins(store, CID) == [], "pinned before one came, where the past is not shown"
+    await store.change_member(0, "remove", G, ANN, "out", BOB, MOST)
+    assert await pins(store, BOB) == [], "none of a past member's business"
+    assert await pins(store) == [2]
+
+
+async def test_an_edit_and_a_reaction_leave_the_pin_and_a_deletion_takes_it(bench: Bench) -> None:
+    store = bench.store
+    await group(store, ANN, BOB)
+    await talk(store, G, ANN, "1")
+    await act(store, BOB, react(2))
+    await act(store, ANN, pin(2))
+    found = await message(store)
+    assert (found.pinned, len(found.reactions)) == (True, 1)
+    await act(store, ANN, edit(2, "other"))
+    await act(store, BOB, react(2, on=False, key="r2"))
+    found = await message(store)
+    assert (found.pinned, found.text, found.reactions) == (True, "other", [])
+    await act(store, ANN, delete(2))
+    assert (await message(store)).pinned is False
+    assert await pins(store) == []
+    assert await refusal(store, ANN, pin(2, key="p2")) == "message_deleted"
+
+
+async def test_pins_are_bounded(bench: Bench) -> None:
+    store, rules = bench.store, Rules(pins=2)
+    await group(store, ANN)
+    await talk(store, G, ANN, "1", "2", "3")
+    await act(store, ANN, pin(2, key="p2"), rules)
+    await act(store, ANN, pin(3, key="p3"), rules)
+    assert await refusal(store, ANN, pin(4, key="p4"), rules) == "too_many_pins"
+    await act(store, ANN, delete(3), rules)
+    await act(store, ANN, pin(4, key="p4"), rules)
+    assert await pins(store) == [2, 4]
+
+
+async def test_a_deletion_and_a_pin_at_once(bench: Bench) -> None:
+    """Whoever comes first, nothing deleted stays pinned."""
+    await group(bench.store, ANN, BOB)
+    await talk(bench.store, G, ANN, "1")
+    commit = await bench.hold(("act", ANN, pin(2)))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(act, bench.other, ANN, delete(2))
+        await bench.until_waiting()
+        await commit()
+    assert (await message(bench.store)).deleted
+    assert await pins(bench.store) == []
 
 
 # --- What changes a message -------------------------------------------------------------------------------------------

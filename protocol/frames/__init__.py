@@ -67,11 +67,14 @@ from protocol.frames.messages import (
     MessageDelete as MessageDelete,
     MessageEdit as MessageEdit,
     MessageEdits as MessageEdits,
+    MessageForward as MessageForward,
+    MessagePin as MessagePin,
     MessageReact as MessageReact,
     MessageReactions as MessageReactions,
     MessageSend as MessageSend,
     OneReaction as OneReaction,
     Reactions as Reactions,
+    Source as Source,
     Version as Version,
     Versions as Versions,
 )
@@ -122,13 +125,15 @@ AnyCommand = (
     | ConversationAdd | ConversationRemove | ConversationLeave | MessageSend | MessageEdit | MessageDelete
     | MessageReact | MessageEdits | MessageReactions | HistoryGet | ReceiptMove | Typing | PresenceWatch | UserGet
     | MessageSchedule | MessageUnschedule | MessageScheduled | ConversationRetention
+    | MessageForward | MessagePin
 )  # fmt: skip
 # Commands that a conversation's log takes one by one: each is stored by a function of the database of its own.
 # A message is one of them when it needs a look at more than its author's membership (content.py).
 AnyAction = (
     ConversationAdd | ConversationRemove | ConversationLeave | MessageEdit | MessageDelete | MessageReact | MessageSend
     | ConversationRetention
-)
+    | MessageForward | MessagePin
+)  # fmt: skip
 AnyEvent = (
     EntryEvent
     | ConversationEvent
@@ -169,4 +174,6 @@ RESULTS: dict[type[Command], type[Struct]] = {
     MessageUnschedule: Done,
     MessageScheduled: ScheduledPage,
     ConversationRetention: Appended,
+    MessageForward: Appended,
+    MessagePin: Appended,
 }

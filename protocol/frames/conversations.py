@@ -127,6 +127,9 @@ class ConversationState(Struct, frozen=True, omit_defaults=True, kw_only=True):
     retention_s: Annotated[
         int | None, Meta(description="How many seconds new messages are kept; absent: for ever.")
     ] = None
+    pins: Annotated[
+        list[int], Meta(description="The messages that are pinned, of those that one may see, by seq; at most 50.")
+    ] = msgspec.field(default_factory=list)
 
 
 class Conversations(Struct, frozen=True, omit_defaults=True):

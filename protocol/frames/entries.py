@@ -52,11 +52,20 @@ class Entry(Struct, frozen=True, omit_defaults=True, kw_only=True):
         | UnsetType
     ) = UNSET
     of: (
-        Annotated[int, Meta(description="Of `message.edited`, `message.deleted`, `message.reacted`: which message.")]
+        Annotated[int, Meta(description="Of an entry that changes a message, `message.edited` and so on: which one.")]
         | UnsetType
     ) = UNSET
     emoji: Annotated[str, Meta(description="Of `message.reacted`: with what.")] | UnsetType = UNSET
-    on: Annotated[bool, Meta(description="Of `message.reacted`: whether the author now reacts so.")] | UnsetType = UNSET
+    on: (
+        Annotated[
+            bool,
+            Meta(
+                description="Of `message.reacted`: whether the author now reacts so. Of `message.pinned`: whether the "
+                "message is pinned now."
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
     count: (
         Annotated[int, Meta(description="Of `message.reacted`: how many people react so after it; 0 for nobody.")]
         | UnsetType
@@ -98,12 +107,14 @@ class Entry(Struct, frozen=True, omit_defaults=True, kw_only=True):
     reactions: Annotated[
         list[Reaction], Meta(description="Of `message`: by emoji, in the order of their code points; at most 20.")
     ] = []
+    pinned: Annotated[bool, Meta(description="Of `message`: it is pinned.")] = False
     changed: (
         Annotated[
             int,
             Meta(
-                description="Of `message`: the newest entry that edited or deleted it, or reacted to it: this is how "
-                "it stands after that entry. Absent if there is none. Of two copies the one with the higher is newer."
+                description="Of `message`: the newest entry that changed it, by an edit, a deletion, a reaction or a "
+                "pin: this is how it stands after that entry. Absent if there is none. Of two copies the one with the "
+                "higher is newer."
             ),
         ]
         | UnsetType

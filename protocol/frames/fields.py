@@ -78,6 +78,7 @@ History = Literal["all", "from_join"]
 Kind = Literal["direct", "group"]
 EntryKind = Literal[
     "created", "message", "member.added", "member.removed", "message.edited", "message.deleted", "message.reacted",
+    "message.pinned",
     "conversation.retention", "messages.expired",
 ]  # fmt: skip
 MessageSeq = Annotated[int, Meta(ge=1, le=limits.SEQ_MAX, description="The message's number in the log.")]

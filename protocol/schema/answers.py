@@ -43,7 +43,15 @@ ERRORS: Final[dict[type[frames.Command], tuple[type[errors.KonnectError], ...]]]
         errors.KeyReused,
     ),
     frames.ConversationLeave: (errors.NotAMember, errors.WrongKind, errors.KeyReused),
-    frames.MessageSend: (errors.NotAMember, errors.KeyReused),
+    frames.MessageSend: (
+        errors.NotAMember,
+        errors.KeyReused,
+        errors.UnknownMessage,
+        errors.MessageDeleted,
+        errors.UnknownMedium,
+        errors.NotReady,
+        errors.WrongUse,
+    ),
     frames.MessageEdit: (
         errors.NotAMember,
         errors.UnknownMessage,
@@ -78,6 +86,15 @@ ERRORS: Final[dict[type[frames.Command], tuple[type[errors.KonnectError], ...]]]
     frames.MessageUnschedule: (errors.UnknownScheduled, errors.TooLate),
     frames.MessageScheduled: (errors.BadCursor,),
     frames.ConversationRetention: (errors.NotAMember, errors.Forbidden, errors.KeyReused),
+    frames.MessageForward: (errors.NotAMember, errors.UnknownMessage, errors.MessageDeleted, errors.KeyReused),
+    frames.MessagePin: (
+        errors.NotAMember,
+        errors.UnknownMessage,
+        errors.MessageDeleted,
+        errors.Forbidden,
+        errors.TooManyPins,
+        errors.KeyReused,
+    ),
 }
 
 

@@ -23,6 +23,7 @@ RECORDS: Final[tuple[type[Struct], ...]] = (
     frames.Location,
     frames.Contact,
     frames.Forwarded,
+    frames.Source,
 )  # nested in the others
 
 

@@ -89,6 +89,13 @@ COMMANDS: Final[dict[type[frames.Command], dict[str, Any]]] = {
     frames.ConversationRetention: {
         "t": "conversation.retention", "id": 25, "conversation": str(DIRECT), "key": "t-3e81c0", "seconds": 604_800,
     },
+    frames.MessageForward: {
+        "t": "message.forward", "id": 22, "conversation": str(DIRECT), "key": "f-2be7c1",
+        "source": {"conversation": str(GROUP), "seq": 7},
+    },
+    frames.MessagePin: {
+        "t": "message.pin", "id": 23, "conversation": str(DIRECT), "key": "p-90d41e", "seq": 42,
+    },
 }  # fmt: skip
 
 
@@ -169,6 +176,7 @@ RECORDS: Final[dict[type[Struct], Struct]] = {
     frames.Location: frames.Location(48.2082, 16.3738, "Stephansplatz", 10.0),
     frames.Contact: frames.Contact("Cleo", "+43 1 234567", "cleo@example.com", CLEO),
     frames.Forwarded: frames.Forwarded(BOB),
+    frames.Source: frames.Source(GROUP, 7),
 }  # fmt: skip
 
 # Where several commands share a result and the story needs another one.
@@ -181,6 +189,8 @@ _OWN_RESULTS: Final[dict[type[frames.Command], Struct]] = {
     frames.MessageDelete: frames.Appended(44, AT_MS + 44 * 60_000),
     frames.MessageReact: frames.Appended(45, AT_MS + 45 * 60_000),
     frames.ConversationRetention: frames.Appended(46, AT_MS + 46 * 60_000),
+    frames.MessageForward: frames.Appended(46, AT_MS + 46 * 60_000),
+    frames.MessagePin: frames.Appended(47, AT_MS + 47 * 60_000),
 }
 
 EVENTS: Final[dict[type[frames.Event], frames.Event]] = {

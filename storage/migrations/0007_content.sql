@@ -35,7 +35,8 @@ end;
 create function detail_with(detail json, changes json) returns json language sql immutable parallel safe
 return json_strip_nulls((coalesce(detail::jsonb, '{}') || changes::jsonb)::json);
 
--- What a key stands for that sent a message; of plain text as ever.
+-- What a key stands for that sent a message; of plain text as ever. (The planner does not put it in place, for what makes
+-- JSON is not immutable by its books; so append_new says the first half itself, which saves a plain message 3 us.)
 create function message_digest(p_text text, p_content json) returns uuid language sql immutable parallel safe
 return case when p_content is null then md5('message:' || p_text)::uuid
        else md5(json_build_array('message', p_text, p_content)::text)::uuid end;
@@ -71,7 +72,8 @@ begin
         raise unique_violation using message = 'not all of these conversations exist';
     end if;
     insert into entry (conversation, seq, kind, author, key, key_hash, digest, at_ms, text, content)
-    select p_ids[i], tops[i] + o, 'message', a, k, key_hash(a, k), message_digest(x, j), v_at, nullif(x, ''), j
+    select p_ids[i], tops[i] + o, 'message', a, k, key_hash(a, k),
+           case when j is null then md5('message:' || x)::uuid else message_digest(x, j) end, v_at, nullif(x, ''), j
     from json_to_recordset(batch) as r(i integer, o integer, a uuid, k text, x text, j json)
     where exists (select from span m where m.conversation = p_ids[i] and m.person = a and m.until is null);
     get diagnostics stored = row_count;
@@ -394,3 +396,101 @@ as $$
     )
     select coalesce(json_agg(json_build_object('q', q, 'entries', entries, 'cut', cut)), '[]') from cut
 $$;
+
+
+-- Forward a message that one may see, as a message of one's own that says who said it first, and no more of where it was
+-- said: neither what it answered, nor whom it mentioned besides.
+create function forward_message(p_author uuid, p_command json, p_rules json) returns json language plpgsql volatile
+set enable_seqscan = off
+as $$
+declare
+    v_conversation uuid := p_command ->> 'conversation';
+    v_from uuid := p_command -> 'source' ->> 'conversation';
+    v_digest uuid := md5(json_build_array('forward', v_from, p_command -> 'source' -> 'seq')::text)::uuid;
+    v_content jsonb;
+    v_media uuid[];
+    b begun;
+    m entry;
+begin
+    select * into b from begin_action(p_author, p_command, v_digest);
+    if b.answer is not null then return b.answer; end if;
+    select * into m from visible_message(v_from, p_author, (p_command -> 'source' ->> 'seq')::bigint);
+    if not found then return json_build_object('error', 'unknown_message'); end if;
+    if m.detail ->> 'deleted' is not null then return json_build_object('error', 'message_deleted'); end if;
+    v_content := m.content;
+    v_content := jsonb_strip_nulls(jsonb_build_object(
+        'entities', v_content -> 'entities', 'media', v_content -> 'media', 'location', v_content -> 'location',
+        'contact', v_content -> 'contact',
+        'forwarded', jsonb_build_object('author', coalesce(v_content -> 'forwarded' ->> 'author', m.author::text))));
+    if m.text is null and not v_content ?| array['media', 'location', 'contact'] then
+        return json_build_object('error', 'nothing_to_forward');
+    end if;
+    v_media := array(select (item ->> 'id')::uuid from jsonb_array_elements(v_content -> 'media') item order by 1);
+    if cardinality(v_media) > 0 then
+        perform from upload where id = any (v_media) order by id for no key update;
+        if (select count(*) from upload where id = any (v_media) and state = 'ready') < cardinality(v_media) then
+            return json_build_object('error', 'message_deleted');   -- meanwhile, and its media were swept
+        end if;
+        insert into upload_use (upload, conversation, seq) select id, v_conversation, b.seq from unnest(v_media) id;
+        update upload set used_at_ms = now_ms() where id = any (v_media) and used_at_ms is null;
+    end if;
+    return end_action(p_author, p_command, v_digest, b, 'message', m.text, null, json_strip_nulls(v_content::json));
+end $$;
+
+
+-- Pin a message for everybody, or take it down: in a direct conversation both may, in a group its owner.
+create function pin_message(p_author uuid, p_command json, p_rules json) returns json language plpgsql volatile
+set enable_seqscan = off
+as $$
+declare
+    v_conversation uuid := p_command ->> 'conversation';
+    v_on boolean := p_command ->> 'on';
+    v_digest uuid := md5(json_build_array('pin', p_command -> 'seq', v_on)::text)::uuid;
+    b begun;
+    m entry;
+begin
+    select * into b from begin_action(p_author, p_command, v_digest);
+    if b.answer is not null then return b.answer; end if;
+    select * into m from visible_message(v_conversation, p_author, (p_command ->> 'seq')::bigint);
+    if not found then return json_build_object('error', 'unknown_message'); end if;
+    if m.detail ->> 'deleted' is not null then return json_build_object('error', 'message_deleted'); end if;
+    if exists (select from conversation where id = v_conversation and kind <> 'direct'
+               and owner is distinct from p_author) then
+        return json_build_object('error', 'forbidden');
+    end if;
+    if v_on = coalesce(m.pinned, false) then
+        return settle_action(p_author, p_command, v_digest, coalesce((m.detail ->> 'changed')::bigint, m.seq));
+    end if;
+    if v_on then
+        if (select count(*) from pin where conversation = v_conversation) >= (p_rules ->> 'pins')::integer then
+            return json_build_object('error', 'too_many_pins');
+        end if;
+        insert into pin (conversation, message, seq) values (v_conversation, m.seq, b.seq);
+    else
+        delete from pin where conversation = v_conversation and message = m.seq;
+    end if;
+    update entry set pinned = nullif(v_on, false), detail = detail_with(m.detail, json_build_object('changed', b.seq))
+        where conversation = v_conversation and seq = m.seq;
+    return end_action(p_author, p_command, v_digest, b, 'message.pinned', null,
+                      json_build_object('of', m.seq, 'on', v_on));
+end $$;
+
+-- What is pinned in a conversation, of what the person may see; null for nothing.
+create function conversation_pins(p_conversation uuid, p_person uuid) returns json language sql stable
+set enable_seqscan = off
+as $$
+    select json_agg(p.message order by p.message) from pin p where p.conversation = p_conversation
+        and exists (select from span s where s.conversation = p_conversation and s.person = p_person
+                    and p.message between s.since and coalesce(s.until, 9223372036854775807))
+$$;
+
+-- A conversation's state tells its members of the pins; put into the function as it stands, whichever migration made it so.
+do $$
+declare
+    v_old text := pg_get_functiondef('conversation_states(json, integer, integer)'::regprocedure);
+    v_new text := replace(v_old, '''owner'', v.owner,', '''owner'', v.owner,
+        ''pins'', case when m.until is null then conversation_pins(v.id, i.p) end,');
+begin
+    if v_new = v_old then raise exception 'conversation_states has no place for pins'; end if;
+    execute v_new;
+end $$;

@@ -237,7 +237,8 @@ begin
     end if;
     if v_kept = 0 then
         insert into entry (conversation, seq, kind, author, key, key_hash, digest, at_ms, text, content)
-        select p_ids[i], tops[i] + o, 'message', a, k, key_hash(a, k), message_digest(x, j), v_at, nullif(x, ''), j
+        select p_ids[i], tops[i] + o, 'message', a, k, key_hash(a, k),
+               case when j is null then md5('message:' || x)::uuid else message_digest(x, j) end, v_at, nullif(x, ''), j
         from json_to_recordset(batch) as r(i integer, o integer, a uuid, k text, x text, j json)
         where exists (select from span m where m.conversation = p_ids[i] and m.person = a and m.until is null);
     else
@@ -477,39 +478,16 @@ begin
     return json_build_object('seq', e.seq, 'at_ms', e.at_ms, 'entry', entry_json(e));
 end $$;
 
--- As before (0002), with how long messages are kept.
-create or replace function conversation_states(asks json, p_named integer, p_unread integer) returns json language sql stable
-set enable_seqscan = off set enable_bitmapscan = off set enable_sort = off
-as $$
-    select coalesce(json_agg(json_build_object('q', i.q, 'state', json_strip_nulls(json_build_object(
-        'conversation', v.id, 'kind', v.kind, 'title', v.title, 'history', v.history, 'owner', v.owner,
-        'retention_s', v.retention_s,
-        'head', coalesce(m.until, v.last_seq), 'first_seq', m.since, 'joined', m.joined, 'until', m.until,
-        'read', coalesce(mine.read, 0), 'delivered', coalesce(mine.delivered, 0), 'active_at_ms', v.active_at_ms,
-        'members', case when m.until is null then
-            (select json_agg(s.person order by s.joined, s.place) from span s where s.conversation = v.id and s.until is null) end,
-        'names', case when m.until is null and v.member_count <= p_named then
-            (select json_object_agg(a.id, a.name) from span s join account a on a.id = s.person
-             where s.conversation = v.id and s.until is null) end,
-        'receipts', case when m.until is null and v.member_count <= p_named then
-            (select json_agg(json_build_object('user', r.person, 'delivered', r.delivered, 'read', r.read) order by r.person)
-             from receipt r join span s on s.conversation = v.id and s.person = r.person and s.until is null
-             where r.conversation = v.id and r.person <> i.p) end,
-        'unread', (select count(*) filter (where e.kind = 'message' and e.author <> i.p) from
-                   (select kind, author from entry where conversation = v.id
-                        and seq > greatest(mine.read, m.since - 1) and seq <= coalesce(m.until, 9223372036854775807)
-                    order by seq limit p_unread) e),
-        'recent', (select json_agg(entry_json(e.*) order by e.seq) from
-                   (select e.* from span s cross join lateral (
-                        select * from entry where conversation = s.conversation
-                            and seq >= s.since and seq <= coalesce(s.until, 9223372036854775807)
-                        order by seq desc limit i.r) e
-                    where s.conversation = v.id and s.person = i.p order by e.seq desc limit i.r) e)))) order by i.n), '[]')
-    from rows from (json_to_recordset(asks) as (q integer, p uuid, c uuid, r integer)) with ordinality as i(q, p, c, r, n)
-    cross join lateral (select * from conversation where id = i.c limit 1) v
-    cross join lateral (select * from span where conversation = v.id and person = i.p order by joined desc limit 1) m
-    left join lateral (select * from receipt where conversation = v.id and person = i.p limit 1) mine on true
-$$;
+-- A conversation's state tells how long messages are kept; put into the function as it stands, whichever migration made it
+-- so (0007 does the same).
+do $$
+declare
+    v_old text := pg_get_functiondef('conversation_states(json, integer, integer)'::regprocedure);
+    v_new text := replace(v_old, '''owner'', v.owner,', '''owner'', v.owner, ''retention_s'', v.retention_s,');
+begin
+    if v_new = v_old then raise exception 'conversation_states has no place for retention_s'; end if;
+    execute v_new;
+end $$;
 
 
 -- --- What is due ---

@@ -119,20 +119,25 @@ async def test_each_command_is_carried_out_and_seen(house: House, world: World) 
         assert [one["text"] for one in versions] == ["hello", "hello, all"]
         reactions = (await result("message.reactions", **at))["reactions"]
         assert [(one["emoji"], one["user"]) for one in reactions] == [("👍", str(ann))]
-        assert (await result("message.delete", "d1", **at))["seq"] == 7
+        assert (await result("message.pin", "p1", **at))["seq"] == 7
+        assert (await hers.result("conversation.get", conversation=club))["pins"] == [2]
+        assert (await result("message.forward", "f1", conversation=club, source=at))["seq"] == 8
+        assert (await result("message.delete", "d1", **at))["seq"] == 9
         kept = await result("message.schedule", "s1", conversation=club, at_ms=sent["at_ms"] + 86_400_000, text="later")
-        await his.has(club, 7)
-        assert [frame["kind"] for frame in his.of("entry", club)][-3:] == [
-            "message.edited", "message.reacted", "message.deleted",
+        await his.has(club, 9)
+        assert [frame["kind"] for frame in his.of("entry", club)][-5:] == [
+            "message.edited", "message.reacted", "message.pinned", "message", "message.deleted",
         ]  # fmt: skip
+        [copy] = [frame for frame in his.of("entry", club) if frame["seq"] == 8]
+        assert (copy["text"], copy["content"]) == ("hello, all", {"forwarded": {"author": str(ann)}})
 
-        assert (await result("conversation.retention", "t1", conversation=club, seconds=60))["seq"] == 8
+        assert (await result("conversation.retention", "t1", conversation=club, seconds=60))["seq"] == 10
         waiting = (await result("message.scheduled"))["scheduled"]
         assert waiting == [{**kept, "conversation": club, "text": "later"}]
         assert await result("message.unschedule", scheduled=kept["scheduled"]) == {}
 
-        assert (await result("conversation.leave", "l1", conversation=club))["seq"] == 9
-        await his.has(club, 9)
+        assert (await result("conversation.leave", "l1", conversation=club))["seq"] == 11
+        await his.has(club, 11)
         assert await hers.error("message.send", "m2", conversation=club, text="gone") == "not_a_member"
     assert called == set(CALLS)
 
@@ -218,6 +223,8 @@ async def test_a_repeat_is_answered_as_the_first_was_at_either_door(house: House
             ("conversation.remove", {"conversation": club, "user": str(cid)}),
             ("message.edit", {"conversation": club, "seq": 2, "text": "twice"}),
             ("message.react", {"conversation": club, "seq": 2, "emoji": "👍"}),
+            ("message.forward", {"conversation": club, "source": {"conversation": club, "seq": 2}}),
+            ("message.pin", {"conversation": club, "seq": 2}),
             ("message.delete", {"conversation": club, "seq": 2}),
             ("message.schedule", {"conversation": club, "at_ms": in_a_day, "text": "later"}),
             ("conversation.retention", {"conversation": club, "seconds": 60}),
@@ -236,7 +243,7 @@ async def test_a_repeat_is_answered_as_the_first_was_at_either_door(house: House
         assert await hers.result("conversation.create", "make", title="Club", members=[str(bob)]) == {
             "conversation": club
         }
-    assert [seq for seq, _ in await world.log(club)] == list(range(1, 9))
+    assert [seq for seq, _ in await world.log(club)] == list(range(1, 11))
 
 
 async def test_a_key_comes_once_or_twice_the_same(house: House, world: World) -> None:
@@ -272,6 +279,7 @@ async def test_both_doors_refuse_with_the_same_code(house: House, world: World) 
         direct = (await phone.result("conversation.direct", user=bob.id))["conversation"]
         await phone.say(club, "used", "first")
         nobody, send = str(uuid7()), {"conversation": club, "key": "k", "text": "x"}
+        pick, behind = {"conversation": club, "key": "n"}, {"kind": "bold", "offset": 0, "length": 9}
         cases: list[tuple[str, dict[str, Any], str]] = [
             ("message.send", {**send, "text": ""}, "invalid"),
             ("message.send", {**send, "text": "x" * 8193}, "invalid"),
@@ -291,6 +299,15 @@ async def test_both_doors_refuse_with_the_same_code(house: House, world: World) 
             ("message.react", {"conversation": club, "key": "n", "seq": 1, "emoji": "👍"}, "unknown_message"),
             ("message.react", {"conversation": club, "key": "n", "seq": 2, "emoji": "a\0"}, "invalid"),
             ("message.edits", {"conversation": club, "seq": 99}, "unknown_message"),
+            ("message.send", {**send, "content": {"reply_to": 99}}, "unknown_message"),
+            ("message.send", {**send, "content": {"media": [{"id": nobody, "kind": "photo"}]}}, "unknown_medium"),
+            ("message.send", {**send, "content": {"forwarded": {"author": str(bob)}}}, "invalid"),
+            ("message.send", {**send, "content": {"entities": [behind]}}, "invalid"),
+            ("message.send", {"conversation": club, "key": "n", "content": {"mention_all": "all"}}, "invalid"),
+            ("message.forward", {**pick, "source": {"conversation": foreign, "seq": 1}}, "unknown_message"),
+            ("message.forward", pick, "invalid"),
+            ("message.pin", {"conversation": club, "key": "n", "seq": 99}, "unknown_message"),
+            ("message.pin", {"conversation": owned, "key": "n", "seq": 1}, "unknown_message"),
             ("message.reactions", {"conversation": foreign, "seq": 2}, "not_a_member"),
             ("conversation.direct", {"user": str(ann)}, "invalid"),
             ("conversation.direct", {"user": nobody}, "unknown_user"),

@@ -10,7 +10,7 @@ from tests.simulate.kept import Kept
 _ACTS: Final = (
     ("send", 50), ("burst", 3), ("receipt", 10), ("typing", 3), ("history", 4), ("list", 2), ("get", 4), ("ping", 1),
     ("create", 3), ("direct", 4), ("add", 5), ("remove", 4), ("leave", 2), ("watch", 1), ("users", 1), ("intrude", 1),
-    ("edit", 6), ("delete", 3), ("react", 9), ("about", 2),
+    ("edit", 6), ("delete", 3), ("react", 9), ("about", 2), ("forward", 3), ("pin", 4),
     ("schedule", 4), ("unschedule", 2), ("scheduled", 1), ("retention", 1),
     ("drop", 7), ("stall", 3), ("restart", 4), ("save", 5), ("renew", 1), ("sign_out", 1),
 )  # fmt: skip
@@ -195,6 +195,17 @@ class Behaviour:
             place, seq = found
             emoji, on = self.rng.choice("👍🦉é"), self.rng.random() < 0.7
             self.device.queue("message.react", conversation=place, key=self.world.key(), seq=seq, emoji=emoji, on=on)
+
+    def _forward(self) -> None:
+        if (found := self._message(mine=False)) is not None and (to := self._place()) is not None:
+            source = {"conversation": found[0], "seq": found[1]}
+            self.device.queue("message.forward", conversation=to, key=self.world.key(), source=source)
+
+    def _pin(self) -> None:
+        if (found := self._message(mine=False)) is not None:
+            place, seq = found
+            on = self.rng.random() < 0.7
+            self.device.queue("message.pin", conversation=place, key=self.world.key(), seq=seq, on=on)
 
     def _about(self) -> None:
         if (found := self._message(mine=False)) is not None:

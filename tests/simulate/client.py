@@ -37,6 +37,10 @@ _ALLOWED: Final[dict[str, tuple[str, ...]]] = {
     "message.edit": ("not_a_member", "unknown_message", "message_deleted", "forbidden", "too_late", "rate_limited"),
     "message.delete": ("not_a_member", "unknown_message", "forbidden", "rate_limited"),
     "message.react": ("not_a_member", "unknown_message", "message_deleted", "too_many_reactions", "rate_limited"),
+    "message.forward": ("not_a_member", "unknown_message", "message_deleted", "rate_limited"),
+    "message.pin": (
+        "not_a_member", "unknown_message", "message_deleted", "forbidden", "too_many_pins", "rate_limited",
+    ),
     "message.edits": ("not_a_member", "unknown_message", *_TRY_LATER),
     "message.reactions": ("not_a_member", "unknown_message", *_TRY_LATER),
     "message.schedule": ("not_a_member", "too_many_scheduled", *_TRY_LATER),
@@ -60,6 +64,7 @@ _STORED: Final = frozenset(
     (
         "message.send", "message.edit", "message.delete", "message.react",
         "conversation.add", "conversation.remove", "conversation.leave", "conversation.retention",
+        "message.forward", "message.pin",
     )
 )  # fmt: skip
 
@@ -388,9 +393,13 @@ class Device:
             if "content" in entry:
                 message["content"] = entry["content"]
         elif entry["kind"] == "message.deleted":
-            for name in ("text", "content", "edited_at_ms", "reactions", "expires_at_ms"):
+            for name in ("text", "content", "edited_at_ms", "reactions", "pinned", "expires_at_ms"):
                 message.pop(name, None)
             message["deleted"] = True
+        elif entry["kind"] == "message.pinned":
+            message.pop("pinned", None)
+            if entry["on"]:
+                message["pinned"] = True
         else:
             others = [one for one in message.pop("reactions", []) if one["emoji"] != entry["emoji"]]
             if entry["count"]:

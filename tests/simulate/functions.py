@@ -317,6 +317,13 @@ def standing(tables: Tables, at_ms: int, person: UUID, lineage: UUID | None) -> 
     return Standing(at_ms, known, spans, None if account is None else account.number)
 
 
+def first_standing(tables: Tables, at_ms: int, person: UUID, recent: int, most: int) -> Standing:
+    """All that a first start starts from: the first *most* of the person's conversations with it."""
+    found = standing(tables, at_ms, person, None)
+    now = [span.conversation for span in found.spans if span.until is None][:most]
+    return msgspec.structs.replace(found, states=conversation_states(tables, person, now, recent))
+
+
 def _partner(tables: Tables, conversation: UUID, person: UUID) -> UUID | None:
     if tables.conversations[conversation].kind != "direct":
         return None
@@ -437,6 +444,10 @@ def _state(tables: Tables, person: UUID, conversation: UUID, recent: int, named:
         active_at_ms=row.active_at_ms, history=row.history, until=last.until, title=row.title, owner=row.owner,
         retention_s=row.retention_s,
         members=members, names=names, receipts=receipts, recent=last_seen,
+        pins=[] if last.until is not None else [
+            seq for seq in sorted(tables.pins.get(conversation, ()))
+            if any(span.shows(seq) for span in tables.spans[conversation][person])
+        ],
     )  # fmt: skip
 
 

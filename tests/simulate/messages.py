@@ -13,8 +13,11 @@ from protocol.frames import (
     Content,
     Entry,
     EntryKind,
+    Forwarded,
     MessageDelete,
     MessageEdit,
+    MessageForward,
+    MessagePin,
     MessageReact,
     MessageSend,
     OneReaction,
@@ -22,7 +25,7 @@ from protocol.frames import (
     Version,
     Versions,
 )
-from protocol.frames.content import NOTHING
+from protocol.frames.content import NOTHING, speaks
 from storage.rows import Acted, Rules
 from tests.simulate import functions
 from tests.simulate.database import Body, FakeDatabase, Key, Reacted, Stored, Tables, in_order
@@ -197,7 +200,8 @@ def erase_message(
 ) -> Generator[list[Key], None, Callable[[], None]]:
     """Take away all that *message* says, for entry *changed*; what the commit does."""
     now = msgspec.structs.replace(
-        message, text=UNSET, content=UNSET, edited_at_ms=UNSET, reactions=[], expires_at_ms=UNSET, deleted=True,
+        message, text=UNSET, content=UNSET, edited_at_ms=UNSET, reactions=[], expires_at_ms=UNSET, pinned=False,
+        deleted=True,
         changed=changed,
     )  # fmt: skip
     media = [] if message.content is UNSET else [one.id for one in message.content.media]
@@ -213,6 +217,7 @@ def erase_message(
                 tables.versions[place][seq] = (UNSET, UNSET)
         for one in media:
             tables.uses.pop((one, *place), None)
+        tables.pins.get(message.conversation, {}).pop(message.seq, None)
         tables.reactions.pop(place, None)
         tables.rewrite(now)
 
@@ -281,12 +286,81 @@ def react_to_message(db: FakeDatabase, author: UUID, action: MessageReact, rules
     )  # fmt: skip
 
 
+def forward_message(db: FakeDatabase, author: UUID, action: MessageForward, rules: Rules) -> Body[Acted | Refusal]:
+    """Forward a message that one may see."""
+    tables, source = db.tables, action.source
+    digest = ("forward", source.conversation, source.seq)
+    begun = yield from begin_action(db, author, action, digest)
+    if not isinstance(begun, Begun):
+        return begun, None
+    message = visible_message(tables, source.conversation, author, source.seq)
+    if message is None:
+        return Refusal("unknown_message"), None
+    if message.deleted:
+        return Refusal("message_deleted"), None
+    old = NOTHING if message.content is UNSET else message.content
+    if message.text is UNSET and not speaks(old):
+        return Refusal("nothing_to_forward"), None
+    content = Content(
+        entities=old.entities, media=old.media, location=old.location, contact=old.contact,
+        forwarded=Forwarded(message.author) if old.forwarded is UNSET else old.forwarded,
+    )  # fmt: skip
+    media = [one.id for one in content.media]
+    yield in_order("upload", media)
+    if any(tables.uploads[one].state != "ready" for one in media):
+        return Refusal("message_deleted"), None
+
+    def changes() -> None:
+        tables.uses.update(dict.fromkeys((one, action.conversation, begun.seq) for one in media))
+
+    return end_action(
+        tables, author, action, digest, begun, "message", changes, text=message.text, content=content
+    )
+
+
+def pin_message(db: FakeDatabase, author: UUID, action: MessagePin, rules: Rules) -> Body[Acted | Refusal]:
+    """Pin a message for everybody, or take it down."""
+    tables, digest = db.tables, ("pin", action.seq, action.on)
+    begun = yield from begin_action(db, author, action, digest)
+    if not isinstance(begun, Begun):
+        return begun, None
+    message = visible_message(tables, action.conversation, author, action.seq)
+    if message is None:
+        return Refusal("unknown_message"), None
+    if message.deleted:
+        return Refusal("message_deleted"), None
+    row = tables.conversations[action.conversation]
+    if row.kind != "direct" and row.owner != author:
+        return Refusal("forbidden"), None
+    if action.on == message.pinned:
+        return settle_action(
+            tables, author, action, digest, action.seq if message.changed is UNSET else message.changed
+        )
+    if action.on and len(tables.pins.get(action.conversation, ())) >= rules.pins:
+        return Refusal("too_many_pins"), None
+    now = msgspec.structs.replace(message, pinned=action.on, changed=begun.seq)
+
+    def changes() -> None:
+        pins = tables.pins.setdefault(action.conversation, {})
+        if action.on:
+            pins[action.seq] = None
+        else:
+            del pins[action.seq]
+        tables.rewrite(now)
+
+    return end_action(
+        tables, author, action, digest, begun, "message.pinned", changes, of=action.seq, on=action.on
+    )
+
+
 Act: TypeAlias = Callable[[FakeDatabase, UUID, Any, Rules], Body[Acted | Refusal]]
 ACTIONS: Final[dict[type[Command], Act]] = {
     MessageEdit: edit_message,
     MessageDelete: delete_message,
     MessageReact: react_to_message,
     MessageSend: send_message,
+    MessageForward: forward_message,
+    MessagePin: pin_message,
 }
 
 

@@ -453,6 +453,7 @@ def as_frame(entry: Entry) -> dict[str, Any]:
         "of": entry.of, "emoji": entry.emoji, "on": entry.on, "edited_at_ms": entry.edited_at_ms,
         "messages": list(entry.messages) or None, "retention_s": entry.retention_s,
         "expires_at_ms": entry.expires_at_ms, "deleted": entry.deleted or None, "changed": entry.changed or None,
+        "pinned": entry.pinned or None,
         "content": None if entry.content is None else entry.content.frame(),
         "reactions": [
             {"emoji": one.emoji, "count": one.count, "users": list(one.users)} for one in entry.reactions
