@@ -21,6 +21,7 @@ from konnect_client.model import (
     ScheduledPage,
     Sent,
     Version,
+    Votes,
     take,
     take_each,
     take_ids,
@@ -181,6 +182,30 @@ class Commands:
     async def retention(self, conversation: str, seconds: int, *, key: str | None = None) -> Sent:
         """Keep messages that are sent from now on for *seconds*, then let them disappear; 0: keep them for ever."""
         return await self._change("conversation.retention", conversation, key, seconds=seconds)
+
+    async def ask_people(
+        self, conversation: str, question: str, options: Iterable[str], *, multiple: bool = False,
+        anonymous: bool = False, key: str | None = None,
+    ) -> Sent:  # fmt: skip
+        """Send a poll of 2 to 12 *options*."""
+        return await self._change(
+            "poll.create", conversation, key, question=question, options=list(options), multiple=multiple,
+            anonymous=anonymous,
+        )  # fmt: skip
+
+    async def vote(self, conversation: str, seq: int, options: Iterable[int], *, key: str | None = None) -> Sent:
+        """Choose in poll *seq*, by places from 0; nothing takes one's vote back."""
+        return await self._change("poll.vote", conversation, key, seq=seq, options=list(options))
+
+    async def close_poll(self, conversation: str, seq: int, *, key: str | None = None) -> Sent:
+        """End poll *seq*."""
+        return await self._change("poll.close", conversation, key, seq=seq)
+
+    async def votes(self, conversation: str, seq: int, *, after: int = 0, limit: int = 50) -> Votes:
+        """Who chose what in poll *seq*, and what one chose oneself: one page."""
+        return Votes.parse(
+            await self.ask("poll.voters", conversation=str(conversation), seq=seq, after=after, limit=limit)
+        )
 
     async def schedule(
         self, conversation: str, text: str, at_ms: int, *, content: Content | None = None, key: str | None = None

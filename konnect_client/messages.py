@@ -82,6 +82,14 @@ class Messages:
                 return  # the text is gone with a deletion that is on its way here
             case Entry(kind="message.deleted"):
                 message = _blank(message, entry.seq)
+            case Entry(kind="poll.voted", voters=int(voters)) if message.poll is not None:
+                options = tuple(
+                    replace(one, count=count) for one, count in zip(message.poll.options, entry.counts, strict=False)
+                )
+                poll = replace(message.poll, options=options, voters=voters)
+                message = replace(message, poll=poll, changed=entry.seq)
+            case Entry(kind="poll.closed") if message.poll is not None:
+                message = replace(message, poll=replace(message.poll, closed=True), changed=entry.seq)
             case Entry(kind="message.pinned", on=bool(on)):
                 message = replace(message, pinned=on, changed=entry.seq)
             case Entry(kind="message.reacted", emoji=str(emoji)):
@@ -104,7 +112,7 @@ def _blank(message: Entry, seq: int) -> Entry:
     """*message* once entry *seq* has taken away what it said."""
     return replace(
         message, text=None, content=None, edited_at_ms=None, reactions=(), expires_at_ms=None, pinned=False,
-        deleted=True, changed=seq,
+        poll=None, deleted=True, changed=seq,
     )  # fmt: skip
 
 

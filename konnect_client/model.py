@@ -37,6 +37,67 @@ class Reaction:
 
 
 @dataclass(frozen=True, slots=True)
+class PollOption:
+    """Something to choose, and how many have."""
+
+    text: str
+    count: int
+
+    @classmethod
+    def parse(cls, frame: Frame) -> "PollOption":
+        return cls(take(frame, "text", str), take(frame, "count", int))
+
+
+@dataclass(frozen=True, slots=True)
+class Poll:
+    """What a message asks, and how people have chosen so far."""
+
+    question: str
+    options: tuple[PollOption, ...]
+    voters: int
+    multiple: bool = False
+    anonymous: bool = False
+    closed: bool = False
+
+    @classmethod
+    def parse(cls, frame: Frame) -> "Poll":
+        return cls(
+            take(frame, "question", str), take_each(frame, "options", PollOption.parse), take(frame, "voters", int),
+            take_or(frame, "multiple", bool, False), take_or(frame, "anonymous", bool, False),
+            take_or(frame, "closed", bool, False),
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class OneVote:
+    """What one person chose: places of options, from 0."""
+
+    user: str
+    options: tuple[int, ...]
+    seq: int  # the entry that says so
+    at_ms: int
+
+    @classmethod
+    def parse(cls, frame: Frame) -> "OneVote":
+        return cls(
+            take(frame, "user", str), take_ints(frame, "options"), take_seq(frame, "seq"), take(frame, "at_ms", int)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Votes:
+    """A part of the votes of a poll, and what one chose oneself."""
+
+    votes: tuple[OneVote, ...]
+    mine: tuple[int, ...]
+    more: bool
+
+    @classmethod
+    def parse(cls, frame: Frame) -> "Votes":
+        return cls(take_each(frame, "votes", OneVote.parse), take_ints(frame, "mine"), take(frame, "more", bool))
+
+
+@dataclass(frozen=True, slots=True)
 class Entry:
     """One entry of a conversation's log; ``seq`` counts 1, 2, 3 ... per conversation without gaps."""
 
@@ -55,6 +116,10 @@ class Entry:
     on: bool | None = None  # whether the author now reacts so,
     count: int = 0  # how many people then do,
     users: tuple[str, ...] = ()  # and the first few of them
+    poll: Poll | None = None  # of a message: what it asks
+    counts: tuple[int, ...] = ()  # of a vote: how many then have chosen each option,
+    voters: int | None = None  # how many people have,
+    options: tuple[int, ...] | None = None  # and what its author chose, unless nobody is named
     messages: tuple[int, ...] = ()  # of messages.expired: which have disappeared
     retention_s: int | None = None  # of conversation.retention: how long messages are kept now; None: for ever
     expires_at_ms: int | None = None  # of a message: when it disappears
@@ -83,6 +148,10 @@ class Entry:
             on=take_maybe(frame, "on", bool),
             count=take_or(frame, "count", int, 0),
             users=take_ids(frame, "users") if "users" in frame else (),
+            poll=take_part(frame, "poll", Poll.parse),
+            counts=take_ints(frame, "counts") if "counts" in frame else (),
+            voters=take_maybe(frame, "voters", int),
+            options=take_ints(frame, "options") if "options" in frame else None,
             messages=take_ints(frame, "messages") if "messages" in frame else (),
             retention_s=take_maybe(frame, "retention_s", int),
             expires_at_ms=take_maybe(frame, "expires_at_ms", int),

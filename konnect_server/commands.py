@@ -155,6 +155,10 @@ def _reactions(asker: Asker, command: frames.MessageReactions) -> None:
     asker.read(command, lambda: actions.reactions(asker.desk.store, asker.user, command))
 
 
+def _votes(asker: Asker, command: frames.PollVoters) -> None:
+    asker.read(command, lambda: actions.votes(asker.desk.store, asker.user, command))
+
+
 def _schedule(asker: Asker, command: frames.MessageSchedule) -> None:
     desk, new_id = asker.desk, asker.desk.new_id()
 
@@ -191,6 +195,7 @@ HANDLERS: Final[dict[type[frames.Command], Callable[[Asker, Any], None]]] = {
     frames.Typing: _typing,
     frames.UserGet: _users,
     frames.MessageSchedule: _schedule,
+    frames.PollVoters: _votes,
     frames.MessageUnschedule: _unschedule,
     frames.MessageScheduled: _scheduled,
 }

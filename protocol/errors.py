@@ -26,6 +26,8 @@
     │   ├── MessageDeleted          message_deleted      the message was deleted
     │   ├── TooLate                 too_late             the time for it is over
     │   ├── TooManyReactions        too_many_reactions   the message has its most reactions
+    │   ├── UnknownPoll             unknown_poll         the message is no poll
+    │   ├── PollClosed              poll_closed          the poll was closed
     │   ├── UnknownScheduled        unknown_scheduled    no scheduled message of this person by that id
     │   ├── TooManyScheduled        too_many_scheduled   as many messages wait as may
     │   ├── TooManyPins             too_many_pins        the conversation has its most pins
@@ -233,6 +235,18 @@ class TooManyReactions(Refused):
     """The person has reacted to the message with as many emoji as one may, or it has as many as a message may."""
 
     code, status, fix = "too_many_reactions", 409, "Take a reaction back first, or use an emoji that is there already."
+
+
+class UnknownPoll(Refused):
+    """The message asks nothing."""
+
+    code, status, fix = "unknown_poll", 404, "Check the message's seq: only messages with a poll are polls."
+
+
+class PollClosed(Refused):
+    """The poll was closed; nobody may choose any more."""
+
+    code, status, fix = "poll_closed", 409, "Show its result."
 
 
 class UnknownScheduled(Refused):

@@ -16,12 +16,14 @@ from protocol.errors import (
     MessageDeleted,
     NotAMember,
     NotReady,
+    PollClosed,
     Refused,
     TooLate,
     TooManyPins,
     TooManyReactions,
     UnknownMedium,
     UnknownMessage,
+    UnknownPoll,
     WrongUse,
 )
 from protocol.frames import (
@@ -39,6 +41,9 @@ from protocol.frames import (
     MessagePin,
     MessageReact,
     MessageSend,
+    PollClose,
+    PollCreate,
+    PollVote,
 )
 from storage import scheduled
 from storage.rows import Acted, Rules
@@ -56,6 +61,9 @@ FUNCTIONS: Final[dict[type[Command] | type[SendScheduled] | type[ExpireMessages]
     MessageReact: "select react_to_message($1::uuid, $2::json, $3::json)",
     ExpireMessages: "select expire_messages($1::uuid, $2::json, $3::json)",
     ConversationRetention: "select set_retention($1::uuid, $2::json, $3::json)",
+    PollCreate: "select create_poll($1::uuid, $2::json, $3::json)",
+    PollVote: "select vote_poll($1::uuid, $2::json, $3::json)",
+    PollClose: "select close_poll($1::uuid, $2::json, $3::json)",
     SendScheduled: "select send_scheduled($1::uuid, $2::json, $3::json)",
     MessageSend: "select send_message($1::uuid, $2::json, $3::json)",
     MessageForward: "select forward_message($1::uuid, $2::json, $3::json)",
@@ -64,6 +72,7 @@ FUNCTIONS: Final[dict[type[Command] | type[SendScheduled] | type[ExpireMessages]
 MEMBERSHIP: Final = (ConversationAdd, ConversationRemove, ConversationLeave)
 _FORBIDDEN: Final[dict[type, str]] = {
     ConversationRetention: "only the owner of the group may say how long messages are kept",
+    PollClose: "only who asked, and the owner of the group, may close a poll",
     MessageEdit: "only its author may edit a message",
     MessageDelete: "only its author, and the owner of the group, may delete a message",
     MessagePin: "only the owner of the group may pin a message",
@@ -98,6 +107,10 @@ async def change_member(store: "Store", lane: int, author: UUID, action: AnyActi
 def refusal(code: str, author: UUID, action: Deed, missing: UUID | None = None) -> Refused:
     """What the *code* that a function of ``FUNCTIONS`` answered with stands for; *missing*: what is not there."""
     match code:
+        case "poll_closed":
+            return PollClosed("the poll was closed")
+        case "no_such_option":
+            return Invalid("the poll has no such option, or takes no more than one - at `$.options`")
         case "unknown_scheduled" if isinstance(action, SendScheduled):
             return scheduled.refusal(code, author, action.conversation, action.key, action.scheduled)
         case "key_reused":
@@ -140,4 +153,6 @@ def reading_refusal(code: str | None, person: UUID, conversation: UUID, seq: int
             return NotAMember(person, conversation)
         case "unknown_message":
             return UnknownMessage(conversation, seq)
+        case "unknown_poll":
+            return UnknownPoll(f"message {seq} asks nothing")
     raise AssertionError(f"the database answered {code!r}")

@@ -34,6 +34,7 @@ from protocol.frames import (
     MessageSchedule,
     MessageScheduled,
     OneReaction,
+    OneVote,
     Reactions,
     Scheduled,
     ScheduledMessage,
@@ -41,6 +42,7 @@ from protocol.frames import (
     User,
     Version,
     Versions,
+    Votes,
 )
 from protocol.limits import (
     NAMED_MEMBERS,
@@ -112,6 +114,8 @@ class _Found(msgspec.Struct):
     error: str | None = None
     versions: list[Version] = []
     reactions: list[OneReaction] = []
+    votes: list[OneVote] = []
+    mine: list[int] = []
     more: bool = False
 
 
@@ -410,6 +414,14 @@ class PostgresStore:
         if found.error is not None:
             raise actions.reading_refusal(found.error, person, conversation, seq)
         return Reactions(found.reactions, reaction_cursor.text_after(found.reactions[-1]) if found.more else None)
+
+    async def votes(self, person: UUID, conversation: UUID, seq: int, after: int, limit: int) -> Votes:
+        """See Store."""
+        sql: Final = "select poll_voters(%s, %s, %s, %s, %s)::text"
+        found = _found(await self._json(sql, person, conversation, seq, after, limit))
+        if found.error is not None:
+            raise actions.reading_refusal(found.error, person, conversation, seq)
+        return Votes(found.votes, found.mine, found.more)
 
     async def schedule(self, new_id: UUID, author: UUID, command: MessageSchedule) -> Scheduled:
         """See Store."""

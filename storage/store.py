@@ -21,6 +21,7 @@ from protocol.frames import (
     ScheduledPage,
     User,
     Versions,
+    Votes,
 )
 from storage.actions import Deed
 from storage.rows import (
@@ -135,6 +136,14 @@ class Store(Protocol):
         Raises:
             NotAMember, UnknownMessage: As above.
             BadCursor
+        """
+
+    async def votes(self, person: UUID, conversation: UUID, seq: int, after: int, limit: int) -> Votes:
+        """A page of the votes of poll *seq*, those above *after*; and what *person* chose.
+
+        Raises:
+            NotAMember, UnknownMessage: As above.
+            UnknownPoll
         """
 
     async def schedule(self, new_id: UUID, author: UUID, command: MessageSchedule) -> Scheduled:

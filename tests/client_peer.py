@@ -282,6 +282,34 @@ class Peer:
                 self.show(one, entry)
         self.ok(wire, frame, seq=entry["seq"], at_ms=entry["at_ms"])
 
+    def _poll_create(self, wire: Wire, frame: Frame) -> None:
+        entry = self.keys.get((frame["conversation"], self.user, frame["key"]))
+        if entry is None:
+            options = [{"text": text, "count": 0} for text in frame["options"]]
+            poll = {"question": frame["question"], "options": options, "voters": 0}
+            said = {"kind": "message", "author": self.user, "key": frame["key"], "poll": poll}
+            entry = self.append(frame["conversation"], said)
+            for one in list(self.wires):
+                self.show(one, entry)
+        self.ok(wire, frame, seq=entry["seq"], at_ms=entry["at_ms"])
+
+    def _poll_vote(self, wire: Wire, frame: Frame) -> None:
+        counts = [int(place in frame["options"]) for place in range(2)]
+        more = {"counts": counts, "voters": int(any(counts)), "options": frame["options"]}
+        self._touch(wire, frame, "poll.voted", **more)
+
+    def _poll_close(self, wire: Wire, frame: Frame) -> None:
+        self._touch(wire, frame, "poll.closed")
+
+    def _poll_voters(self, wire: Wire, frame: Frame) -> None:
+        votes = [
+            {"user": entry["author"], **{name: entry[name] for name in ("options", "seq", "at_ms")}}
+            for entry in self.logs[frame["conversation"]]
+            if entry["kind"] == "poll.voted" and entry["of"] == frame["seq"] and entry["seq"] > frame["after"]
+        ]
+        mine: list[int] = next((one["options"] for one in reversed(votes) if one["user"] == self.user), [])
+        self.ok(wire, frame, votes=votes[: frame["limit"]], mine=mine, more=len(votes) > frame["limit"])
+
     def _message_edit(self, wire: Wire, frame: Frame) -> None:
         self._touch(wire, frame, "message.edited", text=frame["text"])
 

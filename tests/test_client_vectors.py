@@ -17,6 +17,7 @@ from konnect_client.model import (
     ScheduledPage,
     Sent,
     Version,
+    Votes,
     take,
 )
 from konnect_client.pack import pack, unpack
@@ -79,6 +80,10 @@ def test_every_answer_is_understood(vector: dict[str, Any]) -> None:
             found = ReactionPage.parse(result)
             assert [one.emoji for one in found.reactions] == [one["emoji"] for one in reactions]
             assert found.cursor == result.get("cursor")
+        case {"votes": listed, "mine": mine}:
+            votes = Votes.parse(result)
+            assert [list(one.options) for one in votes.votes] == [one["options"] for one in listed]
+            assert list(votes.mine) == mine
         case {"scheduled": list(listed)}:
             page = ScheduledPage.parse(result)
             assert [(one.id, one.text, one.problem) for one in page.scheduled] == [
@@ -128,6 +133,10 @@ async def test_every_command_of_the_client_is_one_that_the_server_takes(autojump
         await client.unschedule(await client.schedule(ROOM, "later", 2_114_380_800_000))
         await client.scheduled(ROOM)
         await client.retention(ROOM, 60)
+        asked = await client.ask_people(ROOM, "When?", ["8", "9"])
+        await client.vote(ROOM, asked.seq, [1])
+        assert (await client.votes(ROOM, asked.seq)).mine == (1,)
+        await client.close_poll(ROOM, asked.seq)
         await client.watch([BOB], conversation=None)
         await client.watch(conversation=ROOM)
         await client.names(["01900000-0000-7000-8000-0000000000cc"])

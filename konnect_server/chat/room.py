@@ -45,6 +45,15 @@ def entry_lines(entry: Entry, me: str, named: Named) -> list[str]:
     match entry.kind:
         case "message" if entry.deleted:
             return [f"{at} * {author} said something that is deleted now"]
+        case "message" if entry.poll is not None:
+            asked = [f"      {place}: {harmless(one.text)}" for place, one in enumerate(entry.poll.options, 1)]
+            return [f"{at} {author} asks: {harmless(entry.poll.question)}", *asked]
+        case "poll.voted" if entry.options is None:
+            return [f"{at} * somebody voted"]
+        case "poll.voted":
+            return [f"{at} * {author} voted" if entry.options else f"{at} * {author} took a vote back"]
+        case "poll.closed":
+            return [f"{at} * {author} closed a poll"]
         case "message":
             mark = " \u2713" if entry.author == me else ""
             first, *more = lines_of(entry.text or "")

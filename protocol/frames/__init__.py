@@ -83,6 +83,16 @@ from protocol.frames.people import (
     UserGet as UserGet,
     Users as Users,
 )
+from protocol.frames.polls import (
+    OneVote as OneVote,
+    Poll as Poll,
+    PollClose as PollClose,
+    PollCreate as PollCreate,
+    PollOption as PollOption,
+    PollVote as PollVote,
+    PollVoters as PollVoters,
+    Votes as Votes,
+)
 from protocol.frames.presence import (
     Online as Online,
     PresenceEvent as PresenceEvent,
@@ -125,13 +135,14 @@ AnyCommand = (
     | ConversationAdd | ConversationRemove | ConversationLeave | MessageSend | MessageEdit | MessageDelete
     | MessageReact | MessageEdits | MessageReactions | HistoryGet | ReceiptMove | Typing | PresenceWatch | UserGet
     | MessageSchedule | MessageUnschedule | MessageScheduled | ConversationRetention
+    | PollCreate | PollVote | PollClose | PollVoters
     | MessageForward | MessagePin
 )  # fmt: skip
 # Commands that a conversation's log takes one by one: each is stored by a function of the database of its own.
 # A message is one of them when it needs a look at more than its author's membership (content.py).
 AnyAction = (
     ConversationAdd | ConversationRemove | ConversationLeave | MessageEdit | MessageDelete | MessageReact | MessageSend
-    | ConversationRetention
+    | ConversationRetention | PollCreate | PollVote | PollClose
     | MessageForward | MessagePin
 )  # fmt: skip
 AnyEvent = (
@@ -174,6 +185,10 @@ RESULTS: dict[type[Command], type[Struct]] = {
     MessageUnschedule: Done,
     MessageScheduled: ScheduledPage,
     ConversationRetention: Appended,
+    PollCreate: Appended,
+    PollVote: Appended,
+    PollClose: Appended,
+    PollVoters: Votes,
     MessageForward: Appended,
     MessagePin: Appended,
 }

@@ -8,6 +8,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from protocol.frames.base import Event
 from protocol.frames.content import Content
 from protocol.frames.fields import AtMs, Conversation, EntryKind, Seq
+from protocol.frames.polls import Poll
 
 
 class Reaction(Struct, frozen=True, omit_defaults=True):
@@ -94,6 +95,21 @@ class Entry(Struct, frozen=True, omit_defaults=True, kw_only=True):
             Meta(
                 description="Of `message`: when it disappears. Hide it then; the `messages.expired` that blanks it for "
                 "good comes a moment later."
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
+    poll: Annotated[Poll, Meta(description="Of `message`: what it asks, and how people chose.")] | UnsetType = UNSET
+    counts: (
+        Annotated[list[int], Meta(description="Of `poll.voted`: how many then have chosen each option.")] | UnsetType
+    ) = UNSET
+    voters: Annotated[int, Meta(description="Of `poll.voted`: how many people then have chosen.")] | UnsetType = UNSET
+    options: (
+        Annotated[
+            list[int],
+            Meta(
+                description="Of `poll.voted`: what its author chose now; absent in an anonymous poll, where its author "
+                "is nobody, the nil UUID."
             ),
         ]
         | UnsetType

@@ -80,6 +80,7 @@ EntryKind = Literal[
     "created", "message", "member.added", "member.removed", "message.edited", "message.deleted", "message.reacted",
     "message.pinned",
     "conversation.retention", "messages.expired",
+    "poll.voted", "poll.closed",
 ]  # fmt: skip
 MessageSeq = Annotated[int, Meta(ge=1, le=limits.SEQ_MAX, description="The message's number in the log.")]
 Emoji = Annotated[

@@ -33,6 +33,7 @@ BOB: Final = _id(0xB)
 CLEO: Final = _id(0xC)
 DIRECT: Final = _id(0xD1)
 GROUP: Final = _id(0x61)
+POLL_SEQ: Final = 48
 SCHEDULED: Final = _id(0x5C)
 SESSION: Final = _id(0x5E, AT_MS + 41 * 60_000)
 TOKEN: Final = "eyJhbGciOiJFZERTQSJ9.eyJzdWIiOiJhbm4ifQ.c2ln"  # shortened: a true one has some 400 characters
@@ -86,6 +87,15 @@ COMMANDS: Final[dict[type[frames.Command], dict[str, Any]]] = {
     },
     frames.MessageUnschedule: {"t": "message.unschedule", "id": 23, "scheduled": str(SCHEDULED)},
     frames.MessageScheduled: {"t": "message.scheduled", "id": 24},
+    frames.PollCreate: {
+        "t": "poll.create", "id": 26, "conversation": str(DIRECT), "key": "q-40c1b7", "question": "Which film?",
+        "options": ["The Third Man", "Before Sunrise"],
+    },
+    frames.PollVote: {
+        "t": "poll.vote", "id": 27, "conversation": str(DIRECT), "key": "v-8d02aa", "seq": POLL_SEQ, "options": [1],
+    },
+    frames.PollVoters: {"t": "poll.voters", "id": 28, "conversation": str(DIRECT), "seq": POLL_SEQ},
+    frames.PollClose: {"t": "poll.close", "id": 29, "conversation": str(DIRECT), "key": "z-19f3e5", "seq": POLL_SEQ},
     frames.ConversationRetention: {
         "t": "conversation.retention", "id": 25, "conversation": str(DIRECT), "key": "t-3e81c0", "seconds": 604_800,
     },
@@ -147,6 +157,7 @@ RESULTS: Final[dict[type[Struct], Struct]] = {
         False,
     ),
     frames.Reactions: frames.Reactions([frames.OneReaction(BOB, "👍", 45, AT_MS + 45 * 60_000)]),
+    frames.Votes: frames.Votes([frames.OneVote(ANN, [1], 49, AT_MS + 49 * 60_000)], [1], False),
     frames.Scheduled: frames.Scheduled(SCHEDULED, NEW_YEAR_MS),
     frames.ScheduledPage: frames.ScheduledPage(
         [frames.ScheduledMessage(SCHEDULED, DIRECT, NEW_YEAR_MS, "Happy New Year!")]
@@ -169,6 +180,11 @@ RECORDS: Final[dict[type[Struct], Struct]] = {
     frames.User: frames.User(BOB, "Bob"),
     frames.Version: frames.Version(43, AT_MS + 43 * 60_000, "See you at nine?"),
     frames.OneReaction: frames.OneReaction(BOB, "👍", 45, AT_MS + 45 * 60_000),
+    frames.Poll: frames.Poll(
+        "Which film?", [frames.PollOption("The Third Man", 0), frames.PollOption("Before Sunrise", 1)], 1
+    ),
+    frames.PollOption: frames.PollOption("Before Sunrise", 1),
+    frames.OneVote: frames.OneVote(ANN, [1], 49, AT_MS + 49 * 60_000),
     frames.ScheduledMessage: frames.ScheduledMessage(SCHEDULED, DIRECT, NEW_YEAR_MS, "Happy New Year!"),
     frames.Content: frames.Content(reply_to=41, entities=[_ENTITY], media=[_ATTACHMENT]),
     frames.Entity: _ENTITY,
@@ -188,6 +204,9 @@ _OWN_RESULTS: Final[dict[type[frames.Command], Struct]] = {
     frames.MessageEdit: frames.Appended(43, AT_MS + 43 * 60_000),
     frames.MessageDelete: frames.Appended(44, AT_MS + 44 * 60_000),
     frames.MessageReact: frames.Appended(45, AT_MS + 45 * 60_000),
+    frames.PollCreate: frames.Appended(48, AT_MS + 48 * 60_000),
+    frames.PollVote: frames.Appended(49, AT_MS + 49 * 60_000),
+    frames.PollClose: frames.Appended(50, AT_MS + 50 * 60_000),
     frames.ConversationRetention: frames.Appended(46, AT_MS + 46 * 60_000),
     frames.MessageForward: frames.Appended(46, AT_MS + 46 * 60_000),
     frames.MessagePin: frames.Appended(47, AT_MS + 47 * 60_000),

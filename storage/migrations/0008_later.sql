@@ -525,3 +525,169 @@ begin
                       (select due_ms from scheduled where state = 'waiting' order by due_ms limit 1)
                       union all (select due_ms from expiry order by due_ms limit 1)) nearest));
 end $$;
+
+
+-- --- Polls ---
+
+select add_entry_kinds('poll.voted', 'poll.closed');
+
+-- Who chose what. Counts stand in the message's row, as `detail -> 'poll'`.
+create table poll_vote (
+    conversation uuid      not null references conversation,
+    message      bigint    not null,
+    person       uuid      not null references account,
+    options      integer[] not null check (cardinality(options) > 0),   -- places from 0, rising
+    seq          bigint    not null,                          -- of the entry that says so
+    at_ms        bigint    not null,
+    primary key (conversation, message, person)
+);
+create unique index poll_vote_order on poll_vote (conversation, message, seq);
+
+-- With what a message says go the votes on it.
+do $$
+declare
+    v_old text := pg_get_functiondef('erase_message(entry, bigint, json)'::regprocedure);
+    v_new text := replace(v_old, 'delete from reaction where', 'delete from poll_vote where conversation = m.conversation and message = m.seq;
+    delete from reaction where');
+begin
+    if v_new = v_old then raise exception 'erase_message has no place for votes'; end if;
+    execute v_new;
+end $$;
+
+-- Ask something: a message that is a poll.
+create function create_poll(p_author uuid, p_command json, p_rules json) returns json language plpgsql volatile
+set enable_seqscan = off
+as $$
+declare
+    v_poll jsonb := jsonb_strip_nulls(jsonb_build_object(
+        'question', p_command -> 'question',
+        'options', (select jsonb_agg(jsonb_build_object('text', text, 'count', 0) order by place)
+                    from json_array_elements_text(p_command -> 'options') with ordinality as o(text, place)),
+        'voters', 0, 'multiple', nullif((p_command ->> 'multiple')::boolean, false),
+        'anonymous', nullif((p_command ->> 'anonymous')::boolean, false)));
+    v_digest uuid := md5(json_build_array('poll', v_poll)::text)::uuid;
+    b begun;
+begin
+    select * into b from begin_action(p_author, p_command, v_digest);
+    if b.answer is not null then return b.answer; end if;
+    return end_action(p_author, p_command, v_digest, b, 'message', null, detail_with(null, json_build_object('poll', v_poll)));
+end $$;
+
+-- Choose; what one chose before is forgotten, and nothing chosen takes it back. The entry says what then stands, and of a
+-- poll where nobody is named it is by nobody and under a key of its own, or the difference would tell who chose what. Its
+-- key_hash is the voter's all the same: a repeat finds it.
+create function vote_poll(p_author uuid, p_command json, p_rules json) returns json language plpgsql volatile
+set enable_seqscan = off
+as $$
+declare
+    v_conversation uuid := p_command ->> 'conversation';
+    v_new integer[] := array(select distinct value::integer from json_array_elements_text(p_command -> 'options') order by 1);
+    v_digest uuid := md5(json_build_array('vote', p_command -> 'seq', v_new)::text)::uuid;
+    v_old integer[];
+    v_counts integer[];
+    v_voters integer;
+    v_poll jsonb;
+    b begun;
+    m entry;
+    e entry;
+begin
+    select * into b from begin_action(p_author, p_command, v_digest);
+    if b.answer is not null then return b.answer; end if;
+    select * into m from visible_message(v_conversation, p_author, (p_command ->> 'seq')::bigint);
+    if not found then return json_build_object('error', 'unknown_message'); end if;
+    if m.detail ->> 'deleted' is not null then return json_build_object('error', 'message_deleted'); end if;
+    v_poll := m.detail -> 'poll';
+    if v_poll is null then return json_build_object('error', 'unknown_poll'); end if;
+    if v_poll ->> 'closed' is not null then return json_build_object('error', 'poll_closed'); end if;
+    if v_new[cardinality(v_new)] >= jsonb_array_length(v_poll -> 'options')
+       or (cardinality(v_new) > 1 and v_poll ->> 'multiple' is null) then
+        return json_build_object('error', 'no_such_option');
+    end if;
+    select options into v_old from poll_vote where conversation = v_conversation and message = m.seq and person = p_author;
+    v_old := coalesce(v_old, '{}');
+    if v_old = v_new then
+        return settle_action(p_author, p_command, v_digest, coalesce((m.detail ->> 'changed')::bigint, m.seq));
+    end if;
+    delete from poll_vote where conversation = v_conversation and message = m.seq and person = p_author;
+    if v_new <> '{}' then
+        insert into poll_vote (conversation, message, person, options, seq, at_ms)
+        values (v_conversation, m.seq, p_author, v_new, b.seq, b.at_ms);
+    end if;
+    v_voters := (v_poll ->> 'voters')::integer + (v_new <> '{}')::integer - (v_old <> '{}')::integer;
+    v_counts := array(select (o ->> 'count')::integer + (place - 1 = any (v_new))::integer - (place - 1 = any (v_old))::integer
+                      from jsonb_array_elements(v_poll -> 'options') with ordinality as x(o, place) order by place);
+    v_poll := v_poll || jsonb_build_object('voters', v_voters, 'options', (
+        select jsonb_agg(o || jsonb_build_object('count', v_counts[place]) order by place)
+        from jsonb_array_elements(v_poll -> 'options') with ordinality as x(o, place)));
+    update entry set detail = detail_with(m.detail, json_build_object('poll', v_poll, 'changed', b.seq))
+        where conversation = v_conversation and seq = m.seq;
+    if v_poll ->> 'anonymous' is null then
+        return end_action(p_author, p_command, v_digest, b, 'poll.voted', null, json_build_object(
+            'of', m.seq, 'counts', to_json(v_counts), 'voters', v_voters, 'options', to_json(v_new)));
+    end if;
+    insert into entry (conversation, seq, kind, author, key, key_hash, digest, at_ms, detail)
+    values (v_conversation, b.seq, 'poll.voted', '00000000-0000-0000-0000-000000000000', 'vote:' || b.seq,
+            key_hash(p_author, p_command ->> 'key'), v_digest, b.at_ms,
+            json_build_object('of', m.seq, 'counts', to_json(v_counts), 'voters', v_voters))
+    returning * into e;
+    update conversation set last_seq = e.seq, active_at_ms = e.at_ms where id = v_conversation;
+    return json_build_object('seq', e.seq, 'at_ms', e.at_ms, 'entry', entry_json(e));
+end $$;
+
+-- Let nobody vote any more; who asked may, and the group's owner.
+create function close_poll(p_author uuid, p_command json, p_rules json) returns json language plpgsql volatile
+set enable_seqscan = off
+as $$
+declare
+    v_conversation uuid := p_command ->> 'conversation';
+    v_digest uuid := md5(json_build_array('close', p_command -> 'seq')::text)::uuid;
+    v_poll jsonb;
+    b begun;
+    m entry;
+begin
+    select * into b from begin_action(p_author, p_command, v_digest);
+    if b.answer is not null then return b.answer; end if;
+    select * into m from visible_message(v_conversation, p_author, (p_command ->> 'seq')::bigint);
+    if not found then return json_build_object('error', 'unknown_message'); end if;
+    if m.detail ->> 'deleted' is not null then return json_build_object('error', 'message_deleted'); end if;
+    v_poll := m.detail -> 'poll';
+    if v_poll is null then return json_build_object('error', 'unknown_poll'); end if;
+    if m.author <> p_author and p_author is distinct from (select owner from conversation where id = v_conversation) then
+        return json_build_object('error', 'forbidden');
+    end if;
+    if v_poll ->> 'closed' is not null then
+        return settle_action(p_author, p_command, v_digest, (m.detail ->> 'changed')::bigint);
+    end if;
+    update entry set detail = detail_with(m.detail, json_build_object('poll', v_poll || '{"closed": true}', 'changed', b.seq))
+        where conversation = v_conversation and seq = m.seq;
+    return end_action(p_author, p_command, v_digest, b, 'poll.closed', null, json_build_object('of', m.seq));
+end $$;
+
+-- Who chose what, a page of it above *p_after*, in the order of voting; nobody, where nobody is named. And what the asker
+-- chose.
+--   Returns {"votes": [{"user", "options", "seq", "at_ms"}, ...], "mine": [place, ...], "more": bool} or {"error": code}.
+create function poll_voters(p_person uuid, p_conversation uuid, p_seq bigint, p_after bigint, p_limit integer)
+returns json language sql stable
+set enable_seqscan = off
+as $$
+    with m as materialized (
+        select seq, detail -> 'poll' as poll from visible_message(p_conversation, p_person, p_seq)
+    ), page as materialized (
+        select v.*, row_number() over (order by v.seq) as nth from poll_vote v
+        where v.conversation = p_conversation and v.message = (select seq from m) and v.seq > p_after
+            and (select poll ->> 'anonymous' from m) is null
+        order by v.seq limit p_limit + 1
+    )
+    select case
+        when not exists (select from span where conversation = p_conversation and person = p_person)
+            then json_build_object('error', 'not_a_member')
+        when not exists (select from m) then json_build_object('error', 'unknown_message')
+        when (select poll from m) is null then json_build_object('error', 'unknown_poll')
+        else json_build_object(
+            'votes', (select coalesce(json_agg(json_build_object(
+                          'user', person, 'options', to_json(options), 'seq', seq, 'at_ms', at_ms) order by nth), '[]')
+                      from page where nth <= p_limit),
+            'mine', coalesce((select to_json(options) from poll_vote where conversation = p_conversation
+                              and message = (select seq from m) and person = p_person), '[]'),
+            'more', exists (select from page where nth > p_limit)) end
+$$;

@@ -132,12 +132,17 @@ async def test_each_command_is_carried_out_and_seen(house: House, world: World) 
         assert (copy["text"], copy["content"]) == ("hello, all", {"forwarded": {"author": str(ann)}})
 
         assert (await result("conversation.retention", "t1", conversation=club, seconds=60))["seq"] == 10
+        assert (await result("poll.create", "q1", conversation=club, question="When?", options=["8", "9"]))["seq"] == 11
+        assert (await result("poll.vote", "v1", conversation=club, seq=11, options=[1]))["seq"] == 12
+        voted = await result("poll.voters", conversation=club, seq=11)
+        assert ([one["options"] for one in voted["votes"]], voted["mine"]) == ([[1]], [1])
+        assert (await result("poll.close", "z1", conversation=club, seq=11))["seq"] == 13
         waiting = (await result("message.scheduled"))["scheduled"]
         assert waiting == [{**kept, "conversation": club, "text": "later"}]
         assert await result("message.unschedule", scheduled=kept["scheduled"]) == {}
 
-        assert (await result("conversation.leave", "l1", conversation=club))["seq"] == 11
-        await his.has(club, 11)
+        assert (await result("conversation.leave", "l1", conversation=club))["seq"] == 14
+        await his.has(club, 14)
         assert await hers.error("message.send", "m2", conversation=club, text="gone") == "not_a_member"
     assert called == set(CALLS)
 
@@ -228,6 +233,9 @@ async def test_a_repeat_is_answered_as_the_first_was_at_either_door(house: House
             ("message.delete", {"conversation": club, "seq": 2}),
             ("message.schedule", {"conversation": club, "at_ms": in_a_day, "text": "later"}),
             ("conversation.retention", {"conversation": club, "seconds": 60}),
+            ("poll.create", {"conversation": club, "question": "When?", "options": ["8", "9"]}),
+            ("poll.vote", {"conversation": club, "seq": 11, "options": [1]}),
+            ("poll.close", {"conversation": club, "seq": 11}),
             ("conversation.leave", {"conversation": club}),
         ]
         assert {name for name, _ in steps} == {call.name for call in CALLS.values() if call.keyed}
@@ -243,7 +251,7 @@ async def test_a_repeat_is_answered_as_the_first_was_at_either_door(house: House
         assert await hers.result("conversation.create", "make", title="Club", members=[str(bob)]) == {
             "conversation": club
         }
-    assert [seq for seq, _ in await world.log(club)] == list(range(1, 11))
+    assert [seq for seq, _ in await world.log(club)] == list(range(1, 15))
 
 
 async def test_a_key_comes_once_or_twice_the_same(house: House, world: World) -> None:
@@ -280,6 +288,7 @@ async def test_both_doors_refuse_with_the_same_code(house: House, world: World) 
         await phone.say(club, "used", "first")
         nobody, send = str(uuid7()), {"conversation": club, "key": "k", "text": "x"}
         pick, behind = {"conversation": club, "key": "n"}, {"kind": "bold", "offset": 0, "length": 9}
+        asked = {"question": "?", "options": ["a", "b"]}
         cases: list[tuple[str, dict[str, Any], str]] = [
             ("message.send", {**send, "text": ""}, "invalid"),
             ("message.send", {**send, "text": "x" * 8193}, "invalid"),
@@ -337,6 +346,15 @@ async def test_both_doors_refuse_with_the_same_code(house: House, world: World) 
             ("message.schedule", {"conversation": club, "key": "n", "at_ms": 1, "text": "a\0b"}, "invalid"),
             ("conversation.retention", {"conversation": owned, "key": "n", "seconds": 60}, "forbidden"),
             ("conversation.retention", {"conversation": club, "key": "n", "seconds": -1}, "invalid"),
+            ("poll.create", {"conversation": foreign, "key": "n", **asked}, "not_a_member"),
+            ("poll.create", {"conversation": club, "key": "n", "question": "?", "options": ["a"]}, "invalid"),
+            ("poll.create", {"conversation": club, "key": "n", "question": "?", "options": ["a", "a"]}, "invalid"),
+            ("poll.create", {"conversation": club, "key": "n", "question": "?", "options": ["a", "b\0"]}, "invalid"),
+            ("poll.create", {"conversation": club, "key": "n", "question": "?", "options": ["a"] * 13}, "invalid"),
+            ("poll.vote", {"conversation": club, "key": "n", "seq": 1, "options": [0]}, "unknown_message"),
+            ("poll.vote", {"conversation": club, "key": "n", "seq": 1, "options": [12]}, "invalid"),
+            ("poll.close", {"conversation": foreign, "key": "n", "seq": 1}, "not_a_member"),
+            ("poll.voters", {"conversation": club, "seq": 1}, "unknown_message"),
             ("message.unschedule", {"scheduled": nobody}, "unknown_scheduled"),
             ("message.scheduled", {"cursor": "nonsense"}, "bad_cursor"),
             ("message.scheduled", {"limit": 101}, "invalid"),

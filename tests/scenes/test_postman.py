@@ -113,7 +113,7 @@ def test_a_request_has_what_the_format_asks_for(item: dict[str, Any]) -> None:
     assert set(item["request"]) <= {"method", "header", "url", "description", "auth", "body"}
     if "body" in item["request"] and item["name"] != "putBlob":
         assert item["request"]["body"]["mode"] == "raw"
-        json.loads(item["request"]["body"]["raw"].replace("{{message}}", "2"))
+        json.loads(item["request"]["body"]["raw"].replace("{{message}}", "2").replace("{{poll}}", "3"))
         assert {"key": "Content-Type", "value": "application/json"} in item["request"]["header"]
     needs_key = item["name"] in CALLS and CALLS[item["name"]].keyed
     assert ({"key": "Idempotency-Key", "value": "{{$guid}}"} in item["request"]["header"]) == needs_key

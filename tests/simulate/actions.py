@@ -2,14 +2,17 @@
 
 from typing import Final
 
-from protocol.frames import ConversationRetention
+from protocol.frames import ConversationRetention, PollClose, PollCreate, PollVote
 from storage.scheduled import ExpireMessages, SendScheduled
-from tests.simulate import messages, retention, scheduled
+from tests.simulate import messages, polls, retention, scheduled
 from tests.simulate.messages import Act
 
 ACTIONS: Final[dict[type, Act]] = {
     **messages.ACTIONS,
     SendScheduled: scheduled.send_scheduled,
     ConversationRetention: retention.set_retention,
+    PollCreate: polls.create_poll,
+    PollVote: polls.vote_poll,
+    PollClose: polls.close_poll,
     ExpireMessages: retention.expire_messages,
 }

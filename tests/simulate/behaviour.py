@@ -11,7 +11,7 @@ _ACTS: Final = (
     ("send", 50), ("burst", 3), ("receipt", 10), ("typing", 3), ("history", 4), ("list", 2), ("get", 4), ("ping", 1),
     ("create", 3), ("direct", 4), ("add", 5), ("remove", 4), ("leave", 2), ("watch", 1), ("users", 1), ("intrude", 1),
     ("edit", 6), ("delete", 3), ("react", 9), ("about", 2), ("forward", 3), ("pin", 4),
-    ("schedule", 4), ("unschedule", 2), ("scheduled", 1), ("retention", 1),
+    ("schedule", 4), ("unschedule", 2), ("scheduled", 1), ("retention", 1), ("poll", 2), ("vote", 5), ("close", 1),
     ("drop", 7), ("stall", 3), ("restart", 4), ("save", 5), ("renew", 1), ("sign_out", 1),
 )  # fmt: skip
 _NAMES: Final = [name for name, _ in _ACTS]
@@ -219,6 +219,32 @@ class Behaviour:
             self.device.queue(
                 "message.schedule", conversation=place, key=self.world.key(), at_ms=at_ms, text=self._text()
             )
+
+    def _poll(self) -> None:
+        if (place := self._place()) is not None and len(self.device.kept.outbox) < 30:
+            self.device.queue(
+                "poll.create", conversation=place, key=self.world.key(), question="Which?", options=["a", "b", "é"],
+                multiple=self.rng.random() < 0.5, anonymous=self.rng.random() < 0.5,
+            )  # fmt: skip
+
+    def _asked(self) -> tuple[str, int] | None:
+        """A poll that the device knows."""
+        if (place := self._place()) is None or len(self.device.kept.outbox) >= 30:
+            return None
+        seqs = [seq for seq, one in self.device.kept.conversations[place].messages.items() if "poll" in one]
+        return (place, self.rng.choice(seqs[-3:])) if seqs else None
+
+    def _vote(self) -> None:
+        if (found := self._asked()) is not None:
+            place, seq = found
+            options = self.rng.sample(range(3), self.rng.choice((0, 1, 1, 2)))
+            self.device.queue("poll.vote", conversation=place, key=self.world.key(), seq=seq, options=options)
+
+    def _close(self) -> None:
+        if (found := self._asked()) is not None:
+            place, seq = found
+            self.device.queue("poll.close", conversation=place, key=self.world.key(), seq=seq)
+            self._now("poll.voters", conversation=place, seq=seq)
 
     def _retention(self) -> None:
         if (place := self._place()) is not None and len(self.device.kept.outbox) < 30:

@@ -37,7 +37,7 @@ _ALLOWED: Final[dict[str, tuple[str, ...]]] = {
     "message.edit": ("not_a_member", "unknown_message", "message_deleted", "forbidden", "too_late", "rate_limited"),
     "message.delete": ("not_a_member", "unknown_message", "forbidden", "rate_limited"),
     "message.react": ("not_a_member", "unknown_message", "message_deleted", "too_many_reactions", "rate_limited"),
-    "message.forward": ("not_a_member", "unknown_message", "message_deleted", "rate_limited"),
+    "message.forward": ("not_a_member", "unknown_message", "message_deleted", "invalid", "rate_limited"),  # of a poll
     "message.pin": (
         "not_a_member", "unknown_message", "message_deleted", "forbidden", "too_many_pins", "rate_limited",
     ),
@@ -45,6 +45,12 @@ _ALLOWED: Final[dict[str, tuple[str, ...]]] = {
     "message.reactions": ("not_a_member", "unknown_message", *_TRY_LATER),
     "message.schedule": ("not_a_member", "too_many_scheduled", *_TRY_LATER),
     "conversation.retention": ("not_a_member", "forbidden", "rate_limited"),
+    "poll.create": ("not_a_member", "rate_limited"),
+    "poll.vote": (
+        "not_a_member", "unknown_message", "message_deleted", "unknown_poll", "poll_closed", "invalid", "rate_limited",
+    ),
+    "poll.close": ("not_a_member", "unknown_message", "message_deleted", "unknown_poll", "forbidden", "rate_limited"),
+    "poll.voters": ("not_a_member", "unknown_message", "unknown_poll", *_TRY_LATER),
     "message.unschedule": ("unknown_scheduled", "too_late", *_TRY_LATER),
     "message.scheduled": _TRY_LATER,
     "conversation.create": ("conversation_full", *_TRY_LATER),
@@ -64,6 +70,7 @@ _STORED: Final = frozenset(
     (
         "message.send", "message.edit", "message.delete", "message.react",
         "conversation.add", "conversation.remove", "conversation.leave", "conversation.retention",
+        "poll.create", "poll.vote", "poll.close",
         "message.forward", "message.pin",
     )
 )  # fmt: skip
@@ -370,7 +377,7 @@ class Device:
         elif kind == "messages.expired":
             for seq in entry["messages"]:
                 self._change(known, {**entry, "kind": "message.deleted", "of": seq})
-        elif kind.startswith("message."):
+        elif kind.startswith(("message.", "poll.")):
             self._change(known, entry)
 
     def _show(self, known: Known, message: Frame) -> None:
@@ -393,9 +400,16 @@ class Device:
             if "content" in entry:
                 message["content"] = entry["content"]
         elif entry["kind"] == "message.deleted":
-            for name in ("text", "content", "edited_at_ms", "reactions", "pinned", "expires_at_ms"):
+            for name in ("text", "content", "edited_at_ms", "reactions", "pinned", "expires_at_ms", "poll"):
                 message.pop(name, None)
             message["deleted"] = True
+        elif entry["kind"] == "poll.voted":
+            options = [
+                {**one, "count": count} for one, count in zip(message["poll"]["options"], entry["counts"], strict=True)
+            ]
+            message["poll"] = {**message["poll"], "options": options, "voters": entry["voters"]}
+        elif entry["kind"] == "poll.closed":
+            message["poll"] = {**message["poll"], "closed": True}
         elif entry["kind"] == "message.pinned":
             message.pop("pinned", None)
             if entry["on"]:

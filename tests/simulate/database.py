@@ -18,7 +18,7 @@ from uuid import UUID
 import trio
 from msgspec import UNSET, Struct, UnsetType
 
-from protocol.frames import Content, Entry, History, Kind, MessageSend
+from protocol.frames import Content, Entry, History, Kind, MessageSend, OneVote
 from storage.errand import Place, parked
 from storage.errors import StorageUnavailable
 from tests.simulate.agenda import Agenda
@@ -146,6 +146,7 @@ class Tables:
         self.reactions: dict[tuple[UUID, int], dict[tuple[str, UUID], Reacted]] = {}  # -> emoji, person
         self.past: dict[tuple[UUID, int], list[Entry]] = {}  # what rows said before, the oldest first: for the judge
         self.receipts: dict[UUID, dict[UUID, Receipt]] = {}  # conversation -> person
+        self.votes: dict[tuple[UUID, int], dict[UUID, OneVote]] = {}  # (conversation, message) -> person
         self.expiring: dict[UUID, dict[int, int]] = {}  # conversation -> seq -> when it disappears
         self.expiry: dict[UUID, int] = {}  # conversation -> when to look at it
         self.scheduled: dict[UUID, ScheduledRow] = {}
@@ -200,6 +201,7 @@ class Tables:
         other.receipts = copy.deepcopy(self.receipts)
         other.expiring = {conversation: dict(rows) for conversation, rows in self.expiring.items()}
         other.expiry = dict(self.expiry)
+        other.votes = {place: dict(rows) for place, rows in self.votes.items()}
         other.scheduled = dict(self.scheduled)
         other.lineages = dict(self.lineages)
         other.nodes = dict(self.nodes)

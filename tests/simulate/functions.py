@@ -47,7 +47,7 @@ MISSED: Final = 500
 ENTRY_OVERHEAD: Final = 200
 _DETAIL: Final = frozenset(  # what the SQL keeps in an entry's `detail`, besides what it does of "created"
     ["of", "emoji", "on", "count", "users", "edited_at_ms", "deleted", "reactions", "changed",
-     "messages", "retention_s", "expires_at_ms"]
+     "messages", "retention_s", "expires_at_ms", "poll", "counts", "voters", "options"]
 )
 
 

@@ -201,7 +201,7 @@ def erase_message(
     """Take away all that *message* says, for entry *changed*; what the commit does."""
     now = msgspec.structs.replace(
         message, text=UNSET, content=UNSET, edited_at_ms=UNSET, reactions=[], expires_at_ms=UNSET, pinned=False,
-        deleted=True,
+        poll=UNSET, deleted=True,
         changed=changed,
     )  # fmt: skip
     media = [] if message.content is UNSET else [one.id for one in message.content.media]
@@ -218,6 +218,7 @@ def erase_message(
         for one in media:
             tables.uses.pop((one, *place), None)
         tables.pins.get(message.conversation, {}).pop(message.seq, None)
+        tables.votes.pop(place, None)
         tables.reactions.pop(place, None)
         tables.rewrite(now)
 

@@ -26,6 +26,7 @@ from konnect_client import (
     Messages,
     Outgoing,
     Phase,
+    Poll,
     Rewound,
     ServerRefused,
     SocketEnded,
@@ -451,6 +452,8 @@ def as_frame(entry: Entry) -> dict[str, Any]:
     rest: dict[str, Any] = {
         "text": entry.text, "user": entry.user, "title": entry.title, "members": list(entry.members) or None,
         "of": entry.of, "emoji": entry.emoji, "on": entry.on, "edited_at_ms": entry.edited_at_ms,
+        "poll": None if entry.poll is None else _poll(entry.poll), "counts": list(entry.counts) or None,
+        "voters": entry.voters, "options": None if entry.options is None else list(entry.options),
         "messages": list(entry.messages) or None, "retention_s": entry.retention_s,
         "expires_at_ms": entry.expires_at_ms, "deleted": entry.deleted or None, "changed": entry.changed or None,
         "pinned": entry.pinned or None,
@@ -462,3 +465,11 @@ def as_frame(entry: Entry) -> dict[str, Any]:
     if entry.kind == "message.reacted":
         rest |= {"count": entry.count, "users": list(entry.users)}
     return shown | {name: value for name, value in rest.items() if value is not None}
+
+
+def _poll(poll: Poll) -> dict[str, Any]:
+    options = [{"text": one.text, "count": one.count} for one in poll.options]
+    flags = {"multiple": poll.multiple, "anonymous": poll.anonymous, "closed": poll.closed}
+    return {"question": poll.question, "options": options, "voters": poll.voters} | {
+        name: True for name, on in flags.items() if on
+    }

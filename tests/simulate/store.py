@@ -34,6 +34,7 @@ from protocol.frames import (
     ScheduledPage,
     User,
     Versions,
+    Votes,
 )
 from storage import actions, reaction_cursor, scheduled as scheduled_rows
 from storage.actions import Deed
@@ -56,7 +57,7 @@ from storage.rows import (
 )
 from storage.scheduled import Due
 from storage.store import Change
-from tests.simulate import actions as fake_actions, functions, messages, scheduled
+from tests.simulate import actions as fake_actions, functions, messages, polls, scheduled
 from tests.simulate.database import Body, Call, FakeDatabase, Transaction
 from tests.simulate.faults import Faults, Plan
 from tests.simulate.functions import Refusal
@@ -229,6 +230,13 @@ class FakeStore:
             raise actions.reading_refusal(answer.code, person, conversation, seq)
         found, more = answer
         return Reactions(found, reaction_cursor.text_after(found[-1]) if more else None)
+
+    async def votes(self, person: UUID, conversation: UUID, seq: int, after: int, limit: int) -> Votes:
+        """See :meth:`storage.store.Store.votes`."""
+        answer = await self._read(lambda db: polls.poll_voters(db.tables, person, conversation, seq, after, limit))
+        if isinstance(answer, Refusal):
+            raise actions.reading_refusal(answer.code, person, conversation, seq)
+        return answer
 
     async def scheduled(self, author: UUID, command: MessageScheduled) -> ScheduledPage:
         """See :meth:`storage.store.Store.scheduled`."""

@@ -5,6 +5,7 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
+from msgspec import UNSET
 
 from protocol.frames import Entry
 from tests.simulate.database import FakeDatabase, Tables
@@ -179,7 +180,8 @@ class Truth:
             return None  # there was nothing to do
         past = self.past(conversation, seq)
         true = msgspec.to_builtins(past[0]) if past else self.entry(conversation, seq)
-        if true is None or true["key"] != key or (text is not None and true.get("text") != text):
+        named = true is None or true["author"] == str(author)  # a vote in an anonymous poll is by nobody
+        if true is None or (named and true["key"] != key) or (text is not None and true.get("text") != text):
             return f"was acknowledged and the log holds something else: {true}"
         return None
 
@@ -267,6 +269,12 @@ class Truth:
             shown = {one.emoji: one.count for one in self.tables.entries[place][of - 1].reactions}
             if list(shown.items()) != list(counts.items()):
                 return f"message {of} of {place} shows the reactions {shown}, and has {counts}"
+        for (place, of), votes in self.tables.votes.items():
+            poll = self.tables.entries[place][of - 1].poll
+            assert poll is not UNSET
+            chosen = [sum(place in one.options for one in votes.values()) for place in range(len(poll.options))]
+            if [one.count for one in poll.options] != chosen or poll.voters != len(votes):
+                return f"message {of} of {place} shows {poll}, and has {chosen}"
         if self.database.deadlocks:
             return f"transactions locked each other out: {self.database.deadlocks}"
         return None

@@ -42,7 +42,7 @@ ENVIRONMENT: Final = {
     "email": "ann@example.com",
     "password": "konnect-demo",
     **dict.fromkeys(("access_token", "refresh_token", "ann", "bob", "cleo", "direct", "group"), ""),
-    **dict.fromkeys(("message", "scheduled", "upload", "upload_url", "medium_url"), ""),
+    **dict.fromkeys(("message", "poll", "scheduled", "upload", "upload_url", "medium_url"), ""),
 }
 _SECRET: Final = frozenset({"password", "access_token", "refresh_token"})
 
@@ -55,6 +55,7 @@ _KEPT: Final = {
     "beginUpload": {"upload": "id", "upload_url": "url"},
     "finishUpload": {"medium_url": "url"},
     "callMessageSend": {"message": "seq"},
+    "callPollCreate": {"poll": "seq"},
     "callMessageSchedule": {"scheduled": "scheduled"},
 }
 # A file that Postman can hold: the documents' example is a picture.
@@ -181,6 +182,7 @@ def _filled(body: dict[str, Any]) -> str:
     text = json.dumps(body, indent=2, ensure_ascii=False)
     for value, variable in _VARIABLES.items():
         text = text.replace(json.dumps(value), f'"{{{{{variable}}}}}"')
+    text = text.replace(f'"seq": {examples.POLL_SEQ}', '"seq": {{poll}}')
     return re.sub(r'"seq": \d+', '"seq": {{message}}', text)
 
 

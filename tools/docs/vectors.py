@@ -95,6 +95,17 @@ def _client() -> Iterator[Vector]:
             "t": "message.schedule", "id": 22, "conversation": direct, "key": "s", "at_ms": 0,
             "text": "é" * limits.TEXT_CHARS, "content": {"reply_to": 41},
         },
+        "poll.create: longest, several, anonymous": {
+            "t": "poll.create", "id": 26, "conversation": direct, "key": "q", "question": "?" * limits.QUESTION_CHARS,
+            "options": [f"{n:x}" * limits.OPTION_CHARS for n in range(limits.POLL_OPTIONS)], "multiple": True,
+            "anonymous": True,
+        },
+        "poll.vote: take it back": {
+            "t": "poll.vote", "id": 27, "conversation": direct, "key": "v", "seq": 1, "options": [],
+        },
+        "poll.voters: next page": {
+            "t": "poll.voters", "id": 28, "conversation": direct, "seq": 1, "after": 49, "limit": 100,
+        },
         "message.scheduled: next page of one conversation": {
             "t": "message.scheduled", "id": 24, "conversation": direct, "cursor": "p2", "limit": 100,
         },
@@ -210,6 +221,20 @@ def _server() -> Iterator[Vector]:
         "event entry: a message that was edited and reacted to": frames.EntryEvent(
             **{**entry, "key": "m-2"}, seq=3, kind="message", text="!", edited_at_ms=AT_MS + 1,
             reactions=[frames.Reaction("a", 1, [ANN]), frames.Reaction("👍", 1_000, [BOB, ANN, CLEO])], changed=9,
+        ),
+        "event entry: somebody asks": frames.EntryEvent(
+            **{**entry, "key": "q-1"}, seq=12, kind="message", poll=frames.Poll(
+                "When?", [frames.PollOption("8", 2), frames.PollOption("9", 1)], 3, True, True, True
+            ), changed=14,
+        ),
+        "event entry: a vote": frames.EntryEvent(
+            **{**entry, "key": "v-1"}, seq=13, kind="poll.voted", of=12, counts=[2, 1], voters=3, options=[0, 1]
+        ),
+        "event entry: the last vote is taken back": frames.EntryEvent(
+            **{**entry, "key": "v-2"}, seq=13, kind="poll.voted", of=12, counts=[0, 0], voters=0, options=[]
+        ),
+        "event entry: a poll is closed": frames.EntryEvent(
+            **{**entry, "key": "z-1"}, seq=14, kind="poll.closed", of=12
         ),
         "event entry: messages disappear from now on": frames.EntryEvent(
             **{**entry, "key": "t-1"}, seq=9, kind="conversation.retention", retention_s=60
