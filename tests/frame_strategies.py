@@ -55,7 +55,10 @@ def _mend(cls: type[Struct], values: dict[str, Any]) -> dict[str, Any]:
             return {name: one for name, one in values.items() if name not in wrong}
         case frames.Content:
             return {**values, "media": [*{one.id: one for one in values.get("media", ())}.values()]}
-        case frames.MessageSend:
+        case frames.PollCreate:
+            options = [*dict.fromkeys(values["options"])]
+            return {**values, "options": options if len(options) > 1 else ["x", "y"]}
+        case frames.MessageSend | frames.MessageSchedule:
             text, content = values.get("text", ""), values.get("content")
             if content is not None:
                 fitting = [one for one in content.entities if one.offset + one.length <= len(text)]

@@ -48,6 +48,10 @@ def items(kind: inspect.Type, count: int) -> list[Any]:
     item = bare(kind)
     if isinstance(item, inspect.StructType):
         return [examples.as_map(examples.RECORDS[item.cls])] * count
+    if isinstance(item, inspect.StrType):
+        return [str(number) for number in range(count)]
+    if isinstance(item, inspect.IntType):
+        return [0] * count
     assert isinstance(item, inspect.UUIDType)
     return [str(uuid.UUID(int=number)) for number in range(count)]
 
