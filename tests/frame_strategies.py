@@ -120,7 +120,7 @@ def _of_type(kind: inspect.Type) -> st.SearchStrategy[Any]:
             "(?![\\s\\S])"
         ):
             shape = pattern if not least else pattern.replace("]+(?!", f"]{{{least},}}(?!")
-            return st.from_regex(shape, fullmatch=True).filter(lambda text: bool(len(text) <= most))
+            return _short(st.from_regex(shape, fullmatch=True), most)
         case inspect.StrType(min_length=least, max_length=most, pattern=str(pattern)) if "(?!" in pattern:
             return _text(least or 0, most).filter(lambda text: re.search(pattern, text))  # others only forbid U+0000
         case inspect.StrType(min_length=least, max_length=most):
@@ -145,6 +145,13 @@ def _of_type(kind: inspect.Type) -> st.SearchStrategy[Any]:
             return struct_of(cls)
         case _:
             raise TypeError(f"no strategy for {kind}")
+
+
+def _short(texts: st.SearchStrategy[str], most: int) -> st.SearchStrategy[str]:
+    def fits(text: str) -> bool:
+        return len(text) <= most
+
+    return texts.filter(fits)
 
 
 def _text(least: int, most: int | None) -> st.SearchStrategy[str]:
