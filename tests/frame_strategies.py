@@ -119,8 +119,11 @@ def _of_type(kind: inspect.Type) -> st.SearchStrategy[Any]:
             return st.integers(-(2**63) if least is None else least, 2**63 - 1 if most is None else most)
         case inspect.FloatType(ge=float() | int() as least, le=float() | int() as most):
             return st.floats(least, most)
-        case inspect.StrType(max_length=most, pattern=str(pattern)) if pattern.endswith("(?![\\s\\S])"):
-            return st.from_regex(pattern, fullmatch=True).filter(lambda text: most is None or len(text) <= most)
+        case inspect.StrType(min_length=least, max_length=int(most), pattern=str(pattern)) if pattern.endswith(
+            "(?![\\s\\S])"
+        ):
+            shape = pattern if not least else pattern.replace("]+(?!", f"]{{{least},}}(?!")
+            return _short(st.from_regex(shape, fullmatch=True), most)
         case inspect.StrType(min_length=least, max_length=most, pattern=str(pattern)) if "(?!" in pattern:
             return _text(least or 0, most).filter(lambda text: re.search(pattern, text))  # others only forbid U+0000
         case inspect.StrType(min_length=least, max_length=most):
@@ -145,6 +148,13 @@ def _of_type(kind: inspect.Type) -> st.SearchStrategy[Any]:
             return struct_of(cls)
         case _:
             raise TypeError(f"no strategy for {kind}")
+
+
+def _short(texts: st.SearchStrategy[str], most: int) -> st.SearchStrategy[str]:
+    def fits(text: str) -> bool:
+        return len(text) <= most
+
+    return texts.filter(fits)
 
 
 def _text(least: int, most: int | None) -> st.SearchStrategy[str]:
