@@ -37,6 +37,8 @@ class Passed:
     def since(self, count: int) -> Iterator[Receipt] | None:
         """Those that passed after ``count`` was *count*, in their order; None when not all of them are kept."""
         new = self.count - count
+        if not new:
+            return iter(())
         if new > len(self._kept):
             return None
         return (self._kept[place] for place in range(len(self._kept) - new, len(self._kept)))

@@ -301,7 +301,7 @@ class Walk:
             if conversation in self.attached or conversation in self._targets:
                 continue
             steps.extend(self._plan_one(conversation, spans, self._told))
-        theirs = {str(span.conversation) for span in standing.spans}
+        theirs = {str(span.conversation) for span in standing.spans} if self._heads else ()
         for text in self._heads:
             if text not in theirs:  # a place where the person never was: it comes from such a future, too
                 self._walker.push(wire(Rewound(conversation=UUID(text))))
@@ -326,7 +326,9 @@ class Walk:
         return receipt.to_all or receipt.user == self._walker.user
 
     def _plan_one(self, conversation: UUID, spans: Sequence[Span], told: int) -> Iterator[Range | _Tell]:
-        head, newest = self._heads.get(str(conversation), self._left.get(conversation)), spans[-1]
+        head, newest = self._left.get(conversation), spans[-1]
+        if self._heads:
+            head = self._heads.get(str(conversation), head)
         if head is not None and head > newest.last_seq:
             self._walker.push(wire(Rewound(conversation=conversation)))
             head, told = None, 0

@@ -16,7 +16,6 @@ import msgspec
 from konnect_server.bus import Bus
 from konnect_server.connection import LOST, Connection
 from konnect_server.conversation import Acting, Conversation, Posting
-from konnect_server.passed import Passed
 from konnect_server.registry import Registry
 from konnect_server.session import Session
 from konnect_server.walk import Walk
@@ -300,11 +299,6 @@ def forget_who_came_and_went() -> Sequence[Patch]:
         return original(self, conversation, spans, 1 << 60)
 
     return [(Walk, "_plan_one", plan_one)]
-
-
-@plant("what passed between the reading of a state and the listening is not told")
-def forget_what_passed() -> Sequence[Patch]:
-    return [(Passed, "since", lambda self, count: iter(()))]
 
 
 # --- processes and sockets --------------------------------------------------------------------------------------------
