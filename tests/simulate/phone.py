@@ -18,7 +18,9 @@ from konnect_client import (
     Client,
     ClientClosed,
     ConnectFailed,
+    Content,
     ConversationChanged,
+    Entity,
     Entry,
     Liveness,
     MemoryJournal,
@@ -266,7 +268,13 @@ class Phone:
             self._nursery.start_soon(self._touch, client, self.rng.choice(messages))
             return
         key = self.world.key()
-        self._sent.append(client.send_nowait(place, f"from a phone {self.rng.randrange(100)}", key=key))
+        text, draw = f"from a phone {self.rng.randrange(100)}", self.rng.random()
+        content = None
+        if messages and draw < 0.15:
+            content = Content(reply_to=self.rng.choice(messages).seq)
+        elif draw < 0.3:
+            content = Content(entities=(Entity("mention", 0, 4, user=self.me),), mention_all="all")
+        self._sent.append(client.send_nowait(place, text, content=content, key=key))
         self._written.setdefault(place, []).append((self.world.truth.database.now_ms(), key))
 
     async def _ask(self, client: Client, place: str) -> None:
@@ -304,7 +312,7 @@ class Phone:
             pass
 
     async def _touch(self, client: Client, message: Entry) -> None:
-        """Edit a message, delete it, react to it. Cut off in the middle, the outbox sends it all the same."""
+        """Edit a message, delete, pin, forward it, react. Cut off in the middle, the outbox sends it all the same."""
         place, seq, draw, key = message.conversation, message.seq, self.rng.random(), self.world.key()
         text = None
         try:
@@ -313,11 +321,16 @@ class Phone:
                 sent = await client.edit(place, seq, text, key=key)
             elif draw < 0.4:
                 sent = await client.delete(place, seq, key=key)
+            elif draw < 0.5:
+                sent = await client.pin(place, seq, self.rng.random() < 0.7, key=key)
+            elif draw < 0.6:
+                sent = await client.forward(place, place, seq, key=key)
             else:
                 sent = await client.react(place, seq, self.rng.choice("👍🦉"), self.rng.random() < 0.7, key=key)
         except ServerRefused as refusal:
             allowed = (
                 "not_a_member", "unknown_message", "message_deleted", "forbidden", "too_many_reactions", "too_late",
+                "too_many_pins",
             )  # fmt: skip
             if refusal.code not in allowed:
                 raise self._wrong("refused:", refusal) from refusal
