@@ -86,6 +86,12 @@ def _client() -> Iterator[Vector]:
         "message.react: an emoji of several code points": {**react, "emoji": "👩‍👩‍👧"},
         "message.react: longest, taken back": {**react, "emoji": "x" * limits.REACTION_CHARS, "on": False},
         "message.edit: longest text, highest seq": {**edit, "text": "é" * limits.TEXT_CHARS, "seq": _SEQ_MAX},
+        "message.edit: with entities and a mention of all": {
+            **edit, "text": "Hey, all", "entities": [{"kind": "bold", "offset": 0, "length": 3}], "mention_all": "here",
+        },
+        "message.pin: take it down": {
+            "t": "message.pin", "id": 23, "conversation": direct, "key": "p", "seq": 1, "on": False,
+        },
         "message.edits: next page": {"t": "message.edits", "id": 20, "conversation": direct, "seq": 1, "after": 43},
         "message.reactions: next page of one emoji": {
             "t": "message.reactions", "id": 21, "conversation": direct, "seq": 1, "emoji": "👍", "cursor": "p2",
@@ -222,6 +228,11 @@ def _server() -> Iterator[Vector]:
             **{**entry, "key": "m-2"}, seq=3, kind="message", text="!", edited_at_ms=AT_MS + 1,
             reactions=[frames.Reaction("a", 1, [ANN]), frames.Reaction("👍", 1_000, [BOB, ANN, CLEO])], changed=9,
         ),
+        "event entry: an answer that is pinned": frames.EntryEvent(
+            **{**entry, "key": "m-3"}, seq=15, kind="message", text="Yes!", content=frames.Content(
+                reply_to=3, entities=[frames.Entity("bold", 0, 3)]
+            ), pinned=True, changed=16,
+        ),
         "event entry: somebody asks": frames.EntryEvent(
             **{**entry, "key": "q-1"}, seq=12, kind="message", poll=frames.Poll(
                 "When?", [frames.PollOption("8", 2), frames.PollOption("9", 1)], 3, True, True, True
@@ -264,6 +275,7 @@ def _server() -> Iterator[Vector]:
         "event conversation: with entries": frames.ConversationEvent(
             conversation=DIRECT, kind="direct", title=None, members=[ANN, BOB], head=2, first_seq=1, unread=1, read=1,
             delivered=1, recent=[examples.message(1, ANN, "?", "m-1"), examples.message(2, BOB, "!", "m-2")],
+            pins=[1, 2], retention_s=60,
         ),
         "event rewound: everything": frames.Rewound(),
         "event progress: empty cursor": frames.Progress(cursor=""),
