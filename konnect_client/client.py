@@ -19,6 +19,7 @@ from konnect_client.backoff import CEILING_S, FLOOR_S, Backoff
 from konnect_client.calls import Calls
 from konnect_client.commands import Commands
 from konnect_client.connector import Connector, Desks, Way
+from konnect_client.content import Content, Entity
 from konnect_client.errors import ClientClosed, OutboxUnwritable, ServerRefused
 from konnect_client.heads import Heads
 from konnect_client.inbox import BYTES as INBOX_BYTES, EVENTS as INBOX_EVENTS, Inbox
@@ -26,6 +27,7 @@ from konnect_client.journal import FileJournal, Journal, MemoryJournal
 from konnect_client.liveness import Liveness
 from konnect_client.model import Sent
 from konnect_client.outbox import BYTES as OUTBOX_BYTES, MESSAGES as OUTBOX_MESSAGES, WINDOW, Outbox, Outgoing
+from konnect_client.parts import without_defaults
 from konnect_client.people import People
 from konnect_client.personal import Personal
 from konnect_client.receipts import Receipts
@@ -119,14 +121,17 @@ class Client(Commands):
 
     # --- Sending ------------------------------------------------------------------------------------------------------
 
-    async def send(self, conversation: str, text: str, *, key: str | None = None) -> Sent:
+    async def send(
+        self, conversation: str, text: str = "", *, content: Content | None = None, key: str | None = None
+    ) -> Sent:
         """Send a message and wait until the server has it on disk, over as many connections as it takes.
 
         Waits for room first when the outbox is full. If this call is cancelled later, the message is sent all the same.
 
         Args:
             conversation: Where to.
-            text: What; 1 to 8,192 characters, none of them U+0000.
+            text: What; 1 to 8,192 characters, none of them U+0000; may be empty beside media, a location or a contact.
+            content: What the message is beside its text.
             key: Unique for this message in this conversation, 1 to 64 characters; made up when None.
 
         Returns:
@@ -138,12 +143,20 @@ class Client(Commands):
             OutboxUnwritable: The outbox file could not be written; the message was not taken.
             ClientClosed: The client has stopped; if that came after the message was taken, the file still has it.
         """
-        return await self._send(Outgoing(str(conversation), key or self._new_key(), text))
+        return await self._send(self._message(conversation, text, content, key))
 
-    async def edit(self, conversation: str, seq: int, text: str, *, key: str | None = None) -> Sent:
-        """Give message *seq*, one's own, another text. Sent and raising as :meth:`send`, in order with messages."""
-        message = Outgoing(str(conversation), key or self._new_key(), text, "message.edit", {"seq": seq})
-        return await self._send(message)
+    def _message(self, conversation: str, text: str, content: Content | None, key: str | None) -> Outgoing:
+        more = {} if content is None else {"content": content.frame()}
+        return Outgoing(str(conversation), key or self._new_key(), text, "message.send", more)
+
+    async def edit(
+        self, conversation: str, seq: int, text: str, *, entities: Iterable[Entity] = (),
+        mention_all: str | None = None, key: str | None = None,
+    ) -> Sent:  # fmt: skip
+        """Give message *seq*, one's own, another text, with these entities and mentions. Sent and raising as
+        :meth:`send`, in order with messages."""
+        more = without_defaults(seq=seq, entities=[one.frame() for one in entities], mention_all=mention_all)
+        return await self._send(Outgoing(str(conversation), key or self._new_key(), text, "message.edit", more))
 
     async def delete(self, conversation: str, seq: int, *, key: str | None = None) -> Sent:
         """Delete message *seq* for everybody. Sent and raising as :meth:`send`, in order with messages."""
@@ -214,6 +227,16 @@ class Client(Commands):
     async def _keep(self, kind: str, conversation: str, key: str | None, **fields: object) -> None:
         await self._send(Outgoing(str(conversation), key or self._new_key(), "", kind, fields))
 
+    async def forward(self, conversation: str, source: str, seq: int, *, key: str | None = None) -> Sent:
+        """Send to *conversation* a copy of message *seq* of conversation *source*. Sent and raising as :meth:`send`."""
+        more = {"source": {"conversation": str(source), "seq": seq}}
+        return await self._send(Outgoing(str(conversation), key or self._new_key(), "", "message.forward", more))
+
+    async def pin(self, conversation: str, seq: int, on: bool = True, *, key: str | None = None) -> Sent:
+        """Pin message *seq* for everybody, or take it down. Sent and raising as :meth:`send`."""
+        more = {"seq": seq, "on": on}
+        return await self._send(Outgoing(str(conversation), key or self._new_key(), "", "message.pin", more))
+
     async def _send(self, message: Outgoing) -> Sent:
         async with self._send_turn:  # first come, first served
             while True:
@@ -225,7 +248,9 @@ class Client(Commands):
         self._connector.kick()
         return await message.wait()
 
-    def send_nowait(self, conversation: str, text: str, *, key: str | None = None) -> Outgoing:
+    def send_nowait(
+        self, conversation: str, text: str = "", *, content: Content | None = None, key: str | None = None
+    ) -> Outgoing:
         """Take a message for sending. When this returns, it is in the outbox file, if there is one (one fsync).
 
         Returns:
@@ -236,7 +261,7 @@ class Client(Commands):
             TooLarge, ValueError, OutboxUnwritable, ClientClosed: As in :meth:`send`.
         """
         self._connector.check_alive()
-        message = Outgoing(str(conversation), key or self._new_key(), text)
+        message = self._message(conversation, text, content, key)
         self._outbox.add(message)
         self._connector.kick()
         return message

@@ -8,6 +8,7 @@ import trio
 from konnect_client.backoff import Backoff
 from konnect_client.calls import Call, Calls
 from konnect_client.connector import Connector
+from konnect_client.content import Content
 from konnect_client.errors import ClientClosed, ServerRefused
 from konnect_client.events import PresenceChanged
 from konnect_client.inbox import Inbox
@@ -17,8 +18,10 @@ from konnect_client.model import (
     Entry,
     HistoryPage,
     ReactionPage,
+    ScheduledPage,
     Sent,
     Version,
+    Votes,
     take,
     take_each,
     take_ids,
@@ -175,6 +178,57 @@ class Commands:
                 "message.reactions", conversation=str(conversation), seq=seq, emoji=emoji, limit=limit, cursor=cursor
             )
         )
+
+    async def retention(self, conversation: str, seconds: int, *, key: str | None = None) -> Sent:
+        """Keep messages that are sent from now on for *seconds*, then let them disappear; 0: keep them for ever."""
+        return await self._change("conversation.retention", conversation, key, seconds=seconds)
+
+    async def ask_people(
+        self, conversation: str, question: str, options: Iterable[str], *, multiple: bool = False,
+        anonymous: bool = False, key: str | None = None,
+    ) -> Sent:  # fmt: skip
+        """Send a poll of 2 to 12 *options*."""
+        return await self._change(
+            "poll.create", conversation, key, question=question, options=list(options), multiple=multiple,
+            anonymous=anonymous,
+        )  # fmt: skip
+
+    async def vote(self, conversation: str, seq: int, options: Iterable[int], *, key: str | None = None) -> Sent:
+        """Choose in poll *seq*, by places from 0; nothing takes one's vote back."""
+        return await self._change("poll.vote", conversation, key, seq=seq, options=list(options))
+
+    async def close_poll(self, conversation: str, seq: int, *, key: str | None = None) -> Sent:
+        """End poll *seq*."""
+        return await self._change("poll.close", conversation, key, seq=seq)
+
+    async def votes(self, conversation: str, seq: int, *, after: int = 0, limit: int = 50) -> Votes:
+        """Who chose what in poll *seq*, and what one chose oneself: one page."""
+        return Votes.parse(
+            await self.ask("poll.voters", conversation=str(conversation), seq=seq, after=after, limit=limit)
+        )
+
+    async def schedule(
+        self, conversation: str, text: str, at_ms: int, *, content: Content | None = None, key: str | None = None
+    ) -> str:
+        """Have a message sent at *at_ms* (Unix milliseconds), by the server; the scheduled message's id. Repeats with
+        *key* are one."""
+        result = await self.ask(
+            "message.schedule", conversation=str(conversation), key=key or self._new_key(), at_ms=at_ms, text=text,
+            content=None if content is None else content.frame(),
+        )  # fmt: skip
+        return take(result, "scheduled", str)
+
+    async def unschedule(self, scheduled: str) -> None:
+        """Take a scheduled message back. Raises ServerRefused (``too_late``: it was sent)."""
+        await self.ask("message.unschedule", scheduled=str(scheduled))
+
+    async def scheduled(
+        self, conversation: str | None = None, *, limit: int = 50, cursor: str | None = None
+    ) -> ScheduledPage:
+        """One's own messages that wait for their time, and those that could not be sent: one page."""
+        asked = None if conversation is None else str(conversation)
+        page = await self.ask("message.scheduled", conversation=asked, limit=limit, cursor=cursor)
+        return ScheduledPage.parse(page)
 
     def receipt(self, conversation: str, *, delivered: int = 0, read: int = 0) -> None:
         """Raise one's cursors: the newest of each conversation is told to the server as soon as that is possible."""

@@ -72,18 +72,31 @@ class Messages:
             self._keep(entry)
             return
         known = self._of.get(entry.conversation, {})
+        for seq in entry.messages if entry.kind == "messages.expired" else ():
+            if (gone := known.get(seq)) is not None and not gone.deleted and entry.seq > gone.changed:
+                known[seq] = _blank(gone, entry.seq)
         message = None if entry.of is None else known.get(entry.of)
         if message is None or message.deleted or entry.seq <= message.changed:
             return
         match entry:
             case Entry(kind="message.edited", text=str(text)):
-                message = replace(message, text=text, edited_at_ms=entry.at_ms, changed=entry.seq)
+                message = replace(
+                    message, text=text, content=entry.content, edited_at_ms=entry.at_ms, changed=entry.seq
+                )
             case Entry(kind="message.edited"):
                 return  # the text is gone with a deletion that is on its way here
             case Entry(kind="message.deleted"):
-                message = replace(
-                    message, text=None, edited_at_ms=None, reactions=(), deleted=True, changed=entry.seq
+                message = _blank(message, entry.seq)
+            case Entry(kind="poll.voted", voters=int(voters)) if message.poll is not None:
+                options = tuple(
+                    replace(one, count=count) for one, count in zip(message.poll.options, entry.counts, strict=False)
                 )
+                poll = replace(message.poll, options=options, voters=voters)
+                message = replace(message, poll=poll, changed=entry.seq)
+            case Entry(kind="poll.closed") if message.poll is not None:
+                message = replace(message, poll=replace(message.poll, closed=True), changed=entry.seq)
+            case Entry(kind="message.pinned", on=bool(on)):
+                message = replace(message, pinned=on, changed=entry.seq)
             case Entry(kind="message.reacted", emoji=str(emoji)):
                 reactions = _with(message.reactions, Reaction(emoji, entry.count, entry.users))
                 message = replace(message, reactions=reactions, changed=entry.seq)
@@ -98,6 +111,14 @@ class Messages:
             known[message.seq] = message
             if len(known) > self._kept:
                 del known[min(known)]
+
+
+def _blank(message: Entry, seq: int) -> Entry:
+    """*message* once entry *seq* has taken away what it said."""
+    return replace(
+        message, text=None, content=None, edited_at_ms=None, reactions=(), expires_at_ms=None, pinned=False,
+        poll=None, deleted=True, changed=seq,
+    )  # fmt: skip
 
 
 def _with(reactions: Iterable[Reaction], now: Reaction) -> tuple[Reaction, ...]:

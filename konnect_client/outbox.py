@@ -73,7 +73,7 @@ class Outgoing:
 
     def command(self, number: int) -> dict[str, Any]:
         """The frame that sends it."""
-        said = {"text": self.text} if self.text or self.t == "message.send" else {}
+        said = {"text": self.text} if self.text or (self.t == "message.send" and not self.more) else {}
         return {"t": self.t, "id": number, "conversation": self.conversation, "key": self.key, **said, **self.more}
 
     @property

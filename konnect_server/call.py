@@ -91,9 +91,17 @@ class Call:
         Raises:
             KonnectError
         """
+        HANDLERS[type(command)](self, command)
+        return await self.wait()
+
+    async def wait(self) -> object:
+        """Do what was left to be waited for, and wait for its answer, CALL_S at most.
+
+        Raises:
+            KonnectError
+        """
         try:
             with trio.move_on_after(CALL_S):
-                HANDLERS[type(command)](self, command)
                 if self._work is not None:
                     await self._work()
                 while self._answer is None:

@@ -10,12 +10,13 @@ from uuid import UUID
 
 import trio
 
-from konnect_server.actions import conversations as actions
+from konnect_server.actions import conversations as actions, scheduled
 from konnect_server.conversation import Acting, Author, Posting
 from konnect_server.receipts import Receipts
 from konnect_server.registry import Registry
 from protocol import frames
 from protocol.errors import Invalid, Unavailable
+from protocol.frames.content import NOTHING, needs_a_look
 from storage.errors import StorageRefused, StorageUnavailable
 from storage.rows import Kept, Made, Rules
 from storage.store import Store
@@ -42,6 +43,8 @@ class Desk(Protocol):
     def new_id(self) -> Callable[[], UUID]: ...
     @property
     def typing(self) -> Callable[[frames.TypingEvent], None]: ...
+    @property
+    def sooner(self) -> Callable[[int], None]: ...
     @property
     def group_members(self) -> int: ...
 
@@ -77,8 +80,18 @@ class Asker(Author, Protocol):
 # --- messages and actions ---
 
 
+def sending(asker: Author, user: UUID, command: frames.MessageSend) -> Posting | Acting:
+    """What a message is on its way into the log; nearly all are postings, which many share a commit."""
+    content = command.content
+    if content is None:
+        return Posting(asker, command.id, user, command.key, command.text)
+    if needs_a_look(content):
+        return Acting(asker, user, command)
+    return Posting(asker, command.id, user, command.key, command.text, None if content == NOTHING else content)
+
+
 def _send(asker: Asker, command: frames.MessageSend) -> None:
-    asker.post(command.conversation, Posting(asker, command.id, asker.user, command.key, command.text))
+    asker.post(command.conversation, sending(asker, asker.user, command))
 
 
 def _act(asker: Asker, command: frames.AnyAction) -> None:
@@ -167,6 +180,28 @@ def _reactions(asker: Asker, command: frames.MessageReactions) -> None:
     asker.read(command, lambda: actions.reactions(asker.desk.store, asker.user, command))
 
 
+def _votes(asker: Asker, command: frames.PollVoters) -> None:
+    asker.read(command, lambda: actions.votes(asker.desk.store, asker.user, command))
+
+
+def _schedule(asker: Asker, command: frames.MessageSchedule) -> None:
+    desk, new_id = asker.desk, asker.desk.new_id()
+
+    async def look(kept: frames.Scheduled) -> frames.Scheduled:
+        desk.sooner(kept.at_ms)
+        return kept
+
+    asker.read(command, lambda: scheduled.schedule(desk.store, asker.user, new_id, command), look)
+
+
+def _unschedule(asker: Asker, command: frames.MessageUnschedule) -> None:
+    asker.read(command, lambda: scheduled.unschedule(asker.desk.store, asker.user, command))
+
+
+def _scheduled(asker: Asker, command: frames.MessageScheduled) -> None:
+    asker.read(command, lambda: scheduled.listing(asker.desk.store, asker.user, command))
+
+
 def _users(asker: Asker, command: frames.UserGet) -> None:
     asker.read(command, lambda: actions.users(asker.desk.store, asker.user, command))
 
@@ -176,8 +211,8 @@ HANDLERS: Final[dict[type[frames.Command], Callable[[Asker, Any], None]]] = {
     frames.ConversationCreate: _create,
     frames.ConversationList: _list,
     frames.ConversationGet: _get,
-    frames.MessageSend: _send,
     **dict.fromkeys(get_args(frames.AnyAction), _act),
+    frames.MessageSend: _send,
     frames.MessageEdits: _edits,
     frames.MessageReactions: _reactions,
     frames.HistoryGet: _history,
@@ -185,6 +220,10 @@ HANDLERS: Final[dict[type[frames.Command], Callable[[Asker, Any], None]]] = {
     frames.Typing: _typing,
     frames.UserGet: _users,
     **dict.fromkeys(get_args(frames.AnyPersonal), _keep),
+    frames.MessageSchedule: _schedule,
+    frames.PollVoters: _votes,
+    frames.MessageUnschedule: _unschedule,
+    frames.MessageScheduled: _scheduled,
 }
 
 

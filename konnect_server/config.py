@@ -110,6 +110,10 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         int, among(-1, 315_360_000), doc("How long a message may be edited, in seconds; 0: never, -1: for ever.")
     ] = 172_800
 
+    retention_s: Annotated[
+        int, among(0, 315_360_000), doc("New conversations keep messages for so many seconds; 0: for ever.")
+    ] = 0
+
     # Times
     hello_timeout_s: Annotated[float, above(0, 600), doc("A socket without a hello is closed after it.")] = 10.0
     ping_interval_s: Annotated[float, above(0, 3600), doc("How long a socket is silent before a ping.")] = 25.0

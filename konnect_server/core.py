@@ -19,6 +19,7 @@ from konnect_server.call import Calls
 from konnect_server.config import Config
 from konnect_server.connection import Connection, Socket, Terms
 from konnect_server.conversation import Conversation
+from konnect_server.due import Clerk
 from konnect_server.gateway import Gateway
 from konnect_server.poller import Poller
 from konnect_server.presence import Presence
@@ -74,7 +75,9 @@ class Core:
         )
         self.pump = Pump(world.poller, self.wheel, terms=terms, randomness=world.randomness)
         flush = self.pump.flush
-        rules = Rules(config.group_members, config.edit_within_s)
+        rules = Rules(
+            config.group_members, config.edit_within_s, media_unused_ms=config.upload_unused_s * 1000
+        )  # fmt: skip
         self.writers = [
             Writer(lane, world.store, rules, self._contain, flush) for lane in range(config.log_writers)
         ]
@@ -95,9 +98,10 @@ class Core:
             messages_per_s=config.messages_per_s, messages_burst=config.messages_burst,
             commands_per_s=config.commands_per_s, commands_burst=config.commands_burst,
             sockets_per_user=config.sockets_per_user, group_members=config.group_members,
-            hello_timeout_s=config.hello_timeout_s,
+            hello_timeout_s=config.hello_timeout_s, sooner=self._sooner,
         )  # fmt: skip
         self.calls = Calls(self._desk)
+        self.clerk = Clerk(self._desk, world.wall_ms)
 
         SOCKETS.set_function(lambda: len(self.pump.connections))
         PEOPLE.set_function(lambda: len(self.registry.users))
@@ -137,6 +141,7 @@ class Core:
         for writer in self.writers:
             nursery.start_soon(writer.run)
         nursery.start_soon(self.receipts.run)
+        nursery.start_soon(self.clerk.run)
         nursery.start_soon(self.bus.run)
         nursery.start_soon(self.bus.hear)
         nursery.start_soon(self.bus.sweep, trio.current_time)
@@ -153,6 +158,9 @@ class Core:
 
     def _went(self, user: UUID) -> None:
         self.presence.went(user)
+
+    def _sooner(self, at_ms: int) -> None:
+        self.clerk.sooner(at_ms)
 
     def _typing(self, event: TypingEvent) -> None:
         self.registry.typing(event)

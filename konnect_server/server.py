@@ -151,6 +151,7 @@ async def open_server(config: Config, announce: Announce) -> AsyncIterator[Serve
         await _check(database, config)
         await migrate(database)
         store = await stack.enter_async_context(open_store(database, config.log_writers))
+        await store.set_default_retention(config.retention_s or None)
         doorbell = await stack.enter_async_context(open_postgres_doorbell(database))
         world = World(
             store=store, doorbell=doorbell, poller=SystemPoller(), verify=tokens.verify,

@@ -15,7 +15,7 @@ import trio
 
 from konnect_server import cursor as cursors
 from konnect_server.actions import conversations as actions
-from konnect_server.commands import HANDLERS, Ask, Then, insist
+from konnect_server.commands import HANDLERS, Ask, Then, insist, sending
 from konnect_server.conversation import Acting, Posting
 from konnect_server.limiter import TokenBucket
 from konnect_server.outbox import LOW_WATER_BYTES
@@ -123,6 +123,7 @@ class Desk(msgspec.Struct, frozen=True):
     sockets_per_user: int
     group_members: int
     hello_timeout_s: float
+    sooner: Callable[[int], None]  # something was given to this server that is due then, Unix milliseconds
 
 
 class Session:
@@ -295,7 +296,7 @@ class Session:
         if wait_s:
             self._stall(command, wait_s)
             return
-        self.post(command.conversation, Posting(self, command.id, self.user, command.key, command.text))
+        self.post(command.conversation, sending(self, self.user, command))
 
     def _in_order(self, command: frames.Command) -> None:
         """Carry out a command that nothing may overtake."""

@@ -193,4 +193,4 @@ class Writer:
 
 
 def _message(conversation: Conversation, posting: Posting) -> NewMessage:
-    return NewMessage(conversation.id, posting.author, posting.key, posting.text)
+    return NewMessage(conversation.id, posting.author, posting.key, posting.text, posting.content)

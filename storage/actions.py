@@ -6,44 +6,76 @@ command, rules) in a new migration (0005_messages.sql says what it is made of), 
 from another.
 """
 
-from typing import TYPE_CHECKING, Final, Literal, LiteralString
+from typing import TYPE_CHECKING, Final, Literal, LiteralString, TypeAlias
 from uuid import UUID
 
 from protocol.errors import (
     Forbidden,
+    Invalid,
     KeyReused,
     MessageDeleted,
     NotAMember,
+    NotReady,
+    PollClosed,
     Refused,
     TooLate,
+    TooManyPins,
     TooManyReactions,
+    UnknownMedium,
     UnknownMessage,
+    UnknownPoll,
+    WrongUse,
 )
 from protocol.frames import (
     AnyAction,
     Command,
+    Content,
     ConversationAdd,
     ConversationLeave,
     ConversationRemove,
+    ConversationRetention,
     Entry,
     MessageDelete,
     MessageEdit,
+    MessageForward,
+    MessagePin,
     MessageReact,
+    MessageSend,
+    PollClose,
+    PollCreate,
+    PollVote,
 )
+from storage import scheduled
 from storage.rows import Acted, Rules
+from storage.scheduled import ExpireMessages, SendScheduled
 
 if TYPE_CHECKING:
     from storage.store import Store
 
-FUNCTIONS: Final[dict[type[Command], LiteralString]] = {
+Deed: TypeAlias = AnyAction | SendScheduled | ExpireMessages
+"""What a conversation's log takes one by one: actions, and what the server does by itself."""
+
+FUNCTIONS: Final[dict[type[Command] | type[SendScheduled] | type[ExpireMessages], LiteralString]] = {
     MessageEdit: "select edit_message($1::uuid, $2::json, $3::json)",
     MessageDelete: "select delete_message($1::uuid, $2::json, $3::json)",
     MessageReact: "select react_to_message($1::uuid, $2::json, $3::json)",
+    ExpireMessages: "select expire_messages($1::uuid, $2::json, $3::json)",
+    ConversationRetention: "select set_retention($1::uuid, $2::json, $3::json)",
+    PollCreate: "select create_poll($1::uuid, $2::json, $3::json)",
+    PollVote: "select vote_poll($1::uuid, $2::json, $3::json)",
+    PollClose: "select close_poll($1::uuid, $2::json, $3::json)",
+    SendScheduled: "select send_scheduled($1::uuid, $2::json, $3::json)",
+    MessageSend: "select send_message($1::uuid, $2::json, $3::json)",
+    MessageForward: "select forward_message($1::uuid, $2::json, $3::json)",
+    MessagePin: "select pin_message($1::uuid, $2::json, $3::json)",
 }
 MEMBERSHIP: Final = (ConversationAdd, ConversationRemove, ConversationLeave)
-_FORBIDDEN: Final[dict[type[Command], str]] = {
+_FORBIDDEN: Final[dict[type, str]] = {
+    ConversationRetention: "only the owner of the group may say how long messages are kept",
+    PollClose: "only who asked, and the owner of the group, may close a poll",
     MessageEdit: "only its author may edit a message",
     MessageDelete: "only its author, and the owner of the group, may delete a message",
+    MessagePin: "only the owner of the group may pin a message",
 }
 
 
@@ -72,9 +104,15 @@ async def change_member(store: "Store", lane: int, author: UUID, action: AnyActi
     return Acted(outcome.seq, outcome.at_ms, entry)
 
 
-def refusal(code: str, author: UUID, action: AnyAction) -> Refused:
-    """What the *code* that a function of ``FUNCTIONS`` answered with stands for."""
+def refusal(code: str, author: UUID, action: Deed, missing: UUID | None = None) -> Refused:
+    """What the *code* that a function of ``FUNCTIONS`` answered with stands for; *missing*: what is not there."""
     match code:
+        case "poll_closed":
+            return PollClosed("the poll was closed")
+        case "no_such_option":
+            return Invalid("the poll has no such option, or takes no more than one - at `$.options`")
+        case "unknown_scheduled" if isinstance(action, SendScheduled):
+            return scheduled.refusal(code, author, action.conversation, action.key, action.scheduled)
         case "key_reused":
             return KeyReused(action.key)
         case "forbidden":
@@ -85,7 +123,27 @@ def refusal(code: str, author: UUID, action: AnyAction) -> Refused:
             return TooLate("the time in which a message may be edited is over")
         case "too_many_reactions":
             return TooManyReactions("you, or all together, have reacted with as many emoji as a message may have")
-    return reading_refusal(code, author, action.conversation, getattr(action, "seq", 0))
+        case "too_many_pins":
+            return TooManyPins("the conversation has as many pinned messages as it may have")
+        case "nothing_to_forward":
+            return Invalid("there is nothing in this message that can be forwarded")
+        case "unknown_medium" if missing is not None:
+            return UnknownMedium(missing)
+        case "not_ready":
+            return NotReady("the upload is not done yet")
+        case "wrong_use":
+            return WrongUse("a medium is shown as what it was announced as, and a profile photo in a profile alone")
+    return reading_refusal(code, author, *_about(action, code))
+
+
+def _about(action: Deed, code: str) -> tuple[UUID, int]:
+    """The message that *action* is about, or answers, or forwards."""
+    match action:
+        case MessageSend(content=Content(reply_to=int(reply_to))):
+            return action.conversation, reply_to
+        case MessageForward(source=source) if code == "unknown_message":
+            return source.conversation, source.seq
+    return action.conversation, getattr(action, "seq", 0)
 
 
 def reading_refusal(code: str | None, person: UUID, conversation: UUID, seq: int) -> Refused:
@@ -95,4 +153,6 @@ def reading_refusal(code: str | None, person: UUID, conversation: UUID, seq: int
             return NotAMember(person, conversation)
         case "unknown_message":
             return UnknownMessage(conversation, seq)
+        case "unknown_poll":
+            return UnknownPoll(f"message {seq} asks nothing")
     raise AssertionError(f"the database answered {code!r}")

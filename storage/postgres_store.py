@@ -25,21 +25,37 @@ from protocol.errors import (
     WrongKind,
 )
 from protocol.frames import (
-    AnyAction,
     AnyPersonal,
+    Content,
     Conversations,
     ConversationState,
     Entry,
     History,
     HistoryPage,
+    MessageSchedule,
+    MessageScheduled,
     OneReaction,
+    OneVote,
     Reactions,
+    Scheduled,
+    ScheduledMessage,
+    ScheduledPage,
     User,
     Version,
     Versions,
+    Votes,
 )
-from protocol.limits import NAMED_MEMBERS, PAGE_BYTES, SEQ_MAX, UNREAD, VERSIONS_PAGE
-from storage import actions, personal, reaction_cursor
+from protocol.limits import (
+    NAMED_MEMBERS,
+    PAGE_BYTES,
+    SCHEDULED,
+    SCHEDULED_AHEAD_MS,
+    SEQ_MAX,
+    UNREAD,
+    VERSIONS_PAGE,
+)
+from storage import actions, personal, reaction_cursor, scheduled
+from storage.actions import Deed
 from storage.database import Database, OwnConnection
 from storage.errors import StorageConflict
 from storage.gather import Gather, Kind
@@ -64,6 +80,7 @@ from storage.rows import (
     State,
     shown,
 )
+from storage.scheduled import Due
 from storage.store import Change
 
 ASKING: Final = 2  # connections for the questions of those who come back
@@ -90,6 +107,7 @@ class _ActedOrNot(msgspec.Struct):
     """What a function of an action answers."""
 
     error: str | None = None
+    missing: UUID | None = None
     seq: int = 0
     at_ms: int = 0
     entry: Entry | None = None
@@ -111,7 +129,23 @@ class _Found(msgspec.Struct):
     error: str | None = None
     versions: list[Version] = []
     reactions: list[OneReaction] = []
+    votes: list[OneVote] = []
+    mine: list[int] = []
     more: bool = False
+
+
+class _ScheduledOrNot(msgspec.Struct):
+    """What a function about a scheduled message answers."""
+
+    error: str | None = None
+    missing: UUID | None = None
+    scheduled: UUID | None = None
+    at_ms: int = 0
+
+
+class _FoundScheduled(msgspec.Struct):
+    scheduled: list[ScheduledMessage]
+    more: bool
 
 
 class _MovedOne(msgspec.Struct):
@@ -154,18 +188,20 @@ class _Moved(msgspec.Struct):
     people: list[UUID]
 
 
-class _NewRow(msgspec.Struct):
+class _NewRow(msgspec.Struct, omit_defaults=True):
     i: int  # place of its conversation, from 1
     o: int  # its own within that conversation, from 1
     a: UUID
     k: str
     x: str
+    j: Content | None = None
 
 
 class _Appended(msgspec.Struct):
     tops: list[int]
     at_ms: int
     missed: list[Entry]
+    kept: list[int | None] | None = None  # for how many seconds each conversation keeps what was stored
 
 
 _appendix: Final = msgspec.json.Decoder(Appendix).decode
@@ -184,6 +220,9 @@ _history: Final = msgspec.json.Decoder(HistoryPage | None).decode
 _raised: Final = msgspec.json.Decoder(list[Raised]).decode
 _moved: Final = msgspec.json.Decoder(_Moved).decode
 
+_scheduled_or_not: Final = msgspec.json.Decoder(_ScheduledOrNot).decode
+_found_scheduled: Final = msgspec.json.Decoder(_FoundScheduled).decode
+_due: Final = msgspec.json.Decoder(Due).decode
 _appended: Final = msgspec.json.Decoder(_Appended).decode
 
 _APPEND_NEW: Final = "select append_new($1::json, $2::uuid[], $3::bigint[], $4::integer[])"
@@ -234,7 +273,7 @@ class PostgresStore:
         ids = sorted(counts)
         places = {conversation: place for place, conversation in enumerate(ids, 1)}
         rows = [
-            _NewRow(places[one.conversation], offset, one.author, one.key, one.text)
+            _NewRow(places[one.conversation], offset, one.author, one.key, one.text, one.content)
             for one, offset in zip(messages, offsets, strict=True)
         ]
         delivered = [heads.get(conversation, "null") for conversation in ids]
@@ -243,17 +282,24 @@ class PostgresStore:
                 lane, _APPEND_NEW, _encode(rows), _array(ids), _array(delivered), _array(map(counts.__getitem__, ids))
             )
         )
-        answers = [Answer(True, False, found.tops[row.i - 1] + row.o, found.at_ms) for row in rows]
+        kept = found.kept or [None] * len(ids)
+        answers = [
+            Answer(
+                True, False, found.tops[row.i - 1] + row.o, found.at_ms,
+                None if (kept_s := kept[row.i - 1]) is None else found.at_ms + kept_s * 1000,
+            )
+            for row in rows
+        ]  # fmt: skip
         return Appendix(answers, found.missed)
 
-    async def act(self, lane: int, author: UUID, action: AnyAction, rules: Rules) -> Acted:
+    async def act(self, lane: int, author: UUID, action: Deed, rules: Rules) -> Acted:
         """See Store."""
         if isinstance(action, actions.MEMBERSHIP):
             return await actions.change_member(self, lane, author, action, rules)
         sql = actions.FUNCTIONS[type(action)]
         outcome = _acted(await self._call(lane, sql, str(author), _encode(action), _encode(rules)))
         if outcome.error is not None:
-            raise actions.refusal(outcome.error, author, action)
+            raise actions.refusal(outcome.error, author, action, outcome.missing)
         return Acted(outcome.seq, outcome.at_ms, outcome.entry)
 
     async def change_member(
@@ -423,6 +469,48 @@ class PostgresStore:
         if found.error is not None:
             raise actions.reading_refusal(found.error, person, conversation, seq)
         return Reactions(found.reactions, reaction_cursor.text_after(found.reactions[-1]) if found.more else None)
+
+    async def votes(self, person: UUID, conversation: UUID, seq: int, after: int, limit: int) -> Votes:
+        """See Store."""
+        sql: Final = "select poll_voters(%s, %s, %s, %s, %s)::text"
+        found = _found(await self._json(sql, person, conversation, seq, after, limit))
+        if found.error is not None:
+            raise actions.reading_refusal(found.error, person, conversation, seq)
+        return Votes(found.votes, found.mine, found.more)
+
+    async def schedule(self, new_id: UUID, author: UUID, command: MessageSchedule) -> Scheduled:
+        """See Store."""
+        sql: Final = "select schedule_message(%s, %s, %s::json, %s, %s)::text"
+        kept = _scheduled_or_not(await self._json(sql, new_id, author, _text(command), SCHEDULED, SCHEDULED_AHEAD_MS))
+        if kept.scheduled is None:
+            assert kept.error is not None
+            raise scheduled.refusal(
+                kept.error, author, command.conversation, command.key, missing=kept.missing
+            )
+        return Scheduled(kept.scheduled, kept.at_ms)
+
+    async def unschedule(self, author: UUID, scheduled_id: UUID) -> None:
+        """See Store."""
+        kept = _scheduled_or_not(await self._json("select unschedule_message(%s, %s)::text", author, scheduled_id))
+        if kept.error is not None:
+            raise scheduled.refusal(kept.error, author, scheduled_id, "", scheduled_id)
+
+    async def scheduled(self, author: UUID, command: MessageScheduled) -> ScheduledPage:
+        """See Store."""
+        sql: Final = "select scheduled_messages(%s, %s::uuid, %s, %s, %s, %s)::text"
+        after_ms, after = scheduled.place(command.cursor)
+        found = _found_scheduled(
+            await self._json(sql, author, command.conversation, after_ms, after, command.limit, PAGE_BYTES)
+        )
+        return ScheduledPage(found.scheduled, scheduled.text_after(found.scheduled[-1]) if found.more else None)
+
+    async def take_due(self, limit: int, lease_s: float) -> Due:
+        """See Store."""
+        return _due(await self._json("select take_due(%s, %s)::text", limit, int(lease_s * 1000)))
+
+    async def set_default_retention(self, retention_s: int | None) -> None:
+        """How long conversations that are made from now on keep messages; None: for ever."""
+        await self._database.execute("update terms set retention_s = %s where one", retention_s)
 
     async def listing(self, person: UUID, cursor: str | None, limit: int) -> Conversations:
         """See Store."""

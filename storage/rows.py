@@ -6,16 +6,20 @@ from uuid import UUID
 from msgspec import Struct
 
 from protocol import limits
-from protocol.frames import ConversationState, Entry, History, Kind, Receipt, StateEvent
+from protocol.frames import Content, ConversationState, Entry, History, Kind, Receipt, StateEvent
 
 
-class NewMessage(Struct, frozen=True, rename={"conversation": "c", "author": "a", "key": "k", "text": "x"}):
+class NewMessage(
+    Struct, frozen=True, omit_defaults=True,
+    rename={"conversation": "c", "author": "a", "key": "k", "text": "x", "content": "j"},
+):  # fmt: skip
     """A message to append."""
 
     conversation: UUID
     author: UUID
     key: str
-    text: str
+    text: str  # empty: none, and then there is content
+    content: Content | None = None
 
 
 class Answer(Struct, frozen=True):
@@ -25,6 +29,7 @@ class Answer(Struct, frozen=True):
     reused: bool  # the key stands for other content; nothing was stored
     seq: int | None = None  # None: the author is not a member, or there is no such conversation
     at_ms: int | None = None
+    expires_at_ms: int | None = None  # of a new message: when it disappears
     refused: bool = False  # storage can never take this text
 
 
@@ -46,6 +51,9 @@ class Rules(Struct, frozen=True):
     pinned: int = limits.PINNED
     nicknames: int = limits.NICKNAMES
     hidden_block: int = limits.HIDDEN_BLOCK
+    expired: int = limits.EXPIRED
+    pins: int = limits.PINS
+    media_unused_ms: int = 86_400_000  # how long a medium is kept that nothing names any more
 
 
 class Acted(Struct, frozen=True):
@@ -132,10 +140,12 @@ class State(Struct, frozen=True):
     until: int | None = None
     title: str | None = None
     owner: UUID | None = None
+    retention_s: int | None = None
     members: list[UUID] = []
     names: dict[UUID, str] = {}
     receipts: list[Receipt] = []
     recent: list[Entry] = []
+    pins: list[int] = []
 
 
 _Shown = TypeVar("_Shown", bound=ConversationState)
@@ -147,6 +157,8 @@ def shown(state: State, form: type[_Shown]) -> _Shown:
         conversation=state.conversation, kind=state.kind, title=state.title, members=state.members, head=state.head,
         first_seq=state.first_seq, unread=state.unread, read=state.read, delivered=state.delivered, names=state.names,
         receipts=state.receipts, recent=state.recent, history=state.history, owner=state.owner,
+        retention_s=state.retention_s,
+        pins=state.pins,
     )  # fmt: skip
 
 

@@ -10,16 +10,21 @@ from typing import Literal, Protocol
 from uuid import UUID
 
 from protocol.frames import (
-    AnyAction,
     AnyPersonal,
     Conversations,
     Entry,
     History,
     HistoryPage,
+    MessageSchedule,
+    MessageScheduled,
     Reactions,
+    Scheduled,
+    ScheduledPage,
     User,
     Versions,
+    Votes,
 )
+from storage.actions import Deed
 from storage.rows import (
     Acted,
     Appendix,
@@ -38,6 +43,7 @@ from storage.rows import (
     Standing,
     State,
 )
+from storage.scheduled import Due
 
 Change = Literal["add", "remove", "leave"]
 
@@ -55,7 +61,7 @@ class Store(Protocol):
                 others stored above comes back.
         """
 
-    async def act(self, lane: int, author: UUID, action: AnyAction, rules: Rules) -> Acted:
+    async def act(self, lane: int, author: UUID, action: Deed, rules: Rules) -> Acted:
         """Store one action: anything but a message that changes a conversation. The key is looked at first, then
         membership, then what else may be refused (docs/hazards.md, A11).
 
@@ -156,6 +162,41 @@ class Store(Protocol):
             NotAMember, UnknownMessage: As above.
             BadCursor
         """
+
+    async def votes(self, person: UUID, conversation: UUID, seq: int, after: int, limit: int) -> Votes:
+        """A page of the votes of poll *seq*, those above *after*; and what *person* chose.
+
+        Raises:
+            NotAMember, UnknownMessage: As above.
+            UnknownPoll
+        """
+
+    async def schedule(self, new_id: UUID, author: UUID, command: MessageSchedule) -> Scheduled:
+        """Keep a message until its time. *new_id*: its id, if it is new.
+
+        Raises:
+            NotAMember, TooManyScheduled, KeyReused, UnknownMedium, NotReady, WrongUse
+            Invalid: Its time is too far ahead.
+        """
+
+    async def unschedule(self, author: UUID, scheduled_id: UUID) -> None:
+        """Take a scheduled message back.
+
+        Raises:
+            UnknownScheduled
+            TooLate: It was sent.
+        """
+
+    async def scheduled(self, author: UUID, command: MessageScheduled) -> ScheduledPage:
+        """A page of *author*'s messages that wait for their time, or could not be sent.
+
+        Raises:
+            BadCursor
+        """
+
+    async def take_due(self, limit: int, lease_s: float) -> Due:
+        """Take what is due now, at most *limit*, for this process to do; who has not done it within *lease_s* may find
+        that another process does it."""
 
     async def listing(self, person: UUID, cursor: str | None, limit: int) -> Conversations:
         """One page of the conversations *person* is in, last active first.

@@ -108,6 +108,7 @@ class Peer:
         self.user = user
         self.logs: dict[str, list[Frame]] = {}
         self.members: dict[str, list[str]] = {}
+        self.scheduled: dict[str, Frame] = {}
         self.receipts: dict[tuple[str, str], tuple[int, int]] = {}
         self.keys: dict[tuple[str, str, str], Frame] = {}
         self.own: dict[tuple[str, str], Frame | None] = {}  # what, subject -> value, in the order of the last change
@@ -239,7 +240,7 @@ class Peer:
         """Store a message once; shown to who is connected before its answer."""
         author = author or self.user
         known = self.keys.get((frame["conversation"], author, frame["key"]))
-        return known or self.say(frame["text"], frame["conversation"], author, frame["key"])
+        return known or self.say(frame.get("text", ""), frame["conversation"], author, frame["key"])
 
     def _hello(self, wire: Wire, frame: Frame) -> None:
         self.ok(wire, frame, user=self.user, session="s")
@@ -261,7 +262,7 @@ class Peer:
 
     def _message_send(self, wire: Wire, frame: Frame) -> None:
         entry = self.store(wire, frame)
-        if entry["text"] != frame["text"]:
+        if entry["text"] != frame.get("text", ""):
             self.error(wire, frame, "key_reused")
         else:
             self.ok(wire, frame, seq=entry["seq"], at_ms=entry["at_ms"])
@@ -276,6 +277,44 @@ class Peer:
                 self.show(one, entry)
         self.ok(wire, frame, seq=entry["seq"], at_ms=entry["at_ms"])
 
+    def _conversation_retention(self, wire: Wire, frame: Frame) -> None:
+        entry = self.keys.get((frame["conversation"], self.user, frame["key"]))
+        if entry is None:
+            kept = {"retention_s": frame["seconds"]} if frame["seconds"] else {}
+            said = {"kind": "conversation.retention", "author": self.user, "key": frame["key"], **kept}
+            entry = self.append(frame["conversation"], said)
+            for one in list(self.wires):
+                self.show(one, entry)
+        self.ok(wire, frame, seq=entry["seq"], at_ms=entry["at_ms"])
+
+    def _poll_create(self, wire: Wire, frame: Frame) -> None:
+        entry = self.keys.get((frame["conversation"], self.user, frame["key"]))
+        if entry is None:
+            options = [{"text": text, "count": 0} for text in frame["options"]]
+            poll = {"question": frame["question"], "options": options, "voters": 0}
+            said = {"kind": "message", "author": self.user, "key": frame["key"], "poll": poll}
+            entry = self.append(frame["conversation"], said)
+            for one in list(self.wires):
+                self.show(one, entry)
+        self.ok(wire, frame, seq=entry["seq"], at_ms=entry["at_ms"])
+
+    def _poll_vote(self, wire: Wire, frame: Frame) -> None:
+        counts = [int(place in frame["options"]) for place in range(2)]
+        more = {"counts": counts, "voters": int(any(counts)), "options": frame["options"]}
+        self._touch(wire, frame, "poll.voted", **more)
+
+    def _poll_close(self, wire: Wire, frame: Frame) -> None:
+        self._touch(wire, frame, "poll.closed")
+
+    def _poll_voters(self, wire: Wire, frame: Frame) -> None:
+        votes = [
+            {"user": entry["author"], **{name: entry[name] for name in ("options", "seq", "at_ms")}}
+            for entry in self.logs[frame["conversation"]]
+            if entry["kind"] == "poll.voted" and entry["of"] == frame["seq"] and entry["seq"] > frame["after"]
+        ]
+        mine: list[int] = next((one["options"] for one in reversed(votes) if one["user"] == self.user), [])
+        self.ok(wire, frame, votes=votes[: frame["limit"]], mine=mine, more=len(votes) > frame["limit"])
+
     def _message_edit(self, wire: Wire, frame: Frame) -> None:
         self._touch(wire, frame, "message.edited", text=frame["text"])
 
@@ -286,6 +325,15 @@ class Peer:
         users = [self.user] if frame["on"] else []
         more = {"emoji": frame["emoji"], "on": frame["on"], "count": len(users), "users": users}
         self._touch(wire, frame, "message.reacted", **more)
+
+    def _message_pin(self, wire: Wire, frame: Frame) -> None:
+        self._touch(wire, frame, "message.pinned", on=frame["on"])
+
+    def _message_forward(self, wire: Wire, frame: Frame) -> None:
+        source = self.logs[frame["source"]["conversation"]][frame["source"]["seq"] - 1]
+        content = {"forwarded": {"author": source["author"]}}
+        entry = self.store(wire, {**frame, "text": source["text"], "content": content})
+        self.ok(wire, frame, seq=entry["seq"], at_ms=entry["at_ms"])
 
     def _message_edits(self, wire: Wire, frame: Frame) -> None:
         log = [entry for entry in self.logs[frame["conversation"]] if frame["seq"] in (entry["seq"], entry.get("of"))]
@@ -329,6 +377,24 @@ class Peer:
 
     _conversation_mute = _conversation_archive = _conversation_pin = _conversation_mark_unread = _taken
     _conversation_nickname = _conversation_folder = _conversation_notify = _message_hide = _taken
+
+    def _message_schedule(self, wire: Wire, frame: Frame) -> None:
+        known = self.scheduled.setdefault(
+            frame["key"], {"scheduled": f"01900000-0000-7000-8000-{len(self.scheduled):012}"} | {
+                name: frame[name] for name in ("conversation", "at_ms", "text")
+            },
+        )  # fmt: skip
+        self.ok(wire, frame, scheduled=known["scheduled"], at_ms=known["at_ms"])
+
+    def _message_unschedule(self, wire: Wire, frame: Frame) -> None:
+        self.scheduled = {key: one for key, one in self.scheduled.items() if one["scheduled"] != frame["scheduled"]}
+        self.ok(wire, frame)
+
+    def _message_scheduled(self, wire: Wire, frame: Frame) -> None:
+        waiting = sorted(self.scheduled.values(), key=lambda one: int(one["at_ms"]))
+        start = int(frame.get("cursor") or 0)
+        end = start + frame["limit"]
+        self.ok(wire, frame, scheduled=waiting[start:end], **({"cursor": str(end)} if end < len(waiting) else {}))
 
     def _ping(self, wire: Wire, frame: Frame) -> None:
         self.ok(wire, frame, at_ms=int(trio.current_time() * 1000))

@@ -16,6 +16,7 @@ from konnect_server.registry import Registry
 from konnect_server.stretches import Stretches
 from konnect_server.writer import Writer
 from protocol.frames import AnyAction, AnyPersonal, Entry, History, HistoryPage, User
+from storage.actions import Deed
 from storage.errand import by_task
 from storage.errors import StorageUnavailable
 from storage.rows import (
@@ -101,7 +102,7 @@ class DoorStore(FakeStore):
         await self._begin("append", messages)
         return await self._pass("append", await super().append(lane, messages, heads))
 
-    async def act(self, lane: int, author: UUID, action: AnyAction, rules: Rules) -> Acted:
+    async def act(self, lane: int, author: UUID, action: Deed, rules: Rules) -> Acted:
         await self._begin("act", action)
         return await self._pass("act", await super().act(lane, author, action, rules))
 

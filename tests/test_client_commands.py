@@ -48,6 +48,25 @@ class Unlucky:
         return True
 
 
+async def test_scheduled_messages_are_kept_once_and_read_page_by_page(peer: Peer, autojump_clock: MockClock) -> None:
+    """Also when the answer to the first was lost."""
+    async with client_of(peer) as client:
+        await client.wait_synced()
+        unlucky = Unlucky(peer, "message.schedule", handled=True)
+        peer.interfere = unlucky
+        first = await client.schedule(ROOM, "later", 2_000)
+        assert unlucky.lost == 1
+        second = await client.schedule(ROOM, "sooner", 1_000)
+        page = await client.scheduled(limit=1)
+        assert [(one.id, one.conversation, one.at_ms, one.text) for one in page.scheduled] == [
+            (second, ROOM, 1_000, "sooner")
+        ]
+        rest = await client.scheduled(cursor=page.cursor)
+        assert ([one.id for one in rest.scheduled], rest.cursor) == ([first], None)
+        await client.unschedule(second)
+        assert [one.id for one in (await client.scheduled()).scheduled] == [first]
+
+
 async def test_a_direct_conversation_is_announced_before_its_answer(peer: Peer, autojump_clock: MockClock) -> None:
     async with client_of(peer) as client:
         await client.wait_synced()

@@ -8,8 +8,18 @@ import msgpack  # type: ignore[import-untyped]  # the package ships no types
 import pytest
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from konnect_client import ConversationChanged, Entry, Heads, Rewound
-from konnect_client.model import Conversation, ConversationPage, HistoryPage, ReactionPage, Sent, Version, take
+from konnect_client import Content, ConversationChanged, Entity, Entry, Heads, Location, Rewound
+from konnect_client.model import (
+    Conversation,
+    ConversationPage,
+    HistoryPage,
+    ReactionPage,
+    ScheduledPage,
+    Sent,
+    Version,
+    Votes,
+    take,
+)
 from konnect_client.pack import pack, unpack
 from konnect_client.timeline import Timeline
 from protocol import codec, frames
@@ -70,12 +80,21 @@ def test_every_answer_is_understood(vector: dict[str, Any]) -> None:
             found = ReactionPage.parse(result)
             assert [one.emoji for one in found.reactions] == [one["emoji"] for one in reactions]
             assert found.cursor == result.get("cursor")
+        case {"votes": listed, "mine": mine}:
+            votes = Votes.parse(result)
+            assert [list(one.options) for one in votes.votes] == [one["options"] for one in listed]
+            assert list(votes.mine) == mine
+        case {"scheduled": list(listed)}:
+            page = ScheduledPage.parse(result)
+            assert [(one.id, one.text, one.problem) for one in page.scheduled] == [
+                (one["scheduled"], one["text"], one.get("problem")) for one in listed
+            ]
         case {"seq": seq, "at_ms": at_ms}:
             assert Sent.parse(result) == Sent(seq, at_ms)
         case _:
             assert set(result) <= {
                 "user", "session", "at_ms", "data", "expires_in_s", "conversation", "delivered", "read", "online",
-                "users",
+                "users", "scheduled",
             }  # fmt: skip
 
 
@@ -103,6 +122,10 @@ async def test_every_command_of_the_client_is_one_that_the_server_takes(autojump
         await client.edit(ROOM, 2, "hello")
         await client.react(ROOM, 2, "👍")
         await client.react(ROOM, 2, "👍", on=False)
+        await client.forward(ROOM, ROOM, 2)
+        await client.pin(ROOM, 2)
+        await client.send(ROOM, content=Content(location=Location(48.2, 16.4)))
+        await client.edit(ROOM, 2, "hello", entities=[Entity("bold", 0, 5)], mention_all="here")
         await client.edits(ROOM, 2)
         await client.reactions(ROOM, 2, emoji="👍")
         await client.delete(ROOM, 2)
@@ -121,6 +144,13 @@ async def test_every_command_of_the_client_is_one_that_the_server_takes(autojump
         await client.put_into_folder(ROOM, None)
         await client.notify_of(ROOM, "mentions")
         await client.hide(ROOM, [2])
+        await client.unschedule(await client.schedule(ROOM, "later", 2_114_380_800_000))
+        await client.scheduled(ROOM)
+        await client.retention(ROOM, 60)
+        asked = await client.ask_people(ROOM, "When?", ["8", "9"])
+        await client.vote(ROOM, asked.seq, [1])
+        assert (await client.votes(ROOM, asked.seq)).mine == (1,)
+        await client.close_poll(ROOM, asked.seq)
         await client.watch([BOB], conversation=None)
         await client.watch(conversation=ROOM)
         await client.names(["01900000-0000-7000-8000-0000000000cc"])

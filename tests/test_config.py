@@ -65,6 +65,7 @@ SAMPLES: dict[str, tuple[Any, str]] = {  # key -> a value that is not the defaul
     "sockets_per_user": (5, "5"),
     "group_members": (6, "6"),
     "edit_within_s": (-1, "-1"),
+    "retention_s": (5, "5"),
     "hello_timeout_s": (7.0, "7"),
     "ping_interval_s": (8.0, "8"),
     "ping_timeout_s": (9.0, "9"),

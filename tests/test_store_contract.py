@@ -28,17 +28,17 @@ from protocol.errors import (
     UnknownUser,
     WrongKind,
 )
-from protocol.frames import AnyAction, Entry, MessageDelete, MessageEdit, MessageReact, Receipt
-from storage.actions import FUNCTIONS
+from protocol.frames import Entry, MessageDelete, MessageEdit, MessageReact, Receipt
+from storage.actions import FUNCTIONS, Deed
 from storage.database import open_database
 from storage.postgres_store import open_store
 from storage.rows import Answer, Made, NewMessage, OthersReceipt, Raise, Range, Rules, Standing, State
 from storage.store import Change, Store
+from tests.simulate.actions import ACTIONS
 from tests.simulate.agenda import Agenda
-from tests.simulate.database import Body, Call, FakeDatabase
+from tests.simulate.database import Body, Call, FakeDatabase, Upload
 from tests.simulate.faults import WELL
 from tests.simulate.functions import append_messages, change_member, move_receipts, open_direct
-from tests.simulate.messages import ACTIONS
 from tests.simulate.personal import set_personal
 from tests.simulate.store import FakeStore
 
@@ -62,7 +62,7 @@ Held: TypeAlias = (
     | tuple[Literal["change"], Change, UUID, UUID, str, UUID]
     | tuple[Literal["direct"], UUID, UUID, UUID]
     | tuple[Literal["receipts"], Sequence[Raise]]
-    | tuple[Literal["act"], UUID, AnyAction]
+    | tuple[Literal["act"], UUID, Deed]
 )  # fmt: skip
 
 
@@ -86,6 +86,12 @@ class Bench(Protocol):
 
     async def set_personal(self, person: UUID, what: str, subject: str, value: Any) -> int:
         """Set a row of a person's own; the number that a device has to be told up to."""
+
+    async def add_upload(self, upload: UUID, owner: UUID, kind: str, state: str = "ready") -> None:
+        """Let *owner* have announced a file, which is done if *state* is "ready"."""
+
+    async def uses(self, upload: UUID) -> list[tuple[UUID, int]]:
+        """Where *upload* is named."""
 
 
 class FakeBench:
@@ -136,6 +142,12 @@ class FakeBench:
 
     async def set_personal(self, person: UUID, what: str, subject: str, value: Any) -> int:
         return set_personal(self.database.tables, self.database.now_ms(), person, what, subject, value)
+
+    async def add_upload(self, upload: UUID, owner: UUID, kind: str, state: str = "ready") -> None:
+        self.database.tables.uploads[upload] = Upload(owner, kind, state)
+
+    async def uses(self, upload: UUID) -> list[tuple[UUID, int]]:
+        return sorted((c, seq) for one, c, seq in self.database.tables.uses if one == upload)
 
 
 class PostgresBench:
@@ -190,6 +202,19 @@ class PostgresBench:
         row = self.control.execute("select set_personal(%s, %s, %s, %s)", (person, what, subject, text)).fetchone()
         assert row is not None
         return int(row[0])
+
+    async def add_upload(self, upload: UUID, owner: UUID, kind: str, state: str = "ready") -> None:
+        self.control.execute(
+            "insert into upload (id, owner, kind, state, size_bytes, content_type, sha256, tries, kept, created_at_ms,"
+            " due_at_ms) values (%s, %s, %s, %s, 1, 'x/y', sha256(''), 1, case %s when 'ready' then 1 end, 0, 0)",
+            (upload, owner, kind, state, state),
+        )
+
+    async def uses(self, upload: UUID) -> list[tuple[UUID, int]]:
+        rows = self.control.execute(
+            "select conversation, seq from upload_use where upload = %s order by 1, 2", (upload,)
+        )
+        return rows.fetchall()
 
     def close(self) -> None:
         self.control.close()

@@ -14,10 +14,12 @@ from protocol.frames import (
     HistoryPage,
     MessageEdits,
     MessageReactions,
+    PollVoters,
     Reactions,
     UserGet,
     Users,
     Versions,
+    Votes,
 )
 from storage.rows import Made, shown
 from storage.store import Store
@@ -93,6 +95,15 @@ async def reactions(store: Store, user: UUID, command: MessageReactions) -> Reac
     return await store.reactions(
         user, command.conversation, command.seq, command.emoji, command.cursor, command.limit
     )
+
+
+async def votes(store: Store, user: UUID, command: PollVoters) -> Votes:
+    """A page of who chose what.
+
+    Raises:
+        NotAMember, UnknownMessage, UnknownPoll
+    """
+    return await store.votes(user, command.conversation, command.seq, command.after, command.limit)
 
 
 async def users(store: Store, user: UUID, command: UserGet) -> Users:

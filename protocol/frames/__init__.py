@@ -15,6 +15,14 @@ from protocol.frames.base import (
     Event as Event,
     Ok as Ok,
 )
+from protocol.frames.content import (
+    Attachment as Attachment,
+    Contact as Contact,
+    Content as Content,
+    Entity as Entity,
+    Forwarded as Forwarded,
+    Location as Location,
+)
 from protocol.frames.conversations import (
     ConversationAdd as ConversationAdd,
     ConversationCreate as ConversationCreate,
@@ -59,11 +67,14 @@ from protocol.frames.messages import (
     MessageDelete as MessageDelete,
     MessageEdit as MessageEdit,
     MessageEdits as MessageEdits,
+    MessageForward as MessageForward,
+    MessagePin as MessagePin,
     MessageReact as MessageReact,
     MessageReactions as MessageReactions,
     MessageSend as MessageSend,
     OneReaction as OneReaction,
     Reactions as Reactions,
+    Source as Source,
     Version as Version,
     Versions as Versions,
 )
@@ -84,6 +95,16 @@ from protocol.frames.personal import (
     DraftSet as DraftSet,
     MessageHide as MessageHide,
 )
+from protocol.frames.polls import (
+    OneVote as OneVote,
+    Poll as Poll,
+    PollClose as PollClose,
+    PollCreate as PollCreate,
+    PollOption as PollOption,
+    PollVote as PollVote,
+    PollVoters as PollVoters,
+    Votes as Votes,
+)
 from protocol.frames.presence import (
     Online as Online,
     PresenceEvent as PresenceEvent,
@@ -96,6 +117,17 @@ from protocol.frames.receipts import (
     Receipt as Receipt,
     ReceiptEvent as ReceiptEvent,
     ReceiptMove as ReceiptMove,
+)
+from protocol.frames.retention import (
+    ConversationRetention as ConversationRetention,
+)
+from protocol.frames.scheduled import (
+    MessageSchedule as MessageSchedule,
+    MessageScheduled as MessageScheduled,
+    MessageUnschedule as MessageUnschedule,
+    Scheduled as Scheduled,
+    ScheduledMessage as ScheduledMessage,
+    ScheduledPage as ScheduledPage,
 )
 from protocol.frames.session import (
     AuthRenew as AuthRenew,
@@ -124,13 +156,21 @@ AnyCommand = (
     | MessageReact | MessageEdits | MessageReactions | HistoryGet | ReceiptMove | Typing | PresenceWatch | UserGet
     | DraftSet | DraftClear | ConversationMute | ConversationArchive | ConversationPin | ConversationMarkUnread
     | ConversationNickname | ConversationFolder | ConversationNotify | MessageHide
+    | MessageSchedule | MessageUnschedule | MessageScheduled | ConversationRetention
+    | PollCreate | PollVote | PollClose | PollVoters
+    | MessageForward | MessagePin
 )  # fmt: skip
-# Commands that a conversation's log takes one by one: each is stored by a function of the database of its own.
-AnyAction = ConversationAdd | ConversationRemove | ConversationLeave | MessageEdit | MessageDelete | MessageReact
 # Commands that change what is one's own: each is stored by a function of the database of its own.
 AnyPersonal = (
     DraftSet | DraftClear | ConversationMute | ConversationArchive | ConversationPin | ConversationMarkUnread
     | ConversationNickname | ConversationFolder | ConversationNotify | MessageHide
+)  # fmt: skip
+# Commands that a conversation's log takes one by one: each is stored by a function of the database of its own.
+# A message is one of them when it needs a look at more than its author's membership (content.py).
+AnyAction = (
+    ConversationAdd | ConversationRemove | ConversationLeave | MessageEdit | MessageDelete | MessageReact | MessageSend
+    | ConversationRetention | PollCreate | PollVote | PollClose
+    | MessageForward | MessagePin
 )  # fmt: skip
 AnyEvent = (
     EntryEvent
@@ -179,4 +219,14 @@ RESULTS: dict[type[Command], type[Struct]] = {
     ConversationFolder: Done,
     ConversationNotify: Done,
     MessageHide: Done,
+    MessageSchedule: Scheduled,
+    MessageUnschedule: Done,
+    MessageScheduled: ScheduledPage,
+    ConversationRetention: Appended,
+    PollCreate: Appended,
+    PollVote: Appended,
+    PollClose: Appended,
+    PollVoters: Votes,
+    MessageForward: Appended,
+    MessagePin: Appended,
 }

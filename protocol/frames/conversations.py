@@ -124,6 +124,12 @@ class ConversationState(Struct, frozen=True, omit_defaults=True, kw_only=True):
     ] = msgspec.field(default_factory=list)
     history: Annotated[History, Meta(description="What a newcomer sees of the past.")] = "all"
     owner: Annotated[UUID | None, Meta(description="Of a group: who may remove others.")] = None
+    retention_s: Annotated[
+        int | None, Meta(description="How many seconds new messages are kept; absent: for ever.")
+    ] = None
+    pins: Annotated[
+        list[int], Meta(description="The messages that are pinned, of those that one may see, by seq; at most 50.")
+    ] = msgspec.field(default_factory=list)
 
 
 class Conversations(Struct, frozen=True, omit_defaults=True):

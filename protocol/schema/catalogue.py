@@ -15,10 +15,21 @@ RECORDS: Final[tuple[type[Struct], ...]] = (
     frames.Receipt,
     frames.User,
     frames.Version,
+    frames.ScheduledMessage,
+    frames.Poll,
+    frames.PollOption,
+    frames.OneVote,
     frames.OneReaction,
     frames.Draft,
     frames.Settings,
     frames.Hidden,
+    frames.Content,
+    frames.Entity,
+    frames.Attachment,
+    frames.Location,
+    frames.Contact,
+    frames.Forwarded,
+    frames.Source,
 )  # nested in the others
 
 

@@ -20,6 +20,7 @@ from protocol.errors import (
 from protocol.schema import prose
 
 AT_MS: Final = 1_795_000_000_000  # 2026-11-18 11:06:40 UTC
+NEW_YEAR_MS: Final = 2_114_380_800_000  # 2037-01-01 00:00:00 UTC
 
 
 def _id(number: int, at_ms: int = AT_MS) -> UUID:
@@ -32,6 +33,8 @@ BOB: Final = _id(0xB)
 CLEO: Final = _id(0xC)
 DIRECT: Final = _id(0xD1)
 GROUP: Final = _id(0x61)
+POLL_SEQ: Final = 48
+SCHEDULED: Final = _id(0x5C)
 SESSION: Final = _id(0x5E, AT_MS + 41 * 60_000)
 TOKEN: Final = "eyJhbGciOiJFZERTQSJ9.eyJzdWIiOiJhbm4ifQ.c2ln"  # shortened: a true one has some 400 characters
 CURSOR: Final = "AZ9-2Kx7QmCq"
@@ -59,6 +62,7 @@ COMMANDS: Final[dict[type[frames.Command], dict[str, Any]]] = {
     frames.ConversationLeave: {"t": "conversation.leave", "id": 10, "conversation": str(GROUP), "key": "l-07aa31"},
     frames.MessageSend: {
         "t": "message.send", "id": 11, "conversation": str(DIRECT), "key": "m-3f9a61", "text": "See you at eight?",
+        "content": {"reply_to": 41},
     },
     frames.HistoryGet: {"t": "history", "id": 12, "conversation": str(DIRECT), "before": 41, "limit": 2},
     frames.ReceiptMove: {"t": "receipt", "id": 13, "conversation": str(DIRECT), "delivered": 42, "read": 42},
@@ -107,6 +111,31 @@ COMMANDS: Final[dict[type[frames.Command], dict[str, Any]]] = {
     },
     frames.MessageHide: {
         "t": "message.hide", "id": 31, "conversation": str(DIRECT), "key": "p-4c01b3", "seqs": [12, 40],
+    },
+    frames.MessageSchedule: {
+        "t": "message.schedule", "id": 22, "conversation": str(DIRECT), "key": "s-2b60d7", "at_ms": NEW_YEAR_MS,
+        "text": "Happy New Year!",
+    },
+    frames.MessageUnschedule: {"t": "message.unschedule", "id": 23, "scheduled": str(SCHEDULED)},
+    frames.MessageScheduled: {"t": "message.scheduled", "id": 24},
+    frames.PollCreate: {
+        "t": "poll.create", "id": 26, "conversation": str(DIRECT), "key": "q-40c1b7", "question": "Which film?",
+        "options": ["The Third Man", "Before Sunrise"],
+    },
+    frames.PollVote: {
+        "t": "poll.vote", "id": 27, "conversation": str(DIRECT), "key": "v-8d02aa", "seq": POLL_SEQ, "options": [1],
+    },
+    frames.PollVoters: {"t": "poll.voters", "id": 28, "conversation": str(DIRECT), "seq": POLL_SEQ},
+    frames.PollClose: {"t": "poll.close", "id": 29, "conversation": str(DIRECT), "key": "z-19f3e5", "seq": POLL_SEQ},
+    frames.ConversationRetention: {
+        "t": "conversation.retention", "id": 25, "conversation": str(DIRECT), "key": "t-3e81c0", "seconds": 604_800,
+    },
+    frames.MessageForward: {
+        "t": "message.forward", "id": 22, "conversation": str(DIRECT), "key": "f-2be7c1",
+        "source": {"conversation": str(GROUP), "seq": 7},
+    },
+    frames.MessagePin: {
+        "t": "message.pin", "id": 23, "conversation": str(DIRECT), "key": "p-90d41e", "seq": 42,
     },
 }  # fmt: skip
 
@@ -159,9 +188,19 @@ RESULTS: Final[dict[type[Struct], Struct]] = {
         False,
     ),
     frames.Reactions: frames.Reactions([frames.OneReaction(BOB, "👍", 45, AT_MS + 45 * 60_000)]),
+    frames.Votes: frames.Votes([frames.OneVote(ANN, [1], 49, AT_MS + 49 * 60_000)], [1], False),
+    frames.Scheduled: frames.Scheduled(SCHEDULED, NEW_YEAR_MS),
+    frames.ScheduledPage: frames.ScheduledPage(
+        [frames.ScheduledMessage(SCHEDULED, DIRECT, NEW_YEAR_MS, "Happy New Year!")]
+    ),
 }
 
 _DRAFT: Final = frames.Draft("Make it nine, the", AT_MS + 46 * 60_000, 42)
+PHOTO: Final = _id(0xF0)
+_ENTITY: Final = frames.Entity("bold", 11, 4)
+_ATTACHMENT: Final = frames.Attachment(
+    PHOTO, "photo", width=1_600, height=1_200, blurhash="LEHV6nWB2yk8pyo0adR*.7kCMdnj"
+)
 
 RECORDS: Final[dict[type[Struct], Struct]] = {
     frames.Entry: structs.replace(
@@ -179,6 +218,19 @@ RECORDS: Final[dict[type[Struct], Struct]] = {
         folder="Friends", notify="mentions",
     ),
     frames.Hidden: frames.Hidden([12, 40]),
+    frames.Poll: frames.Poll(
+        "Which film?", [frames.PollOption("The Third Man", 0), frames.PollOption("Before Sunrise", 1)], 1
+    ),
+    frames.PollOption: frames.PollOption("Before Sunrise", 1),
+    frames.OneVote: frames.OneVote(ANN, [1], 49, AT_MS + 49 * 60_000),
+    frames.ScheduledMessage: frames.ScheduledMessage(SCHEDULED, DIRECT, NEW_YEAR_MS, "Happy New Year!"),
+    frames.Content: frames.Content(reply_to=41, entities=[_ENTITY], media=[_ATTACHMENT]),
+    frames.Entity: _ENTITY,
+    frames.Attachment: _ATTACHMENT,
+    frames.Location: frames.Location(48.2082, 16.3738, "Stephansplatz", 10.0),
+    frames.Contact: frames.Contact("Cleo", "+43 1 234567", "cleo@example.com", CLEO),
+    frames.Forwarded: frames.Forwarded(BOB),
+    frames.Source: frames.Source(GROUP, 7),
 }  # fmt: skip
 
 # Where several commands share a result and the story needs another one.
@@ -190,6 +242,12 @@ _OWN_RESULTS: Final[dict[type[frames.Command], Struct]] = {
     frames.MessageEdit: frames.Appended(43, AT_MS + 43 * 60_000),
     frames.MessageDelete: frames.Appended(44, AT_MS + 44 * 60_000),
     frames.MessageReact: frames.Appended(45, AT_MS + 45 * 60_000),
+    frames.PollCreate: frames.Appended(48, AT_MS + 48 * 60_000),
+    frames.PollVote: frames.Appended(49, AT_MS + 49 * 60_000),
+    frames.PollClose: frames.Appended(50, AT_MS + 50 * 60_000),
+    frames.ConversationRetention: frames.Appended(46, AT_MS + 46 * 60_000),
+    frames.MessageForward: frames.Appended(46, AT_MS + 46 * 60_000),
+    frames.MessagePin: frames.Appended(47, AT_MS + 47 * 60_000),
 }
 
 EVENTS: Final[dict[type[frames.Event], frames.Event]] = {
@@ -213,7 +271,6 @@ ERROR: Final = frames.Error(11, NotAMember.code, str(NotAMember(ANN, DIRECT)))
 _ME: Final = http.Me(ANN, "Ann", "ann@example.com", AT_MS)
 REFRESH_TOKEN: Final = "kr1-5c0f2a-Zm9yIHNob3cgb25seQ"  # shortened too
 
-PHOTO: Final = _id(0xF0)
 _SHA256: Final = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
 _SIGNED: Final = "signature=6b1f"  # shortened too
 

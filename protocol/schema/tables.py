@@ -192,6 +192,7 @@ def _meaning(kind: inspect.Type) -> str:
 _PLAIN: Final[dict[type[inspect.Type], str]] = {
     inspect.BoolType: "yes or no",
     inspect.IntType: "whole number",
+    inspect.FloatType: "number",
     inspect.StrType: "text",
     inspect.NoneType: "null",
     inspect.UUIDType: "id",
@@ -234,6 +235,8 @@ def _limits(kind: inspect.Type) -> str:
             return _range(least, most, "keys")
         case inspect.IntType(ge=least, le=most):
             return _range(least, most, "")
+        case inspect.FloatType(ge=float() | int() as least, le=float() | int() as most):
+            return _range(int(least), int(most), "")  # whole numbers, all of them
         case _:
             return ""
 
@@ -280,7 +283,28 @@ _LIMITS: Final[dict[str, str]] = {
     "FOLDER_CHARS": "Code points of a folder's name.",
     "HIDE_MESSAGES": "Messages that one `message.hide` may name.",
     "HIDDEN_BLOCK": "Numbers of a log that one row of hidden messages speaks of.",
+    "SCHEDULED": "Scheduled messages of one person in one conversation that wait, or failed.",
+    "SCHEDULED_PAGE": "Messages on one page of `message.scheduled`.",
+    "SCHEDULED_AHEAD_MS": "Milliseconds that a scheduled message may be ahead: a hundred years.",
+    "RETENTION_S": "The longest time after which messages disappear, in seconds: ten years.",
+    "EXPIRED": "Messages that disappear by one entry `messages.expired`.",
+    "POLL_OPTIONS": "Options of a poll.",
+    "QUESTION_CHARS": "What a poll asks, in code points.",
+    "OPTION_CHARS": "One of its options, in code points.",
+    "VOTES_PAGE": "Votes on one page of `poll.voters`.",
     "SEQ_MAX": "The highest number that an entry may have.",
+    "ENTITIES": "Entities of one message.",
+    "URL_CHARS": "Code points of a link's address.",
+    "LABEL_CHARS": "Code points of a place's label or a contact's name.",
+    "PHONE_CHARS": "Characters of a contact's telephone number.",
+    "EMAIL_CHARS": "Code points of a contact's mail address.",
+    "ACCURACY_M": "The least exact that a place may be, in metres.",
+    "MEDIA": "Media of one message.",
+    "MEDIA_SIDE": "Pixels of the longest side of a photo or video.",
+    "DURATION_MS": "Milliseconds of the longest voice note or video.",
+    "BLURHASH_CHARS": "Characters of a blurhash.",
+    "WAVEFORM": "Points of a voice note's waveform.",
+    "PINS": "Messages that a conversation may have pinned.",
 }
 
 

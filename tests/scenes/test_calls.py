@@ -1,6 +1,7 @@
 """Commands over HTTP, on a real server: what sockets see of them, and that both doors are one house."""
 
 import json
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -118,11 +119,17 @@ async def test_each_command_is_carried_out_and_seen(house: House, world: World) 
         assert [one["text"] for one in versions] == ["hello", "hello, all"]
         reactions = (await result("message.reactions", **at))["reactions"]
         assert [(one["emoji"], one["user"]) for one in reactions] == [("👍", str(ann))]
-        assert (await result("message.delete", "d1", **at))["seq"] == 7
-        await his.has(club, 7)
-        assert [frame["kind"] for frame in his.of("entry", club)][-3:] == [
-            "message.edited", "message.reacted", "message.deleted",
+        assert (await result("message.pin", "p1", **at))["seq"] == 7
+        assert (await hers.result("conversation.get", conversation=club))["pins"] == [2]
+        assert (await result("message.forward", "f1", conversation=club, source=at))["seq"] == 8
+        assert (await result("message.delete", "d1", **at))["seq"] == 9
+        kept = await result("message.schedule", "s1", conversation=club, at_ms=sent["at_ms"] + 86_400_000, text="later")
+        await his.has(club, 9)
+        assert [frame["kind"] for frame in his.of("entry", club)][-5:] == [
+            "message.edited", "message.reacted", "message.pinned", "message", "message.deleted",
         ]  # fmt: skip
+        [copy] = [frame for frame in his.of("entry", club) if frame["seq"] == 8]
+        assert (copy["text"], copy["content"]) == ("hello, all", {"forwarded": {"author": str(ann)}})
 
         own: dict[str, dict[str, Any]] = {
             "draft.set": {"text": "Mo"}, "conversation.mute": {}, "conversation.archive": {}, "conversation.pin": {},
@@ -144,8 +151,18 @@ async def test_each_command_is_carried_out_and_seen(house: House, world: World) 
             assert hidden == {"t": "state", "what": "hidden", "subject": f"{club}/0", "hidden": {"seqs": [2]}}
             assert gone == {"t": "state", "what": "draft", "subject": club}
 
-        assert (await result("conversation.leave", "l1", conversation=club))["seq"] == 8
-        await his.has(club, 8)
+        assert (await result("conversation.retention", "t1", conversation=club, seconds=60))["seq"] == 10
+        assert (await result("poll.create", "q1", conversation=club, question="When?", options=["8", "9"]))["seq"] == 11
+        assert (await result("poll.vote", "v1", conversation=club, seq=11, options=[1]))["seq"] == 12
+        voted = await result("poll.voters", conversation=club, seq=11)
+        assert ([one["options"] for one in voted["votes"]], voted["mine"]) == ([[1]], [1])
+        assert (await result("poll.close", "z1", conversation=club, seq=11))["seq"] == 13
+        waiting = (await result("message.scheduled"))["scheduled"]
+        assert waiting == [{**kept, "conversation": club, "text": "later"}]
+        assert await result("message.unschedule", scheduled=kept["scheduled"]) == {}
+
+        assert (await result("conversation.leave", "l1", conversation=club))["seq"] == 14
+        await his.has(club, 14)
         assert await hers.error("message.send", "m2", conversation=club, text="gone") == "not_a_member"
     assert called == set(CALLS)
 
@@ -223,6 +240,7 @@ async def test_a_repeat_is_answered_as_the_first_was_at_either_door(house: House
     ann, bob, cid = await world.people("Ann", "Bob", "Cid")
     async with caller(house, ann) as hers, house.phone(ann) as phone:
         club = await create_group(phone, bob, key="make")
+        in_a_day = int(time.time() * 1000) + 86_400_000
         steps: list[tuple[str, dict[str, Any]]] = [
             ("conversation.create", {"title": "Other", "members": [str(bob)]}),
             ("message.send", {"conversation": club, "text": "once"}),
@@ -230,6 +248,8 @@ async def test_a_repeat_is_answered_as_the_first_was_at_either_door(house: House
             ("conversation.remove", {"conversation": club, "user": str(cid)}),
             ("message.edit", {"conversation": club, "seq": 2, "text": "twice"}),
             ("message.react", {"conversation": club, "seq": 2, "emoji": "👍"}),
+            ("message.forward", {"conversation": club, "source": {"conversation": club, "seq": 2}}),
+            ("message.pin", {"conversation": club, "seq": 2}),
             ("message.delete", {"conversation": club, "seq": 2}),
             ("draft.set", {"conversation": club, "text": "Mo"}),
             ("draft.clear", {"conversation": club}),
@@ -241,6 +261,11 @@ async def test_a_repeat_is_answered_as_the_first_was_at_either_door(house: House
             ("conversation.folder", {"conversation": club, "folder": "Fun"}),
             ("conversation.notify", {"conversation": club, "level": "none"}),
             ("message.hide", {"conversation": club, "seqs": [2]}),
+            ("message.schedule", {"conversation": club, "at_ms": in_a_day, "text": "later"}),
+            ("conversation.retention", {"conversation": club, "seconds": 60}),
+            ("poll.create", {"conversation": club, "question": "When?", "options": ["8", "9"]}),
+            ("poll.vote", {"conversation": club, "seq": 11, "options": [1]}),
+            ("poll.close", {"conversation": club, "seq": 11}),
             ("conversation.leave", {"conversation": club}),
         ]
         assert {name for name, _ in steps} == {call.name for call in CALLS.values() if call.keyed}
@@ -256,7 +281,7 @@ async def test_a_repeat_is_answered_as_the_first_was_at_either_door(house: House
         assert await hers.result("conversation.create", "make", title="Club", members=[str(bob)]) == {
             "conversation": club
         }
-    assert [seq for seq, _ in await world.log(club)] == list(range(1, 9))
+    assert [seq for seq, _ in await world.log(club)] == list(range(1, 15))
 
 
 async def test_a_key_comes_once_or_twice_the_same(house: House, world: World) -> None:
@@ -292,6 +317,8 @@ async def test_both_doors_refuse_with_the_same_code(house: House, world: World) 
         direct = (await phone.result("conversation.direct", user=bob.id))["conversation"]
         await phone.say(club, "used", "first")
         nobody, send = str(uuid7()), {"conversation": club, "key": "k", "text": "x"}
+        pick, behind = {"conversation": club, "key": "n"}, {"kind": "bold", "offset": 0, "length": 9}
+        asked = {"question": "?", "options": ["a", "b"]}
         cases: list[tuple[str, dict[str, Any], str]] = [
             ("message.send", {**send, "text": ""}, "invalid"),
             ("message.send", {**send, "text": "x" * 8193}, "invalid"),
@@ -311,6 +338,15 @@ async def test_both_doors_refuse_with_the_same_code(house: House, world: World) 
             ("message.react", {"conversation": club, "key": "n", "seq": 1, "emoji": "👍"}, "unknown_message"),
             ("message.react", {"conversation": club, "key": "n", "seq": 2, "emoji": "a\0"}, "invalid"),
             ("message.edits", {"conversation": club, "seq": 99}, "unknown_message"),
+            ("message.send", {**send, "content": {"reply_to": 99}}, "unknown_message"),
+            ("message.send", {**send, "content": {"media": [{"id": nobody, "kind": "photo"}]}}, "unknown_medium"),
+            ("message.send", {**send, "content": {"forwarded": {"author": str(bob)}}}, "invalid"),
+            ("message.send", {**send, "content": {"entities": [behind]}}, "invalid"),
+            ("message.send", {"conversation": club, "key": "n", "content": {"mention_all": "all"}}, "invalid"),
+            ("message.forward", {**pick, "source": {"conversation": foreign, "seq": 1}}, "unknown_message"),
+            ("message.forward", pick, "invalid"),
+            ("message.pin", {"conversation": club, "key": "n", "seq": 99}, "unknown_message"),
+            ("message.pin", {"conversation": owned, "key": "n", "seq": 1}, "unknown_message"),
             ("message.reactions", {"conversation": foreign, "seq": 2}, "not_a_member"),
             ("draft.set", {"conversation": club, "key": "n", "text": ""}, "invalid"),
             ("draft.set", {"conversation": club, "key": "n", "text": "a\0b"}, "invalid"),
@@ -350,6 +386,24 @@ async def test_both_doors_refuse_with_the_same_code(house: House, world: World) 
             ("receipt", {"conversation": foreign, "read": 1}, "not_a_member"),
             ("receipt", {"conversation": club, "read": -1}, "invalid"),
             ("typing", {"conversation": foreign}, "not_a_member"),
+            ("message.schedule", {"conversation": foreign, "key": "n", "at_ms": 1, "text": "x"}, "not_a_member"),
+            ("message.schedule", {"conversation": club, "key": "n", "at_ms": 10**15, "text": "x"}, "invalid"),
+            ("message.schedule", {"conversation": club, "key": "n", "at_ms": -1, "text": "x"}, "invalid"),
+            ("message.schedule", {"conversation": club, "key": "n", "at_ms": 1, "text": "a\0b"}, "invalid"),
+            ("conversation.retention", {"conversation": owned, "key": "n", "seconds": 60}, "forbidden"),
+            ("conversation.retention", {"conversation": club, "key": "n", "seconds": -1}, "invalid"),
+            ("poll.create", {"conversation": foreign, "key": "n", **asked}, "not_a_member"),
+            ("poll.create", {"conversation": club, "key": "n", "question": "?", "options": ["a"]}, "invalid"),
+            ("poll.create", {"conversation": club, "key": "n", "question": "?", "options": ["a", "a"]}, "invalid"),
+            ("poll.create", {"conversation": club, "key": "n", "question": "?", "options": ["a", "b\0"]}, "invalid"),
+            ("poll.create", {"conversation": club, "key": "n", "question": "?", "options": ["a"] * 13}, "invalid"),
+            ("poll.vote", {"conversation": club, "key": "n", "seq": 1, "options": [0]}, "unknown_message"),
+            ("poll.vote", {"conversation": club, "key": "n", "seq": 1, "options": [12]}, "invalid"),
+            ("poll.close", {"conversation": foreign, "key": "n", "seq": 1}, "not_a_member"),
+            ("poll.voters", {"conversation": club, "seq": 1}, "unknown_message"),
+            ("message.unschedule", {"scheduled": nobody}, "unknown_scheduled"),
+            ("message.scheduled", {"cursor": "nonsense"}, "bad_cursor"),
+            ("message.scheduled", {"limit": 101}, "invalid"),
             ("user.get", {"users": []}, "invalid"),
             ("user.get", {"users": [str(ann)] * 101}, "invalid"),
         ]

@@ -30,15 +30,29 @@ _decode: Final = msgspec.msgpack.Decoder().decode
 # Errors that a command may get from a server that works, besides those that only a full disk of ours would explain.
 _TRY_LATER: Final = ("rate_limited", "unavailable")
 _ALLOWED: Final[dict[str, tuple[str, ...]]] = {
-    "message.send": ("not_a_member",),
+    "message.send": ("not_a_member", "unknown_message", "message_deleted"),
     "conversation.add": ("not_a_member", "already_a_member", "conversation_full", "wrong_kind", "rate_limited"),
     "conversation.remove": ("not_a_member", "forbidden", "wrong_kind", "rate_limited"),
     "conversation.leave": ("not_a_member", "wrong_kind", "rate_limited"),
     "message.edit": ("not_a_member", "unknown_message", "message_deleted", "forbidden", "too_late", "rate_limited"),
     "message.delete": ("not_a_member", "unknown_message", "forbidden", "rate_limited"),
     "message.react": ("not_a_member", "unknown_message", "message_deleted", "too_many_reactions", "rate_limited"),
+    "message.forward": ("not_a_member", "unknown_message", "message_deleted", "invalid", "rate_limited"),  # of a poll
+    "message.pin": (
+        "not_a_member", "unknown_message", "message_deleted", "forbidden", "too_many_pins", "rate_limited",
+    ),
     "message.edits": ("not_a_member", "unknown_message", *_TRY_LATER),
     "message.reactions": ("not_a_member", "unknown_message", *_TRY_LATER),
+    "message.schedule": ("not_a_member", "too_many_scheduled", *_TRY_LATER),
+    "conversation.retention": ("not_a_member", "forbidden", "rate_limited"),
+    "poll.create": ("not_a_member", "rate_limited"),
+    "poll.vote": (
+        "not_a_member", "unknown_message", "message_deleted", "unknown_poll", "poll_closed", "invalid", "rate_limited",
+    ),
+    "poll.close": ("not_a_member", "unknown_message", "message_deleted", "unknown_poll", "forbidden", "rate_limited"),
+    "poll.voters": ("not_a_member", "unknown_message", "unknown_poll", *_TRY_LATER),
+    "message.unschedule": ("unknown_scheduled", "too_late", *_TRY_LATER),
+    "message.scheduled": _TRY_LATER,
     "conversation.create": ("conversation_full", *_TRY_LATER),
     "conversation.direct": _TRY_LATER,
     "conversation.get": ("not_a_member", *_TRY_LATER),
@@ -66,7 +80,9 @@ _ALLOWED: Final[dict[str, tuple[str, ...]]] = {
 _STORED: Final = frozenset(
     (
         "message.send", "message.edit", "message.delete", "message.react",
-        "conversation.add", "conversation.remove", "conversation.leave",
+        "conversation.add", "conversation.remove", "conversation.leave", "conversation.retention",
+        "poll.create", "poll.vote", "poll.close",
+        "message.forward", "message.pin",
     )
 )  # fmt: skip
 
@@ -119,6 +135,7 @@ class Device:
         self.last_error: str | None = None
         self._orders: dict[str, list[tuple[int, str]]] = {}  # conversation -> (ms, key) of what was written there
         self._drafts: dict[str, list[str]] = {}  # conversation -> keys of the drafts that were written there
+        self.scheduled: list[str] = []  # ids of scheduled messages that were answered
         self._count = 0
         self._begin()
 
@@ -385,7 +402,10 @@ class Device:
                 known.left = True
         elif kind == "message":
             self._show(known, entry)
-        elif kind.startswith("message."):
+        elif kind == "messages.expired":
+            for seq in entry["messages"]:
+                self._change(known, {**entry, "kind": "message.deleted", "of": seq})
+        elif kind.startswith(("message.", "poll.")):
             self._change(known, entry)
 
     def _state(self, got: Frame) -> None:
@@ -411,11 +431,25 @@ class Device:
         if entry["kind"] == "message.edited":
             if "text" not in entry:
                 return  # a deletion follows
+            message.pop("content", None)
             message |= {"text": entry["text"], "edited_at_ms": entry["at_ms"]}
+            if "content" in entry:
+                message["content"] = entry["content"]
         elif entry["kind"] == "message.deleted":
-            for name in ("text", "edited_at_ms", "reactions"):
+            for name in ("text", "content", "edited_at_ms", "reactions", "pinned", "expires_at_ms", "poll"):
                 message.pop(name, None)
             message["deleted"] = True
+        elif entry["kind"] == "poll.voted":
+            options = [
+                {**one, "count": count} for one, count in zip(message["poll"]["options"], entry["counts"], strict=True)
+            ]
+            message["poll"] = {**message["poll"], "options": options, "voters": entry["voters"]}
+        elif entry["kind"] == "poll.closed":
+            message["poll"] = {**message["poll"], "closed": True}
+        elif entry["kind"] == "message.pinned":
+            message.pop("pinned", None)
+            if entry["on"]:
+                message["pinned"] = True
         else:
             others = [one for one in message.pop("reactions", []) if one["emoji"] != entry["emoji"]]
             if entry["count"]:
@@ -614,6 +648,19 @@ class Device:
             places = [(one["emoji"], one["seq"]) for one in result["reactions"]]
             if places != sorted(set(places)):
                 raise self.wrong("reactions out of order:", result)
+        elif t == "message.schedule":
+            self.scheduled.append(result["scheduled"])
+            problem = truth.judge_schedule(self.person, fields, result)
+            if problem:
+                raise self.wrong("a scheduled message", problem, fields, result)
+        elif t == "message.unschedule":
+            problem = truth.judge_unschedule(fields["scheduled"])
+            if problem:
+                raise self.wrong("a scheduled message", problem, fields)
+        elif t == "message.scheduled":
+            places = [(one["at_ms"], one["scheduled"]) for one in result["scheduled"]]
+            if places != sorted(set(places)):
+                raise self.wrong("scheduled messages out of order:", result)
         elif t == "receipt":
             if result["delivered"] < result["read"]:
                 raise self.wrong("cursors that cannot be:", result)

@@ -16,9 +16,9 @@ from typing import Any, Final, Generic, TypeAlias, TypeVar
 from uuid import UUID
 
 import trio
-from msgspec import Struct, UnsetType
+from msgspec import UNSET, Struct, UnsetType
 
-from protocol.frames import Entry, History, Kind
+from protocol.frames import Content, Entry, History, Kind, MessageSend, OneVote
 from storage.errand import Place, parked
 from storage.errors import StorageUnavailable
 from tests.simulate.agenda import Agenda
@@ -30,6 +30,7 @@ LOCK_WAIT_S: Final = 6.0  # statement_timeout: the server gives up by itself
 
 Key: TypeAlias = tuple[Any, ...]  # names a row: ("conversation", id), ("account", id), ("receipt", conversation, id)
 Effects: TypeAlias = Callable[[], None]  # what the commit does
+Said: TypeAlias = tuple[str | UnsetType, Content | UnsetType]
 Body: TypeAlias = Generator[list[Key], None, tuple[T, Effects | None]]
 
 
@@ -55,6 +56,7 @@ class Conversation(Struct):
     last_seq: int
     active_at_ms: int
     member_count: int
+    retention_s: int | None = None
 
 
 class Span(Struct):
@@ -84,6 +86,35 @@ class Reacted(Struct, frozen=True):
 
     seq: int
     at_ms: int
+
+
+class ScheduledRow(Struct, frozen=True):
+    """A row of table scheduled."""
+
+    id: UUID
+    author: UUID
+    conversation: UUID
+    key: str
+    digest: tuple[Any, ...]
+    at_ms: int
+    due_ms: int
+    state: str = "waiting"
+    command: MessageSend | None = None  # what to send; None once it was sent or taken back
+    seq: int | None = None
+    problem: str | None = None
+
+    @property
+    def name(self) -> tuple[UUID, str, UUID]:
+        """What is unique for ever."""
+        return self.author, self.key, self.conversation
+
+
+class Upload(Struct, frozen=True):
+    """A row of table upload, as far as messages look at it."""
+
+    owner: UUID
+    kind: str
+    state: str = "ready"
 
 
 class Receipt(Struct):
@@ -121,16 +152,35 @@ class Tables:
         self.entries: dict[UUID, list[Entry]] = {}  # conversation -> entry n at place n - 1
         self.keys: dict[tuple[UUID, UUID, str], Stored] = {}  # (conversation, author, key)
         self.settled: dict[tuple[UUID, UUID, str], Stored] = {}  # the same, of actions that stored no entry
-        # (conversation, seq of the message) -> seq of each version -> the first one's text
-        self.versions: dict[tuple[UUID, int], dict[int, str | UnsetType]] = {}
+        # (conversation, seq of the message) -> seq of each version -> the first one's text and content
+        self.versions: dict[tuple[UUID, int], dict[int, Said]] = {}
+        self.uploads: dict[UUID, Upload] = {}
+        self.uses: dict[tuple[UUID, UUID, int], None] = {}  # (upload, conversation, seq)
+        self.pins: dict[UUID, dict[int, None]] = {}  # conversation -> seqs of messages
         self.reactions: dict[tuple[UUID, int], dict[tuple[str, UUID], Reacted]] = {}  # -> emoji, person
         self.past: dict[tuple[UUID, int], list[Entry]] = {}  # what rows said before, the oldest first: for the judge
         self.receipts: dict[UUID, dict[UUID, Receipt]] = {}  # conversation -> person
         self.personal: dict[UUID, dict[tuple[str, str], Personal]] = {}  # person -> what, subject
         self.hidden: dict[tuple[UUID, UUID], set[int]] = {}  # (person, conversation); replaced, never changed
         self.personal_keys: dict[tuple[UUID, str, str], KeptKey] = {}  # (person, scope, key)
+        self.votes: dict[tuple[UUID, int], dict[UUID, OneVote]] = {}  # (conversation, message) -> person
+        self.expiring: dict[UUID, dict[int, int]] = {}  # conversation -> seq -> when it disappears
+        self.expiry: dict[UUID, int] = {}  # conversation -> when to look at it
+        self.scheduled: dict[UUID, ScheduledRow] = {}
         self.lineages: dict[UUID, None] = {}
         self.nodes: dict[UUID, int] = {}
+
+    def expire_later(self, entry: Entry) -> None:
+        """Remember when a new message disappears, if it does."""
+        if entry.expires_at_ms is not UNSET:
+            self.expiring.setdefault(entry.conversation, {})[entry.seq] = entry.expires_at_ms
+            due_ms = self.expiry.get(entry.conversation, entry.expires_at_ms)
+            self.expiry[entry.conversation] = min(due_ms, entry.expires_at_ms)
+
+    def ends(self, conversation: UUID, at_ms: int) -> int | UnsetType:
+        """When a message disappears that is sent at that time."""
+        kept_s = self.conversations[conversation].retention_s
+        return UNSET if kept_s is None else at_ms + kept_s * 1000
 
     def rewrite(self, entry: Entry) -> None:
         """Update the row of an entry."""
@@ -165,12 +215,18 @@ class Tables:
         other.keys = dict(self.keys)
         other.settled = dict(self.settled)
         other.versions = {place: dict(versions) for place, versions in self.versions.items()}
+        other.uploads, other.uses = dict(self.uploads), dict(self.uses)
+        other.pins = {conversation: dict(pins) for conversation, pins in self.pins.items()}
         other.reactions = {place: dict(rows) for place, rows in self.reactions.items()}
         other.past = {place: list(rows) for place, rows in self.past.items()}
         other.receipts = copy.deepcopy(self.receipts)
         other.personal = {person: dict(rows) for person, rows in self.personal.items()}
         other.hidden = dict(self.hidden)
         other.personal_keys = dict(self.personal_keys)
+        other.expiring = {conversation: dict(rows) for conversation, rows in self.expiring.items()}
+        other.expiry = dict(self.expiry)
+        other.votes = {place: dict(rows) for place, rows in self.votes.items()}
+        other.scheduled = dict(self.scheduled)
         other.lineages = dict(self.lineages)
         other.nodes = dict(self.nodes)
         return other
@@ -245,6 +301,10 @@ class FakeDatabase:
     def now_ms(self) -> int:
         """The database's clock, in Unix milliseconds."""
         return self._epoch_ms + int(trio.current_time() * 1000)
+
+    def held(self, key: Key) -> bool:
+        """Whether a transaction in flight has locked that row."""
+        return key in self._owners
 
     def add_account(self, person: UUID, name: str) -> None:
         """Make a person."""

@@ -46,7 +46,8 @@ from tests.simulate.database import (
 MISSED: Final = 500
 ENTRY_OVERHEAD: Final = 200
 _DETAIL: Final = frozenset(  # what the SQL keeps in an entry's `detail`, besides what it does of "created"
-    ["of", "emoji", "on", "count", "users", "edited_at_ms", "deleted", "reactions", "changed"]
+    ["of", "emoji", "on", "count", "users", "edited_at_ms", "deleted", "reactions", "changed",
+     "messages", "retention_s", "expires_at_ms", "poll", "counts", "voters", "options"]
 )
 
 
@@ -81,7 +82,7 @@ def append_messages(db: FakeDatabase, messages: Sequence[NewMessage], heads: Map
     answers: list[Answer] = []
     for message in messages:
         name = (message.conversation, message.author, message.key)
-        digest = ("message", message.text)
+        digest = ("message", message.text, message.content)
         found = known(tables, name) or fresh.get(name)
         if found is not None:
             answers.append(Answer(False, found.digest != digest, found.seq, found.at_ms))
@@ -94,10 +95,11 @@ def append_messages(db: FakeDatabase, messages: Sequence[NewMessage], heads: Map
             entries.append(
                 Entry(
                     conversation=message.conversation, seq=seq, kind="message", author=message.author, key=message.key,
-                    at_ms=at_ms, text=message.text,
+                    at_ms=at_ms, text=message.text or UNSET, content=message.content or UNSET,
+                    expires_at_ms=(ends := tables.ends(message.conversation, at_ms)),
                 )
             )  # fmt: skip
-            answers.append(Answer(True, False, seq, at_ms))
+            answers.append(Answer(True, False, seq, at_ms, None if ends is UNSET else ends))
     missed = [
         entry
         for conversation, head in sorted(heads.items())
@@ -108,6 +110,7 @@ def append_messages(db: FakeDatabase, messages: Sequence[NewMessage], heads: Map
         tables.keys.update(fresh)
         for entry in entries:
             tables.entries[entry.conversation].append(entry)
+            tables.expire_later(entry)
         for conversation, top in tops.items():
             conversations[conversation].last_seq = top
             conversations[conversation].active_at_ms = at_ms
@@ -343,8 +346,10 @@ def visible(tables: Tables, conversation: UUID, person: UUID, low: int, high: in
 
 
 def _size(entry: Entry) -> int:
-    """How large the SQL takes an entry for: its text and detail in bytes, and what comes with them."""
+    """How large the SQL takes an entry for: its text, content and detail in bytes, and what comes with them."""
     size = ENTRY_OVERHEAD
+    if entry.content is not UNSET:
+        size += len(msgspec.json.encode(entry.content))
     if entry.text is not UNSET:
         size += len(entry.text.encode())
     if entry.members is not UNSET:
@@ -445,7 +450,12 @@ def _state(tables: Tables, person: UUID, conversation: UUID, recent: int, named:
             1 for e in above[: limits.UNREAD] if e.kind == "message" and e.author != person and e.seq not in hidden
         ),
         active_at_ms=row.active_at_ms, history=row.history, until=last.until, title=row.title, owner=row.owner,
+        retention_s=row.retention_s,
         members=members, names=names, receipts=receipts, recent=last_seen,
+        pins=[] if last.until is not None else [
+            seq for seq in sorted(tables.pins.get(conversation, ()))
+            if any(span.shows(seq) for span in tables.spans[conversation][person])
+        ],
     )  # fmt: skip
 
 

@@ -18,7 +18,9 @@ from konnect_client import (
     Client,
     ClientClosed,
     ConnectFailed,
+    Content,
     ConversationChanged,
+    Entity,
     Entry,
     Liveness,
     MemoryJournal,
@@ -26,6 +28,7 @@ from konnect_client import (
     Messages,
     Outgoing,
     Phase,
+    Poll,
     Rewound,
     ServerRefused,
     SocketEnded,
@@ -268,7 +271,13 @@ class Phone:
             self._nursery.start_soon(self._keep, client, place)
             return
         key = self.world.key()
-        self._sent.append(client.send_nowait(place, f"from a phone {self.rng.randrange(100)}", key=key))
+        text, draw = f"from a phone {self.rng.randrange(100)}", self.rng.random()
+        content = None
+        if messages and draw < 0.15:
+            content = Content(reply_to=self.rng.choice(messages).seq)
+        elif draw < 0.3:
+            content = Content(entities=(Entity("mention", 0, 4, user=self.me),), mention_all="all")
+        self._sent.append(client.send_nowait(place, text, content=content, key=key))
         self._written.setdefault(place, []).append((self.world.truth.database.now_ms(), key))
 
     async def _ask(self, client: Client, place: str) -> None:
@@ -306,7 +315,7 @@ class Phone:
             pass
 
     async def _touch(self, client: Client, message: Entry) -> None:
-        """Edit a message, delete it, react to it. Cut off in the middle, the outbox sends it all the same."""
+        """Edit a message, delete, pin, forward it, react. Cut off in the middle, the outbox sends it all the same."""
         place, seq, draw, key = message.conversation, message.seq, self.rng.random(), self.world.key()
         text = None
         try:
@@ -315,11 +324,16 @@ class Phone:
                 sent = await client.edit(place, seq, text, key=key)
             elif draw < 0.4:
                 sent = await client.delete(place, seq, key=key)
+            elif draw < 0.5:
+                sent = await client.pin(place, seq, self.rng.random() < 0.7, key=key)
+            elif draw < 0.6:
+                sent = await client.forward(place, place, seq, key=key)
             else:
                 sent = await client.react(place, seq, self.rng.choice("👍🦉"), self.rng.random() < 0.7, key=key)
         except ServerRefused as refusal:
             allowed = (
                 "not_a_member", "unknown_message", "message_deleted", "forbidden", "too_many_reactions", "too_late",
+                "too_many_pins",
             )  # fmt: skip
             if refusal.code not in allowed:
                 raise self._wrong("refused:", refusal) from refusal
@@ -484,7 +498,12 @@ def as_frame(entry: Entry) -> dict[str, Any]:
     rest: dict[str, Any] = {
         "text": entry.text, "user": entry.user, "title": entry.title, "members": list(entry.members) or None,
         "of": entry.of, "emoji": entry.emoji, "on": entry.on, "edited_at_ms": entry.edited_at_ms,
-        "deleted": entry.deleted or None, "changed": entry.changed or None,
+        "poll": None if entry.poll is None else _poll(entry.poll), "counts": list(entry.counts) or None,
+        "voters": entry.voters, "options": None if entry.options is None else list(entry.options),
+        "messages": list(entry.messages) or None, "retention_s": entry.retention_s,
+        "expires_at_ms": entry.expires_at_ms, "deleted": entry.deleted or None, "changed": entry.changed or None,
+        "pinned": entry.pinned or None,
+        "content": None if entry.content is None else entry.content.frame(),
         "reactions": [
             {"emoji": one.emoji, "count": one.count, "users": list(one.users)} for one in entry.reactions
         ] or None,
@@ -492,3 +511,11 @@ def as_frame(entry: Entry) -> dict[str, Any]:
     if entry.kind == "message.reacted":
         rest |= {"count": entry.count, "users": list(entry.users)}
     return shown | {name: value for name, value in rest.items() if value is not None}
+
+
+def _poll(poll: Poll) -> dict[str, Any]:
+    options = [{"text": one.text, "count": one.count} for one in poll.options]
+    flags = {"multiple": poll.multiple, "anonymous": poll.anonymous, "closed": poll.closed}
+    return {"question": poll.question, "options": options, "voters": poll.voters} | {
+        name: True for name, on in flags.items() if on
+    }

@@ -130,7 +130,7 @@ def resend_with_new_keys() -> Sequence[Patch]:
         async def again(lane: int, messages: Sequence[NewMessage], heads: Mapping[Any, int]) -> Appendix:
             nonlocal tried
             if tried:
-                messages = [NewMessage(m.conversation, m.author, m.key + "+", m.text) for m in messages]
+                messages = [msgspec.structs.replace(m, key=m.key + "+") for m in messages]
             tried = True
             return await store_append(lane, messages, heads)
 
@@ -171,7 +171,9 @@ def forget_the_batch() -> Sequence[Patch]:
     async def append(self: Writer, batches: Any) -> None:
         heads = {conversation.id: conversation.head for conversation, _ in batches if conversation.head is not None}
         messages = [
-            NewMessage(conversation.id, one.author, one.key, one.text) for conversation, ones in batches for one in ones
+            NewMessage(conversation.id, one.author, one.key, one.text, one.content)
+            for conversation, ones in batches
+            for one in ones
         ]
         try:
             outcome = await self._store.append(self._lane, messages, heads)

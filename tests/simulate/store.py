@@ -22,18 +22,23 @@ from protocol.errors import (
     WrongKind,
 )
 from protocol.frames import (
-    AnyAction,
     AnyPersonal,
     Conversations,
     ConversationState,
     Entry,
     History,
     HistoryPage,
+    MessageSchedule,
+    MessageScheduled,
     Reactions,
+    Scheduled,
+    ScheduledPage,
     User,
     Versions,
+    Votes,
 )
-from storage import actions, personal as commands, reaction_cursor
+from storage import actions, personal as commands, reaction_cursor, scheduled as scheduled_rows
+from storage.actions import Deed
 from storage.rows import (
     Acted,
     Appendix,
@@ -53,8 +58,9 @@ from storage.rows import (
     State,
     shown,
 )
+from storage.scheduled import Due
 from storage.store import Change
-from tests.simulate import functions, messages, personal
+from tests.simulate import actions as fake_actions, functions, messages, personal, polls, scheduled
 from tests.simulate.database import Body, Call, FakeDatabase, Transaction
 from tests.simulate.faults import Faults, Plan
 from tests.simulate.functions import Refusal
@@ -89,14 +95,14 @@ class FakeStore:
         """See :meth:`storage.store.Store.append`."""
         return await self._on_lane(lane, lambda db: functions.append_messages(db, messages, heads))
 
-    async def act(self, lane: int, author: UUID, action: AnyAction, rules: Rules) -> Acted:
+    async def act(self, lane: int, author: UUID, action: Deed, rules: Rules) -> Acted:
         """See :meth:`storage.store.Store.act`."""
         if isinstance(action, actions.MEMBERSHIP):
             return await actions.change_member(self, lane, author, action, rules)
-        body = messages.ACTIONS[type(action)]
+        body = fake_actions.ACTIONS[type(action)]
         answer = await self._on_lane(lane, lambda db: body(db, author, action, rules))
         if isinstance(answer, Refusal):
-            raise actions.refusal(answer.code, author, action)
+            raise actions.refusal(answer.code, author, action, answer.missing)
         return answer
 
     async def change_member(
@@ -135,6 +141,23 @@ class FakeStore:
         if isinstance(answer, personal.No):
             raise commands.refusal(answer.code, answer.missing or person, answer.seq, command)
         return answer
+
+    async def schedule(self, new_id: UUID, author: UUID, command: MessageSchedule) -> Scheduled:
+        """See :meth:`storage.store.Store.schedule`."""
+        answer = await self._write(lambda db: scheduled.schedule_message(db, new_id, author, command))
+        if isinstance(answer, Refusal):
+            raise scheduled_rows.refusal(answer.code, author, command.conversation, command.key, missing=answer.missing)
+        return answer
+
+    async def unschedule(self, author: UUID, scheduled_id: UUID) -> None:
+        """See :meth:`storage.store.Store.unschedule`."""
+        answer = await self._write(lambda db: scheduled.unschedule_message(db, author, scheduled_id))
+        if isinstance(answer, Refusal):
+            raise scheduled_rows.refusal(answer.code, author, scheduled_id, "", scheduled_id)
+
+    async def take_due(self, limit: int, lease_s: float) -> Due:
+        """See :meth:`storage.store.Store.take_due`."""
+        return await self._write(lambda db: scheduled.take_due(db, limit, int(lease_s * 1000)))
 
     async def raise_receipts(self, moves: Sequence[Raise]) -> list[Raised]:
         """See :meth:`storage.store.Store.raise_receipts`."""
@@ -228,6 +251,22 @@ class FakeStore:
             raise actions.reading_refusal(answer.code, person, conversation, seq)
         found, more = answer
         return Reactions(found, reaction_cursor.text_after(found[-1]) if more else None)
+
+    async def votes(self, person: UUID, conversation: UUID, seq: int, after: int, limit: int) -> Votes:
+        """See :meth:`storage.store.Store.votes`."""
+        answer = await self._read(lambda db: polls.poll_voters(db.tables, person, conversation, seq, after, limit))
+        if isinstance(answer, Refusal):
+            raise actions.reading_refusal(answer.code, person, conversation, seq)
+        return answer
+
+    async def scheduled(self, author: UUID, command: MessageScheduled) -> ScheduledPage:
+        """See :meth:`storage.store.Store.scheduled`."""
+        after = scheduled_rows.place(command.cursor)
+        return await self._read(
+            lambda db: scheduled.scheduled_messages(
+                db.tables, author, command.conversation, after, command.limit, limits.PAGE_BYTES
+            )
+        )
 
     async def listing(self, person: UUID, cursor: str | None, limit: int) -> Conversations:
         """See :meth:`storage.store.Store.listing`."""

@@ -5,6 +5,7 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
+from msgspec import UNSET
 
 from protocol.frames import Entry
 from tests.simulate.database import FakeDatabase, Tables
@@ -21,6 +22,7 @@ class Truth:
         self.database = database
         self.acknowledged: dict[tuple[str, str, str], tuple[int, int]] = {}  # (conversation, author, key) -> seq, at_ms
         self.kept: dict[tuple[UUID, str, str], int] = {}  # (person, conversation, key) of what is one's own -> number
+        self.schedules: dict[str, tuple[str, str, int, str]] = {}  # acknowledged: id -> conversation, key, at_ms, text
         self.checks = 0
         self._ids: dict[str, UUID] = {}
         self._entries: dict[tuple[str, int], tuple[Entry, dict[str, Any]]] = {}
@@ -46,6 +48,9 @@ class Truth:
                 del self.acknowledged[conversation, author, key]
 
         self.kept = {name: number for name, number in self.kept.items() if name in self.tables.personal_keys}
+        for one in list(self.schedules):
+            if self.id(one) not in self.tables.scheduled:
+                del self.schedules[one]
 
     # --- what is one's own ---
 
@@ -213,8 +218,49 @@ class Truth:
             return None  # there was nothing to do
         past = self.past(conversation, seq)
         true = msgspec.to_builtins(past[0]) if past else self.entry(conversation, seq)
-        if true is None or true["key"] != key or (text is not None and true.get("text") != text):
+        named = true is None or true["author"] == str(author)  # a vote in an anonymous poll is by nobody
+        if true is None or (named and true["key"] != key) or (text is not None and true.get("text") != text):
             return f"was acknowledged and the log holds something else: {true}"
+        return None
+
+    def judge_schedule(self, author: UUID, fields: Mapping[str, Any], result: Any) -> str | None:
+        """What is wrong with the answer to ``message.schedule``; None: nothing."""
+        self.checks += 1
+        said = fields["conversation"], fields["key"], fields["at_ms"], fields["text"]
+        first = self.schedules.setdefault(result["scheduled"], said)
+        if first != said:
+            return f"has the id of another one: {first}"
+        row = self.tables.scheduled.get(self.id(result["scheduled"]))
+        if row is None or row.author != author or row.at_ms != result["at_ms"]:
+            return f"was acknowledged, and is not committed: {row}"
+        return None
+
+    def judge_unschedule(self, scheduled: str) -> str | None:
+        """What is wrong with the answer to ``message.unschedule``; None: nothing."""
+        row = self.tables.scheduled.get(self.id(scheduled))
+        return f"was taken back, and stands as {row}" if row is None or row.state != "gone" else None
+
+    def waits(self) -> str | None:
+        """What is still to happen by itself; None: nothing."""
+        rows = [one for one in self.tables.scheduled.values() if one.state == "waiting"]
+        if rows:
+            return f"{len(rows)} scheduled messages wait, first {rows[0]}"
+        return f"in {next(iter(self.tables.expiry))} messages are still to disappear" if self.tables.expiry else None
+
+    def judge_scheduled(self) -> str | None:
+        """What is wrong with what became of scheduled messages; None: nothing."""
+        for text, (conversation, _, _, said) in self.schedules.items():
+            row = self.tables.scheduled.get(self.id(text))
+            if row is None:
+                return f"scheduled message {text} was acknowledged and is lost"
+            stored = self.tables.keys.get((row.conversation, row.author, f"scheduled:{text}"))
+            if (row.state == "sent") != (stored is not None):
+                return f"scheduled message {text} is {row.state}, and the log has {stored}"
+            if stored is not None:
+                past = self.past(conversation, stored.seq)
+                first = past[0] if past else self.tables.entries[row.conversation][stored.seq - 1]
+                if stored.seq != row.seq or first.text != said or first.at_ms < row.at_ms:
+                    return f"scheduled message {text} was sent as {first}, and should be {row}"
         return None
 
     def judge_versions(self, conversation: str, seq: int, versions: Sequence[dict[str, Any]]) -> str | None:
@@ -242,7 +288,7 @@ class Truth:
             if len(keys) != len(dict.fromkeys(keys)):
                 return f"the log of {conversation} holds a key twice"
             for entry in log:
-                if not entry.kind.startswith("message"):
+                if not entry.kind.startswith("message") or entry.author.int == 0:
                     continue
                 spans = self.tables.spans[conversation].get(entry.author, ())
                 if not any(
@@ -265,6 +311,12 @@ class Truth:
             shown = {one.emoji: one.count for one in self.tables.entries[place][of - 1].reactions}
             if list(shown.items()) != list(counts.items()):
                 return f"message {of} of {place} shows the reactions {shown}, and has {counts}"
+        for (place, of), votes in self.tables.votes.items():
+            poll = self.tables.entries[place][of - 1].poll
+            assert poll is not UNSET
+            chosen = [sum(place in one.options for one in votes.values()) for place in range(len(poll.options))]
+            if [one.count for one in poll.options] != chosen or poll.voters != len(votes):
+                return f"message {of} of {place} shows {poll}, and has {chosen}"
         if self.database.deadlocks:
             return f"transactions locked each other out: {self.database.deadlocks}"
         return None

@@ -6,6 +6,7 @@ a client are any encoding that the server must take: the shortest, the longest, 
 
 from collections.abc import Iterator
 from typing import Any, Final
+from uuid import UUID
 
 import msgspec
 from msgspec import Raw, Struct
@@ -85,10 +86,34 @@ def _client() -> Iterator[Vector]:
         "message.react: an emoji of several code points": {**react, "emoji": "👩‍👩‍👧"},
         "message.react: longest, taken back": {**react, "emoji": "x" * limits.REACTION_CHARS, "on": False},
         "message.edit: longest text, highest seq": {**edit, "text": "é" * limits.TEXT_CHARS, "seq": _SEQ_MAX},
+        "message.edit: with entities and a mention of all": {
+            **edit, "text": "Hey, all", "entities": [{"kind": "bold", "offset": 0, "length": 3}], "mention_all": "here",
+        },
+        "message.pin: take it down": {
+            "t": "message.pin", "id": 23, "conversation": direct, "key": "p", "seq": 1, "on": False,
+        },
         "message.edits: next page": {"t": "message.edits", "id": 20, "conversation": direct, "seq": 1, "after": 43},
         "message.reactions: next page of one emoji": {
             "t": "message.reactions", "id": 21, "conversation": direct, "seq": 1, "emoji": "👍", "cursor": "p2",
             "limit": 100,
+        },
+        "message.schedule: longest text, at once": {
+            "t": "message.schedule", "id": 22, "conversation": direct, "key": "s", "at_ms": 0,
+            "text": "é" * limits.TEXT_CHARS, "content": {"reply_to": 41},
+        },
+        "poll.create: longest, several, anonymous": {
+            "t": "poll.create", "id": 26, "conversation": direct, "key": "q", "question": "?" * limits.QUESTION_CHARS,
+            "options": [f"{n:x}" * limits.OPTION_CHARS for n in range(limits.POLL_OPTIONS)], "multiple": True,
+            "anonymous": True,
+        },
+        "poll.vote: take it back": {
+            "t": "poll.vote", "id": 27, "conversation": direct, "key": "v", "seq": 1, "options": [],
+        },
+        "poll.voters: next page": {
+            "t": "poll.voters", "id": 28, "conversation": direct, "seq": 1, "after": 49, "limit": 100,
+        },
+        "message.scheduled: next page of one conversation": {
+            "t": "message.scheduled", "id": 24, "conversation": direct, "cursor": "p2", "limit": 100,
         },
         "presence.watch: end the watch": {"t": "presence.watch", "id": 15},
         "presence.watch: a conversation": {"t": "presence.watch", "id": 15, "conversation": group},
@@ -203,6 +228,34 @@ def _server() -> Iterator[Vector]:
             **{**entry, "key": "m-2"}, seq=3, kind="message", text="!", edited_at_ms=AT_MS + 1,
             reactions=[frames.Reaction("a", 1, [ANN]), frames.Reaction("👍", 1_000, [BOB, ANN, CLEO])], changed=9,
         ),
+        "event entry: an answer that is pinned": frames.EntryEvent(
+            **{**entry, "key": "m-3"}, seq=15, kind="message", text="Yes!", content=frames.Content(
+                reply_to=3, entities=[frames.Entity("bold", 0, 3)]
+            ), pinned=True, changed=16,
+        ),
+        "event entry: somebody asks": frames.EntryEvent(
+            **{**entry, "key": "q-1"}, seq=12, kind="message", poll=frames.Poll(
+                "When?", [frames.PollOption("8", 2), frames.PollOption("9", 1)], 3, True, True, True
+            ), changed=14,
+        ),
+        "event entry: a vote": frames.EntryEvent(
+            **{**entry, "key": "v-1"}, seq=13, kind="poll.voted", of=12, counts=[2, 1], voters=3, options=[0, 1]
+        ),
+        "event entry: the last vote is taken back": frames.EntryEvent(
+            **{**entry, "key": "v-2"}, seq=13, kind="poll.voted", of=12, counts=[0, 0], voters=0, options=[]
+        ),
+        "event entry: a poll is closed": frames.EntryEvent(
+            **{**entry, "key": "z-1"}, seq=14, kind="poll.closed", of=12
+        ),
+        "event entry: messages disappear from now on": frames.EntryEvent(
+            **{**entry, "key": "t-1"}, seq=9, kind="conversation.retention", retention_s=60
+        ),
+        "event entry: a message that will disappear": frames.EntryEvent(
+            **{**entry, "key": "m-9"}, seq=10, kind="message", text="psst", expires_at_ms=AT_MS + 60_000
+        ),
+        "event entry: it has disappeared": frames.EntryEvent(
+            **{**entry, "key": "expired:11", "author": UUID(int=0)}, seq=11, kind="messages.expired", messages=[10]
+        ),
         "event entry: a message that was deleted": frames.EntryEvent(
             **{**entry, "key": "m-2"}, seq=4, kind="message", deleted=True, changed=6
         ),
@@ -222,6 +275,7 @@ def _server() -> Iterator[Vector]:
         "event conversation: with entries": frames.ConversationEvent(
             conversation=DIRECT, kind="direct", title=None, members=[ANN, BOB], head=2, first_seq=1, unread=1, read=1,
             delivered=1, recent=[examples.message(1, ANN, "?", "m-1"), examples.message(2, BOB, "!", "m-2")],
+            pins=[1, 2], retention_s=60,
         ),
         "event rewound: everything": frames.Rewound(),
         "event progress: empty cursor": frames.Progress(cursor=""),
