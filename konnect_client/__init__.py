@@ -17,6 +17,7 @@ keys, and shows each entry once. It imports nothing of the server. See docs/clie
 
 from konnect_client.accounts import Account, Profile, login, register, resume
 from konnect_client.client import Client, open_client
+from konnect_client.conversations import Conversations
 from konnect_client.errors import (
     ClientClosed,
     ClientError,
@@ -48,6 +49,8 @@ from konnect_client.journal import FileJournal, Journal, MemoryJournal
 from konnect_client.liveness import Liveness
 from konnect_client.messages import Messages
 from konnect_client.model import (
+    Ban,
+    BanPage,
     Conversation,
     ConversationPage,
     Entry,
@@ -68,6 +71,8 @@ from konnect_client.transport import Connect, Socket, over_stream, websocket
 __all__ = [
     "AccessToken",
     "Account",
+    "Ban",
+    "BanPage",
     "Client",
     "ClientClosed",
     "ClientError",
@@ -76,6 +81,7 @@ __all__ = [
     "Conversation",
     "ConversationChanged",
     "ConversationPage",
+    "Conversations",
     "Delivery",
     "Entry",
     "Event",

@@ -12,6 +12,7 @@ from konnect_client.errors import ClientClosed, ServerRefused
 from konnect_client.events import PresenceChanged
 from konnect_client.inbox import Inbox
 from konnect_client.model import (
+    BanPage,
     Conversation,
     ConversationPage,
     Entry,
@@ -139,6 +140,38 @@ class Commands:
     async def leave(self, conversation: str, *, key: str | None = None) -> Sent:
         """Leave a group."""
         return await self._change("conversation.leave", conversation, key)
+
+    async def set_role(self, conversation: str, user: str, role: str, *, key: str | None = None) -> Sent:
+        """Make a member "admin" or "member"."""
+        return await self._change("member.role", conversation, key, user=str(user), role=role)
+
+    async def hand_over(self, conversation: str, user: str, *, key: str | None = None) -> Sent:
+        """Make another member the owner, and oneself an admin."""
+        return await self._change("conversation.handover", conversation, key, user=str(user))
+
+    async def ban(
+        self,
+        conversation: str,
+        user: str,
+        *,
+        reason: str | None = None,
+        until_ms: int | None = None,
+        key: str | None = None,
+    ) -> Sent:
+        """Remove *user* and bar the person from coming back until *until_ms* (Unix milliseconds), or for ever."""
+        return await self._change(
+            "member.ban", conversation, key, user=str(user), reason=reason, until_ms=until_ms
+        )
+
+    async def unban(self, conversation: str, user: str, *, key: str | None = None) -> Sent:
+        """Lift a ban."""
+        return await self._change("member.unban", conversation, key, user=str(user))
+
+    async def bans(self, conversation: str, *, before: int | None = None, limit: int = 50) -> BanPage:
+        """Who is banned now, newest first: one page, below seq *before*."""
+        return BanPage.parse(
+            await self.ask("member.bans", conversation=str(conversation), before=before, limit=limit)
+        )
 
     async def history(self, conversation: str, *, before: int | None = None, limit: int = 50) -> HistoryPage:
         """A page of the past, oldest first, ending before seq *before*, or at the end."""

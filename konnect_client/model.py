@@ -94,6 +94,10 @@ class Entry:
     edited_at_ms: int | None = None  # of a message: when it was last edited
     deleted: bool = False  # of a message, and of the edits of such
     reactions: tuple[Reaction, ...] = ()  # of a message, by emoji in the order of code points
+    role: str | None = None  # of member.role
+    owner: str | None = None  # who owns the conversation after it, where the entry changes that
+    reason: str | None = None  # of member.banned: why,
+    until_ms: int | None = None  # and until when; None for ever
     changed: int = 0  # of a message: the newest entry that it already shows the change of; 0 for none
 
     @classmethod
@@ -117,6 +121,10 @@ class Entry:
             edited_at_ms=take_maybe(frame, "edited_at_ms", int),
             deleted=take_or(frame, "deleted", bool, False),
             reactions=take_each(frame, "reactions", Reaction.parse) if "reactions" in frame else (),
+            role=take_maybe(frame, "role", str),
+            owner=take_maybe(frame, "owner", str),
+            reason=take_maybe(frame, "reason", str),
+            until_ms=take_maybe(frame, "until_ms", int),
             changed=take_or(frame, "changed", int, 0),
         )
 
@@ -152,6 +160,7 @@ class Conversation:
     recent: tuple[Entry, ...] = ()  # the last entries up to head, oldest first
     history: str = "all"
     owner: str | None = None  # of a group
+    admins: tuple[str, ...] = ()  # of a group, without its owner, by id
 
     @classmethod
     def parse(cls, frame: Frame) -> "Conversation":
@@ -173,7 +182,39 @@ class Conversation:
             recent=take_each(frame, "recent", Entry.parse) if "recent" in frame else (),
             history=take_or(frame, "history", str, "all"),
             owner=take_maybe(frame, "owner", str),
+            admins=take_ids(frame, "admins") if "admins" in frame else (),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Ban:
+    """That somebody is barred from a conversation."""
+
+    user: str
+    author: str  # by whom
+    seq: int  # the entry that says so
+    at_ms: int
+    reason: str | None
+    until_ms: int | None  # None: for ever
+
+    @classmethod
+    def parse(cls, frame: Frame) -> "Ban":
+        return cls(
+            take(frame, "user", str), take(frame, "author", str), take_seq(frame, "seq"), take(frame, "at_ms", int),
+            take_maybe(frame, "reason", str), take_maybe(frame, "until_ms", int),
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class BanPage:
+    """A part of the bans of a conversation, newest first; ``more`` when older ones exist."""
+
+    bans: tuple[Ban, ...]
+    more: bool
+
+    @classmethod
+    def parse(cls, frame: Frame) -> "BanPage":
+        return cls(take_each(frame, "bans", Ban.parse), take(frame, "more", bool))
 
 
 @dataclass(frozen=True, slots=True)

@@ -142,6 +142,10 @@ def _reactions(asker: Asker, command: frames.MessageReactions) -> None:
     asker.read(command, lambda: actions.reactions(asker.desk.store, asker.user, command))
 
 
+def _bans(asker: Asker, command: frames.MemberBans) -> None:
+    asker.read(command, lambda: actions.bans(asker.desk.store, asker.user, command))
+
+
 def _users(asker: Asker, command: frames.UserGet) -> None:
     asker.read(command, lambda: actions.users(asker.desk.store, asker.user, command))
 
@@ -159,6 +163,7 @@ HANDLERS: Final[dict[type[frames.Command], Callable[[Asker, Any], None]]] = {
     frames.ReceiptMove: _receipt,
     frames.Typing: _typing,
     frames.UserGet: _users,
+    frames.MemberBans: _bans,
 }
 
 

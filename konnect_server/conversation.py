@@ -27,7 +27,7 @@ from storage.rows import Acted, Appendix
 
 INBOX_LIMIT: Final = 256  # postings that wait; beyond it the senders' sockets are not read
 BATCH_LIMIT: Final = 256  # postings of one conversation in one append
-MEMBERSHIP: Final = frozenset({"member.added", "member.removed"})
+MEMBERSHIP: Final = frozenset({"member.added", "member.removed", "member.banned"})
 ALTERS: Final = frozenset({"message.edited", "message.deleted"})  # what was said before is not to be told any more
 
 

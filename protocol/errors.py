@@ -27,6 +27,8 @@
     │   ├── TooLate                 too_late             the time for it is over
     │   ├── TooManyReactions        too_many_reactions   the message has its most reactions
     │   ├── ConversationFull        conversation_full    the group has its most members
+    │   ├── Banned                  banned               the person is barred from the conversation
+    │   ├── TooManyAdmins           too_many_admins      the conversation has its most admins
     │   ├── TooManySockets          too_many_sockets     the person has too many sockets open
     │   ├── TooLarge                too_large            a body or frame over its limit
     │   ├── BadRequest              bad_request          an HTTP request, or its JSON body, that cannot be read
@@ -236,6 +238,18 @@ class ConversationFull(Refused):
     """The group has as many members as this server allows."""
 
     code, status, fix = "conversation_full", 409, "Remove somebody first, or create another group."
+
+
+class Banned(Refused):
+    """The person is barred from the conversation."""
+
+    code, status, fix = "banned", 403, "Ask an admin of the conversation to lift the ban, or wait for its end."
+
+
+class TooManyAdmins(Refused):
+    """The conversation has as many admins as one may."""
+
+    code, status, fix = "too_many_admins", 409, "Make an admin a plain member first."
 
 
 class TooManySockets(Refused):

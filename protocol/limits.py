@@ -27,4 +27,7 @@ REACTION_USERS: Final = 5  # of those who reacted with an emoji, how many are na
 REACTIONS_PAGE: Final = 100
 VERSIONS_PAGE: Final = 100
 UNREAD: Final = 1_000  # entries above the read cursor among which unread messages are counted
+ADMINS: Final = 50  # of one conversation, besides its owner
+REASON_CHARS: Final = 500  # why somebody is banned
+BANS_PAGE: Final = 100
 SEQ_MAX: Final = 2**63 - 1

@@ -1,30 +1,41 @@
 """Actions, as every store has them: which SQL function stores which command, and what its refusals mean.
 
-To add one: a Struct in its noun's module of ``protocol/frames/`` (also in ``AnyAction``), an SQL function (author, command, rules) in a
-new migration (0005_messages.sql says what it is made of), its row in ``FUNCTIONS``, its twin in ``tests/simulate``, its
-tests in docs/features.md. Between the socket and the database nothing else knows one action from another.
+To add one: a Struct in its noun's module of ``protocol/frames/`` (also in ``AnyAction``), an SQL function (author,
+command, rules) in a new migration (0005_messages.sql says what it is made of), its row in ``FUNCTIONS``, its twin in
+``tests/simulate``, its tests in docs/features.md. Between the socket and the database nothing else knows one action
+from another.
 """
 
 from typing import TYPE_CHECKING, Final, Literal, LiteralString
 from uuid import UUID
 
+from msgspec import UNSET
+
 from protocol.errors import (
     Forbidden,
+    Invalid,
     KeyReused,
     MessageDeleted,
     NotAMember,
     Refused,
     TooLate,
+    TooManyAdmins,
     TooManyReactions,
     UnknownMessage,
+    UnknownUser,
+    WrongKind,
 )
 from protocol.frames import (
     AnyAction,
     Command,
     ConversationAdd,
+    ConversationHandover,
     ConversationLeave,
     ConversationRemove,
     Entry,
+    MemberBan,
+    MemberRole,
+    MemberUnban,
     MessageDelete,
     MessageEdit,
     MessageReact,
@@ -38,11 +49,21 @@ FUNCTIONS: Final[dict[type[Command], LiteralString]] = {
     MessageEdit: "select edit_message($1::uuid, $2::json, $3::json)",
     MessageDelete: "select delete_message($1::uuid, $2::json, $3::json)",
     MessageReact: "select react_to_message($1::uuid, $2::json, $3::json)",
+    # members and what they may set
+    MemberRole: "select set_role($1::uuid, $2::json, $3::json)",
+    ConversationHandover: "select hand_over($1::uuid, $2::json, $3::json)",
+    MemberBan: "select ban_member($1::uuid, $2::json, $3::json)",
+    MemberUnban: "select unban_member($1::uuid, $2::json, $3::json)",
 }
 MEMBERSHIP: Final = (ConversationAdd, ConversationRemove, ConversationLeave)
 _FORBIDDEN: Final[dict[type[Command], str]] = {
     MessageEdit: "only its author may edit a message",
-    MessageDelete: "only its author, and the owner of the group, may delete a message",
+    MessageDelete: "only its author, and the owner and admins of the group, may delete a message",
+    # members and what they may set
+    MemberRole: "only the owner and admins of the group may do this, and to nobody who owns it",
+    ConversationHandover: "only the owner of the group may hand it over",
+    MemberBan: "only the owner and admins of the group may ban, and neither its owner nor themselves",
+    MemberUnban: "only the owner and admins of the group may lift a ban",
 }
 
 
@@ -67,12 +88,13 @@ async def change_member(store: "Store", lane: int, author: UUID, action: AnyActi
         conversation=action.conversation, seq=outcome.seq,
         kind="member.added" if change == "add" else "member.removed",
         author=author, key=action.key, at_ms=outcome.at_ms, user=user,
+        owner=UNSET if outcome.owner is None else outcome.owner,
     )  # fmt: skip
     return Acted(outcome.seq, outcome.at_ms, entry)
 
 
-def refusal(code: str, author: UUID, action: AnyAction) -> Refused:
-    """What the *code* that a function of ``FUNCTIONS`` answered with stands for."""
+def refusal(code: str, author: UUID, action: AnyAction, missing: UUID | None = None) -> Refused:
+    """What the *code* that a function of ``FUNCTIONS`` answered with stands for; *missing*: whom it is about."""
     match code:
         case "key_reused":
             return KeyReused(action.key)
@@ -84,6 +106,16 @@ def refusal(code: str, author: UUID, action: AnyAction) -> Refused:
             return TooLate("the time in which a message may be edited is over")
         case "too_many_reactions":
             return TooManyReactions("you, or all together, have reacted with as many emoji as a message may have")
+        case "wrong_kind":
+            return WrongKind("a direct conversation has its two members for ever")
+        case "too_many_admins":
+            return TooManyAdmins("the conversation has as many admins as it may")
+        case "unknown_user" if missing is not None:
+            return UnknownUser(missing)
+        case "over":
+            return Invalid("the end is over already - at `$.until_ms`")
+        case "not_a_member" if missing is not None:
+            return NotAMember(missing, action.conversation)
     return reading_refusal(code, author, action.conversation, getattr(action, "seq", 0))
 
 
@@ -94,4 +126,6 @@ def reading_refusal(code: str | None, person: UUID, conversation: UUID, seq: int
             return NotAMember(person, conversation)
         case "unknown_message":
             return UnknownMessage(conversation, seq)
+        case "forbidden":
+            return Forbidden("only the owner and admins of the group may ask for this")
     raise AssertionError(f"the database answered {code!r}")

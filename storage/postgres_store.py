@@ -16,6 +16,7 @@ import trio
 from protocol.errors import (
     AlreadyAMember,
     BadCursor,
+    Banned,
     ConversationFull,
     Forbidden,
     KeyReused,
@@ -26,6 +27,8 @@ from protocol.errors import (
 )
 from protocol.frames import (
     AnyAction,
+    Ban,
+    Bans,
     Conversations,
     ConversationState,
     Entry,
@@ -79,12 +82,14 @@ class _Outcome(msgspec.Struct):
     at_ms: int = 0
     new: bool = False
     conversation: UUID | None = None
+    owner: UUID | None = None
 
 
 class _ActedOrNot(msgspec.Struct):
     """What a function of an action answers."""
 
     error: str | None = None
+    missing: UUID | None = None
     seq: int = 0
     at_ms: int = 0
     entry: Entry | None = None
@@ -96,6 +101,7 @@ class _Found(msgspec.Struct):
     error: str | None = None
     versions: list[Version] = []
     reactions: list[OneReaction] = []
+    bans: list[Ban] = []
     more: bool = False
 
 
@@ -211,7 +217,7 @@ class PostgresStore:
         sql = actions.FUNCTIONS[type(action)]
         outcome = _acted(await self._call(lane, sql, str(author), _encode(action), _encode(rules)))
         if outcome.error is not None:
-            raise actions.refusal(outcome.error, author, action)
+            raise actions.refusal(outcome.error, author, action, outcome.missing)
         return Acted(outcome.seq, outcome.at_ms, outcome.entry)
 
     async def change_member(
@@ -223,7 +229,7 @@ class PostgresStore:
         )  # fmt: skip
         if outcome.error is not None:
             raise _refusal(outcome, conversation=conversation, author=author, user=user, key=key)
-        return Changed(outcome.seq, outcome.at_ms, outcome.new)
+        return Changed(outcome.seq, outcome.at_ms, outcome.new, outcome.owner)
 
     async def log_after(self, lane: int, conversation: UUID, head: int, limit: int) -> list[Entry]:
         """See Store."""
@@ -339,6 +345,14 @@ class PostgresStore:
         if found.error is not None:
             raise actions.reading_refusal(found.error, person, conversation, seq)
         return Reactions(found.reactions, reaction_cursor.text_after(found.reactions[-1]) if found.more else None)
+
+    async def bans(self, person: UUID, conversation: UUID, before: int | None, limit: int) -> Bans:
+        """See Store."""
+        sql: Final = "select member_bans(%s, %s, %s, %s)::text"
+        found = _found(await self._json(sql, person, conversation, SEQ_MAX if before is None else before, limit))
+        if found.error is not None:
+            raise actions.reading_refusal(found.error, person, conversation, 0)
+        return Bans(found.bans, found.more)
 
     async def listing(self, person: UUID, cursor: str | None, limit: int) -> Conversations:
         """See Store."""
@@ -494,5 +508,7 @@ def _refusal(outcome: _Outcome, *, conversation: UUID, author: UUID, user: UUID,
         case "wrong_kind":
             return WrongKind("a direct conversation has its two members for ever")
         case "forbidden":
-            return Forbidden("only the owner of the group may do this")
+            return Forbidden("only the owner and admins of the group may do this, and to nobody who owns it")
+        case "banned":
+            return Banned("the person is banned from this conversation")
     raise AssertionError(f"the database answered {outcome.error!r}")

@@ -42,6 +42,7 @@ class Rules(Struct, frozen=True):
     reactions_of_one: int = limits.REACTIONS_OF_ONE
     reactions: int = limits.REACTIONS
     reaction_users: int = limits.REACTION_USERS
+    admins: int = limits.ADMINS
 
 
 class Acted(Struct, frozen=True):
@@ -58,6 +59,7 @@ class Changed(Struct, frozen=True):
     seq: int
     at_ms: int
     new: bool
+    owner: UUID | None = None  # whose the group is after it, when its owner left
 
 
 class Made(Struct, frozen=True):
@@ -108,6 +110,7 @@ class State(Struct, frozen=True):
     names: dict[UUID, str] = {}
     receipts: list[Receipt] = []
     recent: list[Entry] = []
+    admins: list[UUID] = []
 
 
 def shown(state: State) -> ConversationState:
@@ -116,6 +119,7 @@ def shown(state: State) -> ConversationState:
         conversation=state.conversation, kind=state.kind, title=state.title, members=state.members, head=state.head,
         first_seq=state.first_seq, unread=state.unread, read=state.read, delivered=state.delivered, names=state.names,
         receipts=state.receipts, recent=state.recent, history=state.history, owner=state.owner,
+        admins=state.admins,
     )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Literal, Protocol
 from uuid import UUID
 
-from protocol.frames import AnyAction, Conversations, Entry, History, HistoryPage, Reactions, User, Versions
+from protocol.frames import AnyAction, Bans, Conversations, Entry, History, HistoryPage, Reactions, User, Versions
 from storage.rows import (
     Acted,
     Appendix,
@@ -57,7 +57,7 @@ class Store(Protocol):
         """Add *user* to a group, remove *user*, or leave (*user* is the author). *most*: members a group may have.
 
         Raises:
-            NotAMember, AlreadyAMember, WrongKind, Forbidden, UnknownUser, ConversationFull, KeyReused
+            NotAMember, AlreadyAMember, WrongKind, Forbidden, UnknownUser, ConversationFull, KeyReused, Banned
         """
 
     async def log_after(self, lane: int, conversation: UUID, head: int, limit: int) -> list[Entry]:
@@ -117,6 +117,14 @@ class Store(Protocol):
         Raises:
             NotAMember, UnknownMessage: As above.
             BadCursor
+        """
+
+    async def bans(self, person: UUID, conversation: UUID, before: int | None, limit: int) -> Bans:
+        """A page of the bans that hold now, newest first, those below *before* (a ban's seq).
+
+        Raises:
+            NotAMember: *person* is none now.
+            Forbidden
         """
 
     async def listing(self, person: UUID, cursor: str | None, limit: int) -> Conversations:

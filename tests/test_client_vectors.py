@@ -9,7 +9,7 @@ import pytest
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from konnect_client import ConversationChanged, Entry, Heads, Rewound
-from konnect_client.model import Conversation, ConversationPage, HistoryPage, ReactionPage, Sent, Version, take
+from konnect_client.model import BanPage, Conversation, ConversationPage, HistoryPage, ReactionPage, Sent, Version, take
 from konnect_client.pack import pack, unpack
 from konnect_client.timeline import Timeline
 from protocol import codec, frames
@@ -66,6 +66,8 @@ def test_every_answer_is_understood(vector: dict[str, Any]) -> None:
             assert Conversation.parse(result).head == head
         case {"versions": versions}:
             assert [Version.parse(one).text for one in versions] == [one.get("text") for one in versions]
+        case {"bans": bans}:
+            assert [one.user for one in BanPage.parse(result).bans] == [one["user"] for one in bans]
         case {"reactions": reactions}:
             found = ReactionPage.parse(result)
             assert [one.emoji for one in found.reactions] == [one["emoji"] for one in reactions]
@@ -106,6 +108,11 @@ async def test_every_command_of_the_client_is_one_that_the_server_takes(autojump
         await client.edits(ROOM, 2)
         await client.reactions(ROOM, 2, emoji="👍")
         await client.delete(ROOM, 2)
+        await client.set_role(ROOM, BOB, "admin")
+        await client.hand_over(ROOM, BOB)
+        await client.ban(ROOM, BOB, reason="spam", until_ms=2**50)
+        await client.unban(ROOM, BOB)
+        await client.bans(ROOM, before=9)
         await client.history(ROOM, before=2)
         await client.watch([BOB], conversation=None)
         await client.watch(conversation=ROOM)

@@ -28,7 +28,18 @@ from protocol.errors import (
     UnknownUser,
     WrongKind,
 )
-from protocol.frames import AnyAction, Entry, MessageDelete, MessageEdit, MessageReact, Receipt
+from protocol.frames import (
+    AnyAction,
+    ConversationHandover,
+    Entry,
+    MemberBan,
+    MemberRole,
+    MemberUnban,
+    MessageDelete,
+    MessageEdit,
+    MessageReact,
+    Receipt,
+)
 from storage.actions import FUNCTIONS
 from storage.database import open_database
 from storage.postgres_store import open_store
@@ -38,8 +49,7 @@ from tests.simulate.agenda import Agenda
 from tests.simulate.database import Body, Call, FakeDatabase
 from tests.simulate.faults import WELL
 from tests.simulate.functions import append_messages, change_member, move_receipts, open_direct
-from tests.simulate.messages import ACTIONS
-from tests.simulate.store import FakeStore
+from tests.simulate.store import ACTIONS, FakeStore
 
 MOST = 5  # members of a group in these tests
 PAGE = 1_000_000
@@ -1070,6 +1080,14 @@ _operation = st.one_of(
     st.tuples(st.just("delete"), _places, _people, _keys, _seqs),
     st.tuples(st.just("react"), _places, _people, _keys, _seqs, _emoji, st.booleans()),
     st.tuples(st.just("react"), _places, _people, _keys, _seqs, _emoji, st.just(True)),
+    st.tuples(st.just("role"), _places, _people, _keys, _people, st.sampled_from(["admin", "admin", "member"])),
+    st.tuples(st.just("owner"), _places, _people, _keys, _people),
+    st.tuples(
+        st.just("ban"), _places, _people, _keys, _people, st.sampled_from([None, "spam"]),
+        st.sampled_from([None, 1, 2**60]),
+    ),
+    st.tuples(st.just("unban"), _places, _people, _keys, _people),
+    st.tuples(st.just("bans"), _people, _places, st.none() | st.integers(2, 12), st.integers(1, 2)),
     st.tuples(st.just("edits"), _people, _places, _seqs, _cursors),
     st.tuples(st.just("reactions"), _people, _places, _seqs, st.none() | _emoji, st.integers(1, 3)),
     st.tuples(
@@ -1168,6 +1186,22 @@ class Player:
                 rules = Rules(reactions=4, reactions_of_one=2, reaction_users=2)
                 reaction = MessageReact(id=0, conversation=place(c), key=key, seq=seq, emoji=emoji, on=on)
                 return await store.act(0, person(author), reaction, rules)
+            case "role", c, author, key, user, role:
+                promote = MemberRole(id=0, conversation=place(c), key=key, user=person(user), role=role)
+                return await store.act(0, person(author), promote, Rules(admins=1))
+            case "owner", c, author, key, user:
+                handover = ConversationHandover(id=0, conversation=place(c), key=key, user=person(user))
+                return await store.act(0, person(author), handover, Rules(admins=1))
+            case "ban", c, author, key, user, reason, until_ms:
+                ban = MemberBan(
+                    id=0, conversation=place(c), key=key, user=person(user), reason=reason, until_ms=until_ms
+                )
+                return await store.act(0, person(author), ban, Rules())
+            case "unban", c, author, key, user:
+                unban = MemberUnban(id=0, conversation=place(c), key=key, user=person(user))
+                return await store.act(1, person(author), unban, Rules())
+            case "bans", p, c, before, limit:
+                return await store.bans(person(p), place(c), before, limit)
             case "edits", p, c, seq, after:
                 return await store.edits(person(p), place(c), seq, after)
             case "reactions", p, c, seq, emoji, limit:

@@ -4,6 +4,7 @@ from uuid import UUID
 
 from protocol.errors import Invalid, NotAMember
 from protocol.frames import (
+    Bans,
     ConversationCreate,
     ConversationDirect,
     ConversationGet,
@@ -12,6 +13,7 @@ from protocol.frames import (
     ConversationState,
     HistoryGet,
     HistoryPage,
+    MemberBans,
     MessageEdits,
     MessageReactions,
     Reactions,
@@ -93,6 +95,15 @@ async def reactions(store: Store, user: UUID, command: MessageReactions) -> Reac
     return await store.reactions(
         user, command.conversation, command.seq, command.emoji, command.cursor, command.limit
     )
+
+
+async def bans(store: Store, user: UUID, command: MemberBans) -> Bans:
+    """A page of who is banned.
+
+    Raises:
+        NotAMember, Forbidden
+    """
+    return await store.bans(user, command.conversation, command.before, command.limit)
 
 
 async def users(store: Store, user: UUID, command: UserGet) -> Users:

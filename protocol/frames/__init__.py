@@ -53,6 +53,15 @@ from protocol.frames.fields import (
     Title as Title,
     Token as Token,
 )
+from protocol.frames.members import (
+    Ban as Ban,
+    Bans as Bans,
+    ConversationHandover as ConversationHandover,
+    MemberBan as MemberBan,
+    MemberBans as MemberBans,
+    MemberRole as MemberRole,
+    MemberUnban as MemberUnban,
+)
 from protocol.frames.messages import (
     HistoryGet as HistoryGet,
     HistoryPage as HistoryPage,
@@ -102,9 +111,15 @@ AnyCommand = (
     Hello | Ping | AuthRenew | ConversationDirect | ConversationCreate | ConversationList | ConversationGet
     | ConversationAdd | ConversationRemove | ConversationLeave | MessageSend | MessageEdit | MessageDelete
     | MessageReact | MessageEdits | MessageReactions | HistoryGet | ReceiptMove | Typing | PresenceWatch | UserGet
+    # members and what they may set
+    | MemberRole | ConversationHandover | MemberBan | MemberUnban | MemberBans
 )  # fmt: skip
 # Commands that a conversation's log takes one by one: each is stored by a function of the database of its own.
-AnyAction = ConversationAdd | ConversationRemove | ConversationLeave | MessageEdit | MessageDelete | MessageReact
+AnyAction = (
+    ConversationAdd | ConversationRemove | ConversationLeave | MessageEdit | MessageDelete | MessageReact
+    # members and what they may set
+    | MemberRole | ConversationHandover | MemberBan | MemberUnban
+)  # fmt: skip
 AnyEvent = (
     EntryEvent
     | ConversationEvent
@@ -141,4 +156,10 @@ RESULTS: dict[type[Command], type[Struct]] = {
     Typing: Done,
     PresenceWatch: Online,
     UserGet: Users,
+    # members and what they may set
+    MemberRole: Appended,
+    ConversationHandover: Appended,
+    MemberBan: Appended,
+    MemberUnban: Appended,
+    MemberBans: Bans,
 }

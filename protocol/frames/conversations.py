@@ -56,7 +56,7 @@ class ConversationGet(Command, frozen=True, tag="conversation.get"):
 
 
 class ConversationAdd(Command, frozen=True, tag="conversation.add"):
-    """Add *user* to a group; any member may. Answered with :class:`Appended`."""
+    """Add *user* to a group; any member may, unless the person is banned. Answered with :class:`Appended`."""
 
     conversation: Conversation
     key: Key
@@ -64,7 +64,8 @@ class ConversationAdd(Command, frozen=True, tag="conversation.add"):
 
 
 class ConversationRemove(Command, frozen=True, tag="conversation.remove"):
-    """Remove *user* from a group; its owner may. Answered with :class:`Appended`."""
+    """Remove *user* from a group; its owner and admins may, and nobody removes the owner. Answered with
+    :class:`Appended`."""
 
     conversation: Conversation
     key: Key
@@ -72,7 +73,8 @@ class ConversationRemove(Command, frozen=True, tag="conversation.remove"):
 
 
 class ConversationLeave(Command, frozen=True, tag="conversation.leave"):
-    """Leave a group. Answered with :class:`Appended`."""
+    """Leave a group. An owner who leaves hands it over: to its longest-standing admin, else to its longest-standing
+    member; the entry says to whom. Answered with :class:`Appended`."""
 
     conversation: Conversation
     key: Key
@@ -123,7 +125,11 @@ class ConversationState(Struct, frozen=True, omit_defaults=True, kw_only=True):
         list[Entry], Meta(description="The last entries up to head, oldest first; as many as were asked for and exist.")
     ] = msgspec.field(default_factory=list)
     history: Annotated[History, Meta(description="What a newcomer sees of the past.")] = "all"
-    owner: Annotated[UUID | None, Meta(description="Of a group: who may remove others.")] = None
+    owner: Annotated[UUID | None, Meta(description="Of a group: whose it is.")] = None
+    admins: Annotated[
+        list[UUID],
+        Meta(description="Of a group: its admins, without the owner, in the order of their ids; at most 50."),
+    ] = []
 
 
 class Conversations(Struct, frozen=True, omit_defaults=True):

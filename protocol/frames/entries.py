@@ -36,7 +36,7 @@ class Entry(Struct, frozen=True, omit_defaults=True, kw_only=True):
         Annotated[str, Meta(description="Of `message` and `message.edited`: what is said; absent once it is deleted.")]
         | UnsetType
     ) = UNSET
-    user: Annotated[UUID, Meta(description="Of `member.added` and `member.removed`: who.")] | UnsetType = UNSET
+    user: Annotated[UUID, Meta(description="Of `member.` entries: who.")] | UnsetType = UNSET
     title: Annotated[str, Meta(description="Of `created`: the group's title.")] | UnsetType = UNSET
     members: (
         Annotated[list[UUID], Meta(description="Of `created`: the first members, the one who created it first.")]
@@ -73,6 +73,25 @@ class Entry(Struct, frozen=True, omit_defaults=True, kw_only=True):
                 "it stands after that entry. Absent if there is none. Of two copies the one with the higher is newer."
             ),
         ]
+        | UnsetType
+    ) = UNSET
+    # members and what they may set
+    role: Annotated[str, Meta(description="Of `member.role`: `admin` or `member`.")] | UnsetType = UNSET
+    owner: (
+        Annotated[
+            UUID,
+            Meta(
+                description="Of `conversation.owner`: the new owner; its author is an admin from then on. Of "
+                "`member.removed`, when it was the owner who left: whose it is then; absent: nobody's."
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
+    reason: Annotated[str, Meta(description="Of `member.banned`: why; absent when nothing was said.")] | UnsetType = (
+        UNSET
+    )
+    until_ms: (
+        Annotated[int, Meta(description="Of `member.banned`: until when, Unix milliseconds (UTC); absent: for ever.")]
         | UnsetType
     ) = UNSET
 

@@ -77,8 +77,9 @@ Cursor = Annotated[
 History = Literal["all", "from_join"]
 Kind = Literal["direct", "group"]
 EntryKind = Literal[
-    "created", "message", "member.added", "member.removed", "message.edited", "message.deleted", "message.reacted"
-]
+    "created", "message", "member.added", "member.removed", "message.edited", "message.deleted", "message.reacted",
+    "member.role", "member.banned", "member.unbanned", "conversation.owner",
+]  # fmt: skip
 MessageSeq = Annotated[int, Meta(ge=1, le=limits.SEQ_MAX, description="The message's number in the log.")]
 Emoji = Annotated[
     str,

@@ -35,6 +35,8 @@ ERRORS: Final[dict[type[frames.Command], tuple[type[errors.KonnectError], ...]]]
         errors.AlreadyAMember,
         errors.ConversationFull,
         errors.KeyReused,
+        errors.Forbidden,
+        errors.Banned,
     ),
     frames.ConversationRemove: (
         errors.NotAMember,
@@ -67,6 +69,30 @@ ERRORS: Final[dict[type[frames.Command], tuple[type[errors.KonnectError], ...]]]
     frames.Typing: (errors.NotAMember,),
     frames.PresenceWatch: (errors.NotAMember,),
     frames.UserGet: (),
+    # members and what they may set
+    frames.MemberRole: (
+        errors.NotAMember,
+        errors.WrongKind,
+        errors.Forbidden,
+        errors.TooManyAdmins,
+        errors.KeyReused,
+    ),
+    frames.ConversationHandover: (
+        errors.NotAMember,
+        errors.WrongKind,
+        errors.Forbidden,
+        errors.TooManyAdmins,
+        errors.KeyReused,
+    ),
+    frames.MemberBan: (
+        errors.NotAMember,
+        errors.WrongKind,
+        errors.Forbidden,
+        errors.UnknownUser,
+        errors.KeyReused,
+    ),
+    frames.MemberUnban: (errors.NotAMember, errors.WrongKind, errors.Forbidden, errors.KeyReused),
+    frames.MemberBans: (errors.NotAMember, errors.Forbidden),
 }
 
 

@@ -16,6 +16,7 @@ RECORDS: Final[tuple[type[Struct], ...]] = (
     frames.User,
     frames.Version,
     frames.OneReaction,
+    frames.Ban,
 )  # nested in the others
 
 

@@ -77,6 +77,21 @@ COMMANDS: Final[dict[type[frames.Command], dict[str, Any]]] = {
     },
     frames.MessageEdits: {"t": "message.edits", "id": 20, "conversation": str(DIRECT), "seq": 42},
     frames.MessageReactions: {"t": "message.reactions", "id": 21, "conversation": str(DIRECT), "seq": 42},
+    # members and what they may set
+    frames.MemberRole: {
+        "t": "member.role", "id": 40, "conversation": str(GROUP), "key": "p-6e11c8", "user": str(BOB), "role": "admin",
+    },
+    frames.ConversationHandover: {
+        "t": "conversation.handover", "id": 41, "conversation": str(GROUP), "key": "o-0c53f7", "user": str(BOB),
+    },
+    frames.MemberBan: {
+        "t": "member.ban", "id": 42, "conversation": str(GROUP), "key": "b-3308aa", "user": str(CLEO),
+        "reason": "advertising", "until_ms": 4_102_444_800_000,
+    },
+    frames.MemberUnban: {
+        "t": "member.unban", "id": 43, "conversation": str(GROUP), "key": "u-91d02e", "user": str(CLEO),
+    },
+    frames.MemberBans: {"t": "member.bans", "id": 44, "conversation": str(GROUP)},
 }  # fmt: skip
 
 
@@ -97,7 +112,7 @@ _GROUP_STATE: Final[dict[str, Any]] = {
     "conversation": GROUP, "kind": "group", "title": "Hiking on Sunday", "members": [ANN, BOB, CLEO], "head": 7,
     "first_seq": 1, "unread": 2, "read": 5, "delivered": 7, "names": {ANN: "Ann", BOB: "Bob", CLEO: "Cleo"},
     "receipts": [frames.Receipt(BOB, 7, 7), frames.Receipt(CLEO, 6, 4)],
-    "recent": [message(7, BOB, "I bring the map.", "m-b0b007", GROUP)], "owner": ANN,
+    "recent": [message(7, BOB, "I bring the map.", "m-b0b007", GROUP)], "owner": ANN, "admins": [BOB],
 }  # fmt: skip
 _DIRECT_STATE: Final[dict[str, Any]] = {
     "conversation": DIRECT, "kind": "direct", "title": None, "members": [ANN, BOB], "head": 41, "first_seq": 1,
@@ -127,6 +142,9 @@ RESULTS: Final[dict[type[Struct], Struct]] = {
         ],
         False,
     ),
+    frames.Bans: frames.Bans(
+        [frames.Ban(CLEO, ANN, 13, AT_MS + 13 * 60_000, "advertising", 4_102_444_800_000)], False
+    ),
     frames.Reactions: frames.Reactions([frames.OneReaction(BOB, "👍", 45, AT_MS + 45 * 60_000)]),
 }
 
@@ -138,6 +156,7 @@ RECORDS: Final[dict[type[Struct], Struct]] = {
     frames.Reaction: frames.Reaction("👍", 1, [BOB]),
     frames.Receipt: frames.Receipt(BOB, 42, 40),
     frames.User: frames.User(BOB, "Bob"),
+    frames.Ban: frames.Ban(CLEO, ANN, 13, AT_MS + 13 * 60_000, "advertising", 4_102_444_800_000),
     frames.Version: frames.Version(43, AT_MS + 43 * 60_000, "See you at nine?"),
     frames.OneReaction: frames.OneReaction(BOB, "👍", 45, AT_MS + 45 * 60_000),
 }  # fmt: skip
@@ -151,6 +170,10 @@ _OWN_RESULTS: Final[dict[type[frames.Command], Struct]] = {
     frames.MessageEdit: frames.Appended(43, AT_MS + 43 * 60_000),
     frames.MessageDelete: frames.Appended(44, AT_MS + 44 * 60_000),
     frames.MessageReact: frames.Appended(45, AT_MS + 45 * 60_000),
+    frames.MemberRole: frames.Appended(11, AT_MS + 11 * 60_000),
+    frames.ConversationHandover: frames.Appended(12, AT_MS + 12 * 60_000),
+    frames.MemberBan: frames.Appended(13, AT_MS + 13 * 60_000),
+    frames.MemberUnban: frames.Appended(14, AT_MS + 14 * 60_000),
 }
 
 EVENTS: Final[dict[type[frames.Event], frames.Event]] = {

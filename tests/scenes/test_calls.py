@@ -1,7 +1,7 @@
 """Commands over HTTP, on a real server: what sockets see of them, and that both doors are one house."""
 
 import json
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -124,10 +124,28 @@ async def test_each_command_is_carried_out_and_seen(house: House, world: World) 
             "message.edited", "message.reacted", "message.deleted",
         ]  # fmt: skip
 
-        assert (await result("conversation.leave", "l1", conversation=club))["seq"] == 8
-        await his.has(club, 8)
+        await members_and_what_they_set(result, his, club, bob, cid)
+
+        left = (await result("conversation.leave", "l1", conversation=club))["seq"]
+        await his.has(club, left)
         assert await hers.error("message.send", "m2", conversation=club, text="gone") == "not_a_member"
     assert called == set(CALLS)
+
+
+async def members_and_what_they_set(
+    result: Callable[..., Awaitable[dict[str, Any]]], his: Phone, club: str, bob: Person, cid: Person
+) -> None:
+    """Roles and bans; entries from 8 on."""
+    assert (await result("member.role", "p1", conversation=club, user=bob.id, role="admin"))["seq"] == 8
+    assert (await result("member.ban", "b1", conversation=club, user=cid.id, reason="spam"))["seq"] == 9
+    [ban] = (await result("member.bans", conversation=club))["bans"]
+    assert (ban["user"], ban["reason"], ban["seq"]) == (str(cid), "spam", 9)
+    assert (await result("member.unban", "u1", conversation=club, user=cid.id))["seq"] == 10
+    assert (await result("conversation.handover", "o1", conversation=club, user=bob.id))["seq"] == 11
+    await his.has(club, 11)
+    assert [frame["kind"] for frame in his.of("entry", club)][-4:] == [
+        "member.role", "member.banned", "member.unbanned", "conversation.owner",
+    ]  # fmt: skip
 
 
 async def by_socket(house: House, person: Person, command: str, **fields: Any) -> dict[str, Any]:
@@ -211,6 +229,10 @@ async def test_a_repeat_is_answered_as_the_first_was_at_either_door(house: House
             ("message.edit", {"conversation": club, "seq": 2, "text": "twice"}),
             ("message.react", {"conversation": club, "seq": 2, "emoji": "👍"}),
             ("message.delete", {"conversation": club, "seq": 2}),
+            ("member.role", {"conversation": club, "user": str(bob), "role": "admin"}),
+            ("member.ban", {"conversation": club, "user": str(cid)}),
+            ("member.unban", {"conversation": club, "user": str(cid)}),
+            ("conversation.handover", {"conversation": club, "user": str(bob)}),
             ("conversation.leave", {"conversation": club}),
         ]
         assert {name for name, _ in steps} == {call.name for call in CALLS.values() if call.keyed}
@@ -226,7 +248,7 @@ async def test_a_repeat_is_answered_as_the_first_was_at_either_door(house: House
         assert await hers.result("conversation.create", "make", title="Club", members=[str(bob)]) == {
             "conversation": club
         }
-    assert [seq for seq, _ in await world.log(club)] == list(range(1, 9))
+    assert [seq for seq, _ in await world.log(club)] == list(range(1, len(steps) + 1))
 
 
 async def test_a_key_comes_once_or_twice_the_same(house: House, world: World) -> None:
@@ -299,6 +321,17 @@ async def test_both_doors_refuse_with_the_same_code(house: House, world: World) 
             ("conversation.remove", {"conversation": owned, "key": "n", "user": str(cid)}, "forbidden"),
             ("conversation.remove", {"conversation": foreign, "key": "n", "user": str(dan)}, "not_a_member"),
             ("conversation.leave", {"conversation": direct, "key": "n"}, "wrong_kind"),
+            ("member.role", {"conversation": owned, "key": "n", "user": str(cid), "role": "admin"}, "forbidden"),
+            ("member.role", {"conversation": club, "key": "n", "user": str(cid), "role": "admin"}, "not_a_member"),
+            ("member.role", {"conversation": club, "key": "n", "user": str(bob), "role": "owner"}, "invalid"),
+            ("conversation.handover", {"conversation": owned, "key": "n", "user": str(cid)}, "forbidden"),
+            ("member.ban", {"conversation": club, "key": "n", "user": nobody}, "unknown_user"),
+            ("member.ban", {"conversation": club, "key": "n", "user": str(bob), "reason": "a\0"}, "invalid"),
+            ("member.ban", {"conversation": club, "key": "n", "user": str(bob), "reason": ""}, "invalid"),
+            ("member.ban", {"conversation": club, "key": "n", "user": str(bob), "until_ms": 1}, "invalid"),
+            ("member.unban", {"conversation": direct, "key": "n", "user": str(bob)}, "wrong_kind"),
+            ("member.bans", {"conversation": owned}, "forbidden"),
+            ("member.bans", {"conversation": club, "limit": 101}, "invalid"),
             ("history", {"conversation": foreign}, "not_a_member"),
             ("history", {"conversation": club, "before": 0}, "invalid"),
             ("receipt", {"conversation": foreign, "read": 1}, "not_a_member"),

@@ -11,6 +11,7 @@ _ACTS: Final = (
     ("send", 50), ("burst", 3), ("receipt", 10), ("typing", 3), ("history", 4), ("list", 2), ("get", 4), ("ping", 1),
     ("create", 3), ("direct", 4), ("add", 5), ("remove", 4), ("leave", 2), ("watch", 1), ("users", 1), ("intrude", 1),
     ("edit", 6), ("delete", 3), ("react", 9), ("about", 2),
+    ("role", 3), ("hand_over", 1), ("ban", 2), ("unban", 2),
     ("drop", 7), ("stall", 3), ("restart", 4), ("save", 5), ("renew", 1), ("sign_out", 1),
 )  # fmt: skip
 _NAMES: Final = [name for name, _ in _ACTS]
@@ -48,7 +49,7 @@ class Behaviour:
         elif trait == "slow":
             weights[_NAMES.index("stall")] = 20
         elif trait == "political":
-            for name in ("add", "remove", "leave"):
+            for name in ("add", "remove", "leave", "role", "ban", "unban"):
                 weights[_NAMES.index(name)] *= 4
         elif trait == "restless":
             weights[_NAMES.index("restart")] = 15
@@ -148,6 +149,26 @@ class Behaviour:
     def _leave(self) -> None:
         if (place := self._place()) is not None:
             self.device.queue("conversation.leave", conversation=place, key=self.world.key())
+
+    def _role(self) -> None:
+        if (place := self._place()) is not None:
+            role = self.rng.choice(("admin", "admin", "member"))
+            self.device.queue(
+                "member.role", conversation=place, key=self.world.key(), user=self._person(), role=role
+            )
+
+    def _hand_over(self) -> None:
+        if (place := self._place()) is not None:
+            self.device.queue("conversation.handover", conversation=place, key=self.world.key(), user=self._person())
+
+    def _ban(self) -> None:
+        if (place := self._place()) is not None:
+            self.device.queue("member.ban", conversation=place, key=self.world.key(), user=self._person())
+            self._now("member.bans", conversation=place)
+
+    def _unban(self) -> None:
+        if (place := self._place()) is not None:
+            self.device.queue("member.unban", conversation=place, key=self.world.key(), user=self._person())
 
     def _message(self, mine: bool) -> tuple[str, int] | None:
         """A message that the device knows, mostly one of its person's own if *mine*; sometimes what is none."""

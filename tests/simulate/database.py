@@ -12,15 +12,17 @@ It behaves as PostgreSQL in READ COMMITTED does for the functions of ``storage/m
 import copy
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
-from typing import Any, Final, Generic, TypeAlias, TypeVar
+from typing import Any, Final, Generic, Literal, TypeAlias, TypeVar
 from uuid import UUID
 
 import trio
 from msgspec import Struct, UnsetType
 
 from protocol.frames import Entry, History, Kind
+from storage import permissions
 from storage.errand import Place, parked
 from storage.errors import StorageUnavailable
+from storage.permissions import Role
 from tests.simulate.agenda import Agenda
 from tests.simulate.faults import Plan
 
@@ -65,6 +67,7 @@ class Span(Struct):
     place: int
     number: int
     until: int | None = None
+    role: Literal["admin", "member"] = "member"
 
     def shows(self, seq: int) -> bool:
         """Whether entry *seq* may be seen through it."""
@@ -77,6 +80,16 @@ class Stored(Struct):
     seq: int
     at_ms: int
     digest: tuple[Any, ...]
+
+
+class BanRow(Struct, frozen=True):
+    """A row of table ban."""
+
+    seq: int
+    author: UUID
+    at_ms: int
+    reason: str | None
+    until_ms: int | None
 
 
 class Reacted(Struct, frozen=True):
@@ -112,6 +125,7 @@ class Tables:
         self.reactions: dict[tuple[UUID, int], dict[tuple[str, UUID], Reacted]] = {}  # -> emoji, person
         self.past: dict[tuple[UUID, int], list[Entry]] = {}  # what rows said before, the oldest first: for the judge
         self.receipts: dict[UUID, dict[UUID, Receipt]] = {}  # conversation -> person
+        self.bans: dict[tuple[UUID, UUID], BanRow] = {}  # conversation, person
         self.lineages: dict[UUID, None] = {}
         self.nodes: dict[UUID, int] = {}
 
@@ -131,6 +145,21 @@ class Tables:
         open_ = [(s[-1].joined, s[-1].place, p) for p, s in self.spans[conversation].items() if s[-1].until is None]
         return [person for _, _, person in sorted(open_)]
 
+    def role(self, conversation: UUID, person: UUID) -> Role | None:
+        """What *person* is there now; None: no member."""
+        span = self.span(conversation, person)
+        if span is None:
+            return None
+        return "owner" if self.conversations[conversation].owner == person else span.role
+
+    def may(self, conversation: UUID, person: UUID, what: str) -> bool:
+        """As may() in the migrations."""
+        return permissions.may(self.conversations[conversation].kind, self.role(conversation, person), what)
+
+    def admins(self, conversation: UUID) -> list[UUID]:
+        """The admins, by id."""
+        return sorted(p for p in self.members(conversation) if self.spans[conversation][p][-1].role == "admin")
+
     def copy(self) -> "Tables":
         """All of it, as a backup has it."""
         other = Tables()
@@ -147,6 +176,7 @@ class Tables:
         other.reactions = {place: dict(rows) for place, rows in self.reactions.items()}
         other.past = {place: list(rows) for place, rows in self.past.items()}
         other.receipts = copy.deepcopy(self.receipts)
+        other.bans = dict(self.bans)
         other.lineages = dict(self.lineages)
         other.nodes = dict(self.nodes)
         return other

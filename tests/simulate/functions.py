@@ -46,7 +46,8 @@ from tests.simulate.database import (
 MISSED: Final = 500
 ENTRY_OVERHEAD: Final = 200
 _DETAIL: Final = frozenset(  # what the SQL keeps in an entry's `detail`, besides what it does of "created"
-    ["of", "emoji", "on", "count", "users", "edited_at_ms", "deleted", "reactions", "changed"]
+    ["of", "emoji", "on", "count", "users", "edited_at_ms", "deleted", "reactions", "changed",
+     "role", "owner", "reason", "until_ms"]
 )
 
 
@@ -125,53 +126,90 @@ def change_member(
         return Refusal("not_a_member", author), None
     yield [("conversation", conversation)]
     digest = ("member", change, user)
-    old = tables.keys.get((conversation, author, key))
+    old = tables.keys.get((conversation, author, key)) or tables.settled.get((conversation, author, key))
     if old is not None:
         return (Refusal("key_reused") if old.digest != digest else Changed(old.seq, old.at_ms, False)), None
     if tables.span(conversation, author) is None:
         return Refusal("not_a_member", author), None
     if row.kind == "direct":
         return Refusal("wrong_kind"), None
+    heir: UUID | None = None
     if change == "add":
+        if not tables.may(conversation, author, "add"):
+            return Refusal("forbidden"), None
         if user not in tables.accounts:
             return Refusal("unknown_user"), None
         if tables.span(conversation, user) is not None:
             return Refusal("already_a_member"), None
+        if barred(tables, conversation, user, db.now_ms()):
+            return Refusal("banned"), None
         if row.member_count >= most:
             return Refusal("conversation_full"), None
     else:
-        if change == "remove" and author not in (row.owner, user):
+        no_right = user == row.owner or not tables.may(conversation, author, "remove")
+        if change == "remove" and author != user and no_right:
             return Refusal("forbidden"), None
         if tables.span(conversation, user) is None:
             return Refusal("not_a_member", user), None
+        if user == row.owner:
+            heir = heir_of(tables, conversation, user)
     seq, at_ms = row.last_seq + 1, db.now_ms()
     yield [("account", user)]
     if change == "add":
         yield [("receipt", conversation, user)]
     entry = Entry(
         conversation=conversation, seq=seq, kind="member.added" if change == "add" else "member.removed",
-        author=author, key=key, at_ms=at_ms, user=user,
+        author=author, key=key, at_ms=at_ms, user=user, owner=UNSET if heir is None else heir,
     )  # fmt: skip
 
     def commit() -> None:
-        number = tables.accounts[user].raise_number(at_ms)
         tables.keys[conversation, author, key] = Stored(seq, at_ms, digest)
         tables.entries[conversation].append(entry)
         if change == "add":
-            past = tables.spans[conversation].setdefault(user, [])
-            since = 1 if row.history == "all" and not past else seq
-            past.append(Span(seq, since, 0, number))
-            tables.joined.setdefault(user, {})[conversation] = None
-            tables.receipts[conversation][user] = Receipt(seq, seq, at_ms)
+            begin_span(tables, conversation, user, seq, at_ms)
         else:
-            span = tables.spans[conversation][user][-1]
-            span.until, span.number = seq, number
+            end_span(tables, conversation, user, seq, at_ms)
         row.last_seq, row.active_at_ms = seq, at_ms
-        row.member_count += 1 if change == "add" else -1
         if change != "add" and row.owner == user:
-            row.owner = next(iter(tables.members(conversation)), None)
+            row.owner = heir
+            if heir is not None and (theirs := tables.span(conversation, heir)) is not None:
+                theirs.role = "member"
 
-    return Changed(seq, at_ms, True), commit
+    return Changed(seq, at_ms, True, heir), commit
+
+
+def barred(tables: Tables, conversation: UUID, person: UUID, at_ms: int) -> bool:
+    """Whether a ban holds."""
+    row = tables.bans.get((conversation, person))
+    return row is not None and (row.until_ms is None or row.until_ms > at_ms)
+
+
+def heir_of(tables: Tables, conversation: UUID, owner: UUID) -> UUID | None:
+    """Who owns it once *owner* is gone."""
+    others = [person for person in tables.members(conversation) if person != owner]
+    admins = [person for person in others if tables.spans[conversation][person][-1].role == "admin"]
+    nobody = None if tables.conversations[conversation].kind == "group" else owner
+    return next(iter(admins or others), nobody)
+
+
+def begin_span(tables: Tables, conversation: UUID, person: UUID, seq: int, at_ms: int) -> None:
+    """*person* becomes a member by entry *seq*."""
+    row = tables.conversations[conversation]
+    number = tables.accounts[person].raise_number(at_ms)
+    past = tables.spans[conversation].setdefault(person, [])
+    since = 1 if row.history == "all" and not past else seq
+    past.append(Span(seq, since, 0, number))
+    tables.joined.setdefault(person, {})[conversation] = None
+    tables.receipts[conversation][person] = Receipt(seq, seq, at_ms)
+    row.member_count += 1
+
+
+def end_span(tables: Tables, conversation: UUID, person: UUID, seq: int, at_ms: int) -> None:
+    """*person* is a member no more, by entry *seq*."""
+    number = tables.accounts[person].raise_number(at_ms)
+    span = tables.spans[conversation][person][-1]
+    span.until, span.number = seq, number
+    tables.conversations[conversation].member_count -= 1
 
 
 def create_group(
@@ -413,10 +451,12 @@ def _state(tables: Tables, person: UUID, conversation: UUID, recent: int, named:
     above = [e for e in seen if e.seq > read]
     last_seen = seen[len(seen) - recent :] if recent < len(seen) else seen
     members: list[UUID] = []
+    admins: list[UUID] = []
     names: dict[UUID, str] = {}
     receipts: list[ReceiptFrame] = []
     if last.until is None:
         members = tables.members(conversation)
+        admins = tables.admins(conversation)
         if row.member_count <= named:
             names = {other: tables.accounts[other].name for other in members}
             rows = tables.receipts[conversation]
@@ -431,6 +471,7 @@ def _state(tables: Tables, person: UUID, conversation: UUID, recent: int, named:
         unread=sum(1 for e in above[: limits.UNREAD] if e.kind == "message" and e.author != person),
         active_at_ms=row.active_at_ms, history=row.history, until=last.until, title=row.title, owner=row.owner,
         members=members, names=names, receipts=receipts, recent=last_seen,
+        admins=admins,
     )  # fmt: skip
 
 

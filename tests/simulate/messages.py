@@ -129,7 +129,7 @@ def delete_message(db: FakeDatabase, author: UUID, action: MessageDelete, rules:
     message = visible_message(tables, action.conversation, author, action.seq)
     if message is None:
         return Refusal("unknown_message"), None
-    if author not in (message.author, tables.conversations[action.conversation].owner):
+    if author != message.author and not tables.may(action.conversation, author, "delete"):
         return Refusal("forbidden"), None
     if message.deleted:
         assert message.changed is not UNSET

@@ -352,8 +352,8 @@ class Phone:
                     raise self._wrong(f"the application was shown {seq} after {head}:", event)
                 self._judge(event)
                 self._seen[place] = seq
-                if event.user == self.me:
-                    self._left[place] = event.kind == "member.removed"
+                if event.user == self.me and event.kind in ("member.added", "member.removed", "member.banned"):
+                    self._left[place] = event.kind != "member.added"
             case ConversationChanged(conversation=conversation):
                 head = self._seen.get(conversation.id)
                 if head is not None:
@@ -451,6 +451,7 @@ def as_frame(entry: Entry) -> dict[str, Any]:
     rest: dict[str, Any] = {
         "text": entry.text, "user": entry.user, "title": entry.title, "members": list(entry.members) or None,
         "of": entry.of, "emoji": entry.emoji, "on": entry.on, "edited_at_ms": entry.edited_at_ms,
+        "role": entry.role, "owner": entry.owner, "reason": entry.reason, "until_ms": entry.until_ms,
         "deleted": entry.deleted or None, "changed": entry.changed or None,
         "reactions": [
             {"emoji": one.emoji, "count": one.count, "users": list(one.users)} for one in entry.reactions

@@ -14,6 +14,7 @@ from protocol import limits
 from protocol.errors import (
     AlreadyAMember,
     BadCursor,
+    Banned,
     ConversationFull,
     Forbidden,
     KeyReused,
@@ -21,7 +22,7 @@ from protocol.errors import (
     UnknownUser,
     WrongKind,
 )
-from protocol.frames import AnyAction, Conversations, Entry, History, HistoryPage, Reactions, User, Versions
+from protocol.frames import AnyAction, Bans, Conversations, Entry, History, HistoryPage, Reactions, User, Versions
 from storage import actions, reaction_cursor
 from storage.rows import (
     Acted,
@@ -41,13 +42,14 @@ from storage.rows import (
     shown,
 )
 from storage.store import Change
-from tests.simulate import functions, messages
+from tests.simulate import functions, members, messages
 from tests.simulate.database import Body, Call, FakeDatabase, Transaction
 from tests.simulate.faults import Faults, Plan
 from tests.simulate.functions import Refusal
 
 T = TypeVar("T")
 
+ACTIONS: Final = {**messages.ACTIONS, **members.ACTIONS}
 TIMEOUT_S: Final = 5.0  # a caller waits no longer than this
 ALIVE_MS: Final = 5_000  # a process that beat within this is there
 
@@ -80,10 +82,10 @@ class FakeStore:
         """See :meth:`storage.store.Store.act`."""
         if isinstance(action, actions.MEMBERSHIP):
             return await actions.change_member(self, lane, author, action, rules)
-        body = messages.ACTIONS[type(action)]
+        body = ACTIONS[type(action)]
         answer = await self._on_lane(lane, lambda db: body(db, author, action, rules))
         if isinstance(answer, Refusal):
-            raise actions.refusal(answer.code, author, action)
+            raise actions.refusal(answer.code, author, action, answer.missing)
         return answer
 
     async def change_member(
@@ -193,6 +195,16 @@ class FakeStore:
             raise actions.reading_refusal(answer.code, person, conversation, seq)
         found, more = answer
         return Reactions(found, reaction_cursor.text_after(found[-1]) if more else None)
+
+    async def bans(self, person: UUID, conversation: UUID, before: int | None, limit: int) -> Bans:
+        """See :meth:`storage.store.Store.bans`."""
+        below = limits.SEQ_MAX if before is None else before
+        answer = await self._read(
+            lambda db: members.member_bans(db.tables, db.now_ms(), person, conversation, below, limit)
+        )
+        if isinstance(answer, Refusal):
+            raise actions.reading_refusal(answer.code, person, conversation, 0)
+        return answer
 
     async def listing(self, person: UUID, cursor: str | None, limit: int) -> Conversations:
         """See :meth:`storage.store.Store.listing`."""
@@ -304,6 +316,8 @@ def _refuse(
             raise WrongKind("a direct conversation has its two members for ever")
         case "forbidden":
             raise Forbidden("only the owner may remove somebody else")
+        case "banned":
+            raise Banned("the person is banned from this conversation")
         case "conversation_full":
             raise ConversationFull(f"a group has at most {most} members")
     raise AssertionError(refusal)

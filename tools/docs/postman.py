@@ -66,6 +66,7 @@ _SIGNED: Final = {"putBlob": "{{upload_url}}", "getBlob": "{{medium_url}}"}  # w
 # The story ends no sign-in and deletes no message that it still needs, and adds whom it has removed.
 _BEFORE: Final = {
     "logout": "login", "callConversationRemove": "callConversationAdd", "putBlob": "finishUpload",
+    "callConversationHandover": "callConversationLeave",
 }  # fmt: skip
 _LAST: Final = "callMessageDelete"
 LEFT_OUT: Final = {
@@ -79,6 +80,7 @@ def collection() -> dict[str, Any]:
     folders: dict[str, list[dict[str, Any]]] = {"auth": list(_others())}
     for endpoint in _in_order():
         folders.setdefault(_folder(endpoint), []).append(_request(endpoint))
+    folders["conversation"].append(_again())
     return {
         "info": {"name": "Konnect", "description": _ABOUT, "schema": SCHEMA},
         "auth": _bearer(),
@@ -119,6 +121,12 @@ def _others() -> Iterator[dict[str, Any]]:
     for name in ("Bob", "Cleo"):
         body = {**examples.REQUESTS[register.request], "name": name} if register.request else {}
         yield {**_request(register, body, {name.lower(): "user.id"}), "name": f"register: {name}"}
+
+
+def _again() -> dict[str, Any]:
+    """Another group, for what comes after the first one was left."""
+    [create] = [endpoint for endpoint in ALL if endpoint.name == "callConversationCreate"]
+    return {**_request(create), "name": "conversation.create: another"}
 
 
 def _request(

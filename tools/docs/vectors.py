@@ -90,6 +90,12 @@ def _client() -> Iterator[Vector]:
             "t": "message.reactions", "id": 21, "conversation": direct, "seq": 1, "emoji": "👍", "cursor": "p2",
             "limit": 100,
         },
+        "member.ban: nothing optional": {"t": "member.ban", "id": 42, "conversation": group, "key": "b", "user": bob},
+        "member.ban: longest reason": {
+            "t": "member.ban", "id": 42, "conversation": group, "key": "b", "user": bob,
+            "reason": "é" * limits.REASON_CHARS, "until_ms": None,
+        },
+        "member.bans: next page": {"t": "member.bans", "id": 44, "conversation": group, "before": 13, "limit": 100},
         "presence.watch: end the watch": {"t": "presence.watch", "id": 15},
         "presence.watch: a conversation": {"t": "presence.watch", "id": 15, "conversation": group},
         "an unknown field is ignored": {**send, "colour": {"deep": [1, 2, {"er": None}]}},
@@ -205,6 +211,24 @@ def _server() -> Iterator[Vector]:
         ),
         "event entry: a message that was deleted": frames.EntryEvent(
             **{**entry, "key": "m-2"}, seq=4, kind="message", deleted=True, changed=6
+        ),
+        "event entry: a member becomes an admin": frames.EntryEvent(
+            **{**entry, "key": "p-1"}, seq=9, kind="member.role", user=BOB, role="admin"
+        ),
+        "event entry: the owner leaves": frames.EntryEvent(
+            **{**entry, "key": "l-1"}, seq=10, kind="member.removed", user=ANN, owner=BOB
+        ),
+        "event entry: a group is handed over": frames.EntryEvent(
+            **{**entry, "key": "o-1"}, seq=11, kind="conversation.owner", owner=BOB
+        ),
+        "event entry: somebody is banned": frames.EntryEvent(
+            **{**entry, "key": "b-1"}, seq=12, kind="member.banned", user=CLEO, reason="Grüße", until_ms=AT_MS + 1
+        ),
+        "event entry: a ban without end or reason": frames.EntryEvent(
+            **{**entry, "key": "b-2"}, seq=13, kind="member.banned", user=CLEO
+        ),
+        "event entry: a ban is lifted": frames.EntryEvent(
+            **{**entry, "key": "u-1"}, seq=14, kind="member.unbanned", user=CLEO
         ),
         "event entry: unicode, highest seq": frames.EntryEvent(**msgspec.structs.asdict(huge)),
         "event entry: longest text": frames.EntryEvent(
