@@ -173,6 +173,22 @@ class Commands:
             await self.ask("member.bans", conversation=str(conversation), before=before, limit=limit)
         )
 
+    async def set_title(self, conversation: str, title: str, *, key: str | None = None) -> Sent:
+        """Give a group another title."""
+        return await self._change("conversation.title", conversation, key, title=title)
+
+    async def set_topic(self, conversation: str, topic: str | None, *, key: str | None = None) -> Sent:
+        """Say what a group is about; None for nothing."""
+        return await self._change("conversation.topic", conversation, key, topic=topic)
+
+    async def set_photo(self, conversation: str, photo: str | None, *, key: str | None = None) -> Sent:
+        """Give a group another photo, an upload of one's own; None for none."""
+        return await self._change("conversation.photo", conversation, key, photo=photo)
+
+    async def set_slow_mode(self, conversation: str, seconds: int, *, key: str | None = None) -> Sent:
+        """Let plain members write one message in so many seconds; 0 ends it. The client's outbox keeps to it."""
+        return await self._change("conversation.slow_mode", conversation, key, seconds=seconds)
+
     async def history(self, conversation: str, *, before: int | None = None, limit: int = 50) -> HistoryPage:
         """A page of the past, oldest first, ending before seq *before*, or at the end."""
         return HistoryPage.parse(await self.ask("history", conversation=str(conversation), before=before, limit=limit))

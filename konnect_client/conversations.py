@@ -65,6 +65,14 @@ def _after(known: Conversation, entry: Entry) -> Conversation:
         case "conversation.owner" if entry.owner is not None:
             others = _without(known.admins, entry.owner, entry.author)
             changes |= {"owner": entry.owner, "admins": tuple(sorted((*others, entry.author)))}
+        case "conversation.title":
+            changes["title"] = entry.title
+        case "conversation.topic":
+            changes["topic"] = entry.topic
+        case "conversation.photo":
+            changes["photo"] = entry.photo
+        case "conversation.slow_mode":
+            changes["slow_mode_s"] = entry.seconds or 0
         case _:
             pass
     return replace(known, **changes)

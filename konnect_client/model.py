@@ -98,6 +98,9 @@ class Entry:
     owner: str | None = None  # who owns the conversation after it, where the entry changes that
     reason: str | None = None  # of member.banned: why,
     until_ms: int | None = None  # and until when; None for ever
+    topic: str | None = None  # of conversation.topic; None for nothing
+    photo: str | None = None  # of conversation.photo: the medium's id; None for none
+    seconds: int | None = None  # of conversation.slow_mode
     changed: int = 0  # of a message: the newest entry that it already shows the change of; 0 for none
 
     @classmethod
@@ -125,6 +128,9 @@ class Entry:
             owner=take_maybe(frame, "owner", str),
             reason=take_maybe(frame, "reason", str),
             until_ms=take_maybe(frame, "until_ms", int),
+            topic=take_maybe(frame, "topic", str),
+            photo=take_maybe(frame, "photo", str),
+            seconds=take_maybe(frame, "seconds", int),
             changed=take_or(frame, "changed", int, 0),
         )
 
@@ -161,6 +167,9 @@ class Conversation:
     history: str = "all"
     owner: str | None = None  # of a group
     admins: tuple[str, ...] = ()  # of a group, without its owner, by id
+    topic: str | None = None  # of a group
+    photo: str | None = None  # of a group: the medium's id
+    slow_mode_s: int = 0  # of a group: seconds between two messages of a plain member
 
     @classmethod
     def parse(cls, frame: Frame) -> "Conversation":
@@ -183,6 +192,9 @@ class Conversation:
             history=take_or(frame, "history", str, "all"),
             owner=take_maybe(frame, "owner", str),
             admins=take_ids(frame, "admins") if "admins" in frame else (),
+            topic=take_maybe(frame, "topic", str),
+            photo=take_maybe(frame, "photo", str),
+            slow_mode_s=take_or(frame, "slow_mode_s", int, 0),
         )
 
 

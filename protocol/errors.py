@@ -48,6 +48,7 @@
     │   └── SocketOnly              socket_only          a call over HTTP of a command that needs a socket
     └── TryLater                    the same request may succeed later
         ├── RateLimited             rate_limited         with retry_after_ms
+        ├── SlowMode                slow_mode            with retry_after_ms
         ├── RequestTimeout          request_timeout      an HTTP request that took too long to arrive
         ├── Unavailable             unavailable          storage does not answer
         └── InternalError           internal_error       a bug of ours, contained
@@ -377,6 +378,21 @@ class RateLimited(TryLater):
         return self._retry_after_ms
 
 
+class SlowMode(TryLater):
+    """The conversation is in slow mode, and the person wrote there a moment ago."""
+
+    code, status, fix = "slow_mode", 429, "Wait retry_after_ms, then repeat with the same key."
+
+    def __init__(self, retry_after_ms: int) -> None:
+        super().__init__(f"the conversation is in slow mode; try again in {retry_after_ms} ms")
+        self._retry_after_ms = retry_after_ms
+
+    @property
+    def retry_after_ms(self) -> int | None:
+        """Milliseconds until the same message would be accepted."""
+        return self._retry_after_ms
+
+
 class RequestTimeout(TryLater):
     """The HTTP request took too long to arrive."""
 
@@ -408,9 +424,9 @@ def catalogue() -> list[type[KonnectError]]:
 def told(code: str, text: str, retry_after_ms: int) -> KonnectError:
     """The error that an ``error`` frame tells of: its class and its words, but no attributes of its own.
 
-    *retry_after_ms* counts for ``rate_limited`` alone. A code that is not in the catalogue is a bug of ours.
+    *retry_after_ms* counts for those that have one. A code that is not in the catalogue is a bug of ours.
     """
     kind = next((one for one in catalogue() if one.code == code), InternalError)
-    if kind is RateLimited:
-        return RateLimited(retry_after_ms)
+    if kind is RateLimited or kind is SlowMode:
+        return kind(retry_after_ms)
     return kind.__new__(kind, text)  # not made of its parts, which the text holds already

@@ -30,4 +30,6 @@ UNREAD: Final = 1_000  # entries above the read cursor among which unread messag
 ADMINS: Final = 50  # of one conversation, besides its owner
 REASON_CHARS: Final = 500  # why somebody is banned
 BANS_PAGE: Final = 100
+TOPIC_CHARS: Final = 500
+SLOW_MODE_S: Final = 21_600
 SEQ_MAX: Final = 2**63 - 1

@@ -17,13 +17,16 @@ from protocol.errors import (
     KeyReused,
     MessageDeleted,
     NotAMember,
+    NotReady,
     Refused,
     TooLate,
     TooManyAdmins,
     TooManyReactions,
+    UnknownMedium,
     UnknownMessage,
     UnknownUser,
     WrongKind,
+    WrongUse,
 )
 from protocol.frames import (
     AnyAction,
@@ -31,7 +34,11 @@ from protocol.frames import (
     ConversationAdd,
     ConversationHandover,
     ConversationLeave,
+    ConversationPhoto,
     ConversationRemove,
+    ConversationSlowMode,
+    ConversationTitle,
+    ConversationTopic,
     Entry,
     MemberBan,
     MemberRole,
@@ -54,6 +61,10 @@ FUNCTIONS: Final[dict[type[Command], LiteralString]] = {
     ConversationHandover: "select hand_over($1::uuid, $2::json, $3::json)",
     MemberBan: "select ban_member($1::uuid, $2::json, $3::json)",
     MemberUnban: "select unban_member($1::uuid, $2::json, $3::json)",
+    ConversationTitle: "select set_conversation('title', $1::uuid, $2::json, $3::json)",
+    ConversationTopic: "select set_conversation('topic', $1::uuid, $2::json, $3::json)",
+    ConversationPhoto: "select set_conversation('photo', $1::uuid, $2::json, $3::json)",
+    ConversationSlowMode: "select set_conversation('slow_mode', $1::uuid, $2::json, $3::json)",
 }
 MEMBERSHIP: Final = (ConversationAdd, ConversationRemove, ConversationLeave)
 _FORBIDDEN: Final[dict[type[Command], str]] = {
@@ -64,6 +75,10 @@ _FORBIDDEN: Final[dict[type[Command], str]] = {
     ConversationHandover: "only the owner of the group may hand it over",
     MemberBan: "only the owner and admins of the group may ban, and neither its owner nor themselves",
     MemberUnban: "only the owner and admins of the group may lift a ban",
+    ConversationTitle: "only the owner and admins of the group may set its title",
+    ConversationTopic: "only the owner and admins of the group may set its topic",
+    ConversationPhoto: "only the owner and admins of the group may set its photo",
+    ConversationSlowMode: "only the owner and admins of the group may set slow mode",
 }
 
 
@@ -112,6 +127,12 @@ def refusal(code: str, author: UUID, action: AnyAction, missing: UUID | None = N
             return TooManyAdmins("the conversation has as many admins as it may")
         case "unknown_user" if missing is not None:
             return UnknownUser(missing)
+        case "unknown_medium" if isinstance(action, ConversationPhoto) and action.photo is not None:
+            return UnknownMedium(action.photo)
+        case "not_ready":
+            return NotReady("the upload is not done yet")
+        case "wrong_use":
+            return WrongUse("the photo of a group is an upload of kind photo")
         case "over":
             return Invalid("the end is over already - at `$.until_ms`")
         case "not_a_member" if missing is not None:

@@ -25,6 +25,8 @@ class Answer(Struct, frozen=True):
     seq: int | None = None  # None: the author is not a member, or there is no such conversation
     at_ms: int | None = None
     refused: bool = False  # storage can never take this text
+    error: str | None = None  # a member, but may not write now: "forbidden", or "slow_mode" for retry_after_ms
+    retry_after_ms: int = 0
 
 
 class Appendix(Struct, frozen=True):
@@ -111,6 +113,9 @@ class State(Struct, frozen=True):
     receipts: list[Receipt] = []
     recent: list[Entry] = []
     admins: list[UUID] = []
+    topic: str | None = None
+    photo: UUID | None = None
+    slow_mode_s: int = 0
 
 
 def shown(state: State) -> ConversationState:
@@ -119,7 +124,7 @@ def shown(state: State) -> ConversationState:
         conversation=state.conversation, kind=state.kind, title=state.title, members=state.members, head=state.head,
         first_seq=state.first_seq, unread=state.unread, read=state.read, delivered=state.delivered, names=state.names,
         receipts=state.receipts, recent=state.recent, history=state.history, owner=state.owner,
-        admins=state.admins,
+        admins=state.admins, topic=state.topic, photo=state.photo, slow_mode_s=state.slow_mode_s,
     )  # fmt: skip
 
 

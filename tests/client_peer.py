@@ -378,6 +378,18 @@ class Peer:
     def _member_unban(self, wire: Wire, frame: Frame) -> None:
         self._about(wire, frame, "member.unbanned", user=frame["user"])
 
+    def _conversation_title(self, wire: Wire, frame: Frame) -> None:
+        self._about(wire, frame, "conversation.title", title=frame["title"])
+
+    def _conversation_topic(self, wire: Wire, frame: Frame) -> None:
+        self._about(wire, frame, "conversation.topic", topic=frame["topic"])
+
+    def _conversation_photo(self, wire: Wire, frame: Frame) -> None:
+        self._about(wire, frame, "conversation.photo", photo=frame["photo"])
+
+    def _conversation_slow_mode(self, wire: Wire, frame: Frame) -> None:
+        self._about(wire, frame, "conversation.slow_mode", seconds=frame["seconds"])
+
     def _member_bans(self, wire: Wire, frame: Frame) -> None:
         self.ok(wire, frame, bans=[{"user": BOB, "author": ANN, "seq": 3, "at_ms": 3}], more=False)
 

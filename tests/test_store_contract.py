@@ -31,6 +31,10 @@ from protocol.errors import (
 from protocol.frames import (
     AnyAction,
     ConversationHandover,
+    ConversationPhoto,
+    ConversationSlowMode,
+    ConversationTitle,
+    ConversationTopic,
     Entry,
     MemberBan,
     MemberRole,
@@ -91,7 +95,10 @@ class Bench(Protocol):
         """Wait until *count* transactions wait for a lock."""
 
     async def age(self, conversation: UUID, seq: int, by_ms: int) -> None:
-        """Let an entry have been stored so much earlier."""
+        """Let an entry, and what slow mode knows of its conversation, have been stored so much earlier."""
+
+    async def add_photo(self, photo: UUID, owner: UUID) -> None:
+        """Make an upload of kind photo that is done."""
 
 
 class FakeBench:
@@ -139,6 +146,11 @@ class FakeBench:
     async def age(self, conversation: UUID, seq: int, by_ms: int) -> None:
         log = self.database.tables.entries[conversation]
         log[seq - 1] = msgspec.structs.replace(log[seq - 1], at_ms=log[seq - 1].at_ms - by_ms)
+        slowed = self.database.tables.slowed
+        slowed.update({place: at_ms - by_ms for place, at_ms in slowed.items() if place[0] == conversation})
+
+    async def add_photo(self, photo: UUID, owner: UUID) -> None:
+        self.database.tables.photos[photo] = owner
 
 
 class PostgresBench:
@@ -186,6 +198,14 @@ class PostgresBench:
     async def age(self, conversation: UUID, seq: int, by_ms: int) -> None:
         self.control.execute(
             "update entry set at_ms = at_ms - %s where conversation = %s and seq = %s", (by_ms, conversation, seq)
+        )
+        self.control.execute("update slowed set at_ms = at_ms - %s where conversation = %s", (by_ms, conversation))
+
+    async def add_photo(self, photo: UUID, owner: UUID) -> None:
+        self.control.execute(
+            "insert into upload (id, owner, kind, state, size_bytes, content_type, sha256, tries, kept, created_at_ms, "
+            "due_at_ms) values (%s, %s, 'photo', 'ready', 1, 'image/png', %s, 1, 1, 0, 0)",
+            (photo, owner, bytes(32)),
         )
 
     def close(self) -> None:
@@ -1087,6 +1107,11 @@ _operation = st.one_of(
         st.sampled_from([None, 1, 2**60]),
     ),
     st.tuples(st.just("unban"), _places, _people, _keys, _people),
+    st.tuples(
+        st.just("set"), _places, _people, _keys,
+        st.sampled_from([("title", "new"), ("title", "club"), ("topic", "tea"), ("topic", None), ("photo", None)]),
+    ),
+    st.tuples(st.just("slow"), _places, _people, _keys, st.sampled_from([0, 10_000])),
     st.tuples(st.just("bans"), _people, _places, st.none() | st.integers(2, 12), st.integers(1, 2)),
     st.tuples(st.just("edits"), _people, _places, _seqs, _cursors),
     st.tuples(st.just("reactions"), _people, _places, _seqs, st.none() | _emoji, st.integers(1, 3)),
@@ -1200,6 +1225,13 @@ class Player:
             case "unban", c, author, key, user:
                 unban = MemberUnban(id=0, conversation=place(c), key=key, user=person(user))
                 return await store.act(1, person(author), unban, Rules())
+            case "set", c, author, key, (what, value):
+                kinds = {"title": ConversationTitle, "topic": ConversationTopic, "photo": ConversationPhoto}
+                setting = kinds[what](id=0, conversation=place(c), key=key, **{what: value})
+                return await store.act(0, person(author), setting, Rules())
+            case "slow", c, author, key, seconds:
+                slow = ConversationSlowMode(id=0, conversation=place(c), key=key, seconds=seconds)
+                return await store.act(0, person(author), slow, Rules())
             case "bans", p, c, before, limit:
                 return await store.bans(person(p), place(c), before, limit)
             case "edits", p, c, seq, after:
@@ -1244,7 +1276,7 @@ def _ranked(standing: Standing) -> Standing:
 def _timeless(value: Any) -> Any:
     """*value* without its times."""
     if isinstance(value, dict):
-        times = ("at_ms", "active_at_ms", "edited_at_ms")
+        times = ("at_ms", "active_at_ms", "edited_at_ms", "retry_after_ms")
         return {key: _timeless(one) for key, one in value.items() if key not in times}
     if isinstance(value, list | tuple):
         return [_timeless(one) for one in value]

@@ -52,6 +52,7 @@ from protocol.frames.fields import (
     Text as Text,
     Title as Title,
     Token as Token,
+    Topic as Topic,
 )
 from protocol.frames.members import (
     Ban as Ban,
@@ -106,6 +107,12 @@ from protocol.frames.session import (
     Synced as Synced,
     Welcome as Welcome,
 )
+from protocol.frames.settings import (
+    ConversationPhoto as ConversationPhoto,
+    ConversationSlowMode as ConversationSlowMode,
+    ConversationTitle as ConversationTitle,
+    ConversationTopic as ConversationTopic,
+)
 
 AnyCommand = (
     Hello | Ping | AuthRenew | ConversationDirect | ConversationCreate | ConversationList | ConversationGet
@@ -113,12 +120,14 @@ AnyCommand = (
     | MessageReact | MessageEdits | MessageReactions | HistoryGet | ReceiptMove | Typing | PresenceWatch | UserGet
     # members and what they may set
     | MemberRole | ConversationHandover | MemberBan | MemberUnban | MemberBans
+    | ConversationTitle | ConversationTopic | ConversationPhoto | ConversationSlowMode
 )  # fmt: skip
 # Commands that a conversation's log takes one by one: each is stored by a function of the database of its own.
 AnyAction = (
     ConversationAdd | ConversationRemove | ConversationLeave | MessageEdit | MessageDelete | MessageReact
     # members and what they may set
     | MemberRole | ConversationHandover | MemberBan | MemberUnban
+    | ConversationTitle | ConversationTopic | ConversationPhoto | ConversationSlowMode
 )  # fmt: skip
 AnyEvent = (
     EntryEvent
@@ -162,4 +171,8 @@ RESULTS: dict[type[Command], type[Struct]] = {
     MemberBan: Appended,
     MemberUnban: Appended,
     MemberBans: Bans,
+    ConversationTitle: Appended,
+    ConversationTopic: Appended,
+    ConversationPhoto: Appended,
+    ConversationSlowMode: Appended,
 }

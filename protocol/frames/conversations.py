@@ -130,6 +130,11 @@ class ConversationState(Struct, frozen=True, omit_defaults=True, kw_only=True):
         list[UUID],
         Meta(description="Of a group: its admins, without the owner, in the order of their ids; at most 50."),
     ] = []
+    topic: Annotated[str | None, Meta(description="Of a group: what it is about.")] = None
+    photo: Annotated[UUID | None, Meta(description="Of a group: the medium that is its photo.")] = None
+    slow_mode_s: Annotated[
+        int, Meta(description="Of a group: seconds between two messages of a plain member; 0: no matter.")
+    ] = 0
 
 
 class Conversations(Struct, frozen=True, omit_defaults=True):

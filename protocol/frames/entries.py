@@ -37,7 +37,9 @@ class Entry(Struct, frozen=True, omit_defaults=True, kw_only=True):
         | UnsetType
     ) = UNSET
     user: Annotated[UUID, Meta(description="Of `member.` entries: who.")] | UnsetType = UNSET
-    title: Annotated[str, Meta(description="Of `created`: the group's title.")] | UnsetType = UNSET
+    title: (
+        Annotated[str, Meta(description="Of `created` and `conversation.title`: the group's title.")] | UnsetType
+    ) = UNSET
     members: (
         Annotated[list[UUID], Meta(description="Of `created`: the first members, the one who created it first.")]
         | UnsetType
@@ -92,6 +94,20 @@ class Entry(Struct, frozen=True, omit_defaults=True, kw_only=True):
     )
     until_ms: (
         Annotated[int, Meta(description="Of `member.banned`: until when, Unix milliseconds (UTC); absent: for ever.")]
+        | UnsetType
+    ) = UNSET
+    topic: (
+        Annotated[str, Meta(description="Of `conversation.topic`: what the group is about; absent: nothing.")]
+        | UnsetType
+    ) = UNSET
+    photo: (
+        Annotated[UUID, Meta(description="Of `conversation.photo`: the medium; absent: no photo.")] | UnsetType
+    ) = UNSET
+    seconds: (
+        Annotated[
+            int,
+            Meta(description="Of `conversation.slow_mode`: between two messages of one member; 0: slow mode is off."),
+        ]
         | UnsetType
     ) = UNSET
 

@@ -53,6 +53,9 @@ Text = Annotated[
 Title = Annotated[
     str, Meta(min_length=1, max_length=limits.TITLE_CHARS, pattern=NO_NUL, description="What the group is called.")
 ]
+Topic = Annotated[
+    str, Meta(min_length=1, max_length=limits.TOPIC_CHARS, pattern=NO_NUL, description="What the group is about.")
+]
 Token = Annotated[
     str,
     Meta(
@@ -79,6 +82,7 @@ Kind = Literal["direct", "group"]
 EntryKind = Literal[
     "created", "message", "member.added", "member.removed", "message.edited", "message.deleted", "message.reacted",
     "member.role", "member.banned", "member.unbanned", "conversation.owner",
+    "conversation.title", "conversation.topic", "conversation.photo", "conversation.slow_mode",
 ]  # fmt: skip
 MessageSeq = Annotated[int, Meta(ge=1, le=limits.SEQ_MAX, description="The message's number in the log.")]
 Emoji = Annotated[

@@ -45,7 +45,7 @@ ERRORS: Final[dict[type[frames.Command], tuple[type[errors.KonnectError], ...]]]
         errors.KeyReused,
     ),
     frames.ConversationLeave: (errors.NotAMember, errors.WrongKind, errors.KeyReused),
-    frames.MessageSend: (errors.NotAMember, errors.KeyReused),
+    frames.MessageSend: (errors.NotAMember, errors.KeyReused, errors.Forbidden, errors.SlowMode),
     frames.MessageEdit: (
         errors.NotAMember,
         errors.UnknownMessage,
@@ -93,6 +93,18 @@ ERRORS: Final[dict[type[frames.Command], tuple[type[errors.KonnectError], ...]]]
     ),
     frames.MemberUnban: (errors.NotAMember, errors.WrongKind, errors.Forbidden, errors.KeyReused),
     frames.MemberBans: (errors.NotAMember, errors.Forbidden),
+    frames.ConversationTitle: (errors.NotAMember, errors.WrongKind, errors.Forbidden, errors.KeyReused),
+    frames.ConversationTopic: (errors.NotAMember, errors.WrongKind, errors.Forbidden, errors.KeyReused),
+    frames.ConversationPhoto: (
+        errors.NotAMember,
+        errors.WrongKind,
+        errors.Forbidden,
+        errors.UnknownMedium,
+        errors.NotReady,
+        errors.WrongUse,
+        errors.KeyReused,
+    ),
+    frames.ConversationSlowMode: (errors.NotAMember, errors.WrongKind, errors.Forbidden, errors.KeyReused),
 }
 
 

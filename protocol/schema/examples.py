@@ -13,6 +13,7 @@ from protocol.errors import (
     KonnectError,
     NotAMember,
     RateLimited,
+    SlowMode,
     UnknownMedium,
     UnknownMessage,
     UnknownUser,
@@ -92,6 +93,18 @@ COMMANDS: Final[dict[type[frames.Command], dict[str, Any]]] = {
         "t": "member.unban", "id": 43, "conversation": str(GROUP), "key": "u-91d02e", "user": str(CLEO),
     },
     frames.MemberBans: {"t": "member.bans", "id": 44, "conversation": str(GROUP)},
+    frames.ConversationTitle: {
+        "t": "conversation.title", "id": 45, "conversation": str(GROUP), "key": "t-2f00b1", "title": "Hiking on Monday",
+    },
+    frames.ConversationTopic: {
+        "t": "conversation.topic", "id": 46, "conversation": str(GROUP), "key": "t-2f00b2", "topic": "Bring water",
+    },
+    frames.ConversationPhoto: {
+        "t": "conversation.photo", "id": 47, "conversation": str(GROUP), "key": "t-2f00b3", "photo": None,
+    },
+    frames.ConversationSlowMode: {
+        "t": "conversation.slow_mode", "id": 48, "conversation": str(GROUP), "key": "t-2f00b4", "seconds": 30,
+    },
 }  # fmt: skip
 
 
@@ -174,6 +187,10 @@ _OWN_RESULTS: Final[dict[type[frames.Command], Struct]] = {
     frames.ConversationHandover: frames.Appended(12, AT_MS + 12 * 60_000),
     frames.MemberBan: frames.Appended(13, AT_MS + 13 * 60_000),
     frames.MemberUnban: frames.Appended(14, AT_MS + 14 * 60_000),
+    frames.ConversationTitle: frames.Appended(15, AT_MS + 15 * 60_000),
+    frames.ConversationTopic: frames.Appended(16, AT_MS + 16 * 60_000),
+    frames.ConversationPhoto: frames.Appended(17, AT_MS + 17 * 60_000),
+    frames.ConversationSlowMode: frames.Appended(18, AT_MS + 18 * 60_000),
 }
 
 EVENTS: Final[dict[type[frames.Event], frames.Event]] = {
@@ -266,6 +283,7 @@ _OCCURRENCES: Final[dict[type[KonnectError], KonnectError]] = {
     KeyReused: KeyReused("m-3f9a61"),
     UnknownMessage: UnknownMessage(DIRECT, 42),
     RateLimited: RateLimited(1_500),
+    SlowMode: SlowMode(12_000),
 }
 
 

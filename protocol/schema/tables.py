@@ -275,6 +275,8 @@ _LIMITS: Final[dict[str, str]] = {
     "ADMINS": "Admins of one conversation, besides its owner.",
     "REASON_CHARS": "Code points of why somebody is banned.",
     "BANS_PAGE": "Bans on one page of `member.bans`.",
+    "TOPIC_CHARS": "Code points of a group's topic.",
+    "SLOW_MODE_S": "Seconds between two messages that slow mode may ask for.",
     "REACTIONS_PAGE": "Reactions on one page of `message.reactions`.",
     "VERSIONS_PAGE": "Versions on one page of `message.edits`.",
     "UNREAD": "Entries above the read cursor among which unread messages are counted.",

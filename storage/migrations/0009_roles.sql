@@ -98,7 +98,8 @@ else
         'reactions', e.detail -> 'reactions', 'changed', e.detail -> 'changed',
         -- 0009
         'role', e.detail -> 'role', 'owner', e.detail -> 'owner', 'reason', e.detail -> 'reason',
-        'until_ms', e.detail -> 'until_ms'))
+        'until_ms', e.detail -> 'until_ms', 'topic', e.detail -> 'topic', 'photo', e.detail -> 'photo',
+        'seconds', e.detail -> 'seconds'))
 end;
 
 -- As end_action, for an entry about somebody: *p_subject*.
@@ -422,6 +423,202 @@ begin
 end $$;
 
 
+-- What is set for all: title, topic, photo, slow mode.
+alter table conversation add column topic text check (topic <> '');
+alter table conversation add column photo uuid references upload;
+alter table conversation add column slow_mode_s integer not null default 0 check (slow_mode_s >= 0);
+create index conversation_photo on conversation (photo) where photo is not null;   -- appends change no photo, and stay heap-only
+
+-- Whether not every member may write at any time: a channel, or slow mode. It stands in the row that an append locks
+-- anyway, so it costs nothing to ask; only where it is true append_messages looks further (held_back).
+alter table conversation add column guarded boolean not null default false;
+
+-- When those whom slow mode slows wrote last. Written only where it is on.
+create table slowed (
+    conversation uuid   not null references conversation,
+    person       uuid   not null references account,
+    at_ms        bigint not null,
+    primary key (conversation, person)
+) with (fillfactor = 70);
+
+select add_entry_kinds('conversation.title', 'conversation.topic', 'conversation.photo', 'conversation.slow_mode');
+
+-- Set one of them. *p_what* is the right that it takes, and names the entry: 'conversation.' || p_what.
+create function set_conversation(p_what text, p_author uuid, p_command json, p_rules json) returns json
+language plpgsql volatile
+set enable_seqscan = off
+as $$
+declare
+    v_conversation uuid := p_command ->> 'conversation';
+    v_value text := p_command ->> (case p_what when 'slow_mode' then 'seconds' else p_what end);
+    v_digest uuid := md5(json_build_array(p_what, v_value)::text)::uuid;
+    v_refused text;
+    v conversation;
+    b begun;
+begin
+    select * into b from begin_action(p_author, p_command, v_digest);
+    if b.answer is not null then return b.answer; end if;
+    select * into v from conversation where id = v_conversation;
+    if v.kind = 'direct' then return json_build_object('error', 'wrong_kind'); end if;
+    if not may(v_conversation, p_author, p_what) then return json_build_object('error', 'forbidden'); end if;
+    if v_value is not distinct from (case p_what when 'title' then v.title when 'topic' then v.topic
+                                     when 'photo' then v.photo::text else v.slow_mode_s::text end) then
+        return settle_action(p_author, p_command, v_digest, b.seq - 1);
+    end if;
+    if p_what = 'photo' and v_value is not null then
+        if exists (select from upload where id = v_value::uuid and owner = p_author and kind <> 'photo') then
+            return json_build_object('error', 'wrong_use');
+        end if;
+        v_refused := upload_attach(v_value::uuid, p_author, v_conversation, b.seq);
+        if v_refused <> 'ok' then return json_build_object('error', v_refused); end if;
+    end if;
+    update conversation set
+        title = case p_what when 'title' then v_value else title end,
+        topic = case p_what when 'topic' then v_value else topic end,
+        photo = case p_what when 'photo' then v_value::uuid else photo end,
+        slow_mode_s = case p_what when 'slow_mode' then v_value::integer else slow_mode_s end,
+        guarded = case p_what when 'slow_mode' then kind = 'channel' or v_value::integer > 0 else guarded end
+    where id = v_conversation;
+    return end_action(p_author, p_command, v_digest, b, 'conversation.' || p_what, null,
+                      nullif(json_strip_nulls(json_build_object(
+                          'title', case p_what when 'title' then v_value end,
+                          'topic', case p_what when 'topic' then v_value end,
+                          'photo', case p_what when 'photo' then v_value end,
+                          'seconds', case p_what when 'slow_mode' then v_value::integer end))::text, '{}')::json);
+end $$;
+
+-- Why a member of a guarded conversation may not write there now. *wait_ms*: with 'slow_mode', for so long; *slow_ms*: how
+-- long nothing more may come after what is written now (0: the person is not slowed).
+create function held_back(p_conversation uuid, p_author uuid, out error text, out wait_ms bigint, out slow_ms bigint)
+language plpgsql stable
+set enable_seqscan = off
+as $$
+begin
+    wait_ms := 0;
+    slow_ms := 0;
+    if not may(p_conversation, p_author, 'write') then
+        error := 'forbidden';
+    elsif not may(p_conversation, p_author, 'hurry') then
+        select slow_mode_s * 1000 into slow_ms from conversation where id = p_conversation;
+        select greatest(at_ms + slow_ms - now_ms(), 0) into wait_ms from slowed
+            where conversation = p_conversation and person = p_author;
+        wait_ms := coalesce(wait_ms, 0);
+        if wait_ms > 0 then error := 'slow_mode'; end if;
+    end if;
+end $$;
+
+
+-- As in 0002; new are the lines marked 0009: a guarded conversation's messages go the longer way.
+create or replace function append_new(batch json, p_ids uuid[], p_heads bigint[], p_counts integer[]) returns json language plpgsql volatile
+set enable_seqscan = off set enable_bitmapscan = off set plan_cache_mode = force_generic_plan
+as $$
+declare
+    ids uuid[];
+    tops bigint[];
+    v_at bigint;                                            -- taken under the locks: a conversation's times do not go back
+    stored bigint;
+    missed json;
+    v_guarded boolean;                                      -- 0009
+begin
+    with raised as (
+        update conversation v set last_seq = v.last_seq + p_counts[array_position(p_ids, v.id)], active_at_ms = now_ms()
+        where v.id = any (p_ids)
+        returning v.id, v.last_seq - p_counts[array_position(p_ids, v.id)] as top, v.active_at_ms,
+                  v.guarded                                 -- 0009
+    )
+    select array_agg(id), array_agg(top), max(active_at_ms), bool_or(guarded) into ids, tops, v_at, v_guarded from raised;
+    if ids is distinct from p_ids then
+        raise unique_violation using message = 'not all of these conversations exist';
+    end if;
+    if v_guarded then                                       -- 0009
+        raise unique_violation using message = 'not everybody may write in all of these conversations';
+    end if;
+    insert into entry (conversation, seq, kind, author, key, key_hash, digest, at_ms, text)
+    select p_ids[i], tops[i] + o, 'message', a, k, key_hash(a, k), md5('message:' || x)::uuid, v_at, x
+    from json_to_recordset(batch) as r(i integer, o integer, a uuid, k text, x text)
+    where exists (select from span m where m.conversation = p_ids[i] and m.person = a and m.until is null);
+    get diagnostics stored = row_count;
+    if stored <> json_array_length(batch) then
+        raise unique_violation using message = 'not all of these authors are members';
+    end if;
+    if tops is distinct from p_heads then
+        select json_agg(entry_json(e.*) order by e.conversation, e.seq) into missed
+        from generate_subscripts(p_ids, 1) i cross join lateral (
+            select * from entry where conversation = p_ids[i] and seq > p_heads[i] and seq <= tops[i] order by seq limit 500) e
+        where p_heads[i] < tops[i];
+    end if;
+    return json_build_object('tops', to_json(tops), 'at_ms', v_at, 'missed', coalesce(missed, '[]'));
+end $$;
+
+-- As in 0002; new are the lines marked 0009: an answer may be {"error": 'forbidden' or 'slow_mode', "retry_after_ms"}.
+create or replace function append_messages(batch json, heads json) returns json language plpgsql volatile
+set enable_seqscan = off set plan_cache_mode = force_generic_plan
+as $$
+declare
+    answer json;
+    v_guarded uuid[];                                       -- 0009: of these conversations the guarded ones; null: none
+begin
+    select array_agg(id) filter (where guarded) into v_guarded from (
+        select id, guarded from conversation where id = any (array(select c from json_to_recordset(batch) as x(c uuid)))
+        order by id for no key update) locked;                      -- wait here; the next statement has a new snapshot
+    with i as materialized (
+        select x.*, key_hash(x.a, x.k) as hash, md5('message:' || x.t)::uuid as digest
+        from rows from (json_to_recordset(batch) as (c uuid, a uuid, k text, x text)) with ordinality as x(c, a, k, t, n)
+    ), old as materialized (                                -- the key first: a repeat is answered even after a removal
+        select i.n, e.*
+        from i cross join lateral (select seq, at_ms, digest from entry
+                                   where entry.key_hash = i.hash and conversation = i.c limit 1) e
+    ), wanted as materialized (                             -- the first of each key, if the author is a member now
+        select distinct on (c, hash) * from i
+        where n not in (select n from old)
+          and (select true from span m where m.conversation = i.c and m.person = i.a and m.until is null)
+        order by c, hash, n
+    ), guard as materialized (                              -- 0009: from here to `refused`; empty where nothing is guarded
+        select w.n, h.* from wanted w cross join lateral held_back(w.c, w.a) h where w.c = any (v_guarded)
+    ), paced as materialized (
+        select w.*, g.error, g.wait_ms, coalesce(g.slow_ms, 0) as slow_ms,
+               row_number() over (partition by w.c, w.a order by w.n) as nth
+        from wanted w left join guard g using (n)
+    ), fresh as materialized (
+        select * from paced where error is null and (slow_ms = 0 or nth = 1)
+    ), refused as materialized (
+        select c, hash, coalesce(error, 'slow_mode') as error, case when error is null then slow_ms else wait_ms end as wait_ms
+        from paced where n not in (select n from fresh)
+    ), numbered as materialized (
+        select f.*, (select last_seq from conversation where id = f.c) + row_number() over (partition by f.c order by f.n) as seq,
+               now_ms() as at_ms
+        from fresh f
+    ), top as materialized (
+        select c, max(seq) as seq, max(at_ms) as at_ms from numbered group by c
+    ), raised as (
+        update conversation v set last_seq = top.seq, active_at_ms = top.at_ms
+        from top where v.id = top.c and v.id = any (array(select c from top))
+    ), noted as (                                           -- 0009
+        insert into slowed (conversation, person, at_ms) select c, a, at_ms from numbered where slow_ms > 0
+        on conflict (conversation, person) do update set at_ms = excluded.at_ms
+    ), stored as (
+        insert into entry (conversation, seq, kind, author, key, key_hash, digest, at_ms, text)
+        select c, seq, 'message', a, k, hash, digest, at_ms, t from numbered
+        returning conversation, key_hash, seq, at_ms, digest
+    )
+    select json_build_object(
+        'missed', (select coalesce(json_agg(entry_json(e.*) order by e.conversation, e.seq), '[]')
+                   from json_to_recordset(heads) as h(c uuid, h bigint)
+                   cross join lateral (select from conversation v where v.id = h.c and v.last_seq > h.h limit 1) behind
+                   cross join lateral (select * from entry where conversation = h.c and seq > h.h order by seq limit 500) e),
+        'answers', (select coalesce(json_agg(json_build_object(
+                        'seq', coalesce(o.seq, s.seq), 'at_ms', coalesce(o.at_ms, s.at_ms), 'new', f.n is not null,
+                        'error', r.error, 'retry_after_ms', coalesce(r.wait_ms, 0),   -- 0009
+                        'reused', coalesce(o.digest, s.digest) is distinct from i.digest
+                                  and coalesce(o.seq, s.seq) is not null) order by i.n), '[]')
+                    from i left join old o using (n) left join fresh f using (n)
+                    left join stored s on (s.key_hash, s.conversation) = (i.hash, i.c)
+                    left join refused r on (r.c, r.hash) = (i.c, i.hash)))
+    into answer;
+    return answer;
+end $$;
+
+
 -- As in 0002; new are the lines marked 0009.
 create or replace function conversation_states(asks json, p_named integer, p_unread integer) returns json language sql stable
 set enable_seqscan = off set enable_bitmapscan = off set enable_sort = off
@@ -439,6 +636,7 @@ as $$
             (select json_agg(json_build_object('user', r.person, 'delivered', r.delivered, 'read', r.read) order by r.person)
              from receipt r join span s on s.conversation = v.id and s.person = r.person and s.until is null
              where r.conversation = v.id and r.person <> i.p) end,
+        'topic', v.topic, 'photo', v.photo, 'slow_mode_s', v.slow_mode_s,   -- 0009
         'admins', case when m.until is null then           -- 0009
             (select json_agg(s.person order by s.person) from span s
              where s.conversation = v.id and s.until is null and s.role = 'admin') end,

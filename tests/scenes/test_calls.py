@@ -135,7 +135,7 @@ async def test_each_command_is_carried_out_and_seen(house: House, world: World) 
 async def members_and_what_they_set(
     result: Callable[..., Awaitable[dict[str, Any]]], his: Phone, club: str, bob: Person, cid: Person
 ) -> None:
-    """Roles and bans; entries from 8 on."""
+    """Roles, bans and settings; entries from 8 on."""
     assert (await result("member.role", "p1", conversation=club, user=bob.id, role="admin"))["seq"] == 8
     assert (await result("member.ban", "b1", conversation=club, user=cid.id, reason="spam"))["seq"] == 9
     [ban] = (await result("member.bans", conversation=club))["bans"]
@@ -143,8 +143,15 @@ async def members_and_what_they_set(
     assert (await result("member.unban", "u1", conversation=club, user=cid.id))["seq"] == 10
     assert (await result("conversation.handover", "o1", conversation=club, user=bob.id))["seq"] == 11
     await his.has(club, 11)
-    assert [frame["kind"] for frame in his.of("entry", club)][-4:] == [
-        "member.role", "member.banned", "member.unbanned", "conversation.owner",
+    kinds = [frame["kind"] for frame in his.of("entry", club)][-4:]
+    assert kinds == ["member.role", "member.banned", "member.unbanned", "conversation.owner"]
+    assert (await result("conversation.title", "t1", conversation=club, title="Pub"))["seq"] == 12
+    assert (await result("conversation.topic", "t2", conversation=club, topic="beer"))["seq"] == 13
+    assert (await result("conversation.photo", "t3", conversation=club, photo=None))["seq"] == 13, "there is none"
+    assert (await result("conversation.slow_mode", "t4", conversation=club, seconds=30))["seq"] == 14
+    await his.has(club, 14)
+    assert [frame["kind"] for frame in his.of("entry", club)][-3:] == [
+        "conversation.title", "conversation.topic", "conversation.slow_mode",
     ]  # fmt: skip
 
 
@@ -232,7 +239,11 @@ async def test_a_repeat_is_answered_as_the_first_was_at_either_door(house: House
             ("member.role", {"conversation": club, "user": str(bob), "role": "admin"}),
             ("member.ban", {"conversation": club, "user": str(cid)}),
             ("member.unban", {"conversation": club, "user": str(cid)}),
+            ("conversation.title", {"conversation": club, "title": "Pub"}),
+            ("conversation.topic", {"conversation": club, "topic": "beer"}),
+            ("conversation.slow_mode", {"conversation": club, "seconds": 30}),
             ("conversation.handover", {"conversation": club, "user": str(bob)}),
+            ("conversation.photo", {"conversation": club, "photo": None}),
             ("conversation.leave", {"conversation": club}),
         ]
         assert {name for name, _ in steps} == {call.name for call in CALLS.values() if call.keyed}
@@ -248,7 +259,7 @@ async def test_a_repeat_is_answered_as_the_first_was_at_either_door(house: House
         assert await hers.result("conversation.create", "make", title="Club", members=[str(bob)]) == {
             "conversation": club
         }
-    assert [seq for seq, _ in await world.log(club)] == list(range(1, len(steps) + 1))
+    assert [seq for seq, _ in await world.log(club)] == list(range(1, len(steps)))  # one changed nothing
 
 
 async def test_a_key_comes_once_or_twice_the_same(house: House, world: World) -> None:
@@ -331,6 +342,13 @@ async def test_both_doors_refuse_with_the_same_code(house: House, world: World) 
             ("member.ban", {"conversation": club, "key": "n", "user": str(bob), "until_ms": 1}, "invalid"),
             ("member.unban", {"conversation": direct, "key": "n", "user": str(bob)}, "wrong_kind"),
             ("member.bans", {"conversation": owned}, "forbidden"),
+            ("conversation.title", {"conversation": owned, "key": "n", "title": "x"}, "forbidden"),
+            ("conversation.title", {"conversation": club, "key": "n", "title": ""}, "invalid"),
+            ("conversation.topic", {"conversation": direct, "key": "n", "topic": "x"}, "wrong_kind"),
+            ("conversation.topic", {"conversation": club, "key": "n", "topic": "a\0"}, "invalid"),
+            ("conversation.photo", {"conversation": club, "key": "n", "photo": nobody}, "unknown_medium"),
+            ("conversation.slow_mode", {"conversation": club, "key": "n", "seconds": -1}, "invalid"),
+            ("conversation.slow_mode", {"conversation": club, "key": "n", "seconds": 99_999}, "invalid"),
             ("member.bans", {"conversation": club, "limit": 101}, "invalid"),
             ("history", {"conversation": foreign}, "not_a_member"),
             ("history", {"conversation": club, "before": 0}, "invalid"),

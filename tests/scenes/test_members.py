@@ -12,10 +12,12 @@ import trio
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 from konnect_client import Client, Conversation, Conversations, Entry, MemoryState, ServerRefused
+from konnect_server.ids import uuid7
 from protocol import frames
 from protocol.schema.catalogue import tag
 from storage import actions
 from storage.rows import Rules
+from storage.uploads import visible_upload
 from tests.client_scene import Cast, Person, open_scene
 from tests.running import House, World
 
@@ -26,7 +28,7 @@ SNAPSHOT = """
                      where s.conversation = v.id and s.until is null), '[]'),
            coalesce((select json_agg(s.person order by s.person) from span s
                      where s.conversation = v.id and s.until is null and s.role = 'admin'), '[]'),
-           v.title
+           v.title, v.topic, v.slow_mode_s
     from conversation v where v.id = %s"""
 _encode = msgspec.msgpack.Encoder(order="sorted").encode
 
@@ -42,7 +44,10 @@ def snapshot(dsn: str, conversation: str) -> bytes:
 def shown(conversation: Conversation | None) -> bytes:
     """The same, as a client shows it."""
     assert conversation is not None
-    return _encode([conversation.owner, conversation.members, conversation.admins, conversation.title])
+    return _encode([
+        conversation.owner, conversation.members, conversation.admins, conversation.title, conversation.topic,
+        conversation.slow_mode_s,
+    ])  # fmt: skip
 
 
 class Screen:
@@ -120,6 +125,49 @@ async def test_who_comes_back_after_a_ban_and_a_return_ends_where_all_do(dsn: st
         assert shown(conversations.get(room)) == snapshot(dsn, room)
 
 
+async def test_in_slow_mode_the_outbox_waits(dsn: str, folder: Path) -> None:
+    """What comes too early is not lost, and keeps its place; others write meanwhile."""
+    async with open_scene(dsn, folder) as cast:
+        ann, bob = await cast.person("ann"), await cast.person("bob")
+        room = await ann.client.create("Tea", [bob.id])
+        await ann.client.set_slow_mode(room, 1)
+        for number in range(2):
+            bob.client.send_nowait(room, f"bob {number}")
+        await ann.client.send(room, "ann 0")
+        await ann.client.send(room, "ann 1")
+        await bob.client.flush()
+        page = await ann.client.history(room)
+        said = [(one.text, one.at_ms) for one in page.entries if one.kind == "message"]
+        own = [one for one in said if str(one[0]).startswith("bob")]
+        assert [text for text, _ in own] == ["bob 0", "bob 1"]
+        assert own[1][1] - own[0][1] >= 1_000
+        assert said[-1][0] == "bob 1"
+
+
+async def test_every_member_may_fetch_the_photo(house: House, world: World) -> None:
+    """A newcomer, too, who does not see the entry that set it; and nobody else."""
+    ann, bob, cid = await world.people("Ann", "Bob", "Cid")
+    photo = uuid7()
+    await world.database.execute(
+        "insert into upload (id, owner, kind, state, size_bytes, content_type, sha256, tries, kept, created_at_ms, "
+        "due_at_ms) values (%s, %s, 'photo', 'ready', 1, 'image/png', %s, 1, 1, 0, 0)",
+        photo, ann.id, bytes(32),
+    )  # fmt: skip
+    async with house.phone(ann) as phone:
+        club = (await phone.result("conversation.create", key="m", title="Club", members=[], history="from_join"))[
+            "conversation"
+        ]
+        await phone.result("conversation.photo", conversation=club, key="p", photo=str(photo))
+        assert await visible_upload(world.database, photo, bob.id) is None
+        await phone.result("conversation.add", conversation=club, key="a", user=str(bob))
+        assert await visible_upload(world.database, photo, bob.id) is not None
+        assert await visible_upload(world.database, photo, cid.id) is None
+        assert (await phone.result("conversation.get", conversation=club))["photo"] == str(photo)
+        await phone.result("conversation.photo", conversation=club, key="q", photo=None)
+        assert await visible_upload(world.database, photo, bob.id) is None, "cleared, and set before he came"
+        assert await visible_upload(world.database, photo, ann.id) is not None
+
+
 WHO = st.integers(0, 3)
 OPERATION = st.one_of(
     st.tuples(st.just("role"), WHO, WHO, st.sampled_from(["admin", "admin", "member"])),
@@ -130,6 +178,9 @@ OPERATION = st.one_of(
     st.tuples(st.just("add"), WHO, WHO),
     st.tuples(st.just("remove"), WHO, st.integers(1, 3)),
     st.tuples(st.just("leave"), st.integers(1, 3)),
+    st.tuples(st.just("title"), WHO, st.sampled_from(["Tea", "Coffee", "𝄞"])),
+    st.tuples(st.just("topic"), WHO, st.sampled_from([None, "hot", "cold"])),
+    st.tuples(st.just("slow_mode"), WHO, st.sampled_from(["0", "1", "2"])),
     st.tuples(st.just("drop"), WHO),
     st.tuples(st.just("wait")),
 )  # fmt: skip
@@ -193,8 +244,11 @@ async def _anybody(people: list[Person], room: str) -> Conversation:
 
 
 async def _do(client: Client, room: str, name: str, rest: list[Any]) -> None:
-    methods = {"role": client.set_role, "hand_over": client.hand_over, "ban": client.ban, "unban": client.unban,
-               "add": client.add, "remove": client.remove, "leave": client.leave}  # fmt: skip
+    methods = {
+        "role": client.set_role, "hand_over": client.hand_over, "ban": client.ban, "unban": client.unban,
+        "add": client.add, "remove": client.remove, "leave": client.leave, "title": client.set_title,
+        "topic": client.set_topic, "slow_mode": lambda room, seconds: client.set_slow_mode(room, int(seconds)),
+    }  # fmt: skip
     try:
         await methods[name](room, *rest)  # type: ignore[operator]
     except ServerRefused as refusal:
@@ -218,6 +272,11 @@ ACTIONS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("member.unban", {"user": 3}),
     ("conversation.add", {"user": 3}),
     ("conversation.remove", {"user": 3}),
+    ("conversation.title", {"title": "Throng"}),
+    ("conversation.topic", {"topic": "x" * 100}),
+    ("conversation.slow_mode", {"seconds": 30}),
+    ("message.send", {"text": "the owner is not slowed"}),
+    ("conversation.slow_mode", {"seconds": 0}),
     ("conversation.handover", {"user": 1}),
     ("conversation.leave", {}),
 )
@@ -249,7 +308,11 @@ async def test_a_group_of_a_thousand_stays_responsive(house: House, world: World
 def _rows_read(dsn: str, author: UUID, action: Any) -> int:
     """How many rows the database reads to store *action*, which is undone."""
     with psycopg.connect(dsn) as control:
-        if isinstance(action, actions.MEMBERSHIP):
+        if isinstance(action, frames.MessageSend):
+            batch = [{"c": str(action.conversation), "a": str(author), "k": action.key, "x": action.text}]
+            sql = "select append_messages(%s, '[]')::jsonb #- '{answers,0,error}'"
+            answer = control.execute(sql.encode(), (msgspec.json.encode(batch).decode(),)).fetchone()
+        elif isinstance(action, actions.MEMBERSHIP):
             change = {"conversation.add": "add", "conversation.remove": "remove", "conversation.leave": "leave"}
             user = getattr(action, "user", author)
             answer = control.execute(

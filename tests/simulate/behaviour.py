@@ -11,7 +11,7 @@ _ACTS: Final = (
     ("send", 50), ("burst", 3), ("receipt", 10), ("typing", 3), ("history", 4), ("list", 2), ("get", 4), ("ping", 1),
     ("create", 3), ("direct", 4), ("add", 5), ("remove", 4), ("leave", 2), ("watch", 1), ("users", 1), ("intrude", 1),
     ("edit", 6), ("delete", 3), ("react", 9), ("about", 2),
-    ("role", 3), ("hand_over", 1), ("ban", 2), ("unban", 2),
+    ("role", 3), ("hand_over", 1), ("ban", 2), ("unban", 2), ("set", 3), ("slow", 1),
     ("drop", 7), ("stall", 3), ("restart", 4), ("save", 5), ("renew", 1), ("sign_out", 1),
 )  # fmt: skip
 _NAMES: Final = [name for name, _ in _ACTS]
@@ -169,6 +169,20 @@ class Behaviour:
     def _unban(self) -> None:
         if (place := self._place()) is not None:
             self.device.queue("member.unban", conversation=place, key=self.world.key(), user=self._person())
+
+    def _set(self) -> None:
+        if (place := self._place()) is not None:
+            what, value = self.rng.choice((("title", "Tea"), ("title", "Club"), ("topic", "hot"), ("topic", None)))
+            self.device.queue(
+                f"conversation.{what}", conversation=place, key=self.world.key(), **{what: value}
+            )
+
+    def _slow(self) -> None:
+        if (place := self._place()) is not None:
+            seconds = self.rng.choice((0, 0, 1))
+            self.device.queue(
+                "conversation.slow_mode", conversation=place, key=self.world.key(), seconds=seconds
+            )
 
     def _message(self, mine: bool) -> tuple[str, int] | None:
         """A message that the device knows, mostly one of its person's own if *mine*; sometimes what is none."""

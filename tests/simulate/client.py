@@ -30,7 +30,10 @@ _decode: Final = msgspec.msgpack.Decoder().decode
 # Errors that a command may get from a server that works, besides those that only a full disk of ours would explain.
 _TRY_LATER: Final = ("rate_limited", "unavailable")
 _ALLOWED: Final[dict[str, tuple[str, ...]]] = {
-    "message.send": ("not_a_member",),
+    "message.send": ("not_a_member", "slow_mode"),
+    "conversation.title": ("not_a_member", "forbidden", "wrong_kind", "rate_limited"),
+    "conversation.topic": ("not_a_member", "forbidden", "wrong_kind", "rate_limited"),
+    "conversation.slow_mode": ("not_a_member", "forbidden", "wrong_kind", "rate_limited"),
     "conversation.add": (
         "not_a_member", "already_a_member", "conversation_full", "wrong_kind", "banned", "rate_limited",
     ),
@@ -64,6 +67,7 @@ _STORED: Final = frozenset(
         "message.send", "message.edit", "message.delete", "message.react",
         "conversation.add", "conversation.remove", "conversation.leave",
         "member.role", "conversation.handover", "member.ban", "member.unban",
+        "conversation.title", "conversation.topic", "conversation.slow_mode",
     )
 )  # fmt: skip
 

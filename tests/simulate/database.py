@@ -57,6 +57,14 @@ class Conversation(Struct):
     last_seq: int
     active_at_ms: int
     member_count: int
+    topic: str | None = None
+    photo: UUID | None = None
+    slow_mode_s: int = 0
+
+    @property
+    def guarded(self) -> bool:
+        """Not every member may write at any time."""
+        return str(self.kind) == "channel" or self.slow_mode_s > 0
 
 
 class Span(Struct):
@@ -126,6 +134,8 @@ class Tables:
         self.past: dict[tuple[UUID, int], list[Entry]] = {}  # what rows said before, the oldest first: for the judge
         self.receipts: dict[UUID, dict[UUID, Receipt]] = {}  # conversation -> person
         self.bans: dict[tuple[UUID, UUID], BanRow] = {}  # conversation, person
+        self.slowed: dict[tuple[UUID, UUID], int] = {}  # conversation, person -> at_ms
+        self.photos: dict[UUID, UUID] = {}  # ready uploads of kind photo -> owner
         self.lineages: dict[UUID, None] = {}
         self.nodes: dict[UUID, int] = {}
 
@@ -177,6 +187,8 @@ class Tables:
         other.past = {place: list(rows) for place, rows in self.past.items()}
         other.receipts = copy.deepcopy(self.receipts)
         other.bans = dict(self.bans)
+        other.slowed = dict(self.slowed)
+        other.photos = dict(self.photos)
         other.lineages = dict(self.lineages)
         other.nodes = dict(self.nodes)
         return other

@@ -47,7 +47,7 @@ MISSED: Final = 500
 ENTRY_OVERHEAD: Final = 200
 _DETAIL: Final = frozenset(  # what the SQL keeps in an entry's `detail`, besides what it does of "created"
     ["of", "emoji", "on", "count", "users", "edited_at_ms", "deleted", "reactions", "changed",
-     "role", "owner", "reason", "until_ms"]
+     "role", "owner", "reason", "until_ms", "topic", "photo", "seconds"]
 )
 
 
@@ -80,6 +80,7 @@ def append_messages(db: FakeDatabase, messages: Sequence[NewMessage], heads: Map
     fresh: dict[tuple[UUID, UUID, str], Stored] = {}
     entries: list[Entry] = []
     answers: list[Answer] = []
+    slowed: dict[tuple[UUID, UUID], int] = {}  # who wrote, and is slowed -> for how long
     for message in messages:
         name = (message.conversation, message.author, message.key)
         digest = ("message", message.text)
@@ -88,6 +89,8 @@ def append_messages(db: FakeDatabase, messages: Sequence[NewMessage], heads: Map
             answers.append(Answer(False, found.digest != digest, found.seq, found.at_ms))
         elif tables.span(message.conversation, message.author) is None:
             answers.append(Answer(False, False))
+        elif (held := held_back(tables, message, at_ms, slowed)) is not None:
+            answers.append(held)
         else:
             seq = tops.get(message.conversation, conversations[message.conversation].last_seq) + 1
             tops[message.conversation] = seq
@@ -106,6 +109,7 @@ def append_messages(db: FakeDatabase, messages: Sequence[NewMessage], heads: Map
     ]
 
     def commit() -> None:
+        tables.slowed.update(dict.fromkeys(slowed, at_ms))
         tables.keys.update(fresh)
         for entry in entries:
             tables.entries[entry.conversation].append(entry)
@@ -114,6 +118,29 @@ def append_messages(db: FakeDatabase, messages: Sequence[NewMessage], heads: Map
             conversations[conversation].active_at_ms = at_ms
 
     return Appendix(answers, missed), commit
+
+
+def held_back(
+    tables: Tables, message: NewMessage, at_ms: int, slowed: dict[tuple[UUID, UUID], int]
+) -> Answer | None:
+    """Why a member may not write now; who may, and is slowed, is added to *slowed*."""
+    conversation, author = message.conversation, message.author
+    row = tables.conversations[conversation]
+    if not row.guarded:
+        return None
+    if not tables.may(conversation, author, "write"):
+        return Answer(False, False, error="forbidden")
+    if tables.may(conversation, author, "hurry"):
+        return None
+    slow_ms = row.slow_mode_s * 1000
+    wait_ms = tables.slowed.get((conversation, author), 0) + slow_ms - at_ms
+    if wait_ms <= 0 and (conversation, author) in slowed:
+        wait_ms = slow_ms
+    if wait_ms > 0:
+        return Answer(False, False, error="slow_mode", retry_after_ms=wait_ms)
+    if slow_ms:
+        slowed[conversation, author] = slow_ms
+    return None
 
 
 def change_member(
@@ -471,7 +498,7 @@ def _state(tables: Tables, person: UUID, conversation: UUID, recent: int, named:
         unread=sum(1 for e in above[: limits.UNREAD] if e.kind == "message" and e.author != person),
         active_at_ms=row.active_at_ms, history=row.history, until=last.until, title=row.title, owner=row.owner,
         members=members, names=names, receipts=receipts, recent=last_seen,
-        admins=admins,
+        admins=admins, topic=row.topic, photo=row.photo, slow_mode_s=row.slow_mode_s,
     )  # fmt: skip
 
 

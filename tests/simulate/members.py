@@ -1,7 +1,7 @@
 """The SQL functions of ``storage/migrations/0009_roles.sql`` once more, over the fake's tables."""
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 from uuid import UUID
 
 from msgspec import UNSET
@@ -11,10 +11,16 @@ from protocol.frames import (
     Bans,
     Command,
     ConversationHandover,
+    ConversationPhoto,
+    ConversationSlowMode,
+    ConversationTitle,
+    ConversationTopic,
+    EntryKind,
     MemberBan,
     MemberRole,
     MemberUnban,
 )
+from protocol.schema.catalogue import tag
 from storage.rows import Acted, Rules
 from tests.simulate.database import BanRow, Body, FakeDatabase, Tables
 from tests.simulate.functions import Refusal, barred, end_span
@@ -126,11 +132,45 @@ def unban_member(db: FakeDatabase, author: UUID, action: MemberUnban, rules: Rul
     return end_action(tables, author, action, digest, begun, "member.unbanned", changes, user=action.user)
 
 
+Setting: TypeAlias = ConversationTitle | ConversationTopic | ConversationPhoto | ConversationSlowMode
+
+
+def set_conversation(db: FakeDatabase, author: UUID, action: Setting, rules: Rules) -> Body[Acted | Refusal]:
+    """Set title, topic, photo or slow mode."""
+    tables, conversation, what = db.tables, action.conversation, tag(type(action)).partition(".")[2]
+    field, column = ("seconds", "slow_mode_s") if what == "slow_mode" else (what, what)
+    value = getattr(action, field)
+    digest = (what, value)
+    begun = yield from begin_action(db, author, action, digest)
+    if not isinstance(begun, Begun):
+        return begun, None
+    row = tables.conversations[conversation]
+    if row.kind == "direct":
+        return Refusal("wrong_kind"), None
+    if not tables.may(conversation, author, what):
+        return Refusal("forbidden"), None
+    if getattr(row, column) == value:
+        return settle_action(tables, author, action, digest, begun.seq - 1)
+    if what == "photo" and value is not None and tables.photos.get(value) != author:
+        return Refusal("unknown_medium"), None
+
+    def changes() -> None:
+        setattr(row, column, value)
+
+    more = {} if value is None else {field: value}
+    kind: EntryKind = tag(type(action))  # type: ignore[assignment]  # commands and their entries are called alike
+    return end_action(tables, author, action, digest, begun, kind, changes, **more)
+
+
 ACTIONS: Final[dict[type[Command], Callable[[FakeDatabase, UUID, Any, Rules], Body[Acted | Refusal]]]] = {
     MemberRole: set_role,
     ConversationHandover: hand_over,
     MemberBan: ban_member,
     MemberUnban: unban_member,
+    ConversationTitle: set_conversation,
+    ConversationTopic: set_conversation,
+    ConversationPhoto: set_conversation,
+    ConversationSlowMode: set_conversation,
 }
 
 

@@ -66,7 +66,11 @@ _SIGNED: Final = {"putBlob": "{{upload_url}}", "getBlob": "{{medium_url}}"}  # w
 # The story ends no sign-in and deletes no message that it still needs, and adds whom it has removed.
 _BEFORE: Final = {
     "logout": "login", "callConversationRemove": "callConversationAdd", "putBlob": "finishUpload",
-    "callConversationHandover": "callConversationLeave",
+    **dict.fromkeys(
+        ["callConversationTitle", "callConversationTopic", "callConversationPhoto", "callConversationSlowMode",
+         "callConversationHandover"],
+        "callConversationLeave",
+    ),
 }  # fmt: skip
 _LAST: Final = "callMessageDelete"
 LEFT_OUT: Final = {

@@ -90,6 +90,10 @@ def _client() -> Iterator[Vector]:
             "t": "message.reactions", "id": 21, "conversation": direct, "seq": 1, "emoji": "👍", "cursor": "p2",
             "limit": 100,
         },
+        "conversation.photo: a medium": {
+            "t": "conversation.photo", "id": 47, "conversation": group, "key": "t", "photo": str(examples.PHOTO),
+        },
+        "conversation.topic: nothing": {"t": "conversation.topic", "id": 46, "conversation": group, "key": "t"},
         "member.ban: nothing optional": {"t": "member.ban", "id": 42, "conversation": group, "key": "b", "user": bob},
         "member.ban: longest reason": {
             "t": "member.ban", "id": 42, "conversation": group, "key": "b", "user": bob,
@@ -229,6 +233,27 @@ def _server() -> Iterator[Vector]:
         ),
         "event entry: a ban is lifted": frames.EntryEvent(
             **{**entry, "key": "u-1"}, seq=14, kind="member.unbanned", user=CLEO
+        ),
+        "event entry: another title": frames.EntryEvent(
+            **{**entry, "key": "t-1"}, seq=15, kind="conversation.title", title="Grüße 🦉"
+        ),
+        "event entry: a topic": frames.EntryEvent(
+            **{**entry, "key": "t-2"}, seq=16, kind="conversation.topic", topic="Bring water"
+        ),
+        "event entry: no topic": frames.EntryEvent(**{**entry, "key": "t-3"}, seq=17, kind="conversation.topic"),
+        "event entry: a photo": frames.EntryEvent(
+            **{**entry, "key": "t-4"}, seq=18, kind="conversation.photo", photo=examples.PHOTO
+        ),
+        "event entry: slow mode": frames.EntryEvent(
+            **{**entry, "key": "t-5"}, seq=19, kind="conversation.slow_mode", seconds=30
+        ),
+        "event entry: slow mode is off": frames.EntryEvent(
+            **{**entry, "key": "t-6"}, seq=20, kind="conversation.slow_mode", seconds=0
+        ),
+        "event conversation: all that is set": frames.ConversationEvent(
+            **msgspec.structs.asdict(
+                msgspec.structs.replace(bare, topic="Bring water", photo=examples.PHOTO, slow_mode_s=30, admins=[BOB])
+            )
         ),
         "event entry: unicode, highest seq": frames.EntryEvent(**msgspec.structs.asdict(huge)),
         "event entry: longest text": frames.EntryEvent(
