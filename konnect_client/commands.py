@@ -97,12 +97,23 @@ class Commands:
         return take(await self.ask("conversation.direct", user=str(user)), "conversation", str)
 
     async def create(
-        self, title: str, members: Iterable[str] = (), *, history: str = "all", key: str | None = None
+        self,
+        title: str,
+        members: Iterable[str] = (),
+        *,
+        kind: str = "group",
+        history: str = "all",
+        topic: str | None = None,
+        tags: Iterable[str] | None = None,
+        public: bool | None = None,
+        key: str | None = None,
     ) -> str:
-        """Create a group; its id. *history* "from_join" hides the past from newcomers. Repeats with *key* make one."""
+        """Create a group, a "room" or a "channel"; its id. *history* "from_join" hides the past from newcomers. *tags*,
+        interests, and *public* are for rooms and channels. Repeats with *key* make one."""
         result = await self.ask(
-            "conversation.create", key=key or self._new_key(), kind="group", title=title,
-            members=[str(member) for member in members], history=history,
+            "conversation.create", key=key or self._new_key(), kind=kind, title=title,
+            members=[str(member) for member in members], history=history, topic=topic,
+            tags=None if tags is None else [*tags], public=public,
         )  # fmt: skip
         return take(result, "conversation", str)
 
@@ -140,6 +151,14 @@ class Commands:
     async def leave(self, conversation: str, *, key: str | None = None) -> Sent:
         """Leave a group."""
         return await self._change("conversation.leave", conversation, key)
+
+    async def join(self, conversation: str, *, key: str | None = None) -> Sent:
+        """Become a member of a room, or of a public channel."""
+        return await self._change("room.join", conversation, key)
+
+    async def leave_room(self, conversation: str, *, key: str | None = None) -> Sent:
+        """Leave a room or a channel."""
+        return await self._change("room.leave", conversation, key)
 
     async def set_role(self, conversation: str, user: str, role: str, *, key: str | None = None) -> Sent:
         """Make a member "admin" or "member"."""

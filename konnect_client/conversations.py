@@ -50,7 +50,8 @@ def _after(known: Conversation, entry: Entry) -> Conversation:
     user = entry.user
     match entry.kind:
         case "member.added" if user is not None:
-            changes["members"] = (*_without(known.members, user), user)
+            if not _counted(known):
+                changes["members"] = (*_without(known.members, user), user)
             changes["admins"] = _without(known.admins, user)
         case "member.removed" | "member.banned" if user is not None:
             changes["members"] = _without(known.members, user)
@@ -75,7 +76,14 @@ def _after(known: Conversation, entry: Entry) -> Conversation:
             changes["slow_mode_s"] = entry.seconds or 0
         case _:
             pass
+    if entry.kind in ("member.added", "member.removed", "member.banned") and _counted(known):
+        changes["member_count"] = entry.count
     return replace(known, **changes)
+
+
+def _counted(known: Conversation) -> bool:
+    """Whether its members are counted, and not listed."""
+    return known.kind in ("room", "channel")
 
 
 def _without(users: tuple[str, ...], *gone: str) -> tuple[str, ...]:

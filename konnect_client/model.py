@@ -89,7 +89,7 @@ class Entry:
     of: int | None = None  # which message was edited, deleted or reacted to
     emoji: str | None = None  # of a reaction: with what,
     on: bool | None = None  # whether the author now reacts so,
-    count: int = 0  # how many people then do,
+    count: int = 0  # how many people then do, (of members of a room or a channel: how many they are)
     users: tuple[str, ...] = ()  # and the first few of them
     edited_at_ms: int | None = None  # of a message: when it was last edited
     deleted: bool = False  # of a message, and of the edits of such
@@ -99,6 +99,7 @@ class Entry:
     reason: str | None = None  # of member.banned: why,
     until_ms: int | None = None  # and until when; None for ever
     topic: str | None = None  # of conversation.topic; None for nothing
+    tags: tuple[str, ...] = ()  # of created
     photo: str | None = None  # of conversation.photo: the medium's id; None for none
     seconds: int | None = None  # of conversation.slow_mode
     changed: int = 0  # of a message: the newest entry that it already shows the change of; 0 for none
@@ -129,6 +130,7 @@ class Entry:
             reason=take_maybe(frame, "reason", str),
             until_ms=take_maybe(frame, "until_ms", int),
             topic=take_maybe(frame, "topic", str),
+            tags=take_ids(frame, "tags") if "tags" in frame else (),
             photo=take_maybe(frame, "photo", str),
             seconds=take_maybe(frame, "seconds", int),
             changed=take_or(frame, "changed", int, 0),
@@ -153,7 +155,7 @@ class Conversation:
     """A conversation as one of its members sees it, after entry ``head``."""
 
     id: str
-    kind: str  # "direct" or "group"
+    kind: str  # "direct", "group", "room" or "channel"
     title: str | None
     members: tuple[str, ...]  # who belongs now, in the order of joining
     head: int
@@ -169,6 +171,9 @@ class Conversation:
     admins: tuple[str, ...] = ()  # of a group, without its owner, by id
     topic: str | None = None  # of a group
     photo: str | None = None  # of a group: the medium's id
+    tags: tuple[str, ...] = ()  # of a room or a channel: interests
+    public: bool = False  # everybody may join
+    member_count: int = 0  # of a room or a channel, whose members are not listed
     slow_mode_s: int = 0  # of a group: seconds between two messages of a plain member
 
     @classmethod
@@ -194,6 +199,9 @@ class Conversation:
             admins=take_ids(frame, "admins") if "admins" in frame else (),
             topic=take_maybe(frame, "topic", str),
             photo=take_maybe(frame, "photo", str),
+            tags=take_ids(frame, "tags") if "tags" in frame else (),
+            public=take_or(frame, "public", bool, False),
+            member_count=take_or(frame, "member_count", int, 0),
             slow_mode_s=take_or(frame, "slow_mode_s", int, 0),
         )
 

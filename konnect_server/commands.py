@@ -42,6 +42,8 @@ class Desk(Protocol):
     def typing(self) -> Callable[[frames.TypingEvent], None]: ...
     @property
     def group_members(self) -> int: ...
+    @property
+    def room_members(self) -> int: ...
 
 
 class Asker(Author, Protocol):
@@ -98,7 +100,7 @@ def _create(asker: Asker, command: frames.ConversationCreate) -> None:
     desk, new_id = asker.desk, asker.desk.new_id()  # one for all repeats of this command
     asker.read(
         command,
-        lambda: actions.create(desk.store, asker.user, new_id, command, desk.group_members),
+        lambda: actions.create(desk.store, asker.user, new_id, command, desk.group_members, desk.room_members),
         lambda outcome: _opened(asker, outcome),
     )
 

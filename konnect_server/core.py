@@ -74,7 +74,7 @@ class Core:
         )
         self.pump = Pump(world.poller, self.wheel, terms=terms, randomness=world.randomness)
         flush = self.pump.flush
-        rules = Rules(config.group_members, config.edit_within_s)
+        rules = Rules(config.group_members, config.edit_within_s, room_members=config.room_members)
         self.writers = [
             Writer(lane, world.store, rules, self._contain, flush) for lane in range(config.log_writers)
         ]
@@ -95,7 +95,7 @@ class Core:
             messages_per_s=config.messages_per_s, messages_burst=config.messages_burst,
             commands_per_s=config.commands_per_s, commands_burst=config.commands_burst,
             sockets_per_user=config.sockets_per_user, group_members=config.group_members,
-            hello_timeout_s=config.hello_timeout_s,
+            room_members=config.room_members, hello_timeout_s=config.hello_timeout_s,
         )  # fmt: skip
         self.calls = Calls(self._desk)
 

@@ -32,4 +32,7 @@ REASON_CHARS: Final = 500  # why somebody is banned
 BANS_PAGE: Final = 100
 TOPIC_CHARS: Final = 500
 SLOW_MODE_S: Final = 21_600
+ROOM_MEMBERS: Final = 10_000  # of a room or a channel
+TAGS: Final = 10  # of one conversation
+TAG_CHARS: Final = 32
 SEQ_MAX: Final = 2**63 - 1

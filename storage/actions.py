@@ -12,11 +12,15 @@ from uuid import UUID
 from msgspec import UNSET
 
 from protocol.errors import (
+    AlreadyAMember,
+    Banned,
+    ConversationFull,
     Forbidden,
     Invalid,
     KeyReused,
     MessageDeleted,
     NotAMember,
+    NotFound,
     NotReady,
     Refused,
     TooLate,
@@ -46,6 +50,8 @@ from protocol.frames import (
     MessageDelete,
     MessageEdit,
     MessageReact,
+    RoomJoin,
+    RoomLeave,
 )
 from storage.rows import Acted, Rules
 
@@ -60,13 +66,14 @@ FUNCTIONS: Final[dict[type[Command], LiteralString]] = {
     MemberRole: "select set_role($1::uuid, $2::json, $3::json)",
     ConversationHandover: "select hand_over($1::uuid, $2::json, $3::json)",
     MemberBan: "select ban_member($1::uuid, $2::json, $3::json)",
+    RoomJoin: "select join_room($1::uuid, $2::json, $3::json)",
     MemberUnban: "select unban_member($1::uuid, $2::json, $3::json)",
     ConversationTitle: "select set_conversation('title', $1::uuid, $2::json, $3::json)",
     ConversationTopic: "select set_conversation('topic', $1::uuid, $2::json, $3::json)",
     ConversationPhoto: "select set_conversation('photo', $1::uuid, $2::json, $3::json)",
     ConversationSlowMode: "select set_conversation('slow_mode', $1::uuid, $2::json, $3::json)",
 }
-MEMBERSHIP: Final = (ConversationAdd, ConversationRemove, ConversationLeave)
+MEMBERSHIP: Final = (ConversationAdd, ConversationRemove, ConversationLeave, RoomLeave)
 _FORBIDDEN: Final[dict[type[Command], str]] = {
     MessageEdit: "only its author may edit a message",
     MessageDelete: "only its author, and the owner and admins of the group, may delete a message",
@@ -90,12 +97,12 @@ async def change_member(store: "Store", lane: int, author: UUID, action: AnyActi
             change = "add"
         case ConversationRemove(user=user):
             change = "remove"
-        case ConversationLeave():
+        case ConversationLeave() | RoomLeave():
             change, user = "leave", author
         case _:
             raise AssertionError(f"{action} changes no membership")
     outcome = await store.change_member(
-        lane, change, action.conversation, author, action.key, user, rules.group_members
+        lane, change, action.conversation, author, action.key, user, rules.group_members, rules.room_members
     )
     if not outcome.new:
         return Acted(outcome.seq, outcome.at_ms)
@@ -104,6 +111,7 @@ async def change_member(store: "Store", lane: int, author: UUID, action: AnyActi
         kind="member.added" if change == "add" else "member.removed",
         author=author, key=action.key, at_ms=outcome.at_ms, user=user,
         owner=UNSET if outcome.owner is None else outcome.owner,
+        count=UNSET if outcome.count is None else outcome.count,
     )  # fmt: skip
     return Acted(outcome.seq, outcome.at_ms, entry)
 
@@ -133,6 +141,14 @@ def refusal(code: str, author: UUID, action: AnyAction, missing: UUID | None = N
             return NotReady("the upload is not done yet")
         case "wrong_use":
             return WrongUse("the photo of a group is an upload of kind photo")
+        case "no_room":
+            return NotFound("there is no room here that one may join")
+        case "already_a_member":
+            return AlreadyAMember(author, action.conversation)
+        case "banned":
+            return Banned("you are banned from this conversation")
+        case "conversation_full":
+            return ConversationFull("the conversation has as many members as this server allows")
         case "over":
             return Invalid("the end is over already - at `$.until_ms`")
         case "not_a_member" if missing is not None:

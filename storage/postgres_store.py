@@ -52,6 +52,7 @@ from storage.rows import (
     Changed,
     Made,
     Moved,
+    NewKind,
     NewMessage,
     OthersReceipt,
     Page,
@@ -63,7 +64,7 @@ from storage.rows import (
     State,
     shown,
 )
-from storage.store import Change
+from storage.store import PLAIN, Change
 
 ASKING: Final = 2  # connections for the questions of those who come back
 _ENTRIES: Final = 62  # that weigh as much as a question without any: so eight whole pages in one query, no more
@@ -83,6 +84,7 @@ class _Outcome(msgspec.Struct):
     new: bool = False
     conversation: UUID | None = None
     owner: UUID | None = None
+    count: int | None = None
 
 
 class _ActedOrNot(msgspec.Struct):
@@ -165,7 +167,7 @@ _appended: Final = msgspec.json.Decoder(_Appended).decode
 
 _APPEND_NEW: Final = "select append_new($1::json, $2::uuid[], $3::bigint[], $4::integer[])"
 _APPEND: Final = "select append_messages($1::json, $2::json)"
-_CHANGE: Final = "select change_member($1, $2::uuid, $3::uuid, $4, $5::uuid, $6::integer)"
+_CHANGE: Final = "select change_member($1, $2::uuid, $3::uuid, $4, $5::uuid, $6::integer, $7::integer)"
 _LOG_AFTER: Final = """
     select coalesce(json_agg(entry_json(e) order by e.seq), '[]')
     from (select * from entry where conversation = $1::uuid and seq > $2::bigint order by seq limit $3::integer) e"""
@@ -221,28 +223,32 @@ class PostgresStore:
         return Acted(outcome.seq, outcome.at_ms, outcome.entry)
 
     async def change_member(
-        self, lane: int, change: Change, conversation: UUID, author: UUID, key: str, user: UUID, most: int
-    ) -> Changed:
+        self, lane: int, change: Change, conversation: UUID, author: UUID, key: str, user: UUID, most: int,
+        room_most: int | None = None,
+    ) -> Changed:  # fmt: skip
         """See Store."""
+        bounds = (str(most), str(most if room_most is None else room_most))
         outcome = _outcome(
-            await self._call(lane, _CHANGE, change, str(conversation), str(author), key, str(user), str(most))
-        )  # fmt: skip
+            await self._call(lane, _CHANGE, change, str(conversation), str(author), key, str(user), *bounds)
+        )
         if outcome.error is not None:
             raise _refusal(outcome, conversation=conversation, author=author, user=user, key=key)
-        return Changed(outcome.seq, outcome.at_ms, outcome.new, outcome.owner)
+        return Changed(outcome.seq, outcome.at_ms, outcome.new, outcome.owner, outcome.count)
 
     async def log_after(self, lane: int, conversation: UUID, head: int, limit: int) -> list[Entry]:
         """See Store."""
         return _entries(await self._call(lane, _LOG_AFTER, str(conversation), str(head), str(limit)))
 
     async def create_group(
-        self, new_id: UUID, author: UUID, key: str, title: str, history: History, members: Sequence[UUID], most: int
-    ) -> Made:
+        self, new_id: UUID, author: UUID, key: str, title: str, history: History, members: Sequence[UUID], most: int,
+        more: NewKind = PLAIN,
+    ) -> Made:  # fmt: skip
         """See Store."""
         outcome = _outcome(
             await self._json(
-                "select create_group(%s, %s, %s, %s, %s, %s::json, %s)::text",
-                new_id, author, key, title, history, _text(members), most,
+                "select create_group(%s, %s, %s, %s, %s, %s::json, %s, %s, %s, %s::json, %s)::text",
+                new_id, author, key, title, history, _text(members), most, more.kind, more.topic, _text(more.tags),
+                more.public,
             )
         )  # fmt: skip
         if outcome.conversation is None:

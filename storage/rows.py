@@ -45,6 +45,16 @@ class Rules(Struct, frozen=True):
     reactions: int = limits.REACTIONS
     reaction_users: int = limits.REACTION_USERS
     admins: int = limits.ADMINS
+    room_members: int = limits.ROOM_MEMBERS  # of a room or a channel
+
+
+class NewKind(Struct, frozen=True):
+    """What is to be known of a new conversation beside what a plain group has."""
+
+    kind: Kind = "group"
+    topic: str | None = None
+    tags: list[str] = []
+    public: bool = False
 
 
 class Acted(Struct, frozen=True):
@@ -62,6 +72,7 @@ class Changed(Struct, frozen=True):
     at_ms: int
     new: bool
     owner: UUID | None = None  # whose the group is after it, when its owner left
+    count: int | None = None  # of a room or a channel: its members after it
 
 
 class Made(Struct, frozen=True):
@@ -116,6 +127,9 @@ class State(Struct, frozen=True):
     topic: str | None = None
     photo: UUID | None = None
     slow_mode_s: int = 0
+    tags: list[str] = []
+    public: bool = False
+    member_count: int = 0
 
 
 def shown(state: State) -> ConversationState:
@@ -125,6 +139,7 @@ def shown(state: State) -> ConversationState:
         first_seq=state.first_seq, unread=state.unread, read=state.read, delivered=state.delivered, names=state.names,
         receipts=state.receipts, recent=state.recent, history=state.history, owner=state.owner,
         admins=state.admins, topic=state.topic, photo=state.photo, slow_mode_s=state.slow_mode_s,
+        tags=state.tags, public=state.public, member_count=state.member_count,
     )  # fmt: skip
 
 

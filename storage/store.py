@@ -6,7 +6,7 @@ the same call again is safe), :class:`storage.errors.StorageRefused` (can never 
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Literal, Protocol
+from typing import Final, Literal, Protocol
 from uuid import UUID
 
 from protocol.frames import AnyAction, Bans, Conversations, Entry, History, HistoryPage, Reactions, User, Versions
@@ -16,6 +16,7 @@ from storage.rows import (
     Changed,
     Made,
     Moved,
+    NewKind,
     NewMessage,
     OthersReceipt,
     Page,
@@ -27,6 +28,7 @@ from storage.rows import (
     State,
 )
 
+PLAIN: Final = NewKind()
 Change = Literal["add", "remove", "leave"]
 
 
@@ -52,9 +54,11 @@ class Store(Protocol):
         """
 
     async def change_member(
-        self, lane: int, change: Change, conversation: UUID, author: UUID, key: str, user: UUID, most: int
-    ) -> Changed:
-        """Add *user* to a group, remove *user*, or leave (*user* is the author). *most*: members a group may have.
+        self, lane: int, change: Change, conversation: UUID, author: UUID, key: str, user: UUID, most: int,
+        room_most: int | None = None,
+    ) -> Changed:  # fmt: skip
+        """Add *user* to a group, remove *user*, or leave (*user* is the author). *most*: members a group may have;
+        *room_most*: a room or a channel, None: as a group.
 
         Raises:
             NotAMember, AlreadyAMember, WrongKind, Forbidden, UnknownUser, ConversationFull, KeyReused, Banned
@@ -64,9 +68,10 @@ class Store(Protocol):
         """The log above *head*, at most *limit* entries; for delivery, so not narrowed to one reader."""
 
     async def create_group(
-        self, new_id: UUID, author: UUID, key: str, title: str, history: History, members: Sequence[UUID], most: int
-    ) -> Made:
-        """Create a group and its first entry. *members*: the author first, no repeats.
+        self, new_id: UUID, author: UUID, key: str, title: str, history: History, members: Sequence[UUID], most: int,
+        more: NewKind = PLAIN,
+    ) -> Made:  # fmt: skip
+        """Create a group, a room or a channel, and its first entry. *members*: the author first, no repeats.
 
         Raises:
             UnknownUser, ConversationFull, KeyReused

@@ -390,6 +390,12 @@ class Peer:
     def _conversation_slow_mode(self, wire: Wire, frame: Frame) -> None:
         self._about(wire, frame, "conversation.slow_mode", seconds=frame["seconds"])
 
+    def _room_join(self, wire: Wire, frame: Frame) -> None:
+        self._about(wire, frame, "member.added", user=self.user)
+
+    def _room_leave(self, wire: Wire, frame: Frame) -> None:
+        self._about(wire, frame, "member.removed", user=self.user)
+
     def _member_bans(self, wire: Wire, frame: Frame) -> None:
         self.ok(wire, frame, bans=[{"user": BOB, "author": ANN, "seq": 3, "at_ms": 3}], more=False)
 

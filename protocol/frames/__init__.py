@@ -49,6 +49,7 @@ from protocol.frames.fields import (
     MessageSeq as MessageSeq,
     SentKey as SentKey,
     Seq as Seq,
+    Tag as Tag,
     Text as Text,
     Title as Title,
     Token as Token,
@@ -95,6 +96,10 @@ from protocol.frames.receipts import (
     ReceiptEvent as ReceiptEvent,
     ReceiptMove as ReceiptMove,
 )
+from protocol.frames.rooms import (
+    RoomJoin as RoomJoin,
+    RoomLeave as RoomLeave,
+)
 from protocol.frames.session import (
     AuthRenew as AuthRenew,
     CursorEvent as CursorEvent,
@@ -120,14 +125,14 @@ AnyCommand = (
     | MessageReact | MessageEdits | MessageReactions | HistoryGet | ReceiptMove | Typing | PresenceWatch | UserGet
     # members and what they may set
     | MemberRole | ConversationHandover | MemberBan | MemberUnban | MemberBans
-    | ConversationTitle | ConversationTopic | ConversationPhoto | ConversationSlowMode
+    | ConversationTitle | ConversationTopic | ConversationPhoto | ConversationSlowMode | RoomJoin | RoomLeave
 )  # fmt: skip
 # Commands that a conversation's log takes one by one: each is stored by a function of the database of its own.
 AnyAction = (
     ConversationAdd | ConversationRemove | ConversationLeave | MessageEdit | MessageDelete | MessageReact
     # members and what they may set
     | MemberRole | ConversationHandover | MemberBan | MemberUnban
-    | ConversationTitle | ConversationTopic | ConversationPhoto | ConversationSlowMode
+    | ConversationTitle | ConversationTopic | ConversationPhoto | ConversationSlowMode | RoomJoin | RoomLeave
 )  # fmt: skip
 AnyEvent = (
     EntryEvent
@@ -175,4 +180,6 @@ RESULTS: dict[type[Command], type[Struct]] = {
     ConversationTopic: Appended,
     ConversationPhoto: Appended,
     ConversationSlowMode: Appended,
+    RoomJoin: Appended,
+    RoomLeave: Appended,
 }

@@ -9,7 +9,7 @@ from msgspec import Meta, Struct
 from protocol import limits
 from protocol.frames.base import Command, Event
 from protocol.frames.entries import Entry
-from protocol.frames.fields import Conversation, Cursor, History, Key, Kind, Seq, Title
+from protocol.frames.fields import Conversation, Cursor, History, Key, Kind, Seq, Tag, Title, Topic
 from protocol.frames.receipts import Receipt
 
 
@@ -20,19 +20,35 @@ class ConversationDirect(Command, frozen=True, tag="conversation.direct"):
 
 
 class ConversationCreate(Command, frozen=True, tag="conversation.create"):
-    """Create a group with oneself as owner. Answered with :class:`Opened`."""
+    """Create a group, a room or a channel with oneself as owner. Answered with :class:`Opened`."""
 
     key: Key
     title: Title
     members: Annotated[
         list[UUID], Meta(max_length=limits.CREATE_MEMBERS, description="Besides oneself; repeats are counted once.")
     ]
-    kind: Annotated[Literal["group"], Meta(description="A direct conversation is opened by `conversation.direct`.")] = (
-        "group"
-    )
+    kind: Annotated[
+        Literal["group", "room", "channel"],
+        Meta(
+            description="A group, by invitation only; a room, which everybody may join; or a channel, in which its "
+            "owner and admins write, and the others read."
+        ),
+    ] = "group"
     history: Annotated[
         History, Meta(description="What a newcomer sees of the past: all of it, or only what comes from joining on.")
     ] = "all"
+    topic: Annotated[Topic | None, Meta(description="What it is about.")] = None
+    tags: Annotated[list[Tag], Meta(max_length=limits.TAGS, description="Of a room or a channel: interests.")] = (
+        msgspec.field(default_factory=list)
+    )
+    public: Annotated[
+        bool, Meta(description="Of a channel: everybody may join. A room always is, a group never.")
+    ] = False
+
+    def __post_init__(self) -> None:
+        if self.kind == "group" and (self.tags or self.public):
+            name = "tags" if self.tags else "public"
+            raise ValueError(f"a group has none of this - at `$.{name}`")
 
 
 class ConversationList(Command, frozen=True, tag="conversation.list"):
@@ -91,9 +107,12 @@ class ConversationState(Struct, frozen=True, omit_defaults=True, kw_only=True):
     they may repeat what the state already shows, and applying them again changes nothing."""
 
     conversation: Conversation
-    kind: Annotated[Kind, Meta(description="Two people for ever, or a group.")]
+    kind: Annotated[Kind, Meta(description="Two people for ever, a group, a room, or a channel.")]
     title: Annotated[str | None, Meta(description="Of a group; null for a direct conversation.")]
-    members: Annotated[list[UUID], Meta(description="Who belongs now, in the order of joining.")]
+    members: Annotated[
+        list[UUID],
+        Meta(description="Who belongs now, in the order of joining; of a room or a channel nobody is listed."),
+    ]
     head: Annotated[
         Seq,
         Meta(
@@ -135,6 +154,9 @@ class ConversationState(Struct, frozen=True, omit_defaults=True, kw_only=True):
     slow_mode_s: Annotated[
         int, Meta(description="Of a group: seconds between two messages of a plain member; 0: no matter.")
     ] = 0
+    tags: Annotated[list[str], Meta(description="Of a room or a channel: interests.")] = []
+    public: Annotated[bool, Meta(description="Everybody may join.")] = False
+    member_count: Annotated[int, Meta(description="Of a room or a channel: how many belong now.")] = 0
 
 
 class Conversations(Struct, frozen=True, omit_defaults=True):

@@ -51,7 +51,13 @@ class Entry(Struct, frozen=True, omit_defaults=True, kw_only=True):
     emoji: Annotated[str, Meta(description="Of `message.reacted`: with what.")] | UnsetType = UNSET
     on: Annotated[bool, Meta(description="Of `message.reacted`: whether the author now reacts so.")] | UnsetType = UNSET
     count: (
-        Annotated[int, Meta(description="Of `message.reacted`: how many people react so after it; 0 for nobody.")]
+        Annotated[
+            int,
+            Meta(
+                description="Of `message.reacted`: how many people react so after it; 0 for nobody. Of `member.added`, "
+                "`member.removed` and `member.banned` in a room or a channel: how many members it then has."
+            ),
+        ]
         | UnsetType
     ) = UNSET
     users: (
@@ -97,9 +103,10 @@ class Entry(Struct, frozen=True, omit_defaults=True, kw_only=True):
         | UnsetType
     ) = UNSET
     topic: (
-        Annotated[str, Meta(description="Of `conversation.topic`: what the group is about; absent: nothing.")]
+        Annotated[str, Meta(description="Of `created` and `conversation.topic`: what it is about; absent: nothing.")]
         | UnsetType
     ) = UNSET
+    tags: Annotated[list[str], Meta(description="Of `created`: interests; absent: none.")] | UnsetType = UNSET
     photo: (
         Annotated[UUID, Meta(description="Of `conversation.photo`: the medium; absent: no photo.")] | UnsetType
     ) = UNSET

@@ -104,6 +104,14 @@ ERRORS: Final[dict[type[frames.Command], tuple[type[errors.KonnectError], ...]]]
         errors.WrongUse,
         errors.KeyReused,
     ),
+    frames.RoomJoin: (
+        errors.NotFound,
+        errors.AlreadyAMember,
+        errors.Banned,
+        errors.ConversationFull,
+        errors.KeyReused,
+    ),
+    frames.RoomLeave: (errors.NotAMember, errors.WrongKind, errors.KeyReused),
     frames.ConversationSlowMode: (errors.NotAMember, errors.WrongKind, errors.Forbidden, errors.KeyReused),
 }
 

@@ -33,6 +33,7 @@ BOB: Final = _id(0xB)
 CLEO: Final = _id(0xC)
 DIRECT: Final = _id(0xD1)
 GROUP: Final = _id(0x61)
+ROOM: Final = _id(0x71)
 SESSION: Final = _id(0x5E, AT_MS + 41 * 60_000)
 TOKEN: Final = "eyJhbGciOiJFZERTQSJ9.eyJzdWIiOiJhbm4ifQ.c2ln"  # shortened: a true one has some 400 characters
 CURSOR: Final = "AZ9-2Kx7QmCq"
@@ -102,6 +103,8 @@ COMMANDS: Final[dict[type[frames.Command], dict[str, Any]]] = {
     frames.ConversationPhoto: {
         "t": "conversation.photo", "id": 47, "conversation": str(GROUP), "key": "t-2f00b3", "photo": None,
     },
+    frames.RoomJoin: {"t": "room.join", "id": 49, "conversation": str(ROOM), "key": "j-44b10e"},
+    frames.RoomLeave: {"t": "room.leave", "id": 50, "conversation": str(ROOM), "key": "l-8e0c12"},
     frames.ConversationSlowMode: {
         "t": "conversation.slow_mode", "id": 48, "conversation": str(GROUP), "key": "t-2f00b4", "seconds": 30,
     },
@@ -190,6 +193,8 @@ _OWN_RESULTS: Final[dict[type[frames.Command], Struct]] = {
     frames.ConversationTitle: frames.Appended(15, AT_MS + 15 * 60_000),
     frames.ConversationTopic: frames.Appended(16, AT_MS + 16 * 60_000),
     frames.ConversationPhoto: frames.Appended(17, AT_MS + 17 * 60_000),
+    frames.RoomJoin: frames.Appended(19, AT_MS + 19 * 60_000),
+    frames.RoomLeave: frames.Appended(20, AT_MS + 20 * 60_000),
     frames.ConversationSlowMode: frames.Appended(18, AT_MS + 18 * 60_000),
 }
 

@@ -99,7 +99,7 @@ else
         -- 0009
         'role', e.detail -> 'role', 'owner', e.detail -> 'owner', 'reason', e.detail -> 'reason',
         'until_ms', e.detail -> 'until_ms', 'topic', e.detail -> 'topic', 'photo', e.detail -> 'photo',
-        'seconds', e.detail -> 'seconds'))
+        'seconds', e.detail -> 'seconds', 'tags', e.detail -> 'tags'))
 end;
 
 -- As end_action, for an entry about somebody: *p_subject*.
@@ -139,10 +139,29 @@ begin
 end $$;
 
 
+-- Kinds: rooms, which everybody may join, and channels, which many read and few write.
+do $$
+declare
+    v_name text;
+begin
+    for v_name in select conname from pg_constraint where conrelid = 'conversation'::regclass and contype = 'c'
+                  and pg_get_constraintdef(oid) like '%''group''%' loop
+        execute format('alter table conversation drop constraint %I', v_name);
+    end loop;
+end $$;
+alter table conversation add constraint conversation_kind check (kind in ('direct', 'group', 'room', 'channel'));
+alter table conversation add constraint conversation_title check ((kind = 'direct') = (title is null));
+alter table conversation add column tags text[] not null default '{}';
+alter table conversation add column public boolean not null default false;   -- who knows its id may join
+
+
 -- As in 0002; new: rights by `may`, nobody removes the owner, who is banned is not added, and an owner who leaves hands
--- over, which the entry tells ("owner" in the answer, too).
-create or replace function change_member(
-    p_change text, p_conversation uuid, p_author uuid, p_key text, p_user uuid, p_most integer
+-- over, which the entry tells ("owner" in the answer, too). Of a room or a channel it also tells the "count" of members:
+-- nobody lists them. *p_room_most*: members that these may have; null: as groups.
+drop function change_member(text, uuid, uuid, text, uuid, integer);
+create function change_member(
+    p_change text, p_conversation uuid, p_author uuid, p_key text, p_user uuid, p_most integer,
+    p_room_most integer default null
 ) returns json language plpgsql volatile
 set enable_seqscan = off
 as $$
@@ -154,6 +173,7 @@ declare
     v_at bigint;
     v_number bigint;
     v_heir uuid;                                              -- of an owner who leaves
+    v_count integer;                                          -- of a room or a channel: its members after it
 begin
     select * into v from conversation where id = p_conversation for no key update;
     if not found then return json_build_object('error', 'not_a_member', 'missing', p_author); end if;
@@ -180,7 +200,9 @@ begin
             return json_build_object('error', 'already_a_member');
         end if;
         if barred(v.id, p_user) then return json_build_object('error', 'banned'); end if;
-        if v.member_count >= p_most then return json_build_object('error', 'conversation_full'); end if;
+        if v.member_count >= (case when v.kind = 'group' then p_most else coalesce(p_room_most, p_most) end) then
+            return json_build_object('error', 'conversation_full');
+        end if;
     else
         if p_change = 'remove' and p_author <> p_user and (p_user = v.owner or not may(v.id, p_author, 'remove')) then
             return json_build_object('error', 'forbidden');
@@ -193,10 +215,11 @@ begin
 
     v_seq := v.last_seq + 1;
     v_at := now_ms();
+    if v.kind <> 'group' then v_count := v.member_count + case p_change when 'add' then 1 else -1 end; end if;
     insert into entry (conversation, seq, kind, author, key, key_hash, digest, at_ms, subject, detail)
     values (v.id, v_seq, case p_change when 'add' then 'member.added' else 'member.removed' end,
             p_author, p_key, key_hash(p_author, p_key), v_digest, v_at, p_user,
-            case when v_heir is not null then json_strip_nulls(json_build_object('owner', v_heir)) end);
+            nullif(json_strip_nulls(json_build_object('owner', v_heir, 'count', v_count))::text, '{}')::json);
     if p_change = 'add' then
         perform begin_span(v, p_user, v_seq, v_at);
     else
@@ -208,7 +231,8 @@ begin
         member_count = member_count + case p_change when 'add' then 1 else -1 end,
         owner = case when p_change <> 'add' and owner = p_user then v_heir else owner end
     where id = v.id;
-    return json_strip_nulls(json_build_object('seq', v_seq, 'at_ms', v_at, 'new', true, 'owner', v_heir));
+    return json_strip_nulls(json_build_object(
+        'seq', v_seq, 'at_ms', v_at, 'new', true, 'owner', v_heir, 'count', v_count));
 end $$;
 
 -- A person becomes a member by entry *p_seq*. The conversation's row is locked; the person's number rises.
@@ -315,6 +339,7 @@ declare
     v_until bigint := p_command ->> 'until_ms';
     v_digest uuid := md5(json_build_array('ban', v_user, v_reason, v_until)::text)::uuid;
     v_role text;
+    v_count integer;
     b begun;
 begin
     select * into b from begin_action(p_author, p_command, v_digest);
@@ -332,7 +357,8 @@ begin
     if v_until <= b.at_ms then return json_build_object('error', 'over'); end if;
     if v_role is not null then
         perform end_span(v_conversation, v_user, b.seq);
-        update conversation set member_count = member_count - 1 where id = v_conversation;
+        update conversation set member_count = member_count - 1 where id = v_conversation
+            returning case when kind <> 'group' then member_count end into v_count;
     end if;
     insert into ban (conversation, person, seq, author, reason, at_ms, until_ms)
     values (v_conversation, v_user, b.seq, p_author, v_reason, b.at_ms, v_until)
@@ -340,8 +366,8 @@ begin
         seq = excluded.seq, author = excluded.author, reason = excluded.reason, at_ms = excluded.at_ms,
         until_ms = excluded.until_ms;
     return end_action_on(p_author, p_command, v_digest, b, 'member.banned', v_user,
-                         nullif(json_strip_nulls(json_build_object('reason', v_reason, 'until_ms', v_until))::text,
-                                '{}')::json);
+                         nullif(json_strip_nulls(json_build_object(
+                             'reason', v_reason, 'until_ms', v_until, 'count', v_count))::text, '{}')::json);
 end $$;
 
 -- Lift a ban. The person is not a member by that.
@@ -627,7 +653,7 @@ as $$
         'conversation', v.id, 'kind', v.kind, 'title', v.title, 'history', v.history, 'owner', v.owner,
         'head', coalesce(m.until, v.last_seq), 'first_seq', m.since, 'joined', m.joined, 'until', m.until,
         'read', coalesce(mine.read, 0), 'delivered', coalesce(mine.delivered, 0), 'active_at_ms', v.active_at_ms,
-        'members', case when m.until is null then
+        'members', case when m.until is null and v.kind in ('direct', 'group') then   -- 0009: nobody lists a room
             (select json_agg(s.person order by s.joined, s.place) from span s where s.conversation = v.id and s.until is null) end,
         'names', case when m.until is null and v.member_count <= p_named then
             (select json_object_agg(a.id, a.name) from span s join account a on a.id = s.person
@@ -637,6 +663,8 @@ as $$
              from receipt r join span s on s.conversation = v.id and s.person = r.person and s.until is null
              where r.conversation = v.id and r.person <> i.p) end,
         'topic', v.topic, 'photo', v.photo, 'slow_mode_s', v.slow_mode_s,   -- 0009
+        'tags', nullif(v.tags, '{}'), 'public', v.public,
+        'member_count', case when m.until is null and v.kind in ('room', 'channel') then v.member_count end,
         'admins', case when m.until is null then           -- 0009
             (select json_agg(s.person order by s.person) from span s
              where s.conversation = v.id and s.until is null and s.role = 'admin') end,
@@ -655,3 +683,92 @@ as $$
     cross join lateral (select * from span where conversation = v.id and person = i.p order by joined desc limit 1) m
     left join lateral (select * from receipt where conversation = v.id and person = i.p limit 1) mine on true
 $$;
+
+
+-- As in 0002, for all kinds but direct ones. What a group without topic and tags is made of has the digest it always had.
+drop function create_group(uuid, uuid, text, text, text, json, integer);
+create function create_group(
+    p_id uuid, p_author uuid, p_key text, p_title text, p_history text, p_members json, p_most integer,
+    p_kind text default 'group', p_topic text default null, p_tags json default '[]', p_public boolean default false
+) returns json language plpgsql volatile as $$
+declare
+    old creation;
+    v_digest uuid := md5((case
+        when p_kind = 'group' and p_topic is null and json_array_length(p_tags) = 0
+            then json_build_array('group', p_title, p_history, p_members)
+        else json_build_array(p_kind, p_title, p_history, p_members, p_topic, p_tags, p_public) end)::text)::uuid;
+    v_at bigint;
+    v_unknown uuid;
+    v_count integer := json_array_length(p_members);
+begin
+    -- Whoever holds the author's row decides; a repeat that waited here sees what was made meanwhile. Everybody's row at
+    -- once and in id order: two people who create groups with each other would deadlock, the author's row taken first.
+    perform from account where id = p_author or id in (select m.value::uuid from json_array_elements_text(p_members) m)
+        order by id for no key update;
+    if not exists (select from account where id = p_author) then
+        return json_build_object('error', 'unknown_user', 'missing', p_author);
+    end if;
+    select * into old from creation where author = p_author and key = p_key;
+    if found then
+        if old.digest <> v_digest then return json_build_object('error', 'key_reused'); end if;
+        return json_build_object('conversation', old.conversation, 'new', false);
+    end if;
+    if v_count > p_most then return json_build_object('error', 'conversation_full'); end if;
+    select m.value::uuid into v_unknown from json_array_elements_text(p_members) m
+        where not exists (select from account where id = m.value::uuid) limit 1;
+    if found then return json_build_object('error', 'unknown_user', 'missing', v_unknown); end if;
+
+    v_at := now_ms();
+    insert into conversation (id, kind, title, history, owner, last_seq, active_at_ms, member_count, topic, tags, public, guarded)
+    values (p_id, p_kind, p_title, p_history, p_author, 1, v_at, v_count, p_topic,
+            array(select json_array_elements_text(p_tags)), p_public, p_kind = 'channel');
+    insert into creation (author, key, conversation, digest) values (p_author, p_key, p_id, v_digest);
+    insert into entry (conversation, seq, kind, author, key, key_hash, digest, at_ms, detail)
+    values (p_id, 1, 'created', p_author, p_key, key_hash(p_author, p_key), v_digest, v_at,
+            case when p_topic is null and json_array_length(p_tags) = 0
+                then json_build_object('title', p_title, 'members', p_members)
+                else json_strip_nulls(json_build_object(
+                    'title', p_title, 'members', p_members, 'topic', p_topic,
+                    'tags', case when json_array_length(p_tags) > 0 then p_tags end)) end);
+    perform raise_and_join(p_id, p_members);
+    return json_build_object('conversation', p_id, 'new', true);
+end $$;
+
+
+-- Join a public conversation by oneself: begin_action for somebody who is no member, then as an addition. One entry, and
+-- as many rows whatever the number of members.
+create function join_room(p_author uuid, p_command json, p_rules json) returns json language plpgsql volatile
+set enable_seqscan = off
+as $$
+declare
+    v_digest uuid := md5('join')::uuid;
+    v conversation;
+    v_hash uuid := key_hash(p_author, p_command ->> 'key');
+    v_seq bigint;
+    v_at bigint;
+    v_stored uuid;
+begin
+    select * into v from conversation where id = (p_command ->> 'conversation')::uuid for no key update;
+    if not found then return json_build_object('error', 'no_room'); end if;
+    select seq, at_ms, digest into v_seq, v_at, v_stored from entry where key_hash = v_hash and conversation = v.id;
+    if not found then
+        select seq, at_ms, digest into v_seq, v_at, v_stored from settled where key_hash = v_hash and conversation = v.id;
+    end if;
+    if found then
+        if v_stored <> v_digest then return json_build_object('error', 'key_reused'); end if;
+        return json_build_object('seq', v_seq, 'at_ms', v_at);
+    end if;
+    if not v.public then return json_build_object('error', 'no_room'); end if;
+    if exists (select from span where conversation = v.id and person = p_author and until is null) then
+        return json_build_object('error', 'already_a_member');
+    end if;
+    if barred(v.id, p_author) then return json_build_object('error', 'banned'); end if;
+    if v.member_count >= (p_rules ->> 'room_members')::integer then
+        return json_build_object('error', 'conversation_full');
+    end if;
+    v_at := now_ms();
+    perform begin_span(v, p_author, v.last_seq + 1, v_at);
+    update conversation set member_count = member_count + 1 where id = v.id;
+    return end_action_on(p_author, p_command, v_digest, (null, v.last_seq + 1, v_at)::begun, 'member.added', p_author,
+                         json_strip_nulls(json_build_object('count', v.member_count + 1)));
+end $$;

@@ -60,11 +60,13 @@ class Conversation(Struct):
     topic: str | None = None
     photo: UUID | None = None
     slow_mode_s: int = 0
+    tags: list[str] = []
+    public: bool = False
 
     @property
     def guarded(self) -> bool:
         """Not every member may write at any time."""
-        return str(self.kind) == "channel" or self.slow_mode_s > 0
+        return self.kind == "channel" or self.slow_mode_s > 0
 
 
 class Span(Struct):

@@ -20,6 +20,7 @@ from storage.rows import (
     Changed,
     Made,
     Moved,
+    NewKind,
     NewMessage,
     OthersReceipt,
     Page,
@@ -30,7 +31,7 @@ from storage.rows import (
     Standing,
     State,
 )
-from storage.store import Change
+from storage.store import PLAIN, Change
 from tests.simulate.database import (
     Account,
     Body,
@@ -144,8 +145,9 @@ def held_back(
 
 
 def change_member(
-    db: FakeDatabase, change: Change, conversation: UUID, author: UUID, key: str, user: UUID, most: int
-) -> Body[Changed | Refusal]:
+    db: FakeDatabase, change: Change, conversation: UUID, author: UUID, key: str, user: UUID, most: int,
+    room_most: int | None = None,
+) -> Body[Changed | Refusal]:  # fmt: skip
     """Lock the conversation, then the person's row, then the person's receipt."""
     tables = db.tables
     row = tables.conversations.get(conversation)
@@ -170,7 +172,7 @@ def change_member(
             return Refusal("already_a_member"), None
         if barred(tables, conversation, user, db.now_ms()):
             return Refusal("banned"), None
-        if row.member_count >= most:
+        if row.member_count >= (most if row.kind == "group" or room_most is None else room_most):
             return Refusal("conversation_full"), None
     else:
         no_right = user == row.owner or not tables.may(conversation, author, "remove")
@@ -181,12 +183,14 @@ def change_member(
         if user == row.owner:
             heir = heir_of(tables, conversation, user)
     seq, at_ms = row.last_seq + 1, db.now_ms()
+    count = None if row.kind == "group" else row.member_count + (1 if change == "add" else -1)
     yield [("account", user)]
     if change == "add":
         yield [("receipt", conversation, user)]
     entry = Entry(
         conversation=conversation, seq=seq, kind="member.added" if change == "add" else "member.removed",
         author=author, key=key, at_ms=at_ms, user=user, owner=UNSET if heir is None else heir,
+        count=UNSET if count is None else count,
     )  # fmt: skip
 
     def commit() -> None:
@@ -202,7 +206,7 @@ def change_member(
             if heir is not None and (theirs := tables.span(conversation, heir)) is not None:
                 theirs.role = "member"
 
-    return Changed(seq, at_ms, True, heir), commit
+    return Changed(seq, at_ms, True, heir, count), commit
 
 
 def barred(tables: Tables, conversation: UUID, person: UUID, at_ms: int) -> bool:
@@ -248,13 +252,16 @@ def create_group(
     history: History,
     members: Sequence[UUID],
     most: int,
+    more: NewKind = PLAIN,
 ) -> Body[Made | Refusal]:
     """Lock everybody's rows; whoever holds the author's decides about the key."""
     tables = db.tables
     yield in_order("account", [p for p in (author, *members) if p in tables.accounts])
     if author not in tables.accounts:
         return Refusal("unknown_user", author), None
-    digest = ("group", title, history, tuple(members))
+    digest: tuple[Any, ...] = ("group", title, history, tuple(members))
+    if more.kind != "group" or more.topic is not None or more.tags:
+        digest = (*digest, more.kind, more.topic, tuple(more.tags), more.public)
     old = tables.creations.get((author, key))
     if old is not None:
         return (Refusal("key_reused") if old[1] != digest else Made(old[0], False)), None
@@ -266,12 +273,15 @@ def create_group(
     at_ms = db.now_ms()
     entry = Entry(
         conversation=new_id, seq=1, kind="created", author=author, key=key, at_ms=at_ms, title=title,
-        members=list(members),
+        members=list(members), topic=UNSET if more.topic is None else more.topic, tags=more.tags or UNSET,
     )  # fmt: skip
 
     def commit() -> None:
         tables.creations[author, key] = (new_id, digest)
-        _open(tables, new_id, Conversation("group", title, history, author, 1, at_ms, len(members)), entry, digest)
+        row = Conversation(
+            more.kind, title, history, author, 1, at_ms, len(members), more.topic, tags=more.tags, public=more.public
+        )
+        _open(tables, new_id, row, entry, digest)
 
     return Made(new_id, True), commit
 
@@ -479,10 +489,12 @@ def _state(tables: Tables, person: UUID, conversation: UUID, recent: int, named:
     last_seen = seen[len(seen) - recent :] if recent < len(seen) else seen
     members: list[UUID] = []
     admins: list[UUID] = []
+    counted = 0
     names: dict[UUID, str] = {}
     receipts: list[ReceiptFrame] = []
     if last.until is None:
         members = tables.members(conversation)
+        counted = row.member_count if row.kind in ("room", "channel") else 0
         admins = tables.admins(conversation)
         if row.member_count <= named:
             names = {other: tables.accounts[other].name for other in members}
@@ -497,7 +509,8 @@ def _state(tables: Tables, person: UUID, conversation: UUID, recent: int, named:
         first_seq=last.since, joined=last.joined, read=read, delivered=delivered,
         unread=sum(1 for e in above[: limits.UNREAD] if e.kind == "message" and e.author != person),
         active_at_ms=row.active_at_ms, history=row.history, until=last.until, title=row.title, owner=row.owner,
-        members=members, names=names, receipts=receipts, recent=last_seen,
+        tags=row.tags, public=row.public, member_count=counted,
+        members=[] if row.kind in ("room", "channel") else members, names=names, receipts=receipts, recent=last_seen,
         admins=admins, topic=row.topic, photo=row.photo, slow_mode_s=row.slow_mode_s,
     )  # fmt: skip
 

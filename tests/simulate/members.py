@@ -19,11 +19,12 @@ from protocol.frames import (
     MemberBan,
     MemberRole,
     MemberUnban,
+    RoomJoin,
 )
 from protocol.schema.catalogue import tag
 from storage.rows import Acted, Rules
 from tests.simulate.database import BanRow, Body, FakeDatabase, Tables
-from tests.simulate.functions import Refusal, barred, end_span
+from tests.simulate.functions import Refusal, barred, begin_span, end_span, known
 from tests.simulate.messages import Begun, begin_action, end_action, settle_action
 
 
@@ -99,6 +100,9 @@ def ban_member(db: FakeDatabase, author: UUID, action: MemberBan, rules: Rules) 
     if role is not None:
         yield [("account", action.user)]
 
+    row = tables.conversations[conversation]
+    counted = role is not None and row.kind != "group"
+
     def changes() -> None:
         if role is not None:
             end_span(tables, conversation, action.user, begun.seq, begun.at_ms)
@@ -110,6 +114,7 @@ def ban_member(db: FakeDatabase, author: UUID, action: MemberBan, rules: Rules) 
         tables, author, action, digest, begun, "member.banned", changes, user=action.user,
         reason=UNSET if action.reason is None else action.reason,
         until_ms=UNSET if action.until_ms is None else action.until_ms,
+        count=row.member_count - 1 if counted else UNSET,
     )  # fmt: skip
 
 
@@ -162,11 +167,43 @@ def set_conversation(db: FakeDatabase, author: UUID, action: Setting, rules: Rul
     return end_action(tables, author, action, digest, begun, kind, changes, **more)
 
 
+def join_room(db: FakeDatabase, author: UUID, action: RoomJoin, rules: Rules) -> Body[Acted | Refusal]:
+    """Join a public conversation by oneself."""
+    tables, digest, conversation = db.tables, ("join",), action.conversation
+    row = tables.conversations.get(conversation)
+    if row is None:
+        return Refusal("no_room"), None
+    yield [("conversation", conversation)]
+    name = (conversation, author, action.key)
+    old = known(tables, name) or tables.settled.get(name)
+    if old is not None:
+        return (Refusal("key_reused") if old.digest != digest else Acted(old.seq, old.at_ms)), None
+    if not row.public:
+        return Refusal("no_room"), None
+    if tables.span(conversation, author) is not None:
+        return Refusal("already_a_member"), None
+    begun = Begun(row.last_seq + 1, db.now_ms())
+    if barred(tables, conversation, author, begun.at_ms):
+        return Refusal("banned"), None
+    if row.member_count >= rules.room_members:
+        return Refusal("conversation_full"), None
+    yield [("account", author)]
+    yield [("receipt", conversation, author)]
+
+    def changes() -> None:
+        begin_span(tables, conversation, author, begun.seq, begun.at_ms)
+
+    return end_action(
+        tables, author, action, digest, begun, "member.added", changes, user=author, count=row.member_count + 1
+    )  # fmt: skip
+
+
 ACTIONS: Final[dict[type[Command], Callable[[FakeDatabase, UUID, Any, Rules], Body[Acted | Refusal]]]] = {
     MemberRole: set_role,
     ConversationHandover: hand_over,
     MemberBan: ban_member,
     MemberUnban: unban_member,
+    RoomJoin: join_room,
     ConversationTitle: set_conversation,
     ConversationTopic: set_conversation,
     ConversationPhoto: set_conversation,

@@ -453,6 +453,8 @@ def as_frame(entry: Entry) -> dict[str, Any]:
         "of": entry.of, "emoji": entry.emoji, "on": entry.on, "edited_at_ms": entry.edited_at_ms,
         "role": entry.role, "owner": entry.owner, "reason": entry.reason, "until_ms": entry.until_ms,
         "topic": entry.topic, "photo": entry.photo, "seconds": entry.seconds,
+        "tags": list(entry.tags) or None,
+        "count": entry.count or None,  # of members of a room
         "deleted": entry.deleted or None, "changed": entry.changed or None,
         "reactions": [
             {"emoji": one.emoji, "count": one.count, "users": list(one.users)} for one in entry.reactions

@@ -30,6 +30,7 @@ from storage.rows import (
     Changed,
     Made,
     Moved,
+    NewKind,
     NewMessage,
     OthersReceipt,
     Page,
@@ -41,7 +42,7 @@ from storage.rows import (
     State,
     shown,
 )
-from storage.store import Change
+from storage.store import PLAIN, Change
 from tests.simulate import functions, members, messages
 from tests.simulate.database import Body, Call, FakeDatabase, Transaction
 from tests.simulate.faults import Faults, Plan
@@ -89,22 +90,24 @@ class FakeStore:
         return answer
 
     async def change_member(
-        self, lane: int, change: Change, conversation: UUID, author: UUID, key: str, user: UUID, most: int
-    ) -> Changed:
+        self, lane: int, change: Change, conversation: UUID, author: UUID, key: str, user: UUID, most: int,
+        room_most: int | None = None,
+    ) -> Changed:  # fmt: skip
         """See :meth:`storage.store.Store.change_member`."""
         answer = await self._on_lane(
-            lane, lambda db: functions.change_member(db, change, conversation, author, key, user, most)
+            lane, lambda db: functions.change_member(db, change, conversation, author, key, user, most, room_most)
         )
         if isinstance(answer, Refusal):
             _refuse(answer, conversation=conversation, key=key, user=user, most=most)
         return answer
 
     async def create_group(
-        self, new_id: UUID, author: UUID, key: str, title: str, history: History, members: Sequence[UUID], most: int
-    ) -> Made:
+        self, new_id: UUID, author: UUID, key: str, title: str, history: History, members: Sequence[UUID], most: int,
+        more: NewKind = PLAIN,
+    ) -> Made:  # fmt: skip
         """See :meth:`storage.store.Store.create_group`."""
         answer = await self._write(
-            lambda db: functions.create_group(db, new_id, author, key, title, history, members, most)
+            lambda db: functions.create_group(db, new_id, author, key, title, history, members, most, more)
         )
         if isinstance(answer, Refusal):
             _refuse(answer, conversation=new_id, key=key, most=most)

@@ -90,6 +90,10 @@ def _client() -> Iterator[Vector]:
             "t": "message.reactions", "id": 21, "conversation": direct, "seq": 1, "emoji": "👍", "cursor": "p2",
             "limit": 100,
         },
+        "conversation.create: a room": {
+            **create, "kind": "room", "topic": "moves", "tags": ["chess", "x" * limits.TAG_CHARS],
+        },
+        "conversation.create: a public channel": {**create, "kind": "channel", "public": True},
         "conversation.photo: a medium": {
             "t": "conversation.photo", "id": 47, "conversation": group, "key": "t", "photo": str(examples.PHOTO),
         },
@@ -234,6 +238,12 @@ def _server() -> Iterator[Vector]:
         "event entry: a ban is lifted": frames.EntryEvent(
             **{**entry, "key": "u-1"}, seq=14, kind="member.unbanned", user=CLEO
         ),
+        "event entry: a room is created": frames.EntryEvent(
+            **entry, seq=1, kind="created", title="Chess", members=[ANN], topic="moves", tags=["chess", "🦉"]
+        ),
+        "event entry: somebody joins a room": frames.EntryEvent(
+            **{**entry, "key": "j-1"}, seq=2, kind="member.added", user=BOB, count=2
+        ),
         "event entry: another title": frames.EntryEvent(
             **{**entry, "key": "t-1"}, seq=15, kind="conversation.title", title="Grüße 🦉"
         ),
@@ -252,7 +262,8 @@ def _server() -> Iterator[Vector]:
         ),
         "event conversation: all that is set": frames.ConversationEvent(
             **msgspec.structs.asdict(
-                msgspec.structs.replace(bare, topic="Bring water", photo=examples.PHOTO, slow_mode_s=30, admins=[BOB])
+                msgspec.structs.replace(bare, topic="Bring water", photo=examples.PHOTO, slow_mode_s=30, admins=[BOB],
+                                        kind="room", tags=["chess"], public=True, member_count=9_000, members=[])
             )
         ),
         "event entry: unicode, highest seq": frames.EntryEvent(**msgspec.structs.asdict(huge)),
