@@ -22,7 +22,18 @@ from protocol.errors import (
     UnknownUser,
     WrongKind,
 )
-from protocol.frames import AnyAction, Bans, Conversations, Entry, History, HistoryPage, Reactions, User, Versions
+from protocol.frames import (
+    AnyAction,
+    Bans,
+    Conversations,
+    ConversationState,
+    Entry,
+    History,
+    HistoryPage,
+    Reactions,
+    User,
+    Versions,
+)
 from storage import actions, reaction_cursor
 from storage.rows import (
     Acted,
@@ -153,6 +164,10 @@ class FakeStore:
     async def standing(self, person: UUID, lineage: UUID | None) -> Standing:
         """See :meth:`storage.store.Store.standing`."""
         return await self._read(lambda db: functions.standing(db.tables, db.now_ms(), person, lineage))
+
+    async def first_standing(self, person: UUID, recent: int, most: int) -> Standing:
+        """See :meth:`storage.store.Store.first_standing`."""
+        return await self._read(lambda db: functions.first_standing(db.tables, db.now_ms(), person, recent, most))
 
     async def states(self, person: UUID, conversations: Sequence[UUID], recent: int) -> list[State]:
         """See :meth:`storage.store.Store.states`."""
@@ -350,4 +365,5 @@ def _listing(db: FakeDatabase, person: UUID, below: tuple[int, UUID] | None, lim
     page = places[:limit]
     states = functions.conversation_states(tables, person, [one for _, one in page], 1)
     more = len(places) > limit
-    return Conversations([shown(state) for state in states], f"{page[-1][0]}-{page[-1][1]}" if more else None)
+    views = [shown(state, ConversationState) for state in states]
+    return Conversations(views, f"{page[-1][0]}-{page[-1][1]}" if more else None)
