@@ -108,8 +108,8 @@ class Commands:
         public: bool | None = None,
         key: str | None = None,
     ) -> str:
-        """Create a group, a "room" or a "channel"; its id. *history* "from_join" hides the past from newcomers. *tags*,
-        interests, and *public* are for rooms and channels. Repeats with *key* make one."""
+        """Create a group, a "room" or a "channel"; its id. *history* "from_join" hides the past from newcomers. *tags*
+        are interests; *public* is for channels. Repeats with *key* make one."""
         result = await self.ask(
             "conversation.create", key=key or self._new_key(), kind=kind, title=title,
             members=[str(member) for member in members], history=history, topic=topic,

@@ -171,7 +171,7 @@ class Conversation:
     admins: tuple[str, ...] = ()  # of a group, without its owner, by id
     topic: str | None = None  # of a group
     photo: str | None = None  # of a group: the medium's id
-    tags: tuple[str, ...] = ()  # of a room or a channel: interests
+    tags: tuple[str, ...] = ()  # interests
     public: bool = False  # everybody may join
     member_count: int = 0  # of a room or a channel, whose members are not listed
     slow_mode_s: int = 0  # of a group: seconds between two messages of a plain member

@@ -44,8 +44,11 @@ def bare(kind: inspect.Type) -> inspect.Type:
 
 
 def items(kind: inspect.Type, count: int) -> list[Any]:
-    """A list of *count* ids."""
-    assert isinstance(bare(kind), inspect.UUIDType)
+    """A list of *count* ids, or of parts like the example's."""
+    item = bare(kind)
+    if isinstance(item, inspect.StrType):
+        return [str(number) for number in range(count)]
+    assert isinstance(item, inspect.UUIDType)
     return [str(uuid.UUID(int=number)) for number in range(count)]
 
 

@@ -38,7 +38,7 @@ class ConversationCreate(Command, frozen=True, tag="conversation.create"):
         History, Meta(description="What a newcomer sees of the past: all of it, or only what comes from joining on.")
     ] = "all"
     topic: Annotated[Topic | None, Meta(description="What it is about.")] = None
-    tags: Annotated[list[Tag], Meta(max_length=limits.TAGS, description="Of a room or a channel: interests.")] = (
+    tags: Annotated[list[Tag], Meta(max_length=limits.TAGS, description="Interests.")] = (
         msgspec.field(default_factory=list)
     )
     public: Annotated[
@@ -46,9 +46,8 @@ class ConversationCreate(Command, frozen=True, tag="conversation.create"):
     ] = False
 
     def __post_init__(self) -> None:
-        if self.kind == "group" and (self.tags or self.public):
-            name = "tags" if self.tags else "public"
-            raise ValueError(f"a group has none of this - at `$.{name}`")
+        if self.kind == "group" and self.public:
+            raise ValueError("a group is by invitation only - at `$.public`")
 
 
 class ConversationList(Command, frozen=True, tag="conversation.list"):
@@ -154,7 +153,7 @@ class ConversationState(Struct, frozen=True, omit_defaults=True, kw_only=True):
     slow_mode_s: Annotated[
         int, Meta(description="Of a group: seconds between two messages of a plain member; 0: no matter.")
     ] = 0
-    tags: Annotated[list[str], Meta(description="Of a room or a channel: interests.")] = []
+    tags: Annotated[list[str], Meta(description="Interests.")] = []
     public: Annotated[bool, Meta(description="Everybody may join.")] = False
     member_count: Annotated[int, Meta(description="Of a room or a channel: how many belong now.")] = 0
 

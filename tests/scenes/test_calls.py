@@ -363,7 +363,7 @@ async def test_both_doors_refuse_with_the_same_code(house: House, world: World) 
             ("member.ban", {"conversation": club, "key": "n", "user": str(bob), "until_ms": 1}, "invalid"),
             ("member.unban", {"conversation": direct, "key": "n", "user": str(bob)}, "wrong_kind"),
             ("member.bans", {"conversation": owned}, "forbidden"),
-            ("conversation.create", {"key": "n", "title": "x", "members": [], "tags": ["x"]}, "invalid"),
+            ("conversation.create", {"key": "n", "title": "x", "members": [], "public": True}, "invalid"),
             ("conversation.create", {"key": "n", "title": "x", "members": [], "kind": "room", "tags": [""]}, "invalid"),
             ("room.join", {"conversation": foreign, "key": "n"}, "not_found"),
             ("room.join", {"conversation": nobody, "key": "n"}, "not_found"),
