@@ -18,6 +18,7 @@ keys, and shows each entry once. It imports nothing of the server. See docs/clie
 from konnect_client.accounts import Account, Profile, login, register, resume
 from konnect_client.client import Client, open_client
 from konnect_client.content import Attachment, Contact, Content, Entity, Location
+from konnect_client.conversations import Conversations
 from konnect_client.errors import (
     ClientClosed,
     ClientError,
@@ -50,6 +51,8 @@ from konnect_client.journal import FileJournal, Journal, MemoryJournal
 from konnect_client.liveness import Liveness
 from konnect_client.messages import Messages
 from konnect_client.model import (
+    Ban,
+    BanPage,
     Conversation,
     ConversationPage,
     Entry,
@@ -78,6 +81,8 @@ __all__ = [
     "AccessToken",
     "Account",
     "Attachment",
+    "Ban",
+    "BanPage",
     "Client",
     "ClientClosed",
     "ClientError",
@@ -88,6 +93,7 @@ __all__ = [
     "Conversation",
     "ConversationChanged",
     "ConversationPage",
+    "Conversations",
     "Delivery",
     "Draft",
     "Entity",

@@ -13,6 +13,7 @@ from konnect_client.errors import ClientClosed, ServerRefused
 from konnect_client.events import PresenceChanged
 from konnect_client.inbox import Inbox
 from konnect_client.model import (
+    BanPage,
     Conversation,
     ConversationPage,
     Entry,
@@ -99,12 +100,23 @@ class Commands:
         return take(await self.ask("conversation.direct", user=str(user)), "conversation", str)
 
     async def create(
-        self, title: str, members: Iterable[str] = (), *, history: str = "all", key: str | None = None
+        self,
+        title: str,
+        members: Iterable[str] = (),
+        *,
+        kind: str = "group",
+        history: str = "all",
+        topic: str | None = None,
+        tags: Iterable[str] | None = None,
+        public: bool | None = None,
+        key: str | None = None,
     ) -> str:
-        """Create a group; its id. *history* "from_join" hides the past from newcomers. Repeats with *key* make one."""
+        """Create a group, a "room" or a "channel"; its id. *history* "from_join" hides the past from newcomers. *tags*
+        are interests; *public* is for channels. Repeats with *key* make one."""
         result = await self.ask(
-            "conversation.create", key=key or self._new_key(), kind="group", title=title,
-            members=[str(member) for member in members], history=history,
+            "conversation.create", key=key or self._new_key(), kind=kind, title=title,
+            members=[str(member) for member in members], history=history, topic=topic,
+            tags=None if tags is None else [*tags], public=public,
         )  # fmt: skip
         return take(result, "conversation", str)
 
@@ -142,6 +154,62 @@ class Commands:
     async def leave(self, conversation: str, *, key: str | None = None) -> Sent:
         """Leave a group."""
         return await self._change("conversation.leave", conversation, key)
+
+    async def join(self, conversation: str, *, key: str | None = None) -> Sent:
+        """Become a member of a room, or of a public channel."""
+        return await self._change("room.join", conversation, key)
+
+    async def leave_room(self, conversation: str, *, key: str | None = None) -> Sent:
+        """Leave a room or a channel."""
+        return await self._change("room.leave", conversation, key)
+
+    async def set_role(self, conversation: str, user: str, role: str, *, key: str | None = None) -> Sent:
+        """Make a member "admin" or "member"."""
+        return await self._change("member.role", conversation, key, user=str(user), role=role)
+
+    async def hand_over(self, conversation: str, user: str, *, key: str | None = None) -> Sent:
+        """Make another member the owner, and oneself an admin."""
+        return await self._change("conversation.handover", conversation, key, user=str(user))
+
+    async def ban(
+        self,
+        conversation: str,
+        user: str,
+        *,
+        reason: str | None = None,
+        until_ms: int | None = None,
+        key: str | None = None,
+    ) -> Sent:
+        """Remove *user* and bar the person from coming back until *until_ms* (Unix milliseconds), or for ever."""
+        return await self._change(
+            "member.ban", conversation, key, user=str(user), reason=reason, until_ms=until_ms
+        )
+
+    async def unban(self, conversation: str, user: str, *, key: str | None = None) -> Sent:
+        """Lift a ban."""
+        return await self._change("member.unban", conversation, key, user=str(user))
+
+    async def bans(self, conversation: str, *, before: int | None = None, limit: int = 50) -> BanPage:
+        """Who is banned now, newest first: one page, below seq *before*."""
+        return BanPage.parse(
+            await self.ask("member.bans", conversation=str(conversation), before=before, limit=limit)
+        )
+
+    async def set_title(self, conversation: str, title: str, *, key: str | None = None) -> Sent:
+        """Give a group another title."""
+        return await self._change("conversation.title", conversation, key, title=title)
+
+    async def set_topic(self, conversation: str, topic: str | None, *, key: str | None = None) -> Sent:
+        """Say what a group is about; None for nothing."""
+        return await self._change("conversation.topic", conversation, key, topic=topic)
+
+    async def set_photo(self, conversation: str, photo: str | None, *, key: str | None = None) -> Sent:
+        """Give a group another photo, an upload of one's own; None for none."""
+        return await self._change("conversation.photo", conversation, key, photo=photo)
+
+    async def set_slow_mode(self, conversation: str, seconds: int, *, key: str | None = None) -> Sent:
+        """Let plain members write one message in so many seconds; 0 ends it. The client's outbox keeps to it."""
+        return await self._change("conversation.slow_mode", conversation, key, seconds=seconds)
 
     async def history(self, conversation: str, *, before: int | None = None, limit: int = 50) -> HistoryPage:
         """A page of the past, oldest first, ending before seq *before*, or at the end."""

@@ -115,7 +115,7 @@ class Entry:
     of: int | None = None  # which message was edited, deleted or reacted to
     emoji: str | None = None  # of a reaction: with what,
     on: bool | None = None  # whether the author now reacts so,
-    count: int = 0  # how many people then do,
+    count: int = 0  # how many people then do, (of members of a room or a channel: how many they are)
     users: tuple[str, ...] = ()  # and the first few of them
     poll: Poll | None = None  # of a message: what it asks
     counts: tuple[int, ...] = ()  # of a vote: how many then have chosen each option,
@@ -127,6 +127,14 @@ class Entry:
     edited_at_ms: int | None = None  # of a message: when it was last edited
     deleted: bool = False  # of a message, and of the edits of such
     reactions: tuple[Reaction, ...] = ()  # of a message, by emoji in the order of code points
+    role: str | None = None  # of member.role
+    owner: str | None = None  # who owns the conversation after it, where the entry changes that
+    reason: str | None = None  # of member.banned: why,
+    until_ms: int | None = None  # and until when; None for ever
+    topic: str | None = None  # of conversation.topic; None for nothing
+    tags: tuple[str, ...] = ()  # of created
+    photo: str | None = None  # of conversation.photo: the medium's id; None for none
+    seconds: int | None = None  # of conversation.slow_mode
     changed: int = 0  # of a message: the newest entry that it already shows the change of; 0 for none
     content: Content | None = None  # of a message and of an edit: what the message is beside its text
     pinned: bool = False  # of a message
@@ -159,6 +167,14 @@ class Entry:
             edited_at_ms=take_maybe(frame, "edited_at_ms", int),
             deleted=take_or(frame, "deleted", bool, False),
             reactions=take_each(frame, "reactions", Reaction.parse) if "reactions" in frame else (),
+            role=take_maybe(frame, "role", str),
+            owner=take_maybe(frame, "owner", str),
+            reason=take_maybe(frame, "reason", str),
+            until_ms=take_maybe(frame, "until_ms", int),
+            topic=take_maybe(frame, "topic", str),
+            tags=take_ids(frame, "tags") if "tags" in frame else (),
+            photo=take_maybe(frame, "photo", str),
+            seconds=take_maybe(frame, "seconds", int),
             changed=take_or(frame, "changed", int, 0),
             content=take_part(frame, "content", Content.parse),
             pinned=take_or(frame, "pinned", bool, False),
@@ -183,7 +199,7 @@ class Conversation:
     """A conversation as one of its members sees it, after entry ``head``."""
 
     id: str
-    kind: str  # "direct" or "group"
+    kind: str  # "direct", "group", "room" or "channel"
     title: str | None
     members: tuple[str, ...]  # who belongs now, in the order of joining
     head: int
@@ -198,6 +214,13 @@ class Conversation:
     owner: str | None = None  # of a group
     retention_s: int | None = None  # how long new messages are kept; None: for ever
     pins: tuple[int, ...] = ()  # the messages that are pinned, by seq
+    admins: tuple[str, ...] = ()  # of a group, without its owner, by id
+    topic: str | None = None  # of a group
+    photo: str | None = None  # of a group: the medium's id
+    tags: tuple[str, ...] = ()  # interests
+    public: bool = False  # everybody may join
+    member_count: int = 0  # of a room or a channel, whose members are not listed
+    slow_mode_s: int = 0  # of a group: seconds between two messages of a plain member
 
     @classmethod
     def parse(cls, frame: Frame) -> "Conversation":
@@ -221,7 +244,45 @@ class Conversation:
             owner=take_maybe(frame, "owner", str),
             retention_s=take_maybe(frame, "retention_s", int),
             pins=take_ints(frame, "pins") if "pins" in frame else (),
+            admins=take_ids(frame, "admins") if "admins" in frame else (),
+            topic=take_maybe(frame, "topic", str),
+            photo=take_maybe(frame, "photo", str),
+            tags=take_ids(frame, "tags") if "tags" in frame else (),
+            public=take_or(frame, "public", bool, False),
+            member_count=take_or(frame, "member_count", int, 0),
+            slow_mode_s=take_or(frame, "slow_mode_s", int, 0),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Ban:
+    """That somebody is barred from a conversation."""
+
+    user: str
+    author: str  # by whom
+    seq: int  # the entry that says so
+    at_ms: int
+    reason: str | None
+    until_ms: int | None  # None: for ever
+
+    @classmethod
+    def parse(cls, frame: Frame) -> "Ban":
+        return cls(
+            take(frame, "user", str), take(frame, "author", str), take_seq(frame, "seq"), take(frame, "at_ms", int),
+            take_maybe(frame, "reason", str), take_maybe(frame, "until_ms", int),
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class BanPage:
+    """A part of the bans of a conversation, newest first; ``more`` when older ones exist."""
+
+    bans: tuple[Ban, ...]
+    more: bool
+
+    @classmethod
+    def parse(cls, frame: Frame) -> "BanPage":
+        return cls(take_each(frame, "bans", Ban.parse), take(frame, "more", bool))
 
 
 @dataclass(frozen=True, slots=True)

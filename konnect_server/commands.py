@@ -47,6 +47,8 @@ class Desk(Protocol):
     def sooner(self) -> Callable[[int], None]: ...
     @property
     def group_members(self) -> int: ...
+    @property
+    def room_members(self) -> int: ...
 
 
 class Asker(Author, Protocol):
@@ -136,7 +138,7 @@ def _create(asker: Asker, command: frames.ConversationCreate) -> None:
     desk, new_id = asker.desk, asker.desk.new_id()  # one for all repeats of this command
     asker.read(
         command,
-        lambda: actions.create(desk.store, asker.user, new_id, command, desk.group_members),
+        lambda: actions.create(desk.store, asker.user, new_id, command, desk.group_members, desk.room_members),
         lambda outcome: _opened(asker, outcome),
     )
 
@@ -202,6 +204,10 @@ def _scheduled(asker: Asker, command: frames.MessageScheduled) -> None:
     asker.read(command, lambda: scheduled.listing(asker.desk.store, asker.user, command))
 
 
+def _bans(asker: Asker, command: frames.MemberBans) -> None:
+    asker.read(command, lambda: actions.bans(asker.desk.store, asker.user, command))
+
+
 def _users(asker: Asker, command: frames.UserGet) -> None:
     asker.read(command, lambda: actions.users(asker.desk.store, asker.user, command))
 
@@ -224,6 +230,7 @@ HANDLERS: Final[dict[type[frames.Command], Callable[[Asker, Any], None]]] = {
     frames.PollVoters: _votes,
     frames.MessageUnschedule: _unschedule,
     frames.MessageScheduled: _scheduled,
+    frames.MemberBans: _bans,
 }
 
 

@@ -106,6 +106,9 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     commands_burst: Annotated[int, among(1, 1_000_000), doc("Other commands a rested one may send at once.")] = 200
     sockets_per_user: Annotated[int, among(1, 10_000), doc("Sockets a person may hold, one a device.")] = 10
     group_members: Annotated[int, among(2, 100_000), doc("Members a group may have.")] = limits.GROUP_MEMBERS
+    room_members: Annotated[
+        int, among(2, 1_000_000), doc("Members a room or a channel may have.")
+    ] = limits.ROOM_MEMBERS  # fmt: skip
     edit_within_s: Annotated[
         int, among(-1, 315_360_000), doc("How long a message may be edited, in seconds; 0: never, -1: for ever.")
     ] = 172_800

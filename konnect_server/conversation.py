@@ -23,14 +23,14 @@ from uuid import UUID
 from msgspec import UNSET
 
 from protocol import closing, codec
-from protocol.errors import Invalid, KeyReused, KonnectError, NotAMember
+from protocol.errors import Forbidden, Invalid, KeyReused, KonnectError, NotAMember, SlowMode
 from protocol.frames import Appended, Content, Entry
 from storage.actions import Deed
-from storage.rows import Acted, Appendix
+from storage.rows import Acted, Answer, Appendix
 
 INBOX_LIMIT: Final = 256  # postings that wait; beyond it the senders' sockets are not read
 BATCH_LIMIT: Final = 256  # postings of one conversation in one append
-MEMBERSHIP: Final = frozenset({"member.added", "member.removed"})
+MEMBERSHIP: Final = frozenset({"member.added", "member.removed", "member.banned"})
 # After these, what was said before is not to be told any more.
 ALTERS: Final = frozenset({"message.edited", "message.deleted", "messages.expired"})
 
@@ -249,6 +249,8 @@ class Conversation:
         for posting, answer in zip(postings, outcome.answers, strict=True):
             if answer.refused:
                 data = codec.error(posting.id, Invalid("this text cannot be stored"))
+            elif answer.error is not None:
+                data = codec.error(posting.id, _held_back(answer))
             elif answer.seq is None or answer.at_ms is None:
                 data = codec.error(posting.id, NotAMember(posting.author, self.id))
             elif answer.reused:
@@ -387,3 +389,10 @@ class Conversation:
             self._ahead.pop(reader, None)
             self._walking.pop(reader, None)
             reader.lost(self.id, entry.seq)
+
+
+def _held_back(answer: Answer) -> KonnectError:
+    """Why a member may not write now."""
+    if answer.error == "slow_mode":
+        return SlowMode(answer.retry_after_ms)
+    return Forbidden("only its owner and admins write in a channel")

@@ -76,7 +76,8 @@ class Core:
         self.pump = Pump(world.poller, self.wheel, terms=terms, randomness=world.randomness)
         flush = self.pump.flush
         rules = Rules(
-            config.group_members, config.edit_within_s, media_unused_ms=config.upload_unused_s * 1000
+            config.group_members, config.edit_within_s, media_unused_ms=config.upload_unused_s * 1000,
+            room_members=config.room_members,
         )  # fmt: skip
         self.writers = [
             Writer(lane, world.store, rules, self._contain, flush) for lane in range(config.log_writers)
@@ -98,7 +99,7 @@ class Core:
             messages_per_s=config.messages_per_s, messages_burst=config.messages_burst,
             commands_per_s=config.commands_per_s, commands_burst=config.commands_burst,
             sockets_per_user=config.sockets_per_user, group_members=config.group_members,
-            hello_timeout_s=config.hello_timeout_s, sooner=self._sooner,
+            hello_timeout_s=config.hello_timeout_s, sooner=self._sooner, room_members=config.room_members,
         )  # fmt: skip
         self.calls = Calls(self._desk)
         self.clerk = Clerk(self._desk, world.wall_ms)

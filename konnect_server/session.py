@@ -122,6 +122,7 @@ class Desk(msgspec.Struct, frozen=True):
     commands_burst: float
     sockets_per_user: int
     group_members: int
+    room_members: int
     hello_timeout_s: float
     sooner: Callable[[int], None]  # something was given to this server that is due then, Unix milliseconds
 

@@ -52,6 +52,7 @@ HELD_BYTES: Final = 262_144  # live frames kept during the last stretch; beyond 
 OVERLAP_MS: Final = 60_000  # receipts are sent again from this much before: they only rise, so repeats do no harm
 GIVE_UP_S: Final = 10.0
 RETRY_S: Final = 0.25
+REMOVALS: Final = frozenset({"member.removed", "member.banned"})  # entries after which their `user` is no member
 RECEIPTS_AT_ONCE: Final = 500  # pushed before the outbox is looked at again: about 64 KiB
 
 log = structlog.get_logger("konnect.walk")
@@ -493,7 +494,7 @@ class Walk:
             if target is not None and target.conversation is not None:
                 if target.last is not None and entry.seq > target.last:
                     continue
-                removed = entry.kind == "member.removed" and entry.user == self._walker.user
+                removed = entry.kind in REMOVALS and entry.user == self._walker.user
                 if removed and target.last is None and entry.seq > target.joined:
                     target.last = self._left[entry.conversation] = entry.seq
                     target.conversation.detach(self._walker)

@@ -16,6 +16,7 @@ import trio
 from protocol.errors import (
     AlreadyAMember,
     BadCursor,
+    Banned,
     ConversationFull,
     Forbidden,
     KeyReused,
@@ -26,6 +27,8 @@ from protocol.errors import (
 )
 from protocol.frames import (
     AnyPersonal,
+    Ban,
+    Bans,
     Content,
     Conversations,
     ConversationState,
@@ -67,6 +70,7 @@ from storage.rows import (
     Kept,
     Made,
     Moved,
+    NewKind,
     NewMessage,
     OthersReceipt,
     Page,
@@ -81,7 +85,7 @@ from storage.rows import (
     shown,
 )
 from storage.scheduled import Due
-from storage.store import Change
+from storage.store import PLAIN, Change
 
 ASKING: Final = 2  # connections for the questions of those who come back
 _ENTRIES: Final = 62  # that weigh as much as a question without any: so eight whole pages in one query, no more
@@ -101,6 +105,8 @@ class _Outcome(msgspec.Struct):
     at_ms: int = 0
     new: bool = False
     conversation: UUID | None = None
+    owner: UUID | None = None
+    count: int | None = None
 
 
 class _ActedOrNot(msgspec.Struct):
@@ -108,6 +114,7 @@ class _ActedOrNot(msgspec.Struct):
 
     error: str | None = None
     missing: UUID | None = None
+    retry_after_ms: int = 0
     seq: int = 0
     at_ms: int = 0
     entry: Entry | None = None
@@ -131,6 +138,7 @@ class _Found(msgspec.Struct):
     reactions: list[OneReaction] = []
     votes: list[OneVote] = []
     mine: list[int] = []
+    bans: list[Ban] = []
     more: bool = False
 
 
@@ -238,7 +246,7 @@ _FIRST: Final = """
                 order by conversation, joined desc) newest
             where until is null limit a.m) c
     ), $2::integer, $3::integer))"""
-_CHANGE: Final = "select change_member($1, $2::uuid, $3::uuid, $4, $5::uuid, $6::integer)"
+_CHANGE: Final = "select change_member($1, $2::uuid, $3::uuid, $4, $5::uuid, $6::integer, $7::integer)"
 _LOG_AFTER: Final = """
     select coalesce(json_agg(entry_json(e) order by e.seq), '[]')
     from (select * from entry where conversation = $1::uuid and seq > $2::bigint order by seq limit $3::integer) e"""
@@ -299,32 +307,36 @@ class PostgresStore:
         sql = actions.FUNCTIONS[type(action)]
         outcome = _acted(await self._call(lane, sql, str(author), _encode(action), _encode(rules)))
         if outcome.error is not None:
-            raise actions.refusal(outcome.error, author, action, outcome.missing)
+            raise actions.refusal(outcome.error, author, action, outcome.missing, outcome.retry_after_ms)
         return Acted(outcome.seq, outcome.at_ms, outcome.entry)
 
     async def change_member(
-        self, lane: int, change: Change, conversation: UUID, author: UUID, key: str, user: UUID, most: int
-    ) -> Changed:
+        self, lane: int, change: Change, conversation: UUID, author: UUID, key: str, user: UUID, most: int,
+        room_most: int | None = None,
+    ) -> Changed:  # fmt: skip
         """See Store."""
+        bounds = (str(most), str(most if room_most is None else room_most))
         outcome = _outcome(
-            await self._call(lane, _CHANGE, change, str(conversation), str(author), key, str(user), str(most))
-        )  # fmt: skip
+            await self._call(lane, _CHANGE, change, str(conversation), str(author), key, str(user), *bounds)
+        )
         if outcome.error is not None:
             raise _refusal(outcome, conversation=conversation, author=author, user=user, key=key)
-        return Changed(outcome.seq, outcome.at_ms, outcome.new)
+        return Changed(outcome.seq, outcome.at_ms, outcome.new, outcome.owner, outcome.count)
 
     async def log_after(self, lane: int, conversation: UUID, head: int, limit: int) -> list[Entry]:
         """See Store."""
         return _entries(await self._call(lane, _LOG_AFTER, str(conversation), str(head), str(limit)))
 
     async def create_group(
-        self, new_id: UUID, author: UUID, key: str, title: str, history: History, members: Sequence[UUID], most: int
-    ) -> Made:
+        self, new_id: UUID, author: UUID, key: str, title: str, history: History, members: Sequence[UUID], most: int,
+        more: NewKind = PLAIN,
+    ) -> Made:  # fmt: skip
         """See Store."""
         outcome = _outcome(
             await self._json(
-                "select create_group(%s, %s, %s, %s, %s, %s::json, %s)::text",
-                new_id, author, key, title, history, _text(members), most,
+                "select create_group(%s, %s, %s, %s, %s, %s::json, %s, %s, %s, %s::json, %s)::text",
+                new_id, author, key, title, history, _text(members), most, more.kind, more.topic, _text(more.tags),
+                more.public,
             )
         )  # fmt: skip
         if outcome.conversation is None:
@@ -512,6 +524,14 @@ class PostgresStore:
         """How long conversations that are made from now on keep messages; None: for ever."""
         await self._database.execute("update terms set retention_s = %s where one", retention_s)
 
+    async def bans(self, person: UUID, conversation: UUID, before: int | None, limit: int) -> Bans:
+        """See Store."""
+        sql: Final = "select member_bans(%s, %s, %s, %s)::text"
+        found = _found(await self._json(sql, person, conversation, SEQ_MAX if before is None else before, limit))
+        if found.error is not None:
+            raise actions.reading_refusal(found.error, person, conversation, 0)
+        return Bans(found.bans, found.more)
+
     async def listing(self, person: UUID, cursor: str | None, limit: int) -> Conversations:
         """See Store."""
         after_ms, after_id = (SEQ_MAX, UUID(int=0)) if cursor is None else _listing_cursor(cursor)
@@ -666,5 +686,7 @@ def _refusal(outcome: _Outcome, *, conversation: UUID, author: UUID, user: UUID,
         case "wrong_kind":
             return WrongKind("a direct conversation has its two members for ever")
         case "forbidden":
-            return Forbidden("only the owner of the group may do this")
+            return Forbidden("only the owner and admins of the group may do this, and to nobody who owns it")
+        case "banned":
+            return Banned("the person is banned from this conversation")
     raise AssertionError(f"the database answered {outcome.error!r}")

@@ -31,6 +31,8 @@ class Answer(Struct, frozen=True):
     at_ms: int | None = None
     expires_at_ms: int | None = None  # of a new message: when it disappears
     refused: bool = False  # storage can never take this text
+    error: str | None = None  # a member, but may not write now: "forbidden", or "slow_mode" for retry_after_ms
+    retry_after_ms: int = 0
 
 
 class Appendix(Struct, frozen=True):
@@ -54,6 +56,17 @@ class Rules(Struct, frozen=True):
     expired: int = limits.EXPIRED
     pins: int = limits.PINS
     media_unused_ms: int = 86_400_000  # how long a medium is kept that nothing names any more
+    admins: int = limits.ADMINS
+    room_members: int = limits.ROOM_MEMBERS  # of a room or a channel
+
+
+class NewKind(Struct, frozen=True):
+    """What is to be known of a new conversation beside what a plain group has."""
+
+    kind: Kind = "group"
+    topic: str | None = None
+    tags: list[str] = []
+    public: bool = False
 
 
 class Acted(Struct, frozen=True):
@@ -70,6 +83,8 @@ class Changed(Struct, frozen=True):
     seq: int
     at_ms: int
     new: bool
+    owner: UUID | None = None  # whose the group is after it, when its owner left
+    count: int | None = None  # of a room or a channel: its members after it
 
 
 class Made(Struct, frozen=True):
@@ -146,6 +161,13 @@ class State(Struct, frozen=True):
     receipts: list[Receipt] = []
     recent: list[Entry] = []
     pins: list[int] = []
+    admins: list[UUID] = []
+    topic: str | None = None
+    photo: UUID | None = None
+    slow_mode_s: int = 0
+    tags: list[str] = []
+    public: bool = False
+    member_count: int = 0
 
 
 _Shown = TypeVar("_Shown", bound=ConversationState)
@@ -159,6 +181,8 @@ def shown(state: State, form: type[_Shown]) -> _Shown:
         receipts=state.receipts, recent=state.recent, history=state.history, owner=state.owner,
         retention_s=state.retention_s,
         pins=state.pins,
+        admins=state.admins, topic=state.topic, photo=state.photo, slow_mode_s=state.slow_mode_s,
+        tags=state.tags, public=state.public, member_count=state.member_count,
     )  # fmt: skip
 
 

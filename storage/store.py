@@ -6,11 +6,12 @@ the same call again is safe), :class:`storage.errors.StorageRefused` (can never 
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Literal, Protocol
+from typing import Final, Literal, Protocol
 from uuid import UUID
 
 from protocol.frames import (
     AnyPersonal,
+    Bans,
     Conversations,
     Entry,
     History,
@@ -32,6 +33,7 @@ from storage.rows import (
     Kept,
     Made,
     Moved,
+    NewKind,
     NewMessage,
     OthersReceipt,
     Page,
@@ -45,6 +47,7 @@ from storage.rows import (
 )
 from storage.scheduled import Due
 
+PLAIN: Final = NewKind()
 Change = Literal["add", "remove", "leave"]
 
 
@@ -70,21 +73,24 @@ class Store(Protocol):
         """
 
     async def change_member(
-        self, lane: int, change: Change, conversation: UUID, author: UUID, key: str, user: UUID, most: int
-    ) -> Changed:
-        """Add *user* to a group, remove *user*, or leave (*user* is the author). *most*: members a group may have.
+        self, lane: int, change: Change, conversation: UUID, author: UUID, key: str, user: UUID, most: int,
+        room_most: int | None = None,
+    ) -> Changed:  # fmt: skip
+        """Add *user* to a group, remove *user*, or leave (*user* is the author). *most*: members a group may have;
+        *room_most*: a room or a channel, None: as a group.
 
         Raises:
-            NotAMember, AlreadyAMember, WrongKind, Forbidden, UnknownUser, ConversationFull, KeyReused
+            NotAMember, AlreadyAMember, WrongKind, Forbidden, UnknownUser, ConversationFull, KeyReused, Banned
         """
 
     async def log_after(self, lane: int, conversation: UUID, head: int, limit: int) -> list[Entry]:
         """The log above *head*, at most *limit* entries; for delivery, so not narrowed to one reader."""
 
     async def create_group(
-        self, new_id: UUID, author: UUID, key: str, title: str, history: History, members: Sequence[UUID], most: int
-    ) -> Made:
-        """Create a group and its first entry. *members*: the author first, no repeats.
+        self, new_id: UUID, author: UUID, key: str, title: str, history: History, members: Sequence[UUID], most: int,
+        more: NewKind = PLAIN,
+    ) -> Made:  # fmt: skip
+        """Create a group, a room or a channel, and its first entry. *members*: the author first, no repeats.
 
         Raises:
             UnknownUser, ConversationFull, KeyReused
@@ -197,6 +203,14 @@ class Store(Protocol):
     async def take_due(self, limit: int, lease_s: float) -> Due:
         """Take what is due now, at most *limit*, for this process to do; who has not done it within *lease_s* may find
         that another process does it."""
+
+    async def bans(self, person: UUID, conversation: UUID, before: int | None, limit: int) -> Bans:
+        """A page of the bans that hold now, newest first, those below *before* (a ban's seq).
+
+        Raises:
+            NotAMember: *person* is none now.
+            Forbidden
+        """
 
     async def listing(self, person: UUID, cursor: str | None, limit: int) -> Conversations:
         """One page of the conversations *person* is in, last active first.

@@ -455,6 +455,47 @@ class Peer:
             self.show(wire, known)
         self.ok(wire, frame, seq=known["seq"], at_ms=known["at_ms"])
 
+    def _about(self, wire: Wire, frame: Frame, kind: str, **more: Any) -> None:
+        conversation = frame["conversation"]
+        known = self.keys.get((conversation, self.user, frame["key"]))
+        if known is None:
+            known = self.append(conversation, {"kind": kind, "author": self.user, "key": frame["key"], **more})
+            self.show(wire, known)
+        self.ok(wire, frame, seq=known["seq"], at_ms=known["at_ms"])
+
+    def _member_role(self, wire: Wire, frame: Frame) -> None:
+        self._about(wire, frame, "member.role", user=frame["user"], role=frame["role"])
+
+    def _conversation_handover(self, wire: Wire, frame: Frame) -> None:
+        self._about(wire, frame, "conversation.owner", owner=frame["user"])
+
+    def _member_ban(self, wire: Wire, frame: Frame) -> None:
+        self._about(wire, frame, "member.banned", user=frame["user"], reason=frame["reason"])
+
+    def _member_unban(self, wire: Wire, frame: Frame) -> None:
+        self._about(wire, frame, "member.unbanned", user=frame["user"])
+
+    def _conversation_title(self, wire: Wire, frame: Frame) -> None:
+        self._about(wire, frame, "conversation.title", title=frame["title"])
+
+    def _conversation_topic(self, wire: Wire, frame: Frame) -> None:
+        self._about(wire, frame, "conversation.topic", topic=frame["topic"])
+
+    def _conversation_photo(self, wire: Wire, frame: Frame) -> None:
+        self._about(wire, frame, "conversation.photo", photo=frame["photo"])
+
+    def _conversation_slow_mode(self, wire: Wire, frame: Frame) -> None:
+        self._about(wire, frame, "conversation.slow_mode", seconds=frame["seconds"])
+
+    def _room_join(self, wire: Wire, frame: Frame) -> None:
+        self._about(wire, frame, "member.added", user=self.user)
+
+    def _room_leave(self, wire: Wire, frame: Frame) -> None:
+        self._about(wire, frame, "member.removed", user=self.user)
+
+    def _member_bans(self, wire: Wire, frame: Frame) -> None:
+        self.ok(wire, frame, bans=[{"user": BOB, "author": ANN, "seq": 3, "at_ms": 3}], more=False)
+
     def _conversation_add(self, wire: Wire, frame: Frame) -> None:
         self._change(wire, frame, "member.added", frame["user"])
 

@@ -10,6 +10,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from konnect_client import Content, ConversationChanged, Entity, Entry, Heads, Location, Rewound
 from konnect_client.model import (
+    BanPage,
     Conversation,
     ConversationPage,
     HistoryPage,
@@ -76,6 +77,8 @@ def test_every_answer_is_understood(vector: dict[str, Any]) -> None:
             assert Conversation.parse(result).head == head
         case {"versions": versions}:
             assert [Version.parse(one).text for one in versions] == [one.get("text") for one in versions]
+        case {"bans": bans}:
+            assert [one.user for one in BanPage.parse(result).bans] == [one["user"] for one in bans]
         case {"reactions": reactions}:
             found = ReactionPage.parse(result)
             assert [one.emoji for one in found.reactions] == [one["emoji"] for one in reactions]
@@ -129,6 +132,18 @@ async def test_every_command_of_the_client_is_one_that_the_server_takes(autojump
         await client.edits(ROOM, 2)
         await client.reactions(ROOM, 2, emoji="👍")
         await client.delete(ROOM, 2)
+        await client.set_role(ROOM, BOB, "admin")
+        await client.hand_over(ROOM, BOB)
+        await client.ban(ROOM, BOB, reason="spam", until_ms=2**50)
+        await client.unban(ROOM, BOB)
+        await client.bans(ROOM, before=9)
+        await client.create("Chess", kind="room", tags=["chess"], topic="moves", public=True)
+        await client.join(ROOM)
+        await client.leave_room(ROOM)
+        await client.set_title(ROOM, "Tea")
+        await client.set_topic(ROOM, "hot")
+        await client.set_photo(ROOM, BOB)
+        await client.set_slow_mode(ROOM, 30)
         await client.history(ROOM, before=2)
         await client.set_draft(ROOM, "See", reply_to=2)
         await client.set_draft(ROOM, "See you")

@@ -64,6 +64,7 @@ SAMPLES: dict[str, tuple[Any, str]] = {  # key -> a value that is not the defaul
     "commands_burst": (4, "4"),
     "sockets_per_user": (5, "5"),
     "group_members": (6, "6"),
+    "room_members": (7, "7"),
     "edit_within_s": (-1, "-1"),
     "retention_s": (5, "5"),
     "hello_timeout_s": (7.0, "7"),

@@ -4,6 +4,7 @@ from uuid import UUID
 
 from protocol.errors import Invalid, NotAMember
 from protocol.frames import (
+    Bans,
     ConversationCreate,
     ConversationDirect,
     ConversationGet,
@@ -12,6 +13,7 @@ from protocol.frames import (
     ConversationState,
     HistoryGet,
     HistoryPage,
+    MemberBans,
     MessageEdits,
     MessageReactions,
     PollVoters,
@@ -21,21 +23,25 @@ from protocol.frames import (
     Versions,
     Votes,
 )
-from storage.rows import Made, shown
+from storage.rows import Made, NewKind, shown
 from storage.store import Store
 
 
 async def create(
-    store: Store, user: UUID, new_id: UUID, command: ConversationCreate, most: int
+    store: Store, user: UUID, new_id: UUID, command: ConversationCreate, most: int, room_most: int
 ) -> tuple[Made, list[UUID]]:
-    """Create a group; it, and its members with the owner first.
+    """Create a group, a room or a channel; it, and its members with the owner first.
 
     Raises:
         UnknownUser, ConversationFull, KeyReused
     """
     # By their text: hash(UUID) is not seeded, and a thousand ids made to collide would hold everybody up.
     members = list({str(one): one for one in [user, *command.members]}.values())
-    made = await store.create_group(new_id, user, command.key, command.title, command.history, members, most)
+    more = NewKind(command.kind, command.topic, command.tags, command.public or command.kind == "room")
+    bound = most if command.kind == "group" else room_most
+    made = await store.create_group(
+        new_id, user, command.key, command.title, command.history, members, bound, more
+    )
     return made, members
 
 
@@ -104,6 +110,15 @@ async def votes(store: Store, user: UUID, command: PollVoters) -> Votes:
         NotAMember, UnknownMessage, UnknownPoll
     """
     return await store.votes(user, command.conversation, command.seq, command.after, command.limit)
+
+
+async def bans(store: Store, user: UUID, command: MemberBans) -> Bans:
+    """A page of who is banned.
+
+    Raises:
+        NotAMember, Forbidden
+    """
+    return await store.bans(user, command.conversation, command.before, command.limit)
 
 
 async def users(store: Store, user: UUID, command: UserGet) -> Users:

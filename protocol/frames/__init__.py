@@ -57,9 +57,20 @@ from protocol.frames.fields import (
     MessageSeq as MessageSeq,
     SentKey as SentKey,
     Seq as Seq,
+    Tag as Tag,
     Text as Text,
     Title as Title,
     Token as Token,
+    Topic as Topic,
+)
+from protocol.frames.members import (
+    Ban as Ban,
+    Bans as Bans,
+    ConversationHandover as ConversationHandover,
+    MemberBan as MemberBan,
+    MemberBans as MemberBans,
+    MemberRole as MemberRole,
+    MemberUnban as MemberUnban,
 )
 from protocol.frames.messages import (
     HistoryGet as HistoryGet,
@@ -121,6 +132,10 @@ from protocol.frames.receipts import (
 from protocol.frames.retention import (
     ConversationRetention as ConversationRetention,
 )
+from protocol.frames.rooms import (
+    RoomJoin as RoomJoin,
+    RoomLeave as RoomLeave,
+)
 from protocol.frames.scheduled import (
     MessageSchedule as MessageSchedule,
     MessageScheduled as MessageScheduled,
@@ -141,6 +156,12 @@ from protocol.frames.session import (
     Synced as Synced,
     Welcome as Welcome,
 )
+from protocol.frames.settings import (
+    ConversationPhoto as ConversationPhoto,
+    ConversationSlowMode as ConversationSlowMode,
+    ConversationTitle as ConversationTitle,
+    ConversationTopic as ConversationTopic,
+)
 from protocol.frames.states import (
     Draft as Draft,
     Hidden as Hidden,
@@ -159,6 +180,9 @@ AnyCommand = (
     | MessageSchedule | MessageUnschedule | MessageScheduled | ConversationRetention
     | PollCreate | PollVote | PollClose | PollVoters
     | MessageForward | MessagePin
+    # members and what they may set
+    | MemberRole | ConversationHandover | MemberBan | MemberUnban | MemberBans
+    | ConversationTitle | ConversationTopic | ConversationPhoto | ConversationSlowMode | RoomJoin | RoomLeave
 )  # fmt: skip
 # Commands that change what is one's own: each is stored by a function of the database of its own.
 AnyPersonal = (
@@ -171,6 +195,9 @@ AnyAction = (
     ConversationAdd | ConversationRemove | ConversationLeave | MessageEdit | MessageDelete | MessageReact | MessageSend
     | ConversationRetention | PollCreate | PollVote | PollClose
     | MessageForward | MessagePin
+    # members and what they may set
+    | MemberRole | ConversationHandover | MemberBan | MemberUnban
+    | ConversationTitle | ConversationTopic | ConversationPhoto | ConversationSlowMode | RoomJoin | RoomLeave
 )  # fmt: skip
 AnyEvent = (
     EntryEvent
@@ -229,4 +256,16 @@ RESULTS: dict[type[Command], type[Struct]] = {
     PollVoters: Votes,
     MessageForward: Appended,
     MessagePin: Appended,
+    # members and what they may set
+    MemberRole: Appended,
+    ConversationHandover: Appended,
+    MemberBan: Appended,
+    MemberUnban: Appended,
+    MemberBans: Bans,
+    ConversationTitle: Appended,
+    ConversationTopic: Appended,
+    ConversationPhoto: Appended,
+    ConversationSlowMode: Appended,
+    RoomJoin: Appended,
+    RoomLeave: Appended,
 }

@@ -61,8 +61,8 @@ class MessageEdit(Command, frozen=True, tag="message.edit"):
 
 
 class MessageDelete(Command, frozen=True, tag="message.delete"):
-    """Delete a message for everybody; its author may, and the owner of the group. Its text, and that of its earlier
-    versions, is erased; its place in the log stays. Deleting what is deleted changes nothing. Answered with
+    """Delete a message for everybody; its author may, and the owner and admins of the group. Its text, and that of its
+    earlier versions, is erased; its place in the log stays. Deleting what is deleted changes nothing. Answered with
     :class:`Appended`: where the entry `message.deleted` stands."""
 
     conversation: Conversation

@@ -24,7 +24,10 @@ class PresenceWatch(Command, frozen=True, tag="presence.watch"):
     users: Annotated[list[UUID], Meta(max_length=limits.WATCH_USERS, description="Whom to watch.")] = msgspec.field(
         default_factory=list
     )
-    conversation: Annotated[UUID | None, Meta(description="Whose members to watch; not together with `users`.")] = None
+    conversation: Annotated[
+        UUID | None,
+        Meta(description="Whose members to watch; of a room or a channel nobody. Not together with `users`."),
+    ] = None
 
 
 class Online(Struct, frozen=True):

@@ -35,6 +35,8 @@ ERRORS: Final[dict[type[frames.Command], tuple[type[errors.KonnectError], ...]]]
         errors.AlreadyAMember,
         errors.ConversationFull,
         errors.KeyReused,
+        errors.Forbidden,
+        errors.Banned,
     ),
     frames.ConversationRemove: (
         errors.NotAMember,
@@ -51,6 +53,8 @@ ERRORS: Final[dict[type[frames.Command], tuple[type[errors.KonnectError], ...]]]
         errors.UnknownMedium,
         errors.NotReady,
         errors.WrongUse,
+        errors.Forbidden,
+        errors.SlowMode,
     ),
     frames.MessageEdit: (
         errors.NotAMember,
@@ -95,7 +99,7 @@ ERRORS: Final[dict[type[frames.Command], tuple[type[errors.KonnectError], ...]]]
     ),
     frames.MessageUnschedule: (errors.UnknownScheduled, errors.TooLate),
     frames.MessageScheduled: (errors.BadCursor,),
-    frames.PollCreate: (errors.NotAMember, errors.KeyReused),
+    frames.PollCreate: (errors.NotAMember, errors.KeyReused, errors.Forbidden, errors.SlowMode),
     frames.PollVote: (
         errors.NotAMember,
         errors.UnknownMessage,
@@ -114,7 +118,14 @@ ERRORS: Final[dict[type[frames.Command], tuple[type[errors.KonnectError], ...]]]
     ),
     frames.PollVoters: (errors.NotAMember, errors.UnknownMessage, errors.UnknownPoll),
     frames.ConversationRetention: (errors.NotAMember, errors.Forbidden, errors.KeyReused),
-    frames.MessageForward: (errors.NotAMember, errors.UnknownMessage, errors.MessageDeleted, errors.KeyReused),
+    frames.MessageForward: (
+        errors.NotAMember,
+        errors.UnknownMessage,
+        errors.MessageDeleted,
+        errors.KeyReused,
+        errors.Forbidden,
+        errors.SlowMode,
+    ),
     frames.MessagePin: (
         errors.NotAMember,
         errors.UnknownMessage,
@@ -123,6 +134,50 @@ ERRORS: Final[dict[type[frames.Command], tuple[type[errors.KonnectError], ...]]]
         errors.TooManyPins,
         errors.KeyReused,
     ),
+    # members and what they may set
+    frames.MemberRole: (
+        errors.NotAMember,
+        errors.WrongKind,
+        errors.Forbidden,
+        errors.TooManyAdmins,
+        errors.KeyReused,
+    ),
+    frames.ConversationHandover: (
+        errors.NotAMember,
+        errors.WrongKind,
+        errors.Forbidden,
+        errors.TooManyAdmins,
+        errors.KeyReused,
+    ),
+    frames.MemberBan: (
+        errors.NotAMember,
+        errors.WrongKind,
+        errors.Forbidden,
+        errors.UnknownUser,
+        errors.KeyReused,
+    ),
+    frames.MemberUnban: (errors.NotAMember, errors.WrongKind, errors.Forbidden, errors.KeyReused),
+    frames.MemberBans: (errors.NotAMember, errors.Forbidden),
+    frames.ConversationTitle: (errors.NotAMember, errors.WrongKind, errors.Forbidden, errors.KeyReused),
+    frames.ConversationTopic: (errors.NotAMember, errors.WrongKind, errors.Forbidden, errors.KeyReused),
+    frames.ConversationPhoto: (
+        errors.NotAMember,
+        errors.WrongKind,
+        errors.Forbidden,
+        errors.UnknownMedium,
+        errors.NotReady,
+        errors.WrongUse,
+        errors.KeyReused,
+    ),
+    frames.RoomJoin: (
+        errors.NotFound,
+        errors.AlreadyAMember,
+        errors.Banned,
+        errors.ConversationFull,
+        errors.KeyReused,
+    ),
+    frames.RoomLeave: (errors.NotAMember, errors.WrongKind, errors.KeyReused),
+    frames.ConversationSlowMode: (errors.NotAMember, errors.WrongKind, errors.Forbidden, errors.KeyReused),
 }
 
 

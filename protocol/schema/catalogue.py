@@ -30,6 +30,7 @@ RECORDS: Final[tuple[type[Struct], ...]] = (
     frames.Contact,
     frames.Forwarded,
     frames.Source,
+    frames.Ban,
 )  # nested in the others
 
 

@@ -13,6 +13,7 @@ from protocol.errors import (
     KonnectError,
     NotAMember,
     RateLimited,
+    SlowMode,
     UnknownMedium,
     UnknownMessage,
     UnknownUser,
@@ -33,6 +34,7 @@ BOB: Final = _id(0xB)
 CLEO: Final = _id(0xC)
 DIRECT: Final = _id(0xD1)
 GROUP: Final = _id(0x61)
+ROOM: Final = _id(0x71)
 POLL_SEQ: Final = 48
 SCHEDULED: Final = _id(0x5C)
 SESSION: Final = _id(0x5E, AT_MS + 41 * 60_000)
@@ -137,6 +139,35 @@ COMMANDS: Final[dict[type[frames.Command], dict[str, Any]]] = {
     frames.MessagePin: {
         "t": "message.pin", "id": 23, "conversation": str(DIRECT), "key": "p-90d41e", "seq": 42,
     },
+    # members and what they may set
+    frames.MemberRole: {
+        "t": "member.role", "id": 40, "conversation": str(GROUP), "key": "p-6e11c8", "user": str(BOB), "role": "admin",
+    },
+    frames.ConversationHandover: {
+        "t": "conversation.handover", "id": 41, "conversation": str(GROUP), "key": "o-0c53f7", "user": str(BOB),
+    },
+    frames.MemberBan: {
+        "t": "member.ban", "id": 42, "conversation": str(GROUP), "key": "b-3308aa", "user": str(CLEO),
+        "reason": "advertising", "until_ms": 4_102_444_800_000,
+    },
+    frames.MemberUnban: {
+        "t": "member.unban", "id": 43, "conversation": str(GROUP), "key": "u-91d02e", "user": str(CLEO),
+    },
+    frames.MemberBans: {"t": "member.bans", "id": 44, "conversation": str(GROUP)},
+    frames.ConversationTitle: {
+        "t": "conversation.title", "id": 45, "conversation": str(GROUP), "key": "t-2f00b1", "title": "Hiking on Monday",
+    },
+    frames.ConversationTopic: {
+        "t": "conversation.topic", "id": 46, "conversation": str(GROUP), "key": "t-2f00b2", "topic": "Bring water",
+    },
+    frames.ConversationPhoto: {
+        "t": "conversation.photo", "id": 47, "conversation": str(GROUP), "key": "t-2f00b3", "photo": None,
+    },
+    frames.RoomJoin: {"t": "room.join", "id": 49, "conversation": str(ROOM), "key": "j-44b10e"},
+    frames.RoomLeave: {"t": "room.leave", "id": 50, "conversation": str(ROOM), "key": "l-8e0c12"},
+    frames.ConversationSlowMode: {
+        "t": "conversation.slow_mode", "id": 48, "conversation": str(GROUP), "key": "t-2f00b4", "seconds": 30,
+    },
 }  # fmt: skip
 
 
@@ -157,7 +188,7 @@ _GROUP_STATE: Final[dict[str, Any]] = {
     "conversation": GROUP, "kind": "group", "title": "Hiking on Sunday", "members": [ANN, BOB, CLEO], "head": 7,
     "first_seq": 1, "unread": 2, "read": 5, "delivered": 7, "names": {ANN: "Ann", BOB: "Bob", CLEO: "Cleo"},
     "receipts": [frames.Receipt(BOB, 7, 7), frames.Receipt(CLEO, 6, 4)],
-    "recent": [message(7, BOB, "I bring the map.", "m-b0b007", GROUP)], "owner": ANN,
+    "recent": [message(7, BOB, "I bring the map.", "m-b0b007", GROUP)], "owner": ANN, "admins": [BOB],
 }  # fmt: skip
 _DIRECT_STATE: Final[dict[str, Any]] = {
     "conversation": DIRECT, "kind": "direct", "title": None, "members": [ANN, BOB], "head": 41, "first_seq": 1,
@@ -192,6 +223,9 @@ RESULTS: Final[dict[type[Struct], Struct]] = {
     frames.Scheduled: frames.Scheduled(SCHEDULED, NEW_YEAR_MS),
     frames.ScheduledPage: frames.ScheduledPage(
         [frames.ScheduledMessage(SCHEDULED, DIRECT, NEW_YEAR_MS, "Happy New Year!")]
+    ),
+    frames.Bans: frames.Bans(
+        [frames.Ban(CLEO, ANN, 13, AT_MS + 13 * 60_000, "advertising", 4_102_444_800_000)], False
     ),
 }
 
@@ -231,6 +265,7 @@ RECORDS: Final[dict[type[Struct], Struct]] = {
     frames.Contact: frames.Contact("Cleo", "+43 1 234567", "cleo@example.com", CLEO),
     frames.Forwarded: frames.Forwarded(BOB),
     frames.Source: frames.Source(GROUP, 7),
+    frames.Ban: frames.Ban(CLEO, ANN, 13, AT_MS + 13 * 60_000, "advertising", 4_102_444_800_000),
 }  # fmt: skip
 
 # Where several commands share a result and the story needs another one.
@@ -248,6 +283,16 @@ _OWN_RESULTS: Final[dict[type[frames.Command], Struct]] = {
     frames.ConversationRetention: frames.Appended(46, AT_MS + 46 * 60_000),
     frames.MessageForward: frames.Appended(46, AT_MS + 46 * 60_000),
     frames.MessagePin: frames.Appended(47, AT_MS + 47 * 60_000),
+    frames.MemberRole: frames.Appended(11, AT_MS + 11 * 60_000),
+    frames.ConversationHandover: frames.Appended(12, AT_MS + 12 * 60_000),
+    frames.MemberBan: frames.Appended(13, AT_MS + 13 * 60_000),
+    frames.MemberUnban: frames.Appended(14, AT_MS + 14 * 60_000),
+    frames.ConversationTitle: frames.Appended(15, AT_MS + 15 * 60_000),
+    frames.ConversationTopic: frames.Appended(16, AT_MS + 16 * 60_000),
+    frames.ConversationPhoto: frames.Appended(17, AT_MS + 17 * 60_000),
+    frames.RoomJoin: frames.Appended(19, AT_MS + 19 * 60_000),
+    frames.RoomLeave: frames.Appended(20, AT_MS + 20 * 60_000),
+    frames.ConversationSlowMode: frames.Appended(18, AT_MS + 18 * 60_000),
 }
 
 EVENTS: Final[dict[type[frames.Event], frames.Event]] = {
@@ -340,6 +385,7 @@ _OCCURRENCES: Final[dict[type[KonnectError], KonnectError]] = {
     KeyReused: KeyReused("m-3f9a61"),
     UnknownMessage: UnknownMessage(DIRECT, 42),
     RateLimited: RateLimited(1_500),
+    SlowMode: SlowMode(12_000),
 }
 
 

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -161,10 +161,51 @@ async def test_each_command_is_carried_out_and_seen(house: House, world: World) 
         assert waiting == [{**kept, "conversation": club, "text": "later"}]
         assert await result("message.unschedule", scheduled=kept["scheduled"]) == {}
 
-        assert (await result("conversation.leave", "l1", conversation=club))["seq"] == 14
-        await his.has(club, 14)
+        await members_and_what_they_set(result, his, club, bob, cid)
+        await rooms(result, his)
+
+        left = (await result("conversation.leave", "l1", conversation=club))["seq"]
+        await his.has(club, left)
         assert await hers.error("message.send", "m2", conversation=club, text="gone") == "not_a_member"
     assert called == set(CALLS)
+
+
+async def members_and_what_they_set(
+    result: Callable[..., Awaitable[dict[str, Any]]], his: Phone, club: str, bob: Person, cid: Person
+) -> None:
+    """Roles, bans and settings, entry by entry."""
+    first = (await result("member.role", "role1", conversation=club, user=bob.id, role="admin"))["seq"]
+    assert (await result("member.ban", "set b1", conversation=club, user=cid.id, reason="spam"))["seq"] == first + 1
+    [ban] = (await result("member.bans", conversation=club))["bans"]
+    assert (ban["user"], ban["reason"], ban["seq"]) == (str(cid), "spam", first + 1)
+    assert (await result("member.unban", "set u1", conversation=club, user=cid.id))["seq"] == first + 2
+    assert (await result("conversation.handover", "set o1", conversation=club, user=bob.id))["seq"] == first + 3
+    await his.has(club, first + 3)
+    kinds = [frame["kind"] for frame in his.of("entry", club)][-4:]
+    assert kinds == ["member.role", "member.banned", "member.unbanned", "conversation.owner"]
+    assert (await result("conversation.title", "set t1", conversation=club, title="Pub"))["seq"] == first + 4
+    assert (await result("conversation.topic", "set t2", conversation=club, topic="beer"))["seq"] == first + 5
+    assert (await result("conversation.photo", "set t3", conversation=club, photo=None))["seq"] == first + 5, "there is none"
+    assert (await result("conversation.slow_mode", "set t4", conversation=club, seconds=30))["seq"] == first + 6
+    await his.has(club, first + 6)
+    assert [frame["kind"] for frame in his.of("entry", club)][-3:] == [
+        "conversation.title", "conversation.topic", "conversation.slow_mode",
+    ]  # fmt: skip
+
+
+async def rooms(
+    result: Callable[..., Awaitable[dict[str, Any]]], his: Phone
+) -> None:  # fmt: skip
+    """A room that Bob made, which somebody joins and leaves."""
+    made = await his.result(
+        "conversation.create", key="room", kind="room", title="Chess", members=[], tags=["chess"]
+    )
+    hall = made["conversation"]
+    assert (await result("room.join", "j1", conversation=hall))["seq"] == 2
+    state = await result("conversation.get", conversation=hall)
+    assert (state["kind"], state["member_count"], state["members"], state["tags"]) == ("room", 2, [], ["chess"])
+    assert (await result("room.leave", "l2", conversation=hall))["seq"] == 3
+    await his.has(hall, 3)
 
 
 async def by_socket(house: House, person: Person, command: str, **fields: Any) -> dict[str, Any]:
@@ -238,9 +279,11 @@ async def test_fifty_calls_at_once_leave_no_gap(
 async def test_a_repeat_is_answered_as_the_first_was_at_either_door(house: House, world: World) -> None:
     """By key, whatever brought the first."""
     ann, bob, cid = await world.people("Ann", "Bob", "Cid")
-    async with caller(house, ann) as hers, house.phone(ann) as phone:
+    async with caller(house, ann) as hers, house.phone(ann) as phone, house.phone(bob) as his:
         club = await create_group(phone, bob, key="make")
         in_a_day = int(time.time() * 1000) + 86_400_000
+        made = await his.result("conversation.create", key="r", kind="room", title="Chess", members=[])
+        hall = made["conversation"]
         steps: list[tuple[str, dict[str, Any]]] = [
             ("conversation.create", {"title": "Other", "members": [str(bob)]}),
             ("message.send", {"conversation": club, "text": "once"}),
@@ -266,6 +309,16 @@ async def test_a_repeat_is_answered_as_the_first_was_at_either_door(house: House
             ("poll.create", {"conversation": club, "question": "When?", "options": ["8", "9"]}),
             ("poll.vote", {"conversation": club, "seq": 11, "options": [1]}),
             ("poll.close", {"conversation": club, "seq": 11}),
+            ("member.role", {"conversation": club, "user": str(bob), "role": "admin"}),
+            ("member.ban", {"conversation": club, "user": str(cid)}),
+            ("member.unban", {"conversation": club, "user": str(cid)}),
+            ("room.join", {"conversation": hall}),
+            ("room.leave", {"conversation": hall}),
+            ("conversation.title", {"conversation": club, "title": "Pub"}),
+            ("conversation.topic", {"conversation": club, "topic": "beer"}),
+            ("conversation.slow_mode", {"conversation": club, "seconds": 30}),
+            ("conversation.handover", {"conversation": club, "user": str(bob)}),
+            ("conversation.photo", {"conversation": club, "photo": None}),
             ("conversation.leave", {"conversation": club}),
         ]
         assert {name for name, _ in steps} == {call.name for call in CALLS.values() if call.keyed}
@@ -281,7 +334,9 @@ async def test_a_repeat_is_answered_as_the_first_was_at_either_door(house: House
         assert await hers.result("conversation.create", "make", title="Club", members=[str(bob)]) == {
             "conversation": club
         }
-    assert [seq for seq, _ in await world.log(club)] == list(range(1, 15))
+    elsewhere = 10 + 1 + 2 + 1  # what is one's own; what is sent later; of the room; the other group
+    stored = 1 + len(steps) - elsewhere - 1  # the photo changed nothing
+    assert [seq for seq, _ in await world.log(club)] == list(range(1, stored + 1))
 
 
 async def test_a_key_comes_once_or_twice_the_same(house: House, world: World) -> None:
@@ -381,6 +436,29 @@ async def test_both_doors_refuse_with_the_same_code(house: House, world: World) 
             ("conversation.remove", {"conversation": owned, "key": "n", "user": str(cid)}, "forbidden"),
             ("conversation.remove", {"conversation": foreign, "key": "n", "user": str(dan)}, "not_a_member"),
             ("conversation.leave", {"conversation": direct, "key": "n"}, "wrong_kind"),
+            ("member.role", {"conversation": owned, "key": "n", "user": str(cid), "role": "admin"}, "forbidden"),
+            ("member.role", {"conversation": club, "key": "n", "user": str(cid), "role": "admin"}, "not_a_member"),
+            ("member.role", {"conversation": club, "key": "n", "user": str(bob), "role": "owner"}, "invalid"),
+            ("conversation.handover", {"conversation": owned, "key": "n", "user": str(cid)}, "forbidden"),
+            ("member.ban", {"conversation": club, "key": "n", "user": nobody}, "unknown_user"),
+            ("member.ban", {"conversation": club, "key": "n", "user": str(bob), "reason": "a\0"}, "invalid"),
+            ("member.ban", {"conversation": club, "key": "n", "user": str(bob), "reason": ""}, "invalid"),
+            ("member.ban", {"conversation": club, "key": "n", "user": str(bob), "until_ms": 1}, "invalid"),
+            ("member.unban", {"conversation": direct, "key": "n", "user": str(bob)}, "wrong_kind"),
+            ("member.bans", {"conversation": owned}, "forbidden"),
+            ("conversation.create", {"key": "n", "title": "x", "members": [], "public": True}, "invalid"),
+            ("conversation.create", {"key": "n", "title": "x", "members": [], "kind": "room", "tags": [""]}, "invalid"),
+            ("room.join", {"conversation": foreign, "key": "n"}, "not_found"),
+            ("room.join", {"conversation": nobody, "key": "n"}, "not_found"),
+            ("room.leave", {"conversation": foreign, "key": "n"}, "not_a_member"),
+            ("conversation.title", {"conversation": owned, "key": "n", "title": "x"}, "forbidden"),
+            ("conversation.title", {"conversation": club, "key": "n", "title": ""}, "invalid"),
+            ("conversation.topic", {"conversation": direct, "key": "n", "topic": "x"}, "wrong_kind"),
+            ("conversation.topic", {"conversation": club, "key": "n", "topic": "a\0"}, "invalid"),
+            ("conversation.photo", {"conversation": club, "key": "n", "photo": nobody}, "unknown_medium"),
+            ("conversation.slow_mode", {"conversation": club, "key": "n", "seconds": -1}, "invalid"),
+            ("conversation.slow_mode", {"conversation": club, "key": "n", "seconds": 99_999}, "invalid"),
+            ("member.bans", {"conversation": club, "limit": 101}, "invalid"),
             ("history", {"conversation": foreign}, "not_a_member"),
             ("history", {"conversation": club, "before": 0}, "invalid"),
             ("receipt", {"conversation": foreign, "read": 1}, "not_a_member"),

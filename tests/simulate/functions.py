@@ -20,6 +20,7 @@ from storage.rows import (
     Changed,
     Made,
     Moved,
+    NewKind,
     NewMessage,
     OthersReceipt,
     Page,
@@ -30,7 +31,7 @@ from storage.rows import (
     Standing,
     State,
 )
-from storage.store import Change
+from storage.store import PLAIN, Change
 from tests.simulate.database import (
     Account,
     Body,
@@ -47,7 +48,8 @@ MISSED: Final = 500
 ENTRY_OVERHEAD: Final = 200
 _DETAIL: Final = frozenset(  # what the SQL keeps in an entry's `detail`, besides what it does of "created"
     ["of", "emoji", "on", "count", "users", "edited_at_ms", "deleted", "reactions", "changed",
-     "messages", "retention_s", "expires_at_ms", "poll", "counts", "voters", "options"]
+     "messages", "retention_s", "expires_at_ms", "poll", "counts", "voters", "options",
+     "role", "owner", "reason", "until_ms", "topic", "photo", "seconds"]
 )
 
 
@@ -56,6 +58,7 @@ class Refusal(NamedTuple):
 
     code: str
     missing: UUID | None = None
+    retry_after_ms: int = 0
 
 
 Name: TypeAlias = tuple[UUID, UUID, str]  # conversation, author, key
@@ -80,6 +83,7 @@ def append_messages(db: FakeDatabase, messages: Sequence[NewMessage], heads: Map
     fresh: dict[tuple[UUID, UUID, str], Stored] = {}
     entries: list[Entry] = []
     answers: list[Answer] = []
+    slowed: dict[tuple[UUID, UUID], int] = {}  # who wrote, and is slowed -> for how long
     for message in messages:
         name = (message.conversation, message.author, message.key)
         digest = ("message", message.text, message.content)
@@ -88,6 +92,8 @@ def append_messages(db: FakeDatabase, messages: Sequence[NewMessage], heads: Map
             answers.append(Answer(False, found.digest != digest, found.seq, found.at_ms))
         elif tables.span(message.conversation, message.author) is None:
             answers.append(Answer(False, False))
+        elif (held := held_back(tables, message.conversation, message.author, at_ms, slowed)) is not None:
+            answers.append(held)
         else:
             seq = tops.get(message.conversation, conversations[message.conversation].last_seq) + 1
             tops[message.conversation] = seq
@@ -107,6 +113,7 @@ def append_messages(db: FakeDatabase, messages: Sequence[NewMessage], heads: Map
     ]
 
     def commit() -> None:
+        tables.slowed.update(dict.fromkeys(slowed, at_ms))
         tables.keys.update(fresh)
         for entry in entries:
             tables.entries[entry.conversation].append(entry)
@@ -118,9 +125,32 @@ def append_messages(db: FakeDatabase, messages: Sequence[NewMessage], heads: Map
     return Appendix(answers, missed), commit
 
 
+def held_back(
+    tables: Tables, conversation: UUID, author: UUID, at_ms: int, slowed: dict[tuple[UUID, UUID], int]
+) -> Answer | None:
+    """Why a member may not write now; who may, and is slowed, is added to *slowed*."""
+    row = tables.conversations[conversation]
+    if not row.guarded:
+        return None
+    if not tables.may(conversation, author, "write"):
+        return Answer(False, False, error="forbidden")
+    if tables.may(conversation, author, "hurry"):
+        return None
+    slow_ms = row.slow_mode_s * 1000
+    wait_ms = tables.slowed.get((conversation, author), 0) + slow_ms - at_ms
+    if wait_ms <= 0 and (conversation, author) in slowed:
+        wait_ms = slow_ms
+    if wait_ms > 0:
+        return Answer(False, False, error="slow_mode", retry_after_ms=wait_ms)
+    if slow_ms:
+        slowed[conversation, author] = slow_ms
+    return None
+
+
 def change_member(
-    db: FakeDatabase, change: Change, conversation: UUID, author: UUID, key: str, user: UUID, most: int
-) -> Body[Changed | Refusal]:
+    db: FakeDatabase, change: Change, conversation: UUID, author: UUID, key: str, user: UUID, most: int,
+    room_most: int | None = None,
+) -> Body[Changed | Refusal]:  # fmt: skip
     """Lock the conversation, then the person's row, then the person's receipt."""
     tables = db.tables
     row = tables.conversations.get(conversation)
@@ -128,53 +158,92 @@ def change_member(
         return Refusal("not_a_member", author), None
     yield [("conversation", conversation)]
     digest = ("member", change, user)
-    old = tables.keys.get((conversation, author, key))
+    old = tables.keys.get((conversation, author, key)) or tables.settled.get((conversation, author, key))
     if old is not None:
         return (Refusal("key_reused") if old.digest != digest else Changed(old.seq, old.at_ms, False)), None
     if tables.span(conversation, author) is None:
         return Refusal("not_a_member", author), None
     if row.kind == "direct":
         return Refusal("wrong_kind"), None
+    heir: UUID | None = None
     if change == "add":
+        if not tables.may(conversation, author, "add"):
+            return Refusal("forbidden"), None
         if user not in tables.accounts:
             return Refusal("unknown_user"), None
         if tables.span(conversation, user) is not None:
             return Refusal("already_a_member"), None
-        if row.member_count >= most:
+        if barred(tables, conversation, user, db.now_ms()):
+            return Refusal("banned"), None
+        if row.member_count >= (most if row.kind == "group" or room_most is None else room_most):
             return Refusal("conversation_full"), None
     else:
-        if change == "remove" and author not in (row.owner, user):
+        no_right = user == row.owner or not tables.may(conversation, author, "remove")
+        if change == "remove" and author != user and no_right:
             return Refusal("forbidden"), None
         if tables.span(conversation, user) is None:
             return Refusal("not_a_member", user), None
+        if user == row.owner:
+            heir = heir_of(tables, conversation, user)
     seq, at_ms = row.last_seq + 1, db.now_ms()
+    count = None if row.kind == "group" else row.member_count + (1 if change == "add" else -1)
     yield [("account", user)]
     if change == "add":
         yield [("receipt", conversation, user)]
     entry = Entry(
         conversation=conversation, seq=seq, kind="member.added" if change == "add" else "member.removed",
-        author=author, key=key, at_ms=at_ms, user=user,
+        author=author, key=key, at_ms=at_ms, user=user, owner=UNSET if heir is None else heir,
+        count=UNSET if count is None else count,
     )  # fmt: skip
 
     def commit() -> None:
-        number = tables.accounts[user].raise_number(at_ms)
         tables.keys[conversation, author, key] = Stored(seq, at_ms, digest)
         tables.entries[conversation].append(entry)
         if change == "add":
-            past = tables.spans[conversation].setdefault(user, [])
-            since = 1 if row.history == "all" and not past else seq
-            past.append(Span(seq, since, 0, number))
-            tables.joined.setdefault(user, {})[conversation] = None
-            tables.receipts[conversation][user] = Receipt(seq, seq, at_ms)
+            begin_span(tables, conversation, user, seq, at_ms)
         else:
-            span = tables.spans[conversation][user][-1]
-            span.until, span.number = seq, number
+            end_span(tables, conversation, user, seq, at_ms)
         row.last_seq, row.active_at_ms = seq, at_ms
-        row.member_count += 1 if change == "add" else -1
         if change != "add" and row.owner == user:
-            row.owner = next(iter(tables.members(conversation)), None)
+            row.owner = heir
+            if heir is not None and (theirs := tables.span(conversation, heir)) is not None:
+                theirs.role = "member"
 
-    return Changed(seq, at_ms, True), commit
+    return Changed(seq, at_ms, True, heir, count), commit
+
+
+def barred(tables: Tables, conversation: UUID, person: UUID, at_ms: int) -> bool:
+    """Whether a ban holds."""
+    row = tables.bans.get((conversation, person))
+    return row is not None and (row.until_ms is None or row.until_ms > at_ms)
+
+
+def heir_of(tables: Tables, conversation: UUID, owner: UUID) -> UUID | None:
+    """Who owns it once *owner* is gone."""
+    others = [person for person in tables.members(conversation) if person != owner]
+    admins = [person for person in others if tables.spans[conversation][person][-1].role == "admin"]
+    nobody = None if tables.conversations[conversation].kind == "group" else owner
+    return next(iter(admins or others), nobody)
+
+
+def begin_span(tables: Tables, conversation: UUID, person: UUID, seq: int, at_ms: int) -> None:
+    """*person* becomes a member by entry *seq*."""
+    row = tables.conversations[conversation]
+    number = tables.accounts[person].raise_number(at_ms)
+    past = tables.spans[conversation].setdefault(person, [])
+    since = 1 if row.history == "all" and not past else seq
+    past.append(Span(seq, since, 0, number))
+    tables.joined.setdefault(person, {})[conversation] = None
+    tables.receipts[conversation][person] = Receipt(seq, seq, at_ms)
+    row.member_count += 1
+
+
+def end_span(tables: Tables, conversation: UUID, person: UUID, seq: int, at_ms: int) -> None:
+    """*person* is a member no more, by entry *seq*."""
+    number = tables.accounts[person].raise_number(at_ms)
+    span = tables.spans[conversation][person][-1]
+    span.until, span.number = seq, number
+    tables.conversations[conversation].member_count -= 1
 
 
 def create_group(
@@ -186,13 +255,16 @@ def create_group(
     history: History,
     members: Sequence[UUID],
     most: int,
+    more: NewKind = PLAIN,
 ) -> Body[Made | Refusal]:
     """Lock everybody's rows; whoever holds the author's decides about the key."""
     tables = db.tables
     yield in_order("account", [p for p in (author, *members) if p in tables.accounts])
     if author not in tables.accounts:
         return Refusal("unknown_user", author), None
-    digest = ("group", title, history, tuple(members))
+    digest: tuple[Any, ...] = ("group", title, history, tuple(members))
+    if more.kind != "group" or more.topic is not None or more.tags:
+        digest = (*digest, more.kind, more.topic, tuple(more.tags), more.public)
     old = tables.creations.get((author, key))
     if old is not None:
         return (Refusal("key_reused") if old[1] != digest else Made(old[0], False)), None
@@ -204,12 +276,16 @@ def create_group(
     at_ms = db.now_ms()
     entry = Entry(
         conversation=new_id, seq=1, kind="created", author=author, key=key, at_ms=at_ms, title=title,
-        members=list(members),
+        members=list(members), topic=UNSET if more.topic is None else more.topic, tags=more.tags or UNSET,
     )  # fmt: skip
 
     def commit() -> None:
         tables.creations[author, key] = (new_id, digest)
-        _open(tables, new_id, Conversation("group", title, history, author, 1, at_ms, len(members)), entry, digest)
+        row = Conversation(
+            more.kind, title, history, author, 1, at_ms, len(members), topic=more.topic, tags=more.tags,
+            public=more.public,
+        )
+        _open(tables, new_id, row, entry, digest)
 
     return Made(new_id, True), commit
 
@@ -431,10 +507,14 @@ def _state(tables: Tables, person: UUID, conversation: UUID, recent: int, named:
     last_seen = seen[len(seen) - recent :] if recent < len(seen) else seen
     hidden = tables.hidden.get((person, conversation), ())
     members: list[UUID] = []
+    admins: list[UUID] = []
+    counted = 0
     names: dict[UUID, str] = {}
     receipts: list[ReceiptFrame] = []
     if last.until is None:
         members = tables.members(conversation)
+        counted = row.member_count if row.kind in ("room", "channel") else 0
+        admins = tables.admins(conversation)
         if row.member_count <= named:
             names = {other: tables.accounts[other].name for other in members}
             rows = tables.receipts[conversation]
@@ -451,11 +531,13 @@ def _state(tables: Tables, person: UUID, conversation: UUID, recent: int, named:
         ),
         active_at_ms=row.active_at_ms, history=row.history, until=last.until, title=row.title, owner=row.owner,
         retention_s=row.retention_s,
-        members=members, names=names, receipts=receipts, recent=last_seen,
         pins=[] if last.until is not None else [
             seq for seq in sorted(tables.pins.get(conversation, ()))
             if any(span.shows(seq) for span in tables.spans[conversation][person])
         ],
+        tags=row.tags, public=row.public, member_count=counted,
+        members=[] if row.kind in ("room", "channel") else members, names=names, receipts=receipts, recent=last_seen,
+        admins=admins, topic=row.topic, photo=row.photo, slow_mode_s=row.slow_mode_s,
     )  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from protocol import limits
 from protocol.errors import (
     AlreadyAMember,
     BadCursor,
+    Banned,
     ConversationFull,
     Forbidden,
     KeyReused,
@@ -23,6 +24,7 @@ from protocol.errors import (
 )
 from protocol.frames import (
     AnyPersonal,
+    Bans,
     Conversations,
     ConversationState,
     Entry,
@@ -46,6 +48,7 @@ from storage.rows import (
     Kept,
     Made,
     Moved,
+    NewKind,
     NewMessage,
     OthersReceipt,
     Page,
@@ -59,8 +62,8 @@ from storage.rows import (
     shown,
 )
 from storage.scheduled import Due
-from storage.store import Change
-from tests.simulate import actions as fake_actions, functions, messages, personal, polls, scheduled
+from storage.store import PLAIN, Change
+from tests.simulate import actions as fake_actions, functions, members, messages, personal, polls, scheduled
 from tests.simulate.database import Body, Call, FakeDatabase, Transaction
 from tests.simulate.faults import Faults, Plan
 from tests.simulate.functions import Refusal
@@ -102,26 +105,28 @@ class FakeStore:
         body = fake_actions.ACTIONS[type(action)]
         answer = await self._on_lane(lane, lambda db: body(db, author, action, rules))
         if isinstance(answer, Refusal):
-            raise actions.refusal(answer.code, author, action, answer.missing)
+            raise actions.refusal(answer.code, author, action, answer.missing, answer.retry_after_ms)
         return answer
 
     async def change_member(
-        self, lane: int, change: Change, conversation: UUID, author: UUID, key: str, user: UUID, most: int
-    ) -> Changed:
+        self, lane: int, change: Change, conversation: UUID, author: UUID, key: str, user: UUID, most: int,
+        room_most: int | None = None,
+    ) -> Changed:  # fmt: skip
         """See :meth:`storage.store.Store.change_member`."""
         answer = await self._on_lane(
-            lane, lambda db: functions.change_member(db, change, conversation, author, key, user, most)
+            lane, lambda db: functions.change_member(db, change, conversation, author, key, user, most, room_most)
         )
         if isinstance(answer, Refusal):
             _refuse(answer, conversation=conversation, key=key, user=user, most=most)
         return answer
 
     async def create_group(
-        self, new_id: UUID, author: UUID, key: str, title: str, history: History, members: Sequence[UUID], most: int
-    ) -> Made:
+        self, new_id: UUID, author: UUID, key: str, title: str, history: History, members: Sequence[UUID], most: int,
+        more: NewKind = PLAIN,
+    ) -> Made:  # fmt: skip
         """See :meth:`storage.store.Store.create_group`."""
         answer = await self._write(
-            lambda db: functions.create_group(db, new_id, author, key, title, history, members, most)
+            lambda db: functions.create_group(db, new_id, author, key, title, history, members, most, more)
         )
         if isinstance(answer, Refusal):
             _refuse(answer, conversation=new_id, key=key, most=most)
@@ -268,6 +273,16 @@ class FakeStore:
             )
         )
 
+    async def bans(self, person: UUID, conversation: UUID, before: int | None, limit: int) -> Bans:
+        """See :meth:`storage.store.Store.bans`."""
+        below = limits.SEQ_MAX if before is None else before
+        answer = await self._read(
+            lambda db: members.member_bans(db.tables, db.now_ms(), person, conversation, below, limit)
+        )
+        if isinstance(answer, Refusal):
+            raise actions.reading_refusal(answer.code, person, conversation, 0)
+        return answer
+
     async def listing(self, person: UUID, cursor: str | None, limit: int) -> Conversations:
         """See :meth:`storage.store.Store.listing`."""
         below = None if cursor is None else _place(cursor)
@@ -378,6 +393,8 @@ def _refuse(
             raise WrongKind("a direct conversation has its two members for ever")
         case "forbidden":
             raise Forbidden("only the owner may remove somebody else")
+        case "banned":
+            raise Banned("the person is banned from this conversation")
         case "conversation_full":
             raise ConversationFull(f"a group has at most {most} members")
     raise AssertionError(refusal)

@@ -115,6 +115,20 @@ def _client() -> Iterator[Vector]:
         "message.scheduled: next page of one conversation": {
             "t": "message.scheduled", "id": 24, "conversation": direct, "cursor": "p2", "limit": 100,
         },
+        "conversation.create: a room": {
+            **create, "kind": "room", "topic": "moves", "tags": ["chess", "x" * limits.TAG_CHARS],
+        },
+        "conversation.create: a public channel": {**create, "kind": "channel", "public": True},
+        "conversation.photo: a medium": {
+            "t": "conversation.photo", "id": 47, "conversation": group, "key": "t", "photo": str(examples.PHOTO),
+        },
+        "conversation.topic: nothing": {"t": "conversation.topic", "id": 46, "conversation": group, "key": "t"},
+        "member.ban: nothing optional": {"t": "member.ban", "id": 42, "conversation": group, "key": "b", "user": bob},
+        "member.ban: longest reason": {
+            "t": "member.ban", "id": 42, "conversation": group, "key": "b", "user": bob,
+            "reason": "é" * limits.REASON_CHARS, "until_ms": None,
+        },
+        "member.bans: next page": {"t": "member.bans", "id": 44, "conversation": group, "before": 13, "limit": 100},
         "presence.watch: end the watch": {"t": "presence.watch", "id": 15},
         "presence.watch: a conversation": {"t": "presence.watch", "id": 15, "conversation": group},
         "an unknown field is ignored": {**send, "colour": {"deep": [1, 2, {"er": None}]}},
@@ -258,6 +272,52 @@ def _server() -> Iterator[Vector]:
         ),
         "event entry: a message that was deleted": frames.EntryEvent(
             **{**entry, "key": "m-2"}, seq=4, kind="message", deleted=True, changed=6
+        ),
+        "event entry: a member becomes an admin": frames.EntryEvent(
+            **{**entry, "key": "p-1"}, seq=9, kind="member.role", user=BOB, role="admin"
+        ),
+        "event entry: the owner leaves": frames.EntryEvent(
+            **{**entry, "key": "l-1"}, seq=10, kind="member.removed", user=ANN, owner=BOB
+        ),
+        "event entry: a group is handed over": frames.EntryEvent(
+            **{**entry, "key": "o-1"}, seq=11, kind="conversation.owner", owner=BOB
+        ),
+        "event entry: somebody is banned": frames.EntryEvent(
+            **{**entry, "key": "b-1"}, seq=12, kind="member.banned", user=CLEO, reason="Grüße", until_ms=AT_MS + 1
+        ),
+        "event entry: a ban without end or reason": frames.EntryEvent(
+            **{**entry, "key": "b-2"}, seq=13, kind="member.banned", user=CLEO
+        ),
+        "event entry: a ban is lifted": frames.EntryEvent(
+            **{**entry, "key": "u-1"}, seq=14, kind="member.unbanned", user=CLEO
+        ),
+        "event entry: a room is created": frames.EntryEvent(
+            **entry, seq=1, kind="created", title="Chess", members=[ANN], topic="moves", tags=["chess", "🦉"]
+        ),
+        "event entry: somebody joins a room": frames.EntryEvent(
+            **{**entry, "key": "j-1"}, seq=2, kind="member.added", user=BOB, count=2
+        ),
+        "event entry: another title": frames.EntryEvent(
+            **{**entry, "key": "t-1"}, seq=15, kind="conversation.title", title="Grüße 🦉"
+        ),
+        "event entry: a topic": frames.EntryEvent(
+            **{**entry, "key": "t-2"}, seq=16, kind="conversation.topic", topic="Bring water"
+        ),
+        "event entry: no topic": frames.EntryEvent(**{**entry, "key": "t-3"}, seq=17, kind="conversation.topic"),
+        "event entry: a photo": frames.EntryEvent(
+            **{**entry, "key": "t-4"}, seq=18, kind="conversation.photo", photo=examples.PHOTO
+        ),
+        "event entry: slow mode": frames.EntryEvent(
+            **{**entry, "key": "t-5"}, seq=19, kind="conversation.slow_mode", seconds=30
+        ),
+        "event entry: slow mode is off": frames.EntryEvent(
+            **{**entry, "key": "t-6"}, seq=20, kind="conversation.slow_mode", seconds=0
+        ),
+        "event conversation: all that is set": frames.ConversationEvent(
+            **msgspec.structs.asdict(
+                msgspec.structs.replace(bare, topic="Bring water", photo=examples.PHOTO, slow_mode_s=30, admins=[BOB],
+                                        kind="room", tags=["chess"], public=True, member_count=9_000, members=[])
+            )
         ),
         "event entry: unicode, highest seq": frames.EntryEvent(**msgspec.structs.asdict(huge)),
         "event entry: longest text": frames.EntryEvent(
