@@ -64,7 +64,7 @@ COMMANDS: Final[dict[type[frames.Command], dict[str, Any]]] = {
     frames.ConversationLeave: {"t": "conversation.leave", "id": 10, "conversation": str(GROUP), "key": "l-07aa31"},
     frames.MessageSend: {
         "t": "message.send", "id": 11, "conversation": str(DIRECT), "key": "m-3f9a61", "text": "See you at eight?",
-        "content": {"reply_to": 41},
+        "content": {"mention_all": "here"},
     },
     frames.HistoryGet: {"t": "history", "id": 12, "conversation": str(DIRECT), "before": 41, "limit": 2},
     frames.ReceiptMove: {"t": "receipt", "id": 13, "conversation": str(DIRECT), "delivered": 42, "read": 42},
@@ -134,7 +134,7 @@ COMMANDS: Final[dict[type[frames.Command], dict[str, Any]]] = {
     },
     frames.MessageForward: {
         "t": "message.forward", "id": 22, "conversation": str(DIRECT), "key": "f-2be7c1",
-        "source": {"conversation": str(GROUP), "seq": 7},
+        "source": {"conversation": str(DIRECT), "seq": 41},
     },
     frames.MessagePin: {
         "t": "message.pin", "id": 23, "conversation": str(DIRECT), "key": "p-90d41e", "seq": 42,
