@@ -11,6 +11,7 @@ from uuid import UUID
 import trio
 
 from konnect_server.actions import conversations as actions
+from konnect_server.actions.office import Office
 from konnect_server.conversation import Acting, Author, Posting
 from konnect_server.receipts import Receipts
 from konnect_server.registry import Registry
@@ -42,6 +43,8 @@ class Desk(Protocol):
     def typing(self) -> Callable[[frames.TypingEvent], None]: ...
     @property
     def group_members(self) -> int: ...
+    @property
+    def office(self) -> Office | None: ...
 
 
 class Asker(Author, Protocol):
@@ -49,6 +52,8 @@ class Asker(Author, Protocol):
 
     user: UUID
 
+    @property
+    def sign_in(self) -> UUID | None: ...  # by which the person came; None where nobody knows
     @property
     def desk(self) -> Desk: ...
 
@@ -146,6 +151,37 @@ def _users(asker: Asker, command: frames.UserGet) -> None:
     asker.read(command, lambda: actions.users(asker.desk.store, asker.user, command))
 
 
+# --- devices and notifications ---
+
+
+def _office(asker: Asker) -> Office:
+    """Raises Unavailable where there is none: on a store that is no database."""
+    if asker.desk.office is None:
+        raise Unavailable("this server keeps neither devices nor notifications")
+    return asker.desk.office
+
+
+def _register(asker: Asker, command: frames.DeviceRegister) -> None:
+    async def ask() -> frames.Done:
+        return await _office(asker).register(asker.user, asker.sign_in, command)
+
+    asker.read(command, ask)
+
+
+def _unregister(asker: Asker, command: frames.DeviceUnregister) -> None:
+    async def ask() -> frames.Done:
+        return await _office(asker).unregister(asker.user, command)
+
+    asker.read(command, ask)
+
+
+def _devices(asker: Asker, command: frames.DeviceList) -> None:
+    async def ask() -> frames.Devices:
+        return await _office(asker).devices(asker.user, command)
+
+    asker.read(command, ask)
+
+
 HANDLERS: Final[dict[type[frames.Command], Callable[[Asker, Any], None]]] = {
     frames.ConversationDirect: _direct,
     frames.ConversationCreate: _create,
@@ -159,6 +195,9 @@ HANDLERS: Final[dict[type[frames.Command], Callable[[Asker, Any], None]]] = {
     frames.ReceiptMove: _receipt,
     frames.Typing: _typing,
     frames.UserGet: _users,
+    frames.DeviceRegister: _register,
+    frames.DeviceUnregister: _unregister,
+    frames.DeviceList: _devices,
 }
 
 

@@ -14,6 +14,7 @@ import msgspec
 import structlog
 import trio
 
+from konnect_server.actions.office import Office
 from konnect_server.bus import Bus, Doorbell
 from konnect_server.call import Calls
 from konnect_server.config import Config
@@ -58,6 +59,7 @@ class World(msgspec.Struct, frozen=True):
     randomness: random.Random
     new_id: Callable[[], UUID]  # UUIDv7
     wall_ms: Callable[[], int]  # Unix milliseconds
+    office: Office | None = None  # devices and notifications; None where storage is no database
 
 
 class Core:
@@ -95,7 +97,7 @@ class Core:
             messages_per_s=config.messages_per_s, messages_burst=config.messages_burst,
             commands_per_s=config.commands_per_s, commands_burst=config.commands_burst,
             sockets_per_user=config.sockets_per_user, group_members=config.group_members,
-            hello_timeout_s=config.hello_timeout_s,
+            hello_timeout_s=config.hello_timeout_s, office=world.office,
         )  # fmt: skip
         self.calls = Calls(self._desk)
 

@@ -41,6 +41,16 @@ class Bells(Protocol):
         """*seat* is the newest socket of its device."""
 
 
+class Watch(Protocol):
+    """Who wants to hear of what passes, to do something about it later; each call is plain, and costs next to nothing."""
+
+    def stored(self, conversation: UUID) -> None:
+        """We stored something in *conversation*."""
+
+    def seat(self, user: UUID, device: str) -> None:
+        """A socket of *device* opened or closed here."""
+
+
 class Registry:
     """The live actors of this process. All calls but ``spawn``'s task are plain."""
 
@@ -58,6 +68,7 @@ class Registry:
         self.conversations: dict[UUID, Conversation] = {}
         self.users: dict[UUID, User] = {}
         self.bells: Bells | None = None  # set by the bus
+        self.watch: Watch | None = None  # set by who makes both, where somebody wants to know
         self.stretches: Stretches | None = None  # set by who makes both
         self._errands: dict[Errand, None] = {}  # under way
         self._beginning: list[Errand] = []  # yet to begin, all at once
@@ -92,6 +103,8 @@ class Registry:
         """The log of *conversation* reached *seq* by our hand."""
         if self.bells is not None:
             self.bells.stored(conversation, seq)
+        if self.watch is not None:
+            self.watch.stored(conversation)
 
     def altered(self, conversation: UUID) -> None:
         """Messages that were delivered before read otherwise now: nobody is given them as they were."""
@@ -125,6 +138,8 @@ class Registry:
             older.close(closing.REPLACED)
         if self.bells is not None:
             self.bells.replaced(seat)
+        if self.watch is not None and older is None:
+            self.watch.seat(seat.user, seat.device)
 
     def leave(self, seat: Seat) -> None:
         """*seat* is gone."""
@@ -132,6 +147,8 @@ class Registry:
         if user is None or user.devices.get(seat.device) is not seat:
             return  # replaced before
         del user.devices[seat.device]
+        if self.watch is not None:
+            self.watch.seat(seat.user, seat.device)
         if not user.devices:
             del self.users[seat.user]
             self._went(seat.user)

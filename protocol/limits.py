@@ -27,4 +27,5 @@ REACTION_USERS: Final = 5  # of those who reacted with an emoji, how many are na
 REACTIONS_PAGE: Final = 100
 VERSIONS_PAGE: Final = 100
 UNREAD: Final = 1_000  # entries above the read cursor among which unread messages are counted
+PUSH_TOKEN_CHARS: Final = 4_096
 SEQ_MAX: Final = 2**63 - 1

@@ -23,8 +23,8 @@ from protocol.http import EMAIL_PATTERN, NAME_PATTERN, encode_json
 from storage.database import Database
 
 T = TypeVar("T", bound=Struct)
-Answering: TypeAlias = Callable[[UUID, Command], Awaitable[Struct]]
-"""Carries out a command for a person; its result, or a KonnectError."""
+Answering: TypeAlias = Callable[[UUID, Command, UUID], Awaitable[Struct]]
+"""Carries out a command for a person, who came by a sign-in; its result, or a KonnectError."""
 
 
 class Inside:

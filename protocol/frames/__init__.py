@@ -28,6 +28,14 @@ from protocol.frames.conversations import (
     ConversationState as ConversationState,
     Opened as Opened,
 )
+from protocol.frames.devices import (
+    DeviceList as DeviceList,
+    DeviceRegister as DeviceRegister,
+    Devices as Devices,
+    DeviceUnregister as DeviceUnregister,
+    Platform as Platform,
+    PushDevice as PushDevice,
+)
 from protocol.frames.entries import (
     Appended as Appended,
     Entry as Entry,
@@ -102,6 +110,7 @@ AnyCommand = (
     Hello | Ping | AuthRenew | ConversationDirect | ConversationCreate | ConversationList | ConversationGet
     | ConversationAdd | ConversationRemove | ConversationLeave | MessageSend | MessageEdit | MessageDelete
     | MessageReact | MessageEdits | MessageReactions | HistoryGet | ReceiptMove | Typing | PresenceWatch | UserGet
+    | DeviceRegister | DeviceUnregister | DeviceList
 )  # fmt: skip
 # Commands that a conversation's log takes one by one: each is stored by a function of the database of its own.
 AnyAction = ConversationAdd | ConversationRemove | ConversationLeave | MessageEdit | MessageDelete | MessageReact
@@ -141,4 +150,7 @@ RESULTS: dict[type[Command], type[Struct]] = {
     Typing: Done,
     PresenceWatch: Online,
     UserGet: Users,
+    DeviceRegister: Done,
+    DeviceUnregister: Done,
+    DeviceList: Devices,
 }

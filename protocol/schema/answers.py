@@ -67,6 +67,9 @@ ERRORS: Final[dict[type[frames.Command], tuple[type[errors.KonnectError], ...]]]
     frames.Typing: (errors.NotAMember,),
     frames.PresenceWatch: (errors.NotAMember,),
     frames.UserGet: (),
+    frames.DeviceRegister: (errors.UnknownUser,),
+    frames.DeviceUnregister: (),
+    frames.DeviceList: (),
 }
 
 

@@ -35,6 +35,7 @@ GROUP: Final = _id(0x61)
 SESSION: Final = _id(0x5E, AT_MS + 41 * 60_000)
 TOKEN: Final = "eyJhbGciOiJFZERTQSJ9.eyJzdWIiOiJhbm4ifQ.c2ln"  # shortened: a true one has some 400 characters
 CURSOR: Final = "AZ9-2Kx7QmCq"
+PUSH_TOKEN: Final = "dGhpcyBpcw:APA91bF2k"  # shortened too
 
 # What a client sends, as it would write it: optional fields that it does not need are left out.
 COMMANDS: Final[dict[type[frames.Command], dict[str, Any]]] = {
@@ -77,6 +78,11 @@ COMMANDS: Final[dict[type[frames.Command], dict[str, Any]]] = {
     },
     frames.MessageEdits: {"t": "message.edits", "id": 20, "conversation": str(DIRECT), "seq": 42},
     frames.MessageReactions: {"t": "message.reactions", "id": 21, "conversation": str(DIRECT), "seq": 42},
+    frames.DeviceRegister: {
+        "t": "device.register", "id": 80, "device": "ann-phone", "platform": "android", "token": PUSH_TOKEN,
+    },
+    frames.DeviceUnregister: {"t": "device.unregister", "id": 81, "device": "ann-phone"},
+    frames.DeviceList: {"t": "device.list", "id": 82},
 }  # fmt: skip
 
 
@@ -127,6 +133,7 @@ RESULTS: Final[dict[type[Struct], Struct]] = {
         ],
         False,
     ),
+    frames.Devices: frames.Devices([frames.PushDevice("ann-phone", "android", AT_MS, True)]),
     frames.Reactions: frames.Reactions([frames.OneReaction(BOB, "👍", 45, AT_MS + 45 * 60_000)]),
 }
 
@@ -140,6 +147,7 @@ RECORDS: Final[dict[type[Struct], Struct]] = {
     frames.User: frames.User(BOB, "Bob"),
     frames.Version: frames.Version(43, AT_MS + 43 * 60_000, "See you at nine?"),
     frames.OneReaction: frames.OneReaction(BOB, "👍", 45, AT_MS + 45 * 60_000),
+    frames.PushDevice: frames.PushDevice("ann-phone", "android", AT_MS, True),
 }  # fmt: skip
 
 # Where several commands share a result and the story needs another one.

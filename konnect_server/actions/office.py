@@ -1,0 +1,38 @@
+"""Who is told of what while away: devices, and what else asks the database beside the store of conversations."""
+
+from collections.abc import Callable
+from uuid import UUID
+
+from protocol.frames import DeviceList, DeviceRegister, Devices, DeviceUnregister, Done
+from storage import devices
+from storage.database import Database
+
+
+class Office:
+    """The rules, over one database."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self.seat: Callable[[UUID, str], None] | None = None  # told of devices that may have a socket here
+
+    async def register(self, user: UUID, sign_in: UUID | None, command: DeviceRegister) -> Done:
+        """Let a device take pushes.
+
+        Raises:
+            UnknownUser
+        """
+        await devices.register_device(
+            self._database, user, command.device, command.platform, command.token, sign_in
+        )
+        if self.seat is not None:
+            self.seat(user, command.device)
+        return Done()
+
+    async def unregister(self, user: UUID, command: DeviceUnregister) -> Done:
+        """Send it no more pushes."""
+        await devices.unregister_device(self._database, user, command.device)
+        return Done()
+
+    async def devices(self, user: UUID, command: DeviceList) -> Devices:
+        """Those that take pushes."""
+        return Devices(await devices.devices_of(self._database, user))
