@@ -112,7 +112,11 @@ class Registry:
             self.stretches.forget(conversation)
 
     def joined(self, conversation: UUID, user: UUID) -> None:
-        """*user* became a member; the person's devices, here and elsewhere, look."""
+        """*user* became a member."""
+        self.changed(user)
+
+    def changed(self, user: UUID) -> None:
+        """*user*'s own rows changed; the person's devices, here and elsewhere, look."""
         found = self.users.get(user)
         if found is not None:
             found.look()

@@ -28,4 +28,5 @@ REACTIONS_PAGE: Final = 100
 VERSIONS_PAGE: Final = 100
 UNREAD: Final = 1_000  # entries above the read cursor among which unread messages are counted
 PUSH_TOKEN_CHARS: Final = 4_096
+HIDDEN_BLOCK: Final = 1_000  # a row of hidden messages speaks of so many numbers of a log
 SEQ_MAX: Final = 2**63 - 1

@@ -105,6 +105,14 @@ from protocol.frames.session import (
     Synced as Synced,
     Welcome as Welcome,
 )
+from protocol.frames.states import (
+    Draft as Draft,
+    Hidden as Hidden,
+    Notify as Notify,
+    Settings as Settings,
+    StateEvent as StateEvent,
+    StateKind as StateKind,
+)
 
 AnyCommand = (
     Hello | Ping | AuthRenew | ConversationDirect | ConversationCreate | ConversationList | ConversationGet
@@ -124,6 +132,7 @@ AnyEvent = (
     | ReceiptEvent
     | TypingEvent
     | PresenceEvent
+    | StateEvent
 )
 AnyReply = Ok | Error
 

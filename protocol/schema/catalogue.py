@@ -16,6 +16,9 @@ RECORDS: Final[tuple[type[Struct], ...]] = (
     frames.User,
     frames.Version,
     frames.OneReaction,
+    frames.Draft,
+    frames.Settings,
+    frames.Hidden,
 )  # nested in the others
 
 

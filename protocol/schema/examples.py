@@ -137,6 +137,8 @@ RESULTS: Final[dict[type[Struct], Struct]] = {
     frames.Reactions: frames.Reactions([frames.OneReaction(BOB, "👍", 45, AT_MS + 45 * 60_000)]),
 }
 
+_DRAFT: Final = frames.Draft("Make it nine, the", AT_MS + 46 * 60_000, 42)
+
 RECORDS: Final[dict[type[Struct], Struct]] = {
     frames.Entry: structs.replace(
         message(42, ANN, "See you at nine?"), edited_at_ms=AT_MS + 43 * 60_000,
@@ -148,6 +150,12 @@ RECORDS: Final[dict[type[Struct], Struct]] = {
     frames.Version: frames.Version(43, AT_MS + 43 * 60_000, "See you at nine?"),
     frames.OneReaction: frames.OneReaction(BOB, "👍", 45, AT_MS + 45 * 60_000),
     frames.PushDevice: frames.PushDevice("ann-phone", "android", AT_MS, True),
+    frames.Draft: _DRAFT,
+    frames.Settings: frames.Settings(
+        muted=True, muted_until_ms=AT_MS + 480 * 60_000, pinned_at_ms=AT_MS, nicknames={BOB: "Bobby"},
+        folder="Friends", notify="mentions",
+    ),
+    frames.Hidden: frames.Hidden([12, 40]),
 }  # fmt: skip
 
 # Where several commands share a result and the story needs another one.
@@ -174,6 +182,7 @@ EVENTS: Final[dict[type[frames.Event], frames.Event]] = {
     frames.ReceiptEvent: frames.ReceiptEvent(conversation=DIRECT, user=BOB, delivered=42, read=42),
     frames.TypingEvent: frames.TypingEvent(conversation=DIRECT, user=BOB),
     frames.PresenceEvent: frames.PresenceEvent(user=BOB, state="online"),
+    frames.StateEvent: frames.StateEvent(what="draft", subject=str(DIRECT), draft=_DRAFT),
 }  # fmt: skip
 
 ERROR: Final = frames.Error(11, NotAMember.code, str(NotAMember(ANN, DIRECT)))

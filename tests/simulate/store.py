@@ -32,6 +32,7 @@ from storage.rows import (
     NewMessage,
     OthersReceipt,
     Page,
+    PersonalPage,
     Raise,
     Raised,
     Range,
@@ -41,7 +42,7 @@ from storage.rows import (
     shown,
 )
 from storage.store import Change
-from tests.simulate import functions, messages
+from tests.simulate import functions, messages, personal
 from tests.simulate.database import Body, Call, FakeDatabase, Transaction
 from tests.simulate.faults import Faults, Plan
 from tests.simulate.functions import Refusal
@@ -145,9 +146,17 @@ class FakeStore:
         with self._lane(lane):
             return await self._read(lambda db: functions.log_after(db.tables, conversation, head, limit))
 
-    async def standing(self, person: UUID, lineage: UUID | None) -> Standing:
+    async def standing(self, person: UUID, lineage: UUID | None, told: int = 0) -> Standing:
         """See :meth:`storage.store.Store.standing`."""
-        return await self._read(lambda db: functions.standing(db.tables, db.now_ms(), person, lineage))
+        return await self._read(lambda db: functions.standing(db.tables, db.now_ms(), person, lineage, told))
+
+    async def personal(
+        self, person: UUID, above: int, through: int, gone: bool, limit: int, size_bytes: int
+    ) -> PersonalPage:
+        """See :meth:`storage.store.Store.personal`."""
+        return await self._read(
+            lambda db: personal.personal_rows(db.tables, person, above, through, gone, limit, size_bytes)
+        )
 
     async def states(self, person: UUID, conversations: Sequence[UUID], recent: int) -> list[State]:
         """See :meth:`storage.store.Store.states`."""
