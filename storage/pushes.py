@@ -13,7 +13,7 @@ from storage.database import Queries
 ENTRIES: Final = 500  # of one conversation that are looked at in one go
 DEVICES: Final = 100  # for which one job sends
 STALE_MS: Final = 3_600_000  # nobody is told by push of what is older
-PATIENCE_MS: Final = 60_000  # so long an open socket is waited for to say that it took a message: longer than a ping takes
+PATIENCE_MS: Final = 60_000  # so long an open socket may take to say that it took a message; longer than a ping
 SWEPT: Final = 10_000  # conversations that one sweep finds
 NOTIFICATIONS: Final = 200  # that are kept of one person
 

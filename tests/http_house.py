@@ -101,7 +101,7 @@ async def open_house(
         nursery.cancel_scope.cancel()
 
 
-async def nobody_answers(user: UUID, command: Command) -> msgspec.Struct:
+async def nobody_answers(user: UUID, command: Command, sign_in: UUID) -> msgspec.Struct:
     """There is a door here and nothing behind it; tests of calls run a whole server."""
     raise Unavailable("nothing lives behind this door")
 
