@@ -61,6 +61,7 @@ from konnect_client.model import (
     Version,
 )
 from konnect_client.outbox import Delivery, Outgoing
+from konnect_client.personal import Draft, Personal, Settings
 from konnect_client.statefile import MemoryState, Saved, StateFile, StateStore
 from konnect_client.states import Phase, State
 from konnect_client.tokens import AccessToken, TokenSource
@@ -78,6 +79,7 @@ __all__ = [
     "ConversationChanged",
     "ConversationPage",
     "Delivery",
+    "Draft",
     "Entry",
     "Event",
     "FileJournal",
@@ -94,6 +96,7 @@ __all__ = [
     "OutboxInUse",
     "OutboxUnwritable",
     "Outgoing",
+    "Personal",
     "Phase",
     "PresenceChanged",
     "Profile",
@@ -107,6 +110,7 @@ __all__ = [
     "Sent",
     "ServerRefused",
     "ServerUnreachable",
+    "Settings",
     "SignedOut",
     "Socket",
     "SocketEnded",

@@ -116,7 +116,7 @@ class Registry:
         self.changed(user)
 
     def changed(self, user: UUID) -> None:
-        """*user*'s own rows changed; the person's devices, here and elsewhere, look."""
+        """*user*'s own rows changed; the person's devices, here and elsewhere, look. (storage/personal.py)"""
         found = self.users.get(user)
         if found is not None:
             found.look()

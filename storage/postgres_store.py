@@ -26,6 +26,7 @@ from protocol.errors import (
 )
 from protocol.frames import (
     AnyAction,
+    AnyPersonal,
     Conversations,
     ConversationState,
     Entry,
@@ -38,7 +39,7 @@ from protocol.frames import (
     Versions,
 )
 from protocol.limits import NAMED_MEMBERS, PAGE_BYTES, SEQ_MAX, UNREAD, VERSIONS_PAGE
-from storage import actions, reaction_cursor
+from storage import actions, personal, reaction_cursor
 from storage.database import Database, OwnConnection
 from storage.errors import StorageConflict
 from storage.gather import Gather, Kind
@@ -47,6 +48,7 @@ from storage.rows import (
     Answer,
     Appendix,
     Changed,
+    Kept,
     Made,
     Moved,
     NewMessage,
@@ -91,6 +93,16 @@ class _ActedOrNot(msgspec.Struct):
     seq: int = 0
     at_ms: int = 0
     entry: Entry | None = None
+
+
+class _KeptOrNot(msgspec.Struct):
+    """What a function of a command that changes what is one's own answers."""
+
+    error: str | None = None
+    missing: UUID | None = None
+    seq: int = 0
+    number: int = 0
+    new: bool = False
 
 
 class _Found(msgspec.Struct):
@@ -154,6 +166,7 @@ class _Appended(msgspec.Struct):
 _appendix: Final = msgspec.json.Decoder(Appendix).decode
 _outcome: Final = msgspec.json.Decoder(_Outcome).decode
 _acted: Final = msgspec.json.Decoder(_ActedOrNot).decode
+_kept: Final = msgspec.json.Decoder(_KeptOrNot).decode
 _found: Final = msgspec.json.Decoder(_Found).decode
 _entries: Final = msgspec.json.Decoder(list[Entry]).decode
 _found_standings: Final = msgspec.json.Decoder(list[Standing]).decode
@@ -290,6 +303,13 @@ class PostgresStore:
         for found in _found_personal(await _call(lane, sql, _encode(rows), str(limit), str(size_bytes))):
             answers[found.q] = PersonalPage(found.rows, found.cut)
         return answers
+
+    async def keep(self, person: UUID, command: AnyPersonal, rules: Rules) -> Kept:
+        """See Store."""
+        found = _kept(await self._json(personal.FUNCTIONS[type(command)], person, _text(command), _text(rules)))
+        if found.error is not None:
+            raise personal.refusal(found.error, found.missing or person, found.seq, command)
+        return Kept(found.number, found.new)
 
     async def states(self, person: UUID, conversations: Sequence[UUID], recent: int) -> list[State]:
         """See Store."""

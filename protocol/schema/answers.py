@@ -70,6 +70,16 @@ ERRORS: Final[dict[type[frames.Command], tuple[type[errors.KonnectError], ...]]]
     frames.DeviceRegister: (errors.UnknownUser,),
     frames.DeviceUnregister: (),
     frames.DeviceList: (),
+    frames.DraftSet: (errors.NotAMember, errors.KeyReused),
+    frames.DraftClear: (errors.NotAMember, errors.KeyReused),
+    frames.ConversationMute: (errors.NotAMember, errors.KeyReused),
+    frames.ConversationArchive: (errors.NotAMember, errors.KeyReused),
+    frames.ConversationPin: (errors.NotAMember, errors.TooManyOfOnesOwn, errors.KeyReused),
+    frames.ConversationMarkUnread: (errors.NotAMember, errors.KeyReused),
+    frames.ConversationNickname: (errors.NotAMember, errors.TooManyOfOnesOwn, errors.KeyReused),
+    frames.ConversationFolder: (errors.NotAMember, errors.KeyReused),
+    frames.ConversationNotify: (errors.NotAMember, errors.KeyReused),
+    frames.MessageHide: (errors.NotAMember, errors.UnknownMessage, errors.KeyReused),
 }
 
 

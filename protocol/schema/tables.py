@@ -275,6 +275,10 @@ _LIMITS: Final[dict[str, str]] = {
     "REACTIONS_PAGE": "Reactions on one page of `message.reactions`.",
     "VERSIONS_PAGE": "Versions on one page of `message.edits`.",
     "UNREAD": "Entries above the read cursor among which unread messages are counted.",
+    "PINNED": "Conversations that one person may have pinned.",
+    "NICKNAMES": "People of one conversation to whom one person may give names.",
+    "FOLDER_CHARS": "Code points of a folder's name.",
+    "HIDE_MESSAGES": "Messages that one `message.hide` may name.",
     "HIDDEN_BLOCK": "Numbers of a log that one row of hidden messages speaks of.",
     "SEQ_MAX": "The highest number that an entry may have.",
 }

@@ -31,7 +31,6 @@ from storage.rows import (
     State,
 )
 from storage.store import Change
-from tests.simulate import personal
 from tests.simulate.database import (
     Account,
     Body,
@@ -313,7 +312,7 @@ def standing(tables: Tables, at_ms: int, person: UUID, lineage: UUID | None, tol
     ]  # fmt: skip
     known = lineage is None or lineage in tables.lineages
     number = None if account is None else account.number
-    rows = 0 if number is None or number <= told else personal.newest(tables, person, told)
+    rows = 0 if number is None or number <= told else tables.newest_row(person, told)
     return Standing(at_ms, known, spans, number, rows)
 
 
@@ -415,6 +414,7 @@ def _state(tables: Tables, person: UUID, conversation: UUID, recent: int, named:
     seen = visible(tables, conversation, person, 1, limits.SEQ_MAX)
     above = [e for e in seen if e.seq > read]
     last_seen = seen[len(seen) - recent :] if recent < len(seen) else seen
+    hidden = tables.hidden.get((person, conversation), ())
     members: list[UUID] = []
     names: dict[UUID, str] = {}
     receipts: list[ReceiptFrame] = []
@@ -431,7 +431,9 @@ def _state(tables: Tables, person: UUID, conversation: UUID, recent: int, named:
     return State(
         conversation=conversation, kind=row.kind, head=row.last_seq if last.until is None else last.until,
         first_seq=last.since, joined=last.joined, read=read, delivered=delivered,
-        unread=sum(1 for e in above[: limits.UNREAD] if e.kind == "message" and e.author != person),
+        unread=sum(
+            1 for e in above[: limits.UNREAD] if e.kind == "message" and e.author != person and e.seq not in hidden
+        ),
         active_at_ms=row.active_at_ms, history=row.history, until=last.until, title=row.title, owner=row.owner,
         members=members, names=names, receipts=receipts, recent=last_seen,
     )  # fmt: skip

@@ -21,12 +21,23 @@ from protocol.errors import (
     UnknownUser,
     WrongKind,
 )
-from protocol.frames import AnyAction, Conversations, Entry, History, HistoryPage, Reactions, User, Versions
-from storage import actions, reaction_cursor
+from protocol.frames import (
+    AnyAction,
+    AnyPersonal,
+    Conversations,
+    Entry,
+    History,
+    HistoryPage,
+    Reactions,
+    User,
+    Versions,
+)
+from storage import actions, personal as commands, reaction_cursor
 from storage.rows import (
     Acted,
     Appendix,
     Changed,
+    Kept,
     Made,
     Moved,
     NewMessage,
@@ -114,6 +125,14 @@ class FakeStore:
         answer = await self._write(lambda db: functions.open_direct(db, new_id, author, user))
         if isinstance(answer, Refusal):
             _refuse(answer, conversation=new_id, user=user)
+        return answer
+
+    async def keep(self, person: UUID, command: AnyPersonal, rules: Rules) -> Kept:
+        """See :meth:`storage.store.Store.keep`."""
+        body = personal.COMMANDS[type(command)]
+        answer = await self._write(lambda db: body(db, person, command, rules))
+        if isinstance(answer, personal.No):
+            raise commands.refusal(answer.code, answer.missing or person, answer.seq, command)
         return answer
 
     async def raise_receipts(self, moves: Sequence[Raise]) -> list[Raised]:
