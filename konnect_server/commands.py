@@ -207,6 +207,13 @@ def _devices(asker: Asker, command: frames.DeviceList) -> None:
     asker.read(command, ask)
 
 
+def _notifications(asker: Asker, command: frames.NotificationList) -> None:
+    async def ask() -> frames.Notifications:
+        return await _office(asker).notifications(asker.user, command)
+
+    asker.read(command, ask)
+
+
 HANDLERS: Final[dict[type[frames.Command], Callable[[Asker, Any], None]]] = {
     frames.ConversationDirect: _direct,
     frames.ConversationCreate: _create,
@@ -223,6 +230,7 @@ HANDLERS: Final[dict[type[frames.Command], Callable[[Asker, Any], None]]] = {
     frames.DeviceRegister: _register,
     frames.DeviceUnregister: _unregister,
     frames.DeviceList: _devices,
+    frames.NotificationList: _notifications,
     **dict.fromkeys(get_args(frames.AnyPersonal), _keep),
 }
 

@@ -42,7 +42,7 @@ class Bells(Protocol):
 
 
 class Watch(Protocol):
-    """Who wants to hear of what passes, to do something about it later. Each call is plain and costs next to nothing."""
+    """Who hears of what passes, to do something about it later. Each call is plain and costs next to nothing."""
 
     def stored(self, conversation: UUID) -> None:
         """We stored something in *conversation*."""

@@ -172,6 +172,7 @@ async def open_server(config: Config, announce: Announce) -> AsyncIterator[Serve
         jobs = Jobs(database, {"push": sender.push}, randomness=world.randomness)
         gatherer = core.registry.watch = _gatherer(core, database, jobs)
         office.seat = gatherer.seat
+        await store.beat(core.bus.node)  # what its sockets are to pushes counts from now on
         accounts = Accounts(
             database, tokens, Passwords(HashCost(), at_a_time=config.password_hashes), new_id=uuid7,
             signed_out=core.sign_out, idle_s=config.refresh_idle_days * 86_400,

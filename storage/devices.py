@@ -9,9 +9,8 @@ from msgspec import Struct
 
 from protocol.errors import UnknownUser
 from protocol.frames import Platform, PushDevice
+from protocol.limits import PUSH_DEVICES
 from storage.database import Queries
-
-DEVICES: Final = 50  # of one account; a further one takes the place of the one registered longest ago
 
 _json: Final = msgspec.json.Encoder(uuid_format="canonical").encode
 
@@ -35,7 +34,7 @@ async def register_device(
     Raises:
         UnknownUser
     """
-    if await db.fetch_one(_REGISTER, account, device, platform, token, sign_in, DEVICES) != (True,):
+    if await db.fetch_one(_REGISTER, account, device, platform, token, sign_in, PUSH_DEVICES) != (True,):
         raise UnknownUser(account)
 
 

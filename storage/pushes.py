@@ -7,7 +7,7 @@ from uuid import UUID
 import msgspec
 from msgspec import Struct
 
-from protocol.limits import UNREAD
+from protocol.limits import NOTIFICATIONS, UNREAD
 from storage.database import Queries
 
 ENTRIES: Final = 500  # of one conversation that are looked at in one go
@@ -15,7 +15,6 @@ DEVICES: Final = 100  # for which one job sends
 STALE_MS: Final = 3_600_000  # nobody is told by push of what is older
 PATIENCE_MS: Final = 60_000  # so long an open socket may take to say that it took a message; longer than a ping
 SWEPT: Final = 10_000  # conversations that one sweep finds
-NOTIFICATIONS: Final = 200  # that are kept of one person
 
 _json: Final = msgspec.json.Encoder(uuid_format="canonical").encode
 
@@ -67,7 +66,7 @@ _GATHER: Final[LiteralString] = "select gather_pushes(%s::uuid[], %s, %s, %s, %s
 
 
 async def gather(db: Queries, conversations: Sequence[UUID]) -> Gathered:
-    """Look at what was stored in *conversations* since the last look, and make notifications and jobs of it. One commit;
+    """Look at what was stored in *conversations* since the last look; make notifications and jobs of it. One commit;
     what was looked at is not looked at again, by whatever process."""
     row = await db.fetch_one(_GATHER, list(conversations), ENTRIES, DEVICES, STALE_MS, NOTIFICATIONS)
     assert row is not None

@@ -3,8 +3,16 @@
 from collections.abc import Callable
 from uuid import UUID
 
-from protocol.frames import DeviceList, DeviceRegister, Devices, DeviceUnregister, Done
-from storage import devices
+from protocol.frames import (
+    DeviceList,
+    DeviceRegister,
+    Devices,
+    DeviceUnregister,
+    Done,
+    NotificationList,
+    Notifications,
+)
+from storage import devices, notifications
 from storage.database import Database
 
 
@@ -32,6 +40,16 @@ class Office:
         """Send it no more pushes."""
         await devices.unregister_device(self._database, user, command.device)
         return Done()
+
+    async def notifications(self, user: UUID, command: NotificationList) -> Notifications:
+        """A page of what one was told in the app.
+
+        Raises:
+            BadCursor
+        """
+        return await notifications.list_notifications(
+            self._database, user, command.cursor, command.limit, command.unread_only
+        )
 
     async def devices(self, user: UUID, command: DeviceList) -> Devices:
         """Those that take pushes."""

@@ -75,6 +75,13 @@ from protocol.frames.messages import (
     Version as Version,
     Versions as Versions,
 )
+from protocol.frames.notifications import (
+    ListedNotification as ListedNotification,
+    NotificationList as NotificationList,
+    NotificationRead as NotificationRead,
+    Notifications as Notifications,
+    NotificationSettings as NotificationSettings,
+)
 from protocol.frames.people import (
     User as User,
     UserGet as UserGet,
@@ -120,7 +127,9 @@ from protocol.frames.session import (
 from protocol.frames.states import (
     Draft as Draft,
     Hidden as Hidden,
+    Notification as Notification,
     Notify as Notify,
+    Notifying as Notifying,
     Settings as Settings,
     StateEvent as StateEvent,
     StateKind as StateKind,
@@ -130,7 +139,7 @@ AnyCommand = (
     Hello | Ping | AuthRenew | ConversationDirect | ConversationCreate | ConversationList | ConversationGet
     | ConversationAdd | ConversationRemove | ConversationLeave | MessageSend | MessageEdit | MessageDelete
     | MessageReact | MessageEdits | MessageReactions | HistoryGet | ReceiptMove | Typing | PresenceWatch | UserGet
-    | DeviceRegister | DeviceUnregister | DeviceList
+    | DeviceRegister | DeviceUnregister | DeviceList | NotificationList | NotificationRead | NotificationSettings
     | DraftSet | DraftClear | ConversationMute | ConversationArchive | ConversationPin | ConversationMarkUnread
     | ConversationNickname | ConversationFolder | ConversationNotify | MessageHide
 )  # fmt: skip
@@ -140,6 +149,7 @@ AnyAction = ConversationAdd | ConversationRemove | ConversationLeave | MessageEd
 AnyPersonal = (
     DraftSet | DraftClear | ConversationMute | ConversationArchive | ConversationPin | ConversationMarkUnread
     | ConversationNickname | ConversationFolder | ConversationNotify | MessageHide
+    | NotificationRead | NotificationSettings
 )  # fmt: skip
 AnyEvent = (
     EntryEvent
@@ -181,6 +191,9 @@ RESULTS: dict[type[Command], type[Struct]] = {
     DeviceRegister: Done,
     DeviceUnregister: Done,
     DeviceList: Devices,
+    NotificationList: Notifications,
+    NotificationRead: Done,
+    NotificationSettings: Done,
     DraftSet: Done,
     DraftClear: Done,
     ConversationMute: Done,

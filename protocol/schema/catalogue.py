@@ -19,6 +19,10 @@ RECORDS: Final[tuple[type[Struct], ...]] = (
     frames.Draft,
     frames.Settings,
     frames.Hidden,
+    frames.PushDevice,
+    frames.ListedNotification,
+    frames.Notification,
+    frames.Notifying,
 )  # nested in the others
 
 

@@ -35,6 +35,7 @@ GROUP: Final = _id(0x61)
 SESSION: Final = _id(0x5E, AT_MS + 41 * 60_000)
 TOKEN: Final = "eyJhbGciOiJFZERTQSJ9.eyJzdWIiOiJhbm4ifQ.c2ln"  # shortened: a true one has some 400 characters
 CURSOR: Final = "AZ9-2Kx7QmCq"
+NOTICE: Final = _id(0x0E, AT_MS + 46 * 60_000)
 PUSH_TOKEN: Final = "dGhpcyBpcw:APA91bF2k"  # shortened too
 
 # What a client sends, as it would write it: optional fields that it does not need are left out.
@@ -83,6 +84,12 @@ COMMANDS: Final[dict[type[frames.Command], dict[str, Any]]] = {
     },
     frames.DeviceUnregister: {"t": "device.unregister", "id": 81, "device": "ann-phone"},
     frames.DeviceList: {"t": "device.list", "id": 82},
+    frames.NotificationList: {"t": "notification.list", "id": 83, "unread_only": True},
+    frames.NotificationRead: {"t": "notification.read", "id": 84, "key": "n-70b1c2", "through": str(NOTICE)},
+    frames.NotificationSettings: {
+        "t": "notification.settings", "id": 85, "key": "n-70b1c3", "quiet_from": "22:30", "quiet_to": "07:00",
+        "timezone": "Europe/Berlin", "hide_content": True,
+    },
     frames.DraftSet: {
         "t": "draft.set", "id": 22, "conversation": str(DIRECT), "key": "p-4c01aa", "text": "Make it nine, the",
         "reply_to": 42,
@@ -162,6 +169,13 @@ RESULTS: Final[dict[type[Struct], Struct]] = {
         ],
         False,
     ),
+    frames.Notifications: frames.Notifications(
+        [frames.ListedNotification(
+            id=NOTICE, kind="reaction", at_ms=AT_MS + 45 * 60_000, conversation=DIRECT, seq=45, of=42, user=BOB,
+            emoji="👍",
+        )],
+        1, frames.Notifying("22:30", "07:00", "Europe/Berlin", True),
+    ),
     frames.Devices: frames.Devices([frames.PushDevice("ann-phone", "android", AT_MS, True)]),
     frames.Reactions: frames.Reactions([frames.OneReaction(BOB, "👍", 45, AT_MS + 45 * 60_000)]),
 }
@@ -179,6 +193,13 @@ RECORDS: Final[dict[type[Struct], Struct]] = {
     frames.Version: frames.Version(43, AT_MS + 43 * 60_000, "See you at nine?"),
     frames.OneReaction: frames.OneReaction(BOB, "👍", 45, AT_MS + 45 * 60_000),
     frames.PushDevice: frames.PushDevice("ann-phone", "android", AT_MS, True),
+    frames.Notification: frames.Notification(
+        kind="reaction", at_ms=AT_MS + 45 * 60_000, conversation=DIRECT, seq=45, of=42, user=BOB, emoji="👍",
+    ),
+    frames.ListedNotification: frames.ListedNotification(
+        id=NOTICE, kind="mention", at_ms=AT_MS + 7 * 60_000, read=True, conversation=GROUP, seq=7, user=BOB,
+    ),
+    frames.Notifying: frames.Notifying("22:30", "07:00", "Europe/Berlin", True),
     frames.Draft: _DRAFT,
     frames.Settings: frames.Settings(
         muted=True, muted_until_ms=AT_MS + 480 * 60_000, pinned_at_ms=AT_MS, nicknames={BOB: "Bobby"},

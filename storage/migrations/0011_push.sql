@@ -166,16 +166,18 @@ create function names_person(p_content jsonb, p_person uuid) returns boolean lan
 return coalesce(p_content ->> 'mention_all' = 'all'
     or p_content @? format('$.entities[*] ? (@.kind == "mention" && @.user == "%s")', p_person)::jsonpath, false);
 
--- Unread messages of all the person's conversations, as conversation.list counts them.
+-- Unread messages of all the person's conversations, as conversation_states counts them.
 create function unread_total(p_person uuid, p_unread integer) returns bigint language sql stable
 set enable_seqscan = off set enable_bitmapscan = off set enable_sort = off
 as $$
     select coalesce(sum(n.unread), 0)::bigint
     from span m
     left join lateral (select read from receipt where conversation = m.conversation and person = p_person limit 1) mine on true
+    cross join lateral (select coalesce(array_agg(seq), '{}') as seqs from hidden
+                        where person = p_person and conversation = m.conversation and seq > coalesce(mine.read, 0)) h
     cross join lateral (
-        select count(*) filter (where e.kind = 'message' and e.author <> p_person) as unread from (
-            select kind, author from entry where conversation = m.conversation
+        select count(*) filter (where e.kind = 'message' and e.author <> p_person and e.seq <> all (h.seqs)) as unread from (
+            select kind, author, seq from entry where conversation = m.conversation
                 and seq > greatest(mine.read, m.since - 1) order by seq limit p_unread) e) n
     where m.person = p_person and m.until is null
 $$;
@@ -412,4 +414,73 @@ begin
         perform set_personal(p_person, 'notification', v_old, null);
     end loop;
     return true;
+end $$;
+
+-- A page of them below p_below, newest first.
+--   Returns {"notifications": [{"id", ...}, ...], "more": bool, "unread": of all, "settings": {...}}.
+create function list_notifications(p_person uuid, p_below text, p_limit integer, p_unread_only boolean)
+returns json language sql stable
+set enable_seqscan = off
+as $$
+    with page as materialized (
+        select subject, value from personal
+        where person = p_person and what = 'notification' and value is not null and subject < p_below
+            and not (p_unread_only and coalesce((value ->> 'read')::boolean, false))
+        order by subject desc limit p_limit + 1
+    )
+    select json_build_object(
+        'notifications', (select coalesce(json_agg((value::jsonb || jsonb_build_object('id', subject)) order by subject desc), '[]')
+                          from (select * from page order by subject desc limit p_limit) p),
+        'more', (select count(*) from page) > p_limit,
+        'unread', (select count(*) from personal where person = p_person and what = 'notification' and value is not null
+                   and not coalesce((value ->> 'read')::boolean, false)),
+        'settings', coalesce((select value from personal where person = p_person and what = 'notifying' and subject = ''),
+                             '{}'::json))
+$$;
+
+-- Mark them as read: those named by "ids", or all up to "through".
+create function read_notifications(p_person uuid, p_command json, p_rules json) returns json language plpgsql volatile
+set enable_seqscan = off
+as $$
+declare
+    v_ids text[] := array(select lower(value) from json_array_elements_text(p_command -> 'ids') value);
+    v_through text := lower(p_command ->> 'through') collate "C";
+    v_answer json;
+    v_row personal;
+    v_number bigint := 0;
+begin
+    v_answer := begin_personal(p_person, 'notification', p_command ->> 'key', personal_digest(p_command));
+    if v_answer is not null then return v_answer; end if;
+    for v_row in
+        select * from personal where person = p_person and what = 'notification' and value is not null
+            and not coalesce((value ->> 'read')::boolean, false)
+            and (subject = any (v_ids) or subject <= v_through)
+        order by subject
+    loop
+        v_number := greatest(v_number, set_personal(
+            p_person, 'notification', v_row.subject, (v_row.value::jsonb || '{"read": true}')::json));
+    end loop;
+    return end_personal(p_person, 'notification', p_command ->> 'key', personal_digest(p_command), v_number);
+end $$;
+
+-- Change when and how one is told by push. What the command leaves out stays; null takes away.
+create function change_notifying(p_person uuid, p_command json, p_rules json) returns json language plpgsql volatile
+set enable_seqscan = off
+as $$
+declare
+    v_said jsonb := p_command::jsonb - array['t', 'id', 'key'];
+    v_answer json;
+    v_value jsonb;
+begin
+    v_answer := begin_personal(p_person, 'notification', p_command ->> 'key', personal_digest(p_command));
+    if v_answer is not null then return v_answer; end if;
+    if v_said ->> 'timezone' is not null and not exists (select from pg_timezone_names where name = v_said ->> 'timezone') then
+        return json_build_object('error', 'unknown_timezone');
+    end if;
+    select value::jsonb into v_value from personal where person = p_person and what = 'notifying' and subject = '';
+    v_value := jsonb_strip_nulls(coalesce(v_value, '{}') || v_said);
+    if v_value -> 'hide_content' = 'false' then v_value := v_value - 'hide_content'; end if;
+    return end_personal(
+        p_person, 'notification', p_command ->> 'key', personal_digest(p_command),
+        set_personal(p_person, 'notifying', '', nullif(v_value, '{}')::json));
 end $$;

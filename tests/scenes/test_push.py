@@ -126,7 +126,7 @@ async def test_who_reads_is_not_told(pushing: House, world: World, fcm: FakeFcm)
 
 async def until_seated(world: World, person: Person) -> None:
     with trio.fail_after(LIMIT_S):
-        while not await world.database.fetch_one(
+        while None is await world.database.fetch_one(
             "select from device where account = %s and node is not null", person.id
         ):
             await trio.sleep(0.01)
@@ -355,7 +355,7 @@ async def test_two_processes_know_of_each_others_sockets(
                 await settled(world)
                 assert fcm.sent == []
             with trio.fail_after(LIMIT_S):
-                while await world.database.fetch_one("select from device where node is not null"):
+                while None is not await world.database.fetch_one("select from device where node is not null"):
                     await trio.sleep(0.01)
             await hers.say(room, "k2", "away")
             await settled(world)
@@ -365,15 +365,14 @@ async def test_two_processes_know_of_each_others_sockets(
 async def test_killed_after_the_commit_before_the_look(world: World, fcm: FakeFcm, tmp_path: Path) -> None:
     """Nobody has noted it any more: the next process finds it at its start, and tells it once."""
     ann, bob = await world.people("Ann", "Bob")
-    async with open_process(world) as first:  # it has yet to look: a second passes before
-        async with first.phone(ann) as hers:
-            async with caller(first, bob) as http:
-                await http.result("device.register", device="phone", platform="ios", token="bobs")
-            room = await direct(hers, bob)
-            await hers.say(room, "k0", "told before")
-            await settled(world)
-            await hers.say(room, "k", "almost lost")
-            first.kill()
+    async with open_process(world) as first, first.phone(ann) as hers:
+        async with caller(first, bob) as http:
+            await http.result("device.register", device="phone", platform="ios", token="bobs")
+        room = await direct(hers, bob)
+        await hers.say(room, "k0", "told before")
+        await settled(world)
+        await hers.say(room, "k", "almost lost")  # it has yet to look: a second passes before it does
+        first.kill()
     assert await world.database.fetch_one("select from push") is None
     async with open_house(world, **on(fcm, tmp_path)):
         await settled(world)

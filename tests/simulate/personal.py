@@ -4,8 +4,10 @@ import json
 from collections.abc import Callable, Generator
 from typing import Any, Final, NamedTuple
 from uuid import UUID
+from zoneinfo import available_timezones
 
 import msgspec
+from msgspec import UNSET
 
 from protocol.frames import (
     AnyPersonal,
@@ -20,6 +22,8 @@ from protocol.frames import (
     DraftClear,
     DraftSet,
     MessageHide,
+    NotificationRead,
+    NotificationSettings,
     StateEvent,
 )
 from storage.rows import Kept, Personal as PersonalRow, PersonalPage, Rules
@@ -56,12 +60,21 @@ def _begin(
     said = {**msgspec.to_builtins(command), "id": 0, "key": ""}
     digest = (msgspec.json.encode(said),)
     yield [("account", person)]
-    old = tables.personal_keys.get((person, str(command.conversation), command.key))
+    old = tables.personal_keys.get((person, _scope(command), command.key))
     if old is not None:
         return digest, No("key_reused") if old.digest != digest else Kept(old.number, False)
+    if isinstance(command, NotificationRead | NotificationSettings):
+        return digest, None
     if person not in tables.spans.get(command.conversation, {}):
         return digest, No("not_a_member", person)
     return digest, None
+
+
+def _scope(command: AnyPersonal) -> str:
+    """Within what a key stands for one command."""
+    if isinstance(command, NotificationRead | NotificationSettings):
+        return "notification"
+    return str(command.conversation)
 
 
 def _end(
@@ -81,7 +94,7 @@ def _end(
     def commit() -> None:
         for subject, value in rows.items():
             set_personal(tables, at_ms, person, what, subject, value)
-        tables.personal_keys[person, str(command.conversation), command.key] = KeptKey(told, digest)
+        tables.personal_keys[person, _scope(command), command.key] = KeptKey(told, digest)
         then()
 
     return Kept(told, True), commit
@@ -177,6 +190,40 @@ COMMANDS: Final[dict[type[Command], Callable[[FakeDatabase, UUID, Any, Rules], B
         change_settings,
     ),
 }  # fmt: skip
+
+
+def read_notifications(db: FakeDatabase, person: UUID, command: NotificationRead, rules: Rules) -> Body[Kept | No]:
+    """Mark notifications as read."""
+    digest, answer = yield from _begin(db, person, command)
+    if answer is not None:
+        return answer, None
+    ids = {one.lower() for one in command.ids}
+    through = (command.through or "").lower()
+    mine = {
+        subject: {**row.value, "read": True}
+        for (what, subject), row in sorted(db.tables.personal.get(person, {}).items())
+        if what == "notification" and row.value is not None and not row.value.get("read")
+        and (subject in ids or subject <= through)
+    }  # fmt: skip
+    return _end(db, person, command, digest, "notification", mine)
+
+
+def change_notifying(db: FakeDatabase, person: UUID, command: NotificationSettings, rules: Rules) -> Body[Kept | No]:
+    """Change when and how one is told by push."""
+    digest, answer = yield from _begin(db, person, command)
+    if answer is not None:
+        return answer, None
+    if command.timezone is not UNSET and command.timezone not in available_timezones():
+        return No("unknown_timezone"), None
+    old = db.tables.personal.get(person, {}).get(("notifying", ""))
+    said = {name: value for name, value in msgspec.to_builtins(command).items() if name not in ("t", "id", "key")}
+    value = {**({} if old is None else old.value or {}), **said}
+    value = {name: one for name, one in value.items() if one is not None and one is not False}
+    return _end(db, person, command, digest, "notifying", {"": value or None})
+
+
+COMMANDS[NotificationRead] = read_notifications
+COMMANDS[NotificationSettings] = change_notifying
 
 
 def personal_rows(
