@@ -114,6 +114,8 @@ class Registry:
     def joined(self, conversation: UUID, user: UUID) -> None:
         """*user* became a member."""
         self.changed(user)
+        if self.watch is not None:
+            self.watch.stored(conversation)  # one that was just made was stored by no conversation
 
     def changed(self, user: UUID) -> None:
         """*user*'s own rows changed; the person's devices, here and elsewhere, look. (storage/personal.py)"""
