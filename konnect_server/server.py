@@ -31,6 +31,7 @@ from konnect_server.postgres_doorbell import open_postgres_doorbell
 from konnect_server.push.driver import Driver
 from konnect_server.push.gatherer import Gatherer
 from konnect_server.push.log_driver import LogDriver
+from konnect_server.push.notices import Notices
 from konnect_server.push.sender import Sender
 from konnect_server.tokens import Tokens
 from protocol.closing import DRAINING
@@ -159,7 +160,7 @@ async def open_server(config: Config, announce: Announce) -> AsyncIterator[Serve
         await migrate(database)
         store = await stack.enter_async_context(open_store(database, config.log_writers))
         doorbell = await stack.enter_async_context(open_postgres_doorbell(database))
-        office = Office(database)
+        office = Office(database, uuid7)
         world = World(
             store=store, doorbell=doorbell, poller=SystemPoller(), verify=tokens.verify,
             hand_over=lambda sock, head, peer: door.hand_over(cast(socket.socket, sock), head, peer),
@@ -169,7 +170,10 @@ async def open_server(config: Config, announce: Announce) -> AsyncIterator[Serve
         )  # fmt: skip
         core = await stack.enter_async_context(open_core(config, world))
         sender = Sender(database, _push_driver(config, stack))
-        jobs = Jobs(database, {"push": sender.push}, randomness=world.randomness)
+        notices = Notices(database, sender, core.registry.changed)
+        handlers = {"push": sender.push, "notice": notices.tell, "notice.push": notices.push}
+        jobs = Jobs(database, handlers, randomness=world.randomness)
+        notices.wake = office.wake = jobs.wake
         gatherer = core.registry.watch = _gatherer(core, database, jobs)
         office.seat = gatherer.seat
         await store.beat(core.bus.node)  # what its sockets are to pushes counts from now on
@@ -184,12 +188,13 @@ async def open_server(config: Config, announce: Announce) -> AsyncIterator[Serve
             open_http_door(
                 DoorOptions(
                     version=konnect_version(), public_url=url, trusted_proxies=config.trusted_proxies,
-                    allowed_origins=config.allowed_origins,
+                    allowed_origins=config.allowed_origins, operator_token=config.operator_token,
                     sign_ins_per_address=config.sign_ins_per_s, sign_in_burst_per_address=config.sign_ins_burst,
                 ),
                 accounts=accounts, media=media, blobs=blobs if isinstance(blobs, FolderBlobs) else None,
                 tokens=tokens, database=database, call=core.calls.answer,
                 ready=lambda: "draining" if server.draining else None, metrics=telemetry.exposition,
+                office=office,
             )
         )  # fmt: skip
         server = Server(config, url, core, accounts, store)

@@ -12,15 +12,17 @@ from protocol.frames import (
     NotificationList,
     Notifications,
 )
-from storage import devices, notifications
+from protocol.http import NoticeState, SendNotification
+from storage import devices, notices, notifications
 from storage.database import Database
 
 
 class Office:
     """The rules, over one database."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, database: Database, new_id: Callable[[], UUID]) -> None:
+        self._database, self._new_id = database, new_id
+        self.wake: Callable[[], None] | None = None  # told that there is a job
         self.seat: Callable[[UUID, str], None] | None = None  # told of devices that may have a socket here
 
     async def register(self, user: UUID, sign_in: UUID | None, command: DeviceRegister) -> Done:
@@ -50,6 +52,17 @@ class Office:
         return await notifications.list_notifications(
             self._database, user, command.cursor, command.limit, command.unread_only
         )
+
+    async def notify(self, wanted: SendNotification) -> NoticeState:
+        """Make word from the operator, to be told by jobs; a repeat gets it as it stands.
+
+        Raises:
+            KeyReused
+        """
+        made = await notices.make_notice(self._database, self._new_id(), wanted)
+        if self.wake is not None:
+            self.wake()
+        return made
 
     async def devices(self, user: UUID, command: DeviceList) -> Devices:
         """Those that take pushes."""

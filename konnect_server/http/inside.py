@@ -12,6 +12,7 @@ from quart_trio.wrappers import TrioResponse
 
 from konnect_server.actions.accounts import Accounts
 from konnect_server.actions.media import Media
+from konnect_server.actions.office import Office
 from konnect_server.http.client_address import ClientAddress
 from konnect_server.http.options import DoorOptions
 from konnect_server.limiter import KeyedLimiter
@@ -40,10 +41,11 @@ class Inside:
         call: Answering,
         ready: Callable[[], str | None],
         metrics: Callable[[], bytes],
+        office: Office,
     ) -> None:
         self.options = options
         self.accounts, self.media, self.tokens, self.database = accounts, media, tokens, database
-        self.call, self.ready, self.metrics = call, ready, metrics
+        self.call, self.ready, self.metrics, self.office = call, ready, metrics, office
         self.draining = False
         self.client_address = ClientAddress(options.trusted_proxies)
         self.sign_ins_by_address = KeyedLimiter(options.sign_ins_per_address, options.sign_in_burst_per_address)

@@ -253,6 +253,10 @@ REQUESTS: Final[dict[type[Struct], dict[str, Any]]] = {
     http.BeginUpload: {
         "kind": "photo", "size_bytes": 184_211, "content_type": "image/jpeg", "sha256": _SHA256, "name": "holiday.jpg",
     },
+    http.SendNotification: {
+        "key": "spring-1", "to": {"users": [str(BOB)]}, "title": "Spring is here",
+        "body": "The hiking groups are open.", "data": {"page": "groups"},
+    },
     # Of calls: the key comes in the header.
     **{
         call.body: {name: value for name, value in COMMANDS[call.command].items() if name not in ("t", "id", "key")}
@@ -270,6 +274,7 @@ BODIES: Final[dict[type[Struct], Struct]] = {
         PHOTO, "photo", 184_211, "image/jpeg", _SHA256, "holiday.jpg", AT_MS,
         f"https://chat.example.com/v1/blobs/media/{PHOTO}-1?expires=1795000300&{_SIGNED}", 300,
     ),
+    http.NoticeState: http.NoticeState(NOTICE, AT_MS + 46 * 60_000, 1, AT_MS + 46 * 60_000 + 120),
     frames.User: frames.User(BOB, "Bob"),
     http.Jwks: http.Jwks([http.Jwk("2026-11-18", "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo")]),
     http.Index: http.Index(

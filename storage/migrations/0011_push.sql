@@ -484,3 +484,120 @@ begin
         p_person, 'notification', p_command ->> 'key', personal_digest(p_command),
         set_personal(p_person, 'notifying', '', nullif(v_value, '{}')::json));
 end $$;
+
+
+-- Word from who runs the app, for many: told in parts, each in one transaction with the job of the next.
+create table notice (
+    id         uuid    primary key,
+    key        text    not null unique,
+    digest     uuid    not null,
+    said       json    not null,            -- title, body, data
+    target     json    not null,            -- one of: users, conversation, platform, all
+    push       boolean not null,
+    at_ms      bigint  not null,
+    told       bigint  not null default 0,  -- people so far
+    done_at_ms bigint
+);
+
+create function notice_json(n notice) returns json language sql stable
+return json_strip_nulls(json_build_object('id', n.id, 'at_ms', n.at_ms, 'told', n.told, 'done_at_ms', n.done_at_ms));
+
+-- Make a notice, and the job that begins to tell it; a repeat finds the first.
+--   Returns it as it stands, or {"error": "key_reused"}.
+create function make_notice(p_id uuid, p_key text, p_said json, p_target json, p_push boolean) returns json
+language plpgsql volatile
+set enable_seqscan = off
+as $$
+declare
+    v_digest uuid := md5(json_build_array(p_said::jsonb, p_target::jsonb, p_push)::text)::uuid;
+    n notice;
+begin
+    insert into notice (id, key, digest, said, target, push, at_ms)
+    values (p_id, p_key, v_digest, p_said, p_target, p_push, now_ms()) on conflict (key) do nothing;
+    if found then
+        insert into job (kind, key, payload, due_at_ms)
+        values ('notice', p_id || ':', json_build_object('notice', p_id), now_ms());
+    end if;
+    select * into n from notice where key = p_key;
+    if n.digest <> v_digest then return json_build_object('error', 'key_reused'); end if;
+    return notice_json(n);
+end $$;
+
+-- Tell the next p_most people above p_after, who may be told already.
+--   Returns the people whose own rows changed.
+create function tell_notice(p_notice uuid, p_after uuid, p_most integer, p_kept integer) returns json language plpgsql volatile
+set enable_seqscan = off
+as $$
+declare
+    n notice;
+    v_people uuid[];
+    v_told uuid[] := '{}';
+    v_one uuid;
+    v_value json;
+begin
+    select * into n from notice where id = p_notice;
+    if not found then return '[]'; end if;
+    p_after := coalesce(p_after, '00000000-0000-0000-0000-000000000000');
+    if n.target ->> 'users' is not null then
+        select array_agg(id) into v_people from (
+            select a.id from json_array_elements_text(n.target -> 'users') u join account a on a.id = u.value::uuid
+            where a.id > p_after group by a.id order by a.id limit p_most) p;
+    elsif n.target ->> 'conversation' is not null then
+        select array_agg(person) into v_people from (
+            select person from span where conversation = (n.target ->> 'conversation')::uuid and until is null
+                and person > p_after order by person limit p_most) p;
+    elsif n.target ->> 'platform' is not null then
+        select array_agg(account) into v_people from (
+            select account from device where account > p_after and platform = n.target ->> 'platform'
+            group by account order by account limit p_most) p;
+    else
+        select array_agg(id) into v_people from (
+            select id from account where id > p_after order by id limit p_most) p;
+    end if;
+    perform from account where id = any (v_people) order by id for no key update;
+    v_value := (jsonb_build_object('kind', 'operator', 'at_ms', n.at_ms) || n.said::jsonb)::json;
+    foreach v_one in array coalesce(v_people, '{}') loop
+        if add_notification(v_one, p_notice::text, v_value, p_kept) then v_told := v_told || v_one; end if;
+    end loop;
+    if n.push then
+        insert into job (kind, key, payload, due_at_ms)
+        select 'notice.push', p_notice || ':' || p_after, json_build_object('notice', p_notice, 'devices',
+               json_agg(json_build_array(d.account, d.device) order by d.account, d.device)), now_ms()
+        from device d where d.account = any (v_told) having count(*) > 0
+        on conflict do nothing;
+    end if;
+    if cardinality(v_people) = p_most then
+        v_one := v_people[p_most];
+        insert into job (kind, key, payload, due_at_ms)
+        values ('notice', p_notice || ':' || v_one, json_build_object('notice', p_notice, 'after', v_one), now_ms())
+        on conflict do nothing;
+    end if;
+    update notice set told = told + cardinality(v_told),
+        done_at_ms = case when coalesce(cardinality(v_people), 0) < p_most then now_ms() end
+        where id = p_notice;
+    return to_json(v_told);
+end $$;
+
+-- What these devices are to be told of a notice now.
+--   Returns [{"account", "device", "token", "platform", "title", "body", "data", "badge", "hide"}, ...]; nothing of those who
+--   have read it meanwhile, or want quiet.
+create function notice_contents(p_notice uuid, p_devices json, p_unread integer) returns json language sql stable
+set enable_seqscan = off
+as $$
+    with due as materialized (
+        select d.account, d.device, d.token, d.platform, o.value as notifying
+        from json_array_elements(p_devices) x
+        join device d on d.account = (x ->> 0)::uuid and d.device = x ->> 1
+        left join personal o on o.person = d.account and o.what = 'notifying' and o.subject = ''
+        join personal m on m.person = d.account and m.what = 'notification' and m.subject = p_notice::text
+        where not coalesce((m.value ->> 'read')::boolean, m.value is null)
+            and not is_quiet(o.value ->> 'quiet_from', o.value ->> 'quiet_to', o.value ->> 'timezone')
+    ), badge as materialized (
+        select account, unread_total(account, p_unread) as unread from (select distinct account from due) a
+    )
+    select coalesce(json_agg(json_build_object(
+        'account', d.account, 'device', d.device, 'token', d.token, 'platform', d.platform, 'title', n.said -> 'title',
+        'body', coalesce(n.said ->> 'body', ''), 'data', coalesce(n.said -> 'data', '{}'::json), 'badge', b.unread,
+        'hide', coalesce((d.notifying ->> 'hide_content')::boolean, false)) order by d.account, d.device), '[]')
+    from due d join notice n on n.id = p_notice join badge b on b.account = d.account
+$$;
