@@ -93,10 +93,12 @@ async def test_of_drafts_that_were_never_sent_the_newest_counts(peer: Peer, auto
     async with client_of(peer) as client, trio.open_nursery() as nursery:
         await client.wait_synced()
         client.set_online(False)
+        await wait_all_tasks_blocked()
         for number in range(50):
             nursery.start_soon(client.set_draft, ROOM, f"{number}")
             await wait_all_tasks_blocked()
         nursery.start_soon(client.set_draft, HALL, "elsewhere")
+        await wait_all_tasks_blocked()
         nursery.start_soon(client.mute, ROOM)
         await wait_all_tasks_blocked()
         assert [(one.t, one.text) for one in client.pending] == [
