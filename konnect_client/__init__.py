@@ -60,6 +60,7 @@ from konnect_client.model import (
     Sent,
     Version,
 )
+from konnect_client.notifications import Notification, NotificationPage, Notifying, PushDevice
 from konnect_client.outbox import Delivery, Outgoing
 from konnect_client.personal import Draft, Personal, Settings
 from konnect_client.statefile import MemoryState, Saved, StateFile, StateStore
@@ -91,6 +92,9 @@ __all__ = [
     "MemoryState",
     "Messages",
     "NotOpen",
+    "Notification",
+    "NotificationPage",
+    "Notifying",
     "OneReaction",
     "OutboxFull",
     "OutboxInUse",
@@ -101,6 +105,7 @@ __all__ = [
     "PresenceChanged",
     "Profile",
     "ProtocolViolation",
+    "PushDevice",
     "Reaction",
     "ReactionPage",
     "Receipt",

@@ -48,12 +48,13 @@ async def unregister_device(db: Queries, account: UUID, device: str) -> None:
 
 _LIST: Final[LiteralString] = """
 select device, platform, at_ms, is_connected(node) from device where account = %s order by at_ms desc, device
+limit %s
 """
 
 
-async def devices_of(db: Queries, account: UUID) -> list[PushDevice]:
-    """The devices of *account*, registered last first."""
-    return [PushDevice(*row) for row in await db.fetch_all(_LIST, account)]
+async def devices_of(db: Queries, account: UUID, limit: int) -> list[PushDevice]:
+    """The devices of *account*, at most so many, registered last first."""
+    return [PushDevice(*row) for row in await db.fetch_all(_LIST, account, limit)]
 
 
 _SEAT: Final[LiteralString] = "select seat_devices(%s, %s::json)"

@@ -10,6 +10,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from konnect_client import ConversationChanged, Entry, Heads, Rewound
 from konnect_client.model import Conversation, ConversationPage, HistoryPage, ReactionPage, Sent, Version, take
+from konnect_client.notifications import NotificationPage, PushDevice
 from konnect_client.pack import pack, unpack
 from konnect_client.timeline import Timeline
 from protocol import codec, frames
@@ -70,6 +71,12 @@ def test_every_answer_is_understood(vector: dict[str, Any]) -> None:
             found = ReactionPage.parse(result)
             assert [one.emoji for one in found.reactions] == [one["emoji"] for one in reactions]
             assert found.cursor == result.get("cursor")
+        case {"notifications": listed, "unread": unread}:
+            told = NotificationPage.parse(result)
+            assert [one.id for one in told.notifications] == [one["id"] for one in listed]
+            assert (told.unread, told.settings.timezone) == (unread, result["settings"].get("timezone"))
+        case {"devices": devices}:
+            assert [PushDevice.parse(one).device for one in devices] == [one["device"] for one in devices]
         case {"seq": seq, "at_ms": at_ms}:
             assert Sent.parse(result) == Sent(seq, at_ms)
         case _:
@@ -121,6 +128,14 @@ async def test_every_command_of_the_client_is_one_that_the_server_takes(autojump
         await client.put_into_folder(ROOM, None)
         await client.notify_of(ROOM, "mentions")
         await client.hide(ROOM, [2])
+        await client.register_device("phone", "android", "token")
+        await client.devices()
+        await client.unregister_device("phone")
+        await client.notifications(cursor="0", unread_only=True)
+        await client.read_notifications([BOB])
+        await client.read_notifications(through=BOB)
+        await client.set_notifying(quiet_from=1350, quiet_to=420, timezone="Europe/Berlin", hide_content=True)
+        await client.set_notifying()
         await client.watch([BOB], conversation=None)
         await client.watch(conversation=ROOM)
         await client.names(["01900000-0000-7000-8000-0000000000cc"])

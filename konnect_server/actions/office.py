@@ -66,4 +66,4 @@ class Office:
 
     async def devices(self, user: UUID, command: DeviceList) -> Devices:
         """Those that take pushes."""
-        return Devices(await devices.devices_of(self._database, user))
+        return Devices(await devices.devices_of(self._database, user, command.limit))

@@ -38,6 +38,10 @@ class DeviceUnregister(Command, frozen=True, tag="device.unregister"):
 class DeviceList(Command, frozen=True, tag="device.list"):
     """One's own devices that take pushes. Answered with :class:`Devices`."""
 
+    limit: Annotated[
+        int, Meta(ge=1, le=limits.PUSH_DEVICES, description="At most so many, registered last first.")
+    ] = limits.PUSH_DEVICES
+
 
 class PushDevice(Struct, frozen=True, omit_defaults=True):
     """A device that takes pushes. Its token is told to nobody."""
@@ -51,4 +55,4 @@ class PushDevice(Struct, frozen=True, omit_defaults=True):
 class Devices(Struct, frozen=True):
     """One's own devices that take pushes."""
 
-    devices: Annotated[list[PushDevice], Meta(description="Registered last first; at most 50.")]
+    devices: Annotated[list[PushDevice], Meta(description="Registered last first.")]

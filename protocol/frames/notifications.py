@@ -4,20 +4,14 @@ from typing import Annotated
 from uuid import UUID
 
 import msgspec
-from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec import Meta, Struct
 
 from protocol import limits
 from protocol.frames.base import Command
-from protocol.frames.fields import Cursor, IdText, Key
+from protocol.frames.fields import NO_NUL, Cursor, Key
 from protocol.frames.states import Notification, Notifying
 
-TimeOfDay = Annotated[
-    str,
-    Meta(
-        pattern="^([01][0-9]|2[0-3]):[0-5][0-9](?![\\s\\S])",
-        description="A time of day on the wall, from `00:00` to `23:59`.",
-    ),
-]
+TimeOfDay = Annotated[int, Meta(ge=0, le=1439, description="A time of day on the wall: minutes after midnight.")]
 
 
 class NotificationList(Command, frozen=True, tag="notification.list"):
@@ -30,49 +24,35 @@ class NotificationList(Command, frozen=True, tag="notification.list"):
 
 
 class NotificationRead(Command, frozen=True, tag="notification.read"):
-    """Mark notifications as read, for all of one's devices: those of `ids`, or all up to `through`. What is not there
+    """Mark notifications as read, for all of one's devices: those of `ids`, and all up to `through`. What is not there
     (any more) is passed over. Answered with :class:`Done`."""
 
     key: Key
     ids: Annotated[
-        list[IdText], Meta(max_length=limits.NOTIFICATIONS_PAGE, description="Which ones.")
+        list[UUID], Meta(max_length=limits.NOTIFICATIONS_PAGE, description="Which ones.")
     ] = msgspec.field(default_factory=list)
-    through: Annotated[IdText | None, Meta(description="The newest of those that are read, all before it too.")] = None
-
-    def __post_init__(self) -> None:
-        if bool(self.ids) is (self.through is not None):
-            raise ValueError("name either `ids` or `through`")
+    through: Annotated[UUID | None, Meta(description="This one and all that are older; null for none.")] = None
 
 
 class NotificationSettings(Command, frozen=True, tag="notification.settings"):
-    """Change when and how one is told by push; what is left out stays. Answered with :class:`Done`."""
+    """Say when and how one is told by push, all at once: what is left out is as if it had never been set. Answered
+    with :class:`Done`."""
 
     key: Key
-    quiet_from: (
-        Annotated[TimeOfDay | None, Meta(description="From then on no push until `quiet_to`; null: no quiet hours.")]
-        | UnsetType
-    ) = UNSET
-    quiet_to: Annotated[TimeOfDay | None, Meta(description="When the quiet ends; beside `quiet_from`.")] | UnsetType = (
-        UNSET
-    )
-    timezone: (
-        Annotated[
-            str,
-            Meta(
-                min_length=1,
-                max_length=limits.TIMEZONE_CHARS,
-                pattern="^[A-Za-z0-9_+/\\-]+(?![\\s\\S])",
-                description="Where the quiet hours are meant, as the IANA calls it: `Europe/Berlin`.",
-            ),
-        ]
-        | UnsetType
-    ) = UNSET
-    hide_content: Annotated[bool, Meta(description="Pushes tell who wrote, not what.")] | UnsetType = UNSET
-
-    def __post_init__(self) -> None:
-        both = (self.quiet_from, self.quiet_to)
-        if len({one if one in (UNSET, None) else "time" for one in both}) > 1:
-            raise ValueError("`quiet_from` and `quiet_to` go together")
+    quiet_from: Annotated[
+        TimeOfDay | None, Meta(description="From then on no push until `quiet_to`; null: no quiet hours.")
+    ] = None
+    quiet_to: Annotated[TimeOfDay | None, Meta(description="When the quiet ends; null: no quiet hours.")] = None
+    timezone: Annotated[
+        str,
+        Meta(
+            min_length=1,
+            max_length=limits.TIMEZONE_CHARS,
+            pattern=NO_NUL,
+            description="Where the quiet hours are meant, as the IANA calls it: `Europe/Berlin`.",
+        ),
+    ] = "UTC"
+    hide_content: Annotated[bool, Meta(description="Pushes tell who wrote, not what.")] = False
 
 
 class ListedNotification(Notification, frozen=True, kw_only=True, omit_defaults=True):

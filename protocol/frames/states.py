@@ -79,8 +79,10 @@ class Notification(Struct, frozen=True, kw_only=True, omit_defaults=True):
 class Notifying(Struct, frozen=True, omit_defaults=True):
     """When and how one is told by push. Absent is what nobody has set."""
 
-    quiet_from: Annotated[str, Meta(description="A time of day, from which on there is no push.")] | UnsetType = UNSET
-    quiet_to: Annotated[str, Meta(description="A time of day, when the quiet ends.")] | UnsetType = UNSET
+    quiet_from: (
+        Annotated[int, Meta(description="From then on there is no push: minutes after midnight.")] | UnsetType
+    ) = UNSET
+    quiet_to: Annotated[int, Meta(description="When the quiet ends: minutes after midnight.")] | UnsetType = UNSET
     timezone: Annotated[str, Meta(description="Where these times are meant; UTC if absent.")] | UnsetType = UNSET
     hide_content: Annotated[bool, Meta(description="Pushes tell who wrote, not what.")] = False
 

@@ -85,9 +85,9 @@ COMMANDS: Final[dict[type[frames.Command], dict[str, Any]]] = {
     frames.DeviceUnregister: {"t": "device.unregister", "id": 81, "device": "ann-phone"},
     frames.DeviceList: {"t": "device.list", "id": 82},
     frames.NotificationList: {"t": "notification.list", "id": 83, "unread_only": True},
-    frames.NotificationRead: {"t": "notification.read", "id": 84, "key": "n-70b1c2", "through": str(NOTICE)},
+    frames.NotificationRead: {"t": "notification.read", "id": 84, "key": "n-70b1c2", "ids": [str(NOTICE)]},
     frames.NotificationSettings: {
-        "t": "notification.settings", "id": 85, "key": "n-70b1c3", "quiet_from": "22:30", "quiet_to": "07:00",
+        "t": "notification.settings", "id": 85, "key": "n-70b1c3", "quiet_from": 1350, "quiet_to": 420,
         "timezone": "Europe/Berlin", "hide_content": True,
     },
     frames.DraftSet: {
@@ -176,7 +176,7 @@ RESULTS: Final[dict[type[Struct], Struct]] = {
             id=NOTICE, kind="reaction", at_ms=AT_MS + 45 * 60_000, conversation=DIRECT, seq=45, of=42, user=BOB,
             emoji="👍",
         )],
-        1, frames.Notifying("22:30", "07:00", "Europe/Berlin", True),
+        1, frames.Notifying(1350, 420, "Europe/Berlin", True),
     ),
     frames.Devices: frames.Devices([frames.PushDevice("ann-phone", "android", AT_MS, True)]),
     frames.Reactions: frames.Reactions([frames.OneReaction(BOB, "👍", 45, AT_MS + 45 * 60_000)]),
@@ -201,7 +201,7 @@ RECORDS: Final[dict[type[Struct], Struct]] = {
     frames.ListedNotification: frames.ListedNotification(
         id=NOTICE, kind="mention", at_ms=AT_MS + 7 * 60_000, read=True, conversation=GROUP, seq=7, user=BOB,
     ),
-    frames.Notifying: frames.Notifying("22:30", "07:00", "Europe/Berlin", True),
+    frames.Notifying: frames.Notifying(1350, 420, "Europe/Berlin", True),
     frames.Draft: _DRAFT,
     frames.Settings: frames.Settings(
         muted=True, muted_until_ms=AT_MS + 480 * 60_000, pinned_at_ms=AT_MS, nicknames={BOB: "Bobby"},

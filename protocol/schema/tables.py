@@ -280,6 +280,16 @@ _LIMITS: Final[dict[str, str]] = {
     "FOLDER_CHARS": "Code points of a folder's name.",
     "HIDE_MESSAGES": "Messages that one `message.hide` may name.",
     "HIDDEN_BLOCK": "Numbers of a log that one row of hidden messages speaks of.",
+    "PUSH_TOKEN_CHARS": "Characters of a push service's token.",
+    "PUSH_DEVICES": "Devices of one person that take pushes; a further one takes the oldest one's place.",
+    "NOTIFICATIONS": "Notifications that are kept of one person; the oldest go.",
+    "NOTIFICATIONS_PAGE": "Notifications on one page of `notification.list`, or named by `notification.read`.",
+    "TIMEZONE_CHARS": "Characters of a time zone's name.",
+    "NOTICE_TITLE_CHARS": "Code points of an operator's notification's title.",
+    "NOTICE_BODY_CHARS": "Code points of what it says.",
+    "NOTICE_DATA": "Fields of its data.",
+    "NOTICE_DATA_CHARS": "Code points of one such field.",
+    "NOTICE_USERS": "People that it may name.",
     "SEQ_MAX": "The highest number that an entry may have.",
 }
 

@@ -115,12 +115,13 @@ begin
 end $$;
 
 
--- Whether it is between two times of day ("22:30"), which may lie on both sides of midnight; the same twice: never.
-create function is_quiet(p_from text, p_to text, p_timezone text) returns boolean language sql stable
-return p_from is not null and (
-    select case when p_from::time <= p_to::time then at >= p_from::time and at < p_to::time
-                else at >= p_from::time or at < p_to::time end
-    from (select (now() at time zone coalesce(p_timezone, 'UTC'))::time) t(at));
+-- Whether it is between two times of day (minutes after midnight), which may lie on both sides of midnight; the same twice:
+-- never.
+create function is_quiet(p_from integer, p_to integer, p_timezone text) returns boolean language sql stable
+return p_from is not null and p_to is not null and (
+    select case when p_from <= p_to then at >= p_from and at < p_to else at >= p_from or at < p_to end
+    from (select extract(hour from t)::integer * 60 + extract(minute from t)::integer
+          from (select now() at time zone coalesce(p_timezone, 'UTC')) n(t)) t(at));
 
 -- Whether the person wants to hear by push what is said there now; p_mention: it names the person.
 create function wants_push(p_person uuid, p_conversation uuid, p_mention boolean) returns boolean language sql stable
@@ -130,7 +131,7 @@ as $$
             when coalesce((c.value ->> 'muted')::boolean, false)
                 and coalesce((c.value ->> 'muted_until_ms')::bigint > now_ms(), true) then false
             when c.value ->> 'notify' = 'none' or c.value ->> 'notify' = 'mentions' and not p_mention then false
-            else not is_quiet(o.value ->> 'quiet_from', o.value ->> 'quiet_to', o.value ->> 'timezone') end
+            else not is_quiet((o.value ->> 'quiet_from')::integer, (o.value ->> 'quiet_to')::integer, o.value ->> 'timezone') end
     from (select) one
     left join personal c on c.person = p_person and c.what = 'settings' and c.subject = p_conversation::text
     left join personal o on o.person = p_person and o.what = 'notifying' and o.subject = ''
@@ -443,8 +444,8 @@ create function read_notifications(p_person uuid, p_command json, p_rules json) 
 set enable_seqscan = off
 as $$
 declare
-    v_ids text[] := array(select lower(value) from json_array_elements_text(p_command -> 'ids') value);
-    v_through text := lower(p_command ->> 'through') collate "C";
+    v_ids text[] := array(select json_array_elements_text(p_command -> 'ids'));
+    v_through text := (p_command ->> 'through') collate "C";
     v_answer json;
     v_row personal;
     v_number bigint := 0;
@@ -463,26 +464,26 @@ begin
     return end_personal(p_person, 'notification', p_command ->> 'key', personal_digest(p_command), v_number);
 end $$;
 
--- Change when and how one is told by push. What the command leaves out stays; null takes away.
+-- Set when and how one is told by push. What is as if nobody had set it is not kept.
 create function change_notifying(p_person uuid, p_command json, p_rules json) returns json language plpgsql volatile
 set enable_seqscan = off
 as $$
 declare
-    v_said jsonb := p_command::jsonb - array['t', 'id', 'key'];
+    v_zone text := p_command ->> 'timezone';
     v_answer json;
-    v_value jsonb;
+    v_value json;
 begin
     v_answer := begin_personal(p_person, 'notification', p_command ->> 'key', personal_digest(p_command));
     if v_answer is not null then return v_answer; end if;
-    if v_said ->> 'timezone' is not null and not exists (select from pg_timezone_names where name = v_said ->> 'timezone') then
+    if not exists (select from pg_timezone_names where name = v_zone) then
         return json_build_object('error', 'unknown_timezone');
     end if;
-    select value::jsonb into v_value from personal where person = p_person and what = 'notifying' and subject = '';
-    v_value := jsonb_strip_nulls(coalesce(v_value, '{}') || v_said);
-    if v_value -> 'hide_content' = 'false' then v_value := v_value - 'hide_content'; end if;
+    v_value := json_strip_nulls(json_build_object(
+        'quiet_from', p_command -> 'quiet_from', 'quiet_to', p_command -> 'quiet_to', 'timezone', nullif(v_zone, 'UTC'),
+        'hide_content', case when (p_command ->> 'hide_content')::boolean then true end));
     return end_personal(
         p_person, 'notification', p_command ->> 'key', personal_digest(p_command),
-        set_personal(p_person, 'notifying', '', nullif(v_value, '{}')::json));
+        set_personal(p_person, 'notifying', '', nullif(v_value::text, '{}')::json));
 end $$;
 
 
@@ -591,7 +592,7 @@ as $$
         left join personal o on o.person = d.account and o.what = 'notifying' and o.subject = ''
         join personal m on m.person = d.account and m.what = 'notification' and m.subject = p_notice::text
         where not coalesce((m.value ->> 'read')::boolean, m.value is null)
-            and not is_quiet(o.value ->> 'quiet_from', o.value ->> 'quiet_to', o.value ->> 'timezone')
+            and not is_quiet((o.value ->> 'quiet_from')::integer, (o.value ->> 'quiet_to')::integer, o.value ->> 'timezone')
     ), badge as materialized (
         select account, unread_total(account, p_unread) as unread from (select distinct account from due) a
     )

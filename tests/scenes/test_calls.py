@@ -144,6 +144,14 @@ async def test_each_command_is_carried_out_and_seen(house: House, world: World) 
             assert hidden == {"t": "state", "what": "hidden", "subject": f"{club}/0", "hidden": {"seqs": [2]}}
             assert gone == {"t": "state", "what": "draft", "subject": club}
 
+        assert await result("device.register", device="phone", platform="web", token="t") == {}
+        assert [one["device"] for one in (await result("device.list"))["devices"]] == ["phone"]
+        assert await result("device.unregister", device="phone") == {}
+        assert await result("notification.settings", "ns", timezone="Europe/Paris") == {}
+        told = await result("notification.list", unread_only=True)
+        assert (told["notifications"], told["settings"]) == ([], {"timezone": "Europe/Paris"})
+        assert await result("notification.read", "nr", ids=[str(ann)]) == {}
+
         assert (await result("conversation.leave", "l1", conversation=club))["seq"] == 8
         await his.has(club, 8)
         assert await hers.error("message.send", "m2", conversation=club, text="gone") == "not_a_member"
@@ -241,6 +249,8 @@ async def test_a_repeat_is_answered_as_the_first_was_at_either_door(house: House
             ("conversation.folder", {"conversation": club, "folder": "Fun"}),
             ("conversation.notify", {"conversation": club, "level": "none"}),
             ("message.hide", {"conversation": club, "seqs": [2]}),
+            ("notification.read", {"through": str(ann)}),
+            ("notification.settings", {"hide_content": True}),
             ("conversation.leave", {"conversation": club}),
         ]
         assert {name for name, _ in steps} == {call.name for call in CALLS.values() if call.keyed}
@@ -312,6 +322,13 @@ async def test_both_doors_refuse_with_the_same_code(house: House, world: World) 
             ("message.react", {"conversation": club, "key": "n", "seq": 2, "emoji": "a\0"}, "invalid"),
             ("message.edits", {"conversation": club, "seq": 99}, "unknown_message"),
             ("message.reactions", {"conversation": foreign, "seq": 2}, "not_a_member"),
+            ("device.register", {"device": "d", "platform": "fridge", "token": "t"}, "invalid"),
+            ("device.register", {"device": "d", "platform": "web", "token": ""}, "invalid"),
+            ("device.unregister", {"device": ""}, "invalid"),
+            ("device.list", {"limit": 51}, "invalid"),
+            ("notification.list", {"cursor": "x"}, "bad_cursor"),
+            ("notification.read", {"key": "n", "ids": ["x"]}, "invalid"),
+            ("notification.settings", {"key": "n", "timezone": "Nowhere"}, "invalid"),
             ("draft.set", {"conversation": club, "key": "n", "text": ""}, "invalid"),
             ("draft.set", {"conversation": club, "key": "n", "text": "a\0b"}, "invalid"),
             ("draft.set", {"conversation": foreign, "key": "n", "text": "x"}, "not_a_member"),

@@ -4,6 +4,7 @@ import itertools
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 import trio
@@ -331,6 +332,65 @@ async def test_settings_of_a_conversation(pushing: House, world: World, fcm: Fak
             await hers.say(room, name, name)
             await settled(world)
     assert [line for _, line in told(fcm, "bobs")] == ["over", "pinned"]
+
+
+async def test_mentions_only(pushing: House, world: World, fcm: FakeFcm) -> None:
+    """Bob wants to hear of what names him; by `all`, too."""
+    ann, bob = await world.people("Ann", "Bob")
+    await world.database.execute("alter table entry add column if not exists content json")
+    await register(pushing, bob, "bobs")
+    async with pushing.phone(ann) as hers, pushing.phone(bob, "desk") as his:
+        club = await create_group(hers, bob)
+        await his.until(lambda: club in his.heads)
+        await his.result("conversation.notify", conversation=club, key="n", level="mentions")
+        await hers.say(club, "k", "nothing for Bob")
+        await settled(world)
+        assert fcm.asked == []
+        [(seq,)] = await world.database.fetch_all(
+            "update conversation set last_seq = last_seq + 1 where id = %s returning last_seq", UUID(club)
+        )
+        await world.database.execute(
+            "insert into entry (conversation, seq, kind, author, key, key_hash, digest, at_ms, text, content) "
+            "values (%s, %s, 'message', %s, 'm', gen_random_uuid(), gen_random_uuid(), now_ms(), 'all of you', "
+            "'{\"mention_all\": \"all\"}')",
+            UUID(club), seq, ann.id,
+        )  # fmt: skip
+        await hers.say(club, "k2", "and more")
+        await settled(world)
+    assert told(fcm, "bobs") == [("Club", "Ann: and more")]
+    assert (fcm.sent[0]["data"]["mention"], fcm.sent[0]["data"]["count"]) == ("1", "2")
+
+
+async def test_content_is_hidden_on_request(pushing: House, world: World, fcm: FakeFcm) -> None:
+    """The title says who; what was said is not there, nor in the data."""
+    ann, bob = await world.people("Ann", "Bob")
+    await register(pushing, bob, "bobs", platform="ios")
+    async with pushing.phone(ann) as hers, caller(pushing, bob) as http:
+        await http.result("notification.settings", "s", hide_content=True)
+        await hers.say(await direct(hers, bob), "k", "a secret")
+        await settled(world)
+    assert told(fcm, "bobs") == [("Ann", "")]
+    assert "a secret" not in repr(fcm.sent)
+
+
+async def test_quiet_hours_are_quiet(pushing: House, world: World, fcm: FakeFcm) -> None:
+    """Nothing goes out, then or later; when they are over, what comes then does."""
+    ann, bob = await world.people("Ann", "Bob")
+    await register(pushing, bob, "bobs")
+    [(minute,)] = await world.database.fetch_all(
+        "select extract(hour from t)::integer * 60 + extract(minute from t)::integer "
+        "from (select now() at time zone 'Asia/Tokyo') n(t)"
+    )
+    async with pushing.phone(ann) as hers, caller(pushing, bob) as http:
+        room = await direct(hers, bob)
+        quiet = {"quiet_from": (minute - 60) % 1440, "quiet_to": (minute + 60) % 1440, "timezone": "Asia/Tokyo"}
+        await http.result("notification.settings", "s", **quiet)
+        await hers.say(room, "k", "late")
+        await settled(world)
+        await http.result("notification.settings", "t")
+        await hers.say(room, "k2", "in the morning")
+        await settled(world)
+    assert told(fcm, "bobs") == [("Ann", "in the morning")]
 
 
 # --- several processes, kills ---

@@ -7,7 +7,6 @@ from uuid import UUID
 from zoneinfo import available_timezones
 
 import msgspec
-from msgspec import UNSET
 
 from protocol.frames import (
     AnyPersonal,
@@ -202,8 +201,8 @@ def read_notifications(db: FakeDatabase, person: UUID, command: NotificationRead
     digest, answer = yield from _begin(db, person, command)
     if answer is not None:
         return answer, None
-    ids = {one.lower() for one in command.ids}
-    through = (command.through or "").lower()
+    ids = {str(one) for one in command.ids}
+    through = str(command.through or "")
     mine = {
         subject: {**row.value, "read": True}
         for (what, subject), row in sorted(db.tables.personal.get(person, {}).items())
@@ -218,13 +217,15 @@ def change_notifying(db: FakeDatabase, person: UUID, command: NotificationSettin
     digest, answer = yield from _begin(db, person, command)
     if answer is not None:
         return answer, None
-    if command.timezone is not UNSET and command.timezone not in available_timezones():
+    if command.timezone not in available_timezones():
         return No("unknown_timezone"), None
-    old = db.tables.personal.get(person, {}).get(("notifying", ""))
-    said = {name: value for name, value in msgspec.to_builtins(command).items() if name not in ("t", "id", "key")}
-    value = {**({} if old is None else old.value or {}), **said}
-    value = {name: one for name, one in value.items() if one is not None and one is not False}
-    return _end(db, person, command, digest, "notifying", {"": value or None})
+    value = {
+        "quiet_from": command.quiet_from, "quiet_to": command.quiet_to,
+        "timezone": None if command.timezone == "UTC" else command.timezone,
+        "hide_content": command.hide_content or None,
+    }  # fmt: skip
+    kept = {name: one for name, one in value.items() if one is not None}
+    return _end(db, person, command, digest, "notifying", {"": kept or None})
 
 
 COMMANDS[NotificationRead] = read_notifications
