@@ -1,13 +1,17 @@
 """Rows of one's own by the contract of every ``Store``: PostgreSQL, and the simulated world's fake."""
 
+import itertools
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
+import msgspec
 import pytest
 import trio
+from hypothesis import HealthCheck, given, settings, strategies as st
 from msgspec import UNSET
 
-from protocol.errors import KeyReused, NotAMember, TooManyOfOnesOwn, UnknownMessage
+from protocol.errors import KeyReused, NotAMember, Refused, TooManyOfOnesOwn, UnknownMessage
 from protocol.frames import (
     AnyPersonal,
     ConversationArchive,
@@ -26,7 +30,24 @@ from protocol.frames import (
 )
 from storage.rows import Kept, Personal, Raise, Rules
 from storage.store import Store
-from tests.test_store_contract import ANN, BOB, CID, DAN, MOST, Bench, G, H, bench, group, place, state, talk, uid
+from tests.test_store_contract import (
+    ANN,
+    BOB,
+    CID,
+    DAN,
+    MOST,
+    Bench,
+    G,
+    H,
+    bench,
+    fake_bench,
+    group,
+    place,
+    postgres_bench,
+    state,
+    talk,
+    uid,
+)
 
 __all__ = ["bench", "place"]  # fixtures
 
@@ -355,3 +376,123 @@ async def test_only_messages_that_one_may_see_are_hidden(bench: Bench) -> None:
         with pytest.raises(UnknownMessage):
             await keep(bench.store, hide(*seqs, key="other"), person)
     assert await hidden(bench.store) == {}, "all of them, or none"
+
+
+async def test_memberships_that_are_known_are_left_out_of_a_standing(bench: Bench) -> None:
+    """Whoever was told of all up to a number is not told again; a change of one of them tells all."""
+    await group(bench.store, ANN, BOB)
+    first = (await bench.store.standing(ANN, None)).number or 0
+    number = await bench.set_personal(ANN, "draft", str(G), draft("a"))
+    found = await bench.other.standing(ANN, None, 0, first)
+    assert (found.same, found.spans, found.number, found.rows) == (True, [], number, number)
+    assert not (await bench.store.standing(ANN, None, 0, first - 1)).same
+    await group(bench.store, ANN, BOB, conversation=H)
+    found = await bench.store.standing(ANN, None, 0, number)
+    assert (found.same, [span.conversation for span in found.spans]) == (False, [G, H])
+    known, his = found.number or 0, (await bench.store.standing(BOB, None)).number or 0
+    await bench.store.change_member(0, "remove", G, ANN, "r", BOB, MOST)
+    assert (await bench.store.standing(ANN, None, 0, known)).same
+    assert not (await bench.store.standing(BOB, None, 0, his)).same
+    assert (await bench.store.standing(uid(99), None, 0, 1)).same, "nobody: nothing has changed"
+
+
+# --- the fake, and the real one ---------------------------------------------------------------------------------------
+
+_KEY = st.sampled_from("abcdefgh")
+_WHO, _WHERE, _ON = st.integers(0, 2), st.integers(0, 1), st.booleans()
+_OPERATION = st.one_of(
+    st.tuples(st.just("draft"), _WHO, _WHERE, _KEY, st.sampled_from([None, "a", "𝄞"]), st.sampled_from([None, 3])),
+    st.tuples(st.just("mute"), _WHO, _WHERE, _KEY, _ON, st.sampled_from([None, 5])),
+    st.tuples(st.just("archive"), _WHO, _WHERE, _KEY, _ON),
+    st.tuples(st.just("pin"), _WHO, _WHERE, _KEY, _ON),
+    st.tuples(st.just("unread"), _WHO, _WHERE, _KEY, _ON),
+    st.tuples(st.just("name"), _WHO, _WHERE, _KEY, st.sampled_from([None, "n", "é"]), st.sampled_from([None, 0, 1, 2])),
+    st.tuples(st.just("folder"), _WHO, _WHERE, _KEY, st.sampled_from([None, "f"])),
+    st.tuples(st.just("notify"), _WHO, _WHERE, _KEY, st.sampled_from(["all", "none"])),
+    st.tuples(st.just("hide"), _WHO, _WHERE, _KEY, st.lists(st.integers(1, 7), min_size=1, max_size=3)),
+)  # fmt: skip
+_base = itertools.count(20_000, 1_000)  # every example has people and conversations of its own
+
+
+def _command(base: int, name: str, where: int, key: str, *rest: Any) -> AnyPersonal:
+    here: dict[str, Any] = {"id": 1, "conversation": uid(base + 100 + where), "key": key}
+    match name, rest:
+        case "draft", (None, _):
+            return DraftClear(**here)
+        case "draft", (text, reply_to):
+            # Another key, another text: one text twice within a millisecond would be no change.
+            return DraftSet(**here, text=text + key, reply_to=reply_to)
+        case "mute", (on, until_ms):
+            return ConversationMute(**here, on=on, until_ms=until_ms)
+        case "archive", (on,):
+            return ConversationArchive(**here, on=on)
+        case "pin", (on,):
+            return ConversationPin(**here, on=on)
+        case "unread", (on,):
+            return ConversationMarkUnread(**here, on=on)
+        case "name", (called, user):
+            return ConversationNickname(**here, name=called, user=None if user is None else uid(base + user))
+        case "folder", (folder,):
+            return ConversationFolder(**here, folder=folder)
+        case "notify", (level,):
+            return ConversationNotify(**here, level=level)
+        case "hide", (seqs,):
+            return MessageHide(**here, seqs=seqs)
+    raise AssertionError(name)
+
+
+async def _outcome(store: Store, base: int, operations: Sequence[tuple[Any, ...]]) -> list[Any]:
+    """What came of *operations*, without times; each person's numbers by their order."""
+    rules = Rules(pinned=1, nicknames=1, hidden_block=3)
+    answers: list[Any] = []
+    found: list[Any] = []
+    for name_, who, *rest in operations:
+        try:
+            kept = await store.keep(uid(base + who), _command(base, name_, *rest), rules)
+        except Refused as refusal:
+            answers.append((type(refusal).__name__, str(refusal)))
+        else:
+            answers.append((who, kept.number, kept.new))
+    for who in range(3):
+        person = uid(base + who)
+        numbers = {one[1] for one in answers if one[0] == who} | {(await store.standing(person, None)).rows}
+        shown: list[Any] = []
+        for gone, limit in ((True, 2), (False, 500)):
+            told, more = 0, True
+            while more:
+                page = await store.personal(person, told, ALL, gone, limit, 300)
+                shown.append([_timeless(msgspec.to_builtins(row.state)) for row in page.rows])
+                numbers |= {row.number for row in page.rows}
+                told, more = page.rows[-1].number if page.rows else told, page.cut
+        ranks = {number: rank for rank, number in enumerate(sorted(numbers))}
+        answers = [(who, ranks[one[1]], one[2]) if one[0] == who else one for one in answers]
+        found += [shown, len(ranks)]
+        found += [one.unread for one in await store.states(person, [uid(base + 100), uid(base + 101)], 1)]
+    return answers + found
+
+
+def _timeless(value: Any) -> Any:
+    """*value* without its times."""
+    if isinstance(value, dict):
+        return {name_: 0 if name_.endswith("at_ms") else _timeless(one) for name_, one in value.items()}
+    return value
+
+
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(operations=st.lists(_OPERATION, min_size=15, max_size=40))
+async def test_the_fake_keeps_what_postgresql_does(dsn: str, operations: list[tuple[Any, ...]]) -> None:
+    """Whatever the commands: the simulated world is only as true as this."""
+    base = next(_base)
+    outcomes = []
+    async with postgres_bench(dsn) as real, fake_bench() as fake:
+        for made in (real, fake):
+            for number in range(3):
+                await made.add_account(uid(base + number), f"person {number}")
+            people = [uid(base + number) for number in range(3)]
+            await group(made.store, *people[:2], conversation=uid(base + 100))
+            await group(made.store, *people, conversation=uid(base + 101))
+            await talk(made.store, uid(base + 100), people[0], "2", "3")
+            await talk(made.store, uid(base + 101), people[1], "2", "3", "4")
+            await made.store.change_member(0, "remove", uid(base + 101), people[0], "r", people[2], MOST)
+            outcomes.append(await _outcome(made.store, base, operations))
+    assert outcomes[0] == outcomes[1]

@@ -22,17 +22,18 @@ create function set_personal(p_person uuid, p_what text, p_subject text, p_value
 set enable_seqscan = off
 as $$
 declare
+    v_value json := p_value::jsonb::text;                     -- spelt in one way, whoever made it
     v_number bigint;
     v_old personal;
 begin
     perform from account where id = p_person for no key update;   -- wait here; the next statement has a new snapshot
     select * into v_old from personal where person = p_person and what = p_what and subject = p_subject;
-    if v_old.value::text is not distinct from p_value::text then
+    if v_old.value::text is not distinct from v_value::text then
         return coalesce(v_old.number, 0);
     end if;
     update account set number = next_number(number) where id = p_person returning number into strict v_number;
-    insert into personal (person, what, subject, value, number) values (p_person, p_what, p_subject, p_value, v_number)
-    on conflict (person, what, subject) do update set value = p_value, number = v_number;
+    insert into personal (person, what, subject, value, number) values (p_person, p_what, p_subject, v_value, v_number)
+    on conflict (person, what, subject) do update set value = v_value, number = v_number;
     return v_number;
 end $$;
 
@@ -100,8 +101,11 @@ as $$
 $$;
 
 
--- As before, and beside it the newest of one's own rows, if it is above what the asker was told; else 0, at no cost.
---   asks [{"p": person, "l": lineage or null, "n": number}, ...]
+-- As before, and beside it the newest of one's own rows, if it is above what the asker was told; else 0, at no cost. Who
+-- names the number up to which the spans are known gets them only if one has changed since ("same": none has): a draft that
+-- is set must not have the devices of somebody in five hundred conversations read all of these.
+--   asks [{"p": person, "l": lineage or null, "n": number, "s": number or null}, ...]
+create index span_number on span (person, number);
 create or replace function standings(asks json) returns json language sql stable
 set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off
 as $$
@@ -112,15 +116,19 @@ as $$
             else 0 end,
         'at_ms', now_ms(),
         'known', a.l is null or exists (select from lineage where id = a.l),
+        'same', not w.wanted,
         'spans', (select coalesce(json_agg(json_strip_nulls(json_build_object(
                       'conversation', s.conversation, 'joined', s.joined, 'since', s.since, 'until', s.until, 'number', s.number,
                       'last_seq', v.last_seq,
                       'partner', case when v.kind = 'direct' then
                           (select case when d.low = a.p then d.high else d.low end from direct d where d.conversation = v.id) end))
                       order by s.conversation, s.joined), '[]')
-                  from span s join conversation v on v.id = s.conversation where s.person = a.p)) order by a.n_th), '[]')
-    from rows from (json_to_recordset(asks) as (p uuid, l uuid, n bigint)) with ordinality as a(p, l, n, n_th)
+                  from span s join conversation v on v.id = s.conversation where s.person = a.p and w.wanted))
+        order by a.n_th), '[]')
+    from rows from (json_to_recordset(asks) as (p uuid, l uuid, n bigint, s bigint)) with ordinality as a(p, l, n, s, n_th)
     left join lateral (select number from account where id = a.p limit 1) h on true
+    cross join lateral (
+        select a.s is null or exists (select from span where person = a.p and number > a.s) as wanted) w
 $$;
 
 
@@ -242,7 +250,7 @@ begin
     v_answer := begin_conversation_personal(p_person, p_command);
     if v_answer is not null then return v_answer; end if;
     select array_agg(value::bigint) into v_seqs from json_array_elements_text(p_command -> 'seqs');
-    for v_block in select distinct seq from unnest(v_seqs) seq loop
+    for v_block in select distinct seq from unnest(v_seqs) seq order by 1 loop
         if not exists (select from visible_message(v_conversation, p_person, v_block)) then
             return json_build_object('error', 'unknown_message', 'seq', v_block);
         end if;

@@ -75,7 +75,7 @@ class Truth:
             if kept is None:
                 continue
             if latest is not None and kept.number < latest[0]:
-                return f"the draft {key} of {conversation} stands at {kept.number}, what was written before it at {latest}"
+                return f"the draft {key} of {conversation} stands at {kept.number}, one before it at {latest}"
             latest = kept.number, key
         return None
 
