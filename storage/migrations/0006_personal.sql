@@ -111,8 +111,9 @@ set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off
 as $$
     select coalesce(json_agg(json_build_object(
         'number', h.number,
-        'rows', case when h.number > a.n then
-            coalesce((select number from personal where person = a.p and number > a.n order by number desc limit 1), 0)
+        'rows', case when h.number > coalesce(a.n, 0) then
+            coalesce((select number from personal where person = a.p and number > coalesce(a.n, 0)
+                      order by number desc limit 1), 0)
             else 0 end,
         'at_ms', now_ms(),
         'known', a.l is null or exists (select from lineage where id = a.l),

@@ -316,7 +316,14 @@ def standing(
     number = None if account is None else account.number
     rows = 0 if number is None or number <= told else tables.newest_row(person, told)
     same = seen is not None and all(span.number <= seen for span in spans)
-    return Standing(at_ms, known, [] if same else spans, number, same, rows)
+    return Standing(at_ms, known, [] if same else spans, number, same=same, rows=rows)
+
+
+def first_standing(tables: Tables, at_ms: int, person: UUID, recent: int, most: int) -> Standing:
+    """All that a first start starts from: the first *most* of the person's conversations with it."""
+    found = standing(tables, at_ms, person, None)
+    now = [span.conversation for span in found.spans if span.until is None][:most]
+    return msgspec.structs.replace(found, states=conversation_states(tables, person, now, recent))
 
 
 def _partner(tables: Tables, conversation: UUID, person: UUID) -> UUID | None:
