@@ -106,7 +106,7 @@ class Jobs:
         try:
             outcome = await self._attempt(job)
         except trio.Cancelled:
-            with trio.move_on_after(1, shield=True):  # or it would wait for the end of its lease
+            with trio.move_on_after(5, shield=True):  # or it would wait for the end of its lease
                 await self._mark(jobs.put_back(self._database, job, 0.0, counted=False))
             raise
         finally:
