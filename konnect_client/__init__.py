@@ -70,6 +70,7 @@ from konnect_client.model import (
     Version,
     Votes,
 )
+from konnect_client.notifications import Notification, NotificationPage, Notifying, PushDevice
 from konnect_client.outbox import Delivery, Outgoing
 from konnect_client.personal import Draft, Personal, Settings
 from konnect_client.statefile import MemoryState, Saved, StateFile, StateStore
@@ -109,6 +110,9 @@ __all__ = [
     "MemoryState",
     "Messages",
     "NotOpen",
+    "Notification",
+    "NotificationPage",
+    "Notifying",
     "OneReaction",
     "OneVote",
     "OutboxFull",
@@ -122,6 +126,7 @@ __all__ = [
     "PresenceChanged",
     "Profile",
     "ProtocolViolation",
+    "PushDevice",
     "Reaction",
     "ReactionPage",
     "Receipt",

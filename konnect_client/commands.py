@@ -27,6 +27,7 @@ from konnect_client.model import (
     take_each,
     take_ids,
 )
+from konnect_client.notifications import NotificationPage, PushDevice
 from konnect_client.pack import pack
 from konnect_client.people import People
 from konnect_client.receipts import Receipts
@@ -314,6 +315,46 @@ class Commands:
         self._typed_at[conversation] = now + TYPING_EVERY_S
         self._calls.add(Call({"t": "typing", "conversation": str(conversation)}))
         self._connector.kick()
+
+    # --- Notifications ------------------------------------------------------------------------------------------------
+
+    async def register_device(self, device: str, platform: str, token: str) -> None:
+        """Let *device*, as in ``open_client``, take pushes by *token*; at each start, for tokens change. *platform*:
+        "android", "ios" or "web"."""
+        await self.ask("device.register", device=device, platform=platform, token=token)
+
+    async def unregister_device(self, device: str) -> None:
+        """Send no more pushes to *device*."""
+        await self.ask("device.unregister", device=device)
+
+    async def devices(self) -> tuple[PushDevice, ...]:
+        """One's own devices that take pushes, registered last first."""
+        return take_each(await self.ask("device.list"), "devices", PushDevice.parse)
+
+    async def notifications(
+        self, limit: int = 50, cursor: str | None = None, *, unread_only: bool = False
+    ) -> NotificationPage:
+        """One page of what one was told in the app, newest first."""
+        return NotificationPage.parse(
+            await self.ask("notification.list", limit=limit, cursor=cursor, unread_only=unread_only)
+        )
+
+    async def read_notifications(
+        self, ids: Iterable[str] = (), *, through: str | None = None, key: str | None = None
+    ) -> None:
+        """Mark notifications as read: these, up to 100, and all up to *through*."""
+        named = [str(one) for one in ids]
+        await self.ask("notification.read", key=key or self._new_key(), through=through, ids=named)
+
+    async def set_notifying(
+        self, *, quiet_from: int | None = None, quiet_to: int | None = None, timezone: str = "UTC",
+        hide_content: bool = False, key: str | None = None,
+    ) -> None:  # fmt: skip
+        """Say when and how one is told by push, all at once. *quiet_from*, *quiet_to*: minutes after midnight."""
+        await self.ask(
+            "notification.settings", key=key or self._new_key(), quiet_from=quiet_from, quiet_to=quiet_to,
+            timezone=timezone, hide_content=hide_content,
+        )  # fmt: skip
 
     # --- People -------------------------------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ from uuid import UUID
 import trio
 
 from konnect_server.actions import conversations as actions, scheduled
+from konnect_server.actions.office import Office
 from konnect_server.conversation import Acting, Author, Posting
 from konnect_server.receipts import Receipts
 from konnect_server.registry import Registry
@@ -49,6 +50,8 @@ class Desk(Protocol):
     def group_members(self) -> int: ...
     @property
     def room_members(self) -> int: ...
+    @property
+    def office(self) -> Office | None: ...
 
 
 class Asker(Author, Protocol):
@@ -56,6 +59,8 @@ class Asker(Author, Protocol):
 
     user: UUID
 
+    @property
+    def sign_in(self) -> UUID | None: ...  # by which the person came; None where nobody knows
     @property
     def desk(self) -> Desk: ...
 
@@ -212,6 +217,44 @@ def _users(asker: Asker, command: frames.UserGet) -> None:
     asker.read(command, lambda: actions.users(asker.desk.store, asker.user, command))
 
 
+# --- devices and notifications ---
+
+
+def _office(asker: Asker) -> Office:
+    """Raises Unavailable where there is none: on a store that is no database."""
+    if asker.desk.office is None:
+        raise Unavailable("this server keeps neither devices nor notifications")
+    return asker.desk.office
+
+
+def _register(asker: Asker, command: frames.DeviceRegister) -> None:
+    async def ask() -> frames.Done:
+        return await _office(asker).register(asker.user, asker.sign_in, command)
+
+    asker.read(command, ask)
+
+
+def _unregister(asker: Asker, command: frames.DeviceUnregister) -> None:
+    async def ask() -> frames.Done:
+        return await _office(asker).unregister(asker.user, command)
+
+    asker.read(command, ask)
+
+
+def _devices(asker: Asker, command: frames.DeviceList) -> None:
+    async def ask() -> frames.Devices:
+        return await _office(asker).devices(asker.user, command)
+
+    asker.read(command, ask)
+
+
+def _notifications(asker: Asker, command: frames.NotificationList) -> None:
+    async def ask() -> frames.Notifications:
+        return await _office(asker).notifications(asker.user, command)
+
+    asker.read(command, ask)
+
+
 HANDLERS: Final[dict[type[frames.Command], Callable[[Asker, Any], None]]] = {
     frames.ConversationDirect: _direct,
     frames.ConversationCreate: _create,
@@ -225,6 +268,10 @@ HANDLERS: Final[dict[type[frames.Command], Callable[[Asker, Any], None]]] = {
     frames.ReceiptMove: _receipt,
     frames.Typing: _typing,
     frames.UserGet: _users,
+    frames.DeviceRegister: _register,
+    frames.DeviceUnregister: _unregister,
+    frames.DeviceList: _devices,
+    frames.NotificationList: _notifications,
     **dict.fromkeys(get_args(frames.AnyPersonal), _keep),
     frames.MessageSchedule: _schedule,
     frames.PollVoters: _votes,

@@ -14,6 +14,7 @@ import msgspec
 import structlog
 import trio
 
+from konnect_server.actions.office import Office
 from konnect_server.bus import Bus, Doorbell
 from konnect_server.call import Calls
 from konnect_server.config import Config
@@ -59,6 +60,7 @@ class World(msgspec.Struct, frozen=True):
     randomness: random.Random
     new_id: Callable[[], UUID]  # UUIDv7
     wall_ms: Callable[[], int]  # Unix milliseconds
+    office: Office | None = None  # devices and notifications; None where storage is no database
 
 
 class Core:
@@ -100,6 +102,7 @@ class Core:
             commands_per_s=config.commands_per_s, commands_burst=config.commands_burst,
             sockets_per_user=config.sockets_per_user, group_members=config.group_members,
             hello_timeout_s=config.hello_timeout_s, sooner=self._sooner, room_members=config.room_members,
+            office=world.office,
         )  # fmt: skip
         self.calls = Calls(self._desk)
         self.clerk = Clerk(self._desk, world.wall_ms)

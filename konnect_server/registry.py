@@ -42,6 +42,16 @@ class Bells(Protocol):
         """*seat* is the newest socket of its device."""
 
 
+class Watch(Protocol):
+    """Who hears of what passes, to do something about it later. Each call is plain and costs next to nothing."""
+
+    def stored(self, conversation: UUID) -> None:
+        """We stored something in *conversation*."""
+
+    def seat(self, user: UUID, device: str) -> None:
+        """A socket of *device* opened or closed here."""
+
+
 class Registry:
     """The live actors of this process. All calls but ``spawn``'s task are plain."""
 
@@ -59,6 +69,7 @@ class Registry:
         self.conversations: dict[UUID, Conversation] = {}
         self.users: dict[UUID, User] = {}
         self.bells: Bells | None = None  # set by the bus
+        self.watch: Watch | None = None  # set by who makes both, where somebody wants to know
         self.stretches: Stretches | None = None  # set by who makes both
         self.passed = Passed()
         self._errands: dict[Errand, None] = {}  # under way
@@ -94,6 +105,8 @@ class Registry:
         """The log of *conversation* reached *seq* by our hand."""
         if self.bells is not None:
             self.bells.stored(conversation, seq)
+        if self.watch is not None:
+            self.watch.stored(conversation)
 
     def altered(self, conversation: UUID) -> None:
         """Messages that were delivered before read otherwise now: nobody is given them as they were."""
@@ -103,6 +116,8 @@ class Registry:
     def joined(self, conversation: UUID, user: UUID) -> None:
         """*user* became a member."""
         self.changed(user)
+        if self.watch is not None:
+            self.watch.stored(conversation)  # one that was just made was stored by no conversation
 
     def changed(self, user: UUID) -> None:
         """*user*'s own rows changed; the person's devices, here and elsewhere, look. (storage/personal.py)"""
@@ -131,6 +146,8 @@ class Registry:
             older.close(closing.REPLACED)
         if self.bells is not None:
             self.bells.replaced(seat)
+        if self.watch is not None and older is None:
+            self.watch.seat(seat.user, seat.device)
 
     def leave(self, seat: Seat) -> None:
         """*seat* is gone."""
@@ -138,6 +155,8 @@ class Registry:
         if user is None or user.devices.get(seat.device) is not seat:
             return  # replaced before
         del user.devices[seat.device]
+        if self.watch is not None:
+            self.watch.seat(seat.user, seat.device)
         if not user.devices:
             del self.users[seat.user]
             self._went(seat.user)

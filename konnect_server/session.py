@@ -15,6 +15,7 @@ import trio
 
 from konnect_server import cursor as cursors
 from konnect_server.actions import conversations as actions
+from konnect_server.actions.office import Office
 from konnect_server.commands import HANDLERS, Ask, Then, insist, sending
 from konnect_server.conversation import Acting, Posting
 from konnect_server.limiter import TokenBucket
@@ -125,6 +126,7 @@ class Desk(msgspec.Struct, frozen=True):
     room_members: int
     hello_timeout_s: float
     sooner: Callable[[int], None]  # something was given to this server that is due then, Unix milliseconds
+    office: Office | None = None
 
 
 class Session:
@@ -136,7 +138,8 @@ class Session:
         self.push_droppable = link.push_droppable
         self.close = link.close
         self.id = desk.new_id()
-        self.user = self.sign_in = _NOBODY
+        self.user = _NOBODY
+        self.sign_in: UUID = _NOBODY
         self.device = ""
         self.gone = False
         self._walk: Walk | None = None

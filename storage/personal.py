@@ -21,7 +21,7 @@ To add a kind:
 from typing import Final, LiteralString
 from uuid import UUID
 
-from protocol.errors import KeyReused, NotAMember, Refused, TooManyOfOnesOwn, UnknownMessage
+from protocol.errors import Invalid, KeyReused, NotAMember, Refused, TooManyOfOnesOwn, UnknownMessage
 from protocol.frames import (
     AnyPersonal,
     Command,
@@ -35,6 +35,8 @@ from protocol.frames import (
     DraftClear,
     DraftSet,
     MessageHide,
+    NotificationRead,
+    NotificationSettings,
 )
 
 _DRAFT: Final = "select set_draft(%s, %s::json, %s::json)::text"
@@ -51,11 +53,19 @@ FUNCTIONS: Final[dict[type[Command], LiteralString]] = {
     ConversationFolder: _SETTINGS,
     ConversationNotify: _SETTINGS,
     MessageHide: "select hide_messages(%s, %s::json, %s::json)::text",
+    NotificationRead: "select read_notifications(%s, %s::json, %s::json)::text",
+    NotificationSettings: "select change_notifying(%s, %s::json, %s::json)::text",
 }
 
 
 def refusal(code: str, missing: UUID, seq: int, command: AnyPersonal) -> Refused:
     """What the *code* that a function of ``FUNCTIONS`` answered with stands for; *missing*, *seq*: who, what."""
+    match code:
+        case "unknown_timezone":
+            return Invalid("there is no such time zone - at `$.timezone`")
+        case "key_reused":
+            return KeyReused(command.key)
+    assert not isinstance(command, NotificationRead | NotificationSettings), code
     match code:
         case "not_a_member":
             return NotAMember(missing, command.conversation)
@@ -63,6 +73,4 @@ def refusal(code: str, missing: UUID, seq: int, command: AnyPersonal) -> Refused
             return UnknownMessage(command.conversation, seq)
         case "too_many":
             return TooManyOfOnesOwn("you have as many of these as one may have")
-        case "key_reused":
-            return KeyReused(command.key)
     raise AssertionError(f"the database answered {code!r}")

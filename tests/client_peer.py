@@ -335,6 +335,17 @@ class Peer:
         entry = self.store(wire, {**frame, "text": source["text"], "content": content})
         self.ok(wire, frame, seq=entry["seq"], at_ms=entry["at_ms"])
 
+    def _device_register(self, wire: Wire, frame: Frame) -> None:
+        self.ok(wire, frame)
+
+    _device_unregister = _notification_read = _notification_settings = _device_register
+
+    def _device_list(self, wire: Wire, frame: Frame) -> None:
+        self.ok(wire, frame, devices=[{"device": "phone", "platform": "ios", "at_ms": 1}])
+
+    def _notification_list(self, wire: Wire, frame: Frame) -> None:
+        self.ok(wire, frame, notifications=[], unread=0, settings={})
+
     def _message_edits(self, wire: Wire, frame: Frame) -> None:
         log = [entry for entry in self.logs[frame["conversation"]] if frame["seq"] in (entry["seq"], entry.get("of"))]
         left = [entry for entry in log if entry["seq"] > frame.get("after", 0) and "text" in entry]

@@ -21,6 +21,7 @@ from konnect_client.model import (
     Votes,
     take,
 )
+from konnect_client.notifications import NotificationPage, PushDevice
 from konnect_client.pack import pack, unpack
 from konnect_client.timeline import Timeline
 from protocol import codec, frames
@@ -92,6 +93,12 @@ def test_every_answer_is_understood(vector: dict[str, Any]) -> None:
             assert [(one.id, one.text, one.problem) for one in page.scheduled] == [
                 (one["scheduled"], one["text"], one.get("problem")) for one in listed
             ]
+        case {"notifications": listed, "unread": unread}:
+            told = NotificationPage.parse(result)
+            assert [one.id for one in told.notifications] == [one["id"] for one in listed]
+            assert (told.unread, told.settings.timezone) == (unread, result["settings"].get("timezone"))
+        case {"devices": devices}:
+            assert [PushDevice.parse(one).device for one in devices] == [one["device"] for one in devices]
         case {"seq": seq, "at_ms": at_ms}:
             assert Sent.parse(result) == Sent(seq, at_ms)
         case _:
@@ -166,6 +173,14 @@ async def test_every_command_of_the_client_is_one_that_the_server_takes(autojump
         await client.vote(ROOM, asked.seq, [1])
         assert (await client.votes(ROOM, asked.seq)).mine == (1,)
         await client.close_poll(ROOM, asked.seq)
+        await client.register_device("phone", "android", "token")
+        await client.devices()
+        await client.unregister_device("phone")
+        await client.notifications(cursor="0", unread_only=True)
+        await client.read_notifications([BOB])
+        await client.read_notifications(through=BOB)
+        await client.set_notifying(quiet_from=1350, quiet_to=420, timezone="Europe/Berlin", hide_content=True)
+        await client.set_notifying()
         await client.watch([BOB], conversation=None)
         await client.watch(conversation=ROOM)
         await client.names(["01900000-0000-7000-8000-0000000000cc"])

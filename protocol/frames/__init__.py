@@ -36,6 +36,14 @@ from protocol.frames.conversations import (
     ConversationState as ConversationState,
     Opened as Opened,
 )
+from protocol.frames.devices import (
+    DeviceList as DeviceList,
+    DeviceRegister as DeviceRegister,
+    Devices as Devices,
+    DeviceUnregister as DeviceUnregister,
+    Platform as Platform,
+    PushDevice as PushDevice,
+)
 from protocol.frames.entries import (
     Appended as Appended,
     Entry as Entry,
@@ -88,6 +96,13 @@ from protocol.frames.messages import (
     Source as Source,
     Version as Version,
     Versions as Versions,
+)
+from protocol.frames.notifications import (
+    ListedNotification as ListedNotification,
+    NotificationList as NotificationList,
+    NotificationRead as NotificationRead,
+    Notifications as Notifications,
+    NotificationSettings as NotificationSettings,
 )
 from protocol.frames.people import (
     User as User,
@@ -165,7 +180,9 @@ from protocol.frames.settings import (
 from protocol.frames.states import (
     Draft as Draft,
     Hidden as Hidden,
+    Notification as Notification,
     Notify as Notify,
+    Notifying as Notifying,
     Settings as Settings,
     StateEvent as StateEvent,
     StateKind as StateKind,
@@ -175,6 +192,7 @@ AnyCommand = (
     Hello | Ping | AuthRenew | ConversationDirect | ConversationCreate | ConversationList | ConversationGet
     | ConversationAdd | ConversationRemove | ConversationLeave | MessageSend | MessageEdit | MessageDelete
     | MessageReact | MessageEdits | MessageReactions | HistoryGet | ReceiptMove | Typing | PresenceWatch | UserGet
+    | DeviceRegister | DeviceUnregister | DeviceList | NotificationList | NotificationRead | NotificationSettings
     | DraftSet | DraftClear | ConversationMute | ConversationArchive | ConversationPin | ConversationMarkUnread
     | ConversationNickname | ConversationFolder | ConversationNotify | MessageHide
     | MessageSchedule | MessageUnschedule | MessageScheduled | ConversationRetention
@@ -188,6 +206,7 @@ AnyCommand = (
 AnyPersonal = (
     DraftSet | DraftClear | ConversationMute | ConversationArchive | ConversationPin | ConversationMarkUnread
     | ConversationNickname | ConversationFolder | ConversationNotify | MessageHide
+    | NotificationRead | NotificationSettings
 )  # fmt: skip
 # Commands that a conversation's log takes one by one: each is stored by a function of the database of its own.
 # A message is one of them when it needs a look at more than its author's membership (content.py).
@@ -236,6 +255,12 @@ RESULTS: dict[type[Command], type[Struct]] = {
     Typing: Done,
     PresenceWatch: Online,
     UserGet: Users,
+    DeviceRegister: Done,
+    DeviceUnregister: Done,
+    DeviceList: Devices,
+    NotificationList: Notifications,
+    NotificationRead: Done,
+    NotificationSettings: Done,
     DraftSet: Done,
     DraftClear: Done,
     ConversationMute: Done,

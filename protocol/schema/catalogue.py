@@ -31,6 +31,10 @@ RECORDS: Final[tuple[type[Struct], ...]] = (
     frames.Forwarded,
     frames.Source,
     frames.Ban,
+    frames.PushDevice,
+    frames.ListedNotification,
+    frames.Notification,
+    frames.Notifying,
 )  # nested in the others
 
 

@@ -40,6 +40,8 @@ SCHEDULED: Final = _id(0x5C)
 SESSION: Final = _id(0x5E, AT_MS + 41 * 60_000)
 TOKEN: Final = "eyJhbGciOiJFZERTQSJ9.eyJzdWIiOiJhbm4ifQ.c2ln"  # shortened: a true one has some 400 characters
 CURSOR: Final = "AZ9-2Kx7QmCq"
+NOTICE: Final = _id(0x0E, AT_MS + 46 * 60_000)
+PUSH_TOKEN: Final = "dGhpcyBpcw:APA91bF2k"  # shortened too
 
 # What a client sends, as it would write it: optional fields that it does not need are left out.
 COMMANDS: Final[dict[type[frames.Command], dict[str, Any]]] = {
@@ -83,6 +85,17 @@ COMMANDS: Final[dict[type[frames.Command], dict[str, Any]]] = {
     },
     frames.MessageEdits: {"t": "message.edits", "id": 20, "conversation": str(DIRECT), "seq": 42},
     frames.MessageReactions: {"t": "message.reactions", "id": 21, "conversation": str(DIRECT), "seq": 42},
+    frames.DeviceRegister: {
+        "t": "device.register", "id": 80, "device": "ann-phone", "platform": "android", "token": PUSH_TOKEN,
+    },
+    frames.DeviceUnregister: {"t": "device.unregister", "id": 81, "device": "ann-phone"},
+    frames.DeviceList: {"t": "device.list", "id": 82},
+    frames.NotificationList: {"t": "notification.list", "id": 83, "unread_only": True},
+    frames.NotificationRead: {"t": "notification.read", "id": 84, "key": "n-70b1c2", "ids": [str(NOTICE)]},
+    frames.NotificationSettings: {
+        "t": "notification.settings", "id": 85, "key": "n-70b1c3", "quiet_from": 1350, "quiet_to": 420,
+        "timezone": "Europe/Berlin", "hide_content": True,
+    },
     frames.DraftSet: {
         "t": "draft.set", "id": 22, "conversation": str(DIRECT), "key": "p-4c01aa", "text": "Make it nine, the",
         "reply_to": 42,
@@ -218,6 +231,14 @@ RESULTS: Final[dict[type[Struct], Struct]] = {
         ],
         False,
     ),
+    frames.Notifications: frames.Notifications(
+        [frames.ListedNotification(
+            id=NOTICE, kind="reaction", at_ms=AT_MS + 45 * 60_000, conversation=DIRECT, seq=45, of=42, user=BOB,
+            emoji="👍",
+        )],
+        1, frames.Notifying(1350, 420, "Europe/Berlin", True),
+    ),
+    frames.Devices: frames.Devices([frames.PushDevice("ann-phone", "android", AT_MS, True)]),
     frames.Reactions: frames.Reactions([frames.OneReaction(BOB, "👍", 45, AT_MS + 45 * 60_000)]),
     frames.Votes: frames.Votes([frames.OneVote(ANN, [1], 49, AT_MS + 49 * 60_000)], [1], False),
     frames.Scheduled: frames.Scheduled(SCHEDULED, NEW_YEAR_MS),
@@ -246,6 +267,14 @@ RECORDS: Final[dict[type[Struct], Struct]] = {
     frames.User: frames.User(BOB, "Bob"),
     frames.Version: frames.Version(43, AT_MS + 43 * 60_000, "See you at nine?"),
     frames.OneReaction: frames.OneReaction(BOB, "👍", 45, AT_MS + 45 * 60_000),
+    frames.PushDevice: frames.PushDevice("ann-phone", "android", AT_MS, True),
+    frames.Notification: frames.Notification(
+        kind="reaction", at_ms=AT_MS + 45 * 60_000, conversation=DIRECT, seq=45, of=42, user=BOB, emoji="👍",
+    ),
+    frames.ListedNotification: frames.ListedNotification(
+        id=NOTICE, kind="mention", at_ms=AT_MS + 7 * 60_000, read=True, conversation=GROUP, seq=7, user=BOB,
+    ),
+    frames.Notifying: frames.Notifying(1350, 420, "Europe/Berlin", True),
     frames.Draft: _DRAFT,
     frames.Settings: frames.Settings(
         muted=True, muted_until_ms=AT_MS + 480 * 60_000, pinned_at_ms=AT_MS, nicknames={BOB: "Bobby"},
@@ -328,6 +357,10 @@ REQUESTS: Final[dict[type[Struct], dict[str, Any]]] = {
     http.BeginUpload: {
         "kind": "photo", "size_bytes": 184_211, "content_type": "image/jpeg", "sha256": _SHA256, "name": "holiday.jpg",
     },
+    http.SendNotification: {
+        "key": "spring-1", "to": {"users": [str(BOB)]}, "title": "Spring is here",
+        "body": "The hiking groups are open.", "data": {"page": "groups"},
+    },
     # Of calls: the key comes in the header.
     **{
         call.body: {name: value for name, value in COMMANDS[call.command].items() if name not in ("t", "id", "key")}
@@ -345,6 +378,7 @@ BODIES: Final[dict[type[Struct], Struct]] = {
         PHOTO, "photo", 184_211, "image/jpeg", _SHA256, "holiday.jpg", AT_MS,
         f"https://chat.example.com/v1/blobs/media/{PHOTO}-1?expires=1795000300&{_SIGNED}", 300,
     ),
+    http.NoticeState: http.NoticeState(NOTICE, AT_MS + 46 * 60_000, 1, AT_MS + 46 * 60_000 + 120),
     frames.User: frames.User(BOB, "Bob"),
     http.Jwks: http.Jwks([http.Jwk("2026-11-18", "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo")]),
     http.Index: http.Index(

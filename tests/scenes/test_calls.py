@@ -164,8 +164,17 @@ async def test_each_command_is_carried_out_and_seen(house: House, world: World) 
         await members_and_what_they_set(result, his, club, bob, cid)
         await rooms(result, his)
 
+        assert await result("device.register", device="phone", platform="web", token="t") == {}
+        assert [one["device"] for one in (await result("device.list"))["devices"]] == ["phone"]
+        assert await result("device.unregister", device="phone") == {}
+        assert await result("notification.settings", "ns", timezone="Europe/Paris") == {}
+        told = await result("notification.list", unread_only=True)
+        assert (told["notifications"], told["settings"]) == ([], {"timezone": "Europe/Paris"})
+        assert await result("notification.read", "nr", ids=[str(ann)]) == {}
+
         left = (await result("conversation.leave", "l1", conversation=club))["seq"]
         await his.has(club, left)
+
         assert await hers.error("message.send", "m2", conversation=club, text="gone") == "not_a_member"
     assert called == set(CALLS)
 
@@ -185,7 +194,8 @@ async def members_and_what_they_set(
     assert kinds == ["member.role", "member.banned", "member.unbanned", "conversation.owner"]
     assert (await result("conversation.title", "set t1", conversation=club, title="Pub"))["seq"] == first + 4
     assert (await result("conversation.topic", "set t2", conversation=club, topic="beer"))["seq"] == first + 5
-    assert (await result("conversation.photo", "set t3", conversation=club, photo=None))["seq"] == first + 5, "there is none"
+    unchanged = await result("conversation.photo", "set t3", conversation=club, photo=None)
+    assert unchanged["seq"] == first + 5, "there is none"
     assert (await result("conversation.slow_mode", "set t4", conversation=club, seconds=30))["seq"] == first + 6
     await his.has(club, first + 6)
     assert [frame["kind"] for frame in his.of("entry", club)][-3:] == [
@@ -319,6 +329,8 @@ async def test_a_repeat_is_answered_as_the_first_was_at_either_door(house: House
             ("conversation.slow_mode", {"conversation": club, "seconds": 30}),
             ("conversation.handover", {"conversation": club, "user": str(bob)}),
             ("conversation.photo", {"conversation": club, "photo": None}),
+            ("notification.read", {"through": str(ann)}),
+            ("notification.settings", {"hide_content": True}),
             ("conversation.leave", {"conversation": club}),
         ]
         assert {name for name, _ in steps} == {call.name for call in CALLS.values() if call.keyed}
@@ -334,7 +346,7 @@ async def test_a_repeat_is_answered_as_the_first_was_at_either_door(house: House
         assert await hers.result("conversation.create", "make", title="Club", members=[str(bob)]) == {
             "conversation": club
         }
-    elsewhere = 10 + 1 + 2 + 1  # what is one's own; what is sent later; of the room; the other group
+    elsewhere = 10 + 2 + 1 + 2 + 1  # what is one's own; what is sent later; of the room; the other group
     stored = 1 + len(steps) - elsewhere - 1  # the photo changed nothing
     assert [seq for seq, _ in await world.log(club)] == list(range(1, stored + 1))
 
@@ -403,6 +415,13 @@ async def test_both_doors_refuse_with_the_same_code(house: House, world: World) 
             ("message.pin", {"conversation": club, "key": "n", "seq": 99}, "unknown_message"),
             ("message.pin", {"conversation": owned, "key": "n", "seq": 1}, "unknown_message"),
             ("message.reactions", {"conversation": foreign, "seq": 2}, "not_a_member"),
+            ("device.register", {"device": "d", "platform": "fridge", "token": "t"}, "invalid"),
+            ("device.register", {"device": "d", "platform": "web", "token": ""}, "invalid"),
+            ("device.unregister", {"device": ""}, "invalid"),
+            ("device.list", {"limit": 51}, "invalid"),
+            ("notification.list", {"cursor": "x"}, "bad_cursor"),
+            ("notification.read", {"key": "n", "ids": ["x"]}, "invalid"),
+            ("notification.settings", {"key": "n", "timezone": "Nowhere"}, "invalid"),
             ("draft.set", {"conversation": club, "key": "n", "text": ""}, "invalid"),
             ("draft.set", {"conversation": club, "key": "n", "text": "a\0b"}, "invalid"),
             ("draft.set", {"conversation": foreign, "key": "n", "text": "x"}, "not_a_member"),

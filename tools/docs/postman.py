@@ -81,6 +81,7 @@ _BEFORE: Final = {
 }  # fmt: skip
 _LAST: Final = "callMessageDelete"
 LEFT_OUT: Final = {
+    "sendNotification": "it needs the operator's token, which no person of the story has",
     "socket": "Postman opens it otherwise",
     "publicBlob": "only profile photos are public, and a picture cannot stand in a collection",
 }

@@ -129,6 +129,13 @@ def _client() -> Iterator[Vector]:
             "reason": "é" * limits.REASON_CHARS, "until_ms": None,
         },
         "member.bans: next page": {"t": "member.bans", "id": 44, "conversation": group, "before": 13, "limit": 100},
+        "device.list: longest page": {"t": "device.list", "id": 82, "limit": limits.PUSH_DEVICES},
+        "notification.list: next page": {
+            "t": "notification.list", "id": 83, "cursor": "p2", "limit": limits.NOTIFICATIONS_PAGE,
+        },
+        "notification.read: one and all that are older": {
+            "t": "notification.read", "id": 84, "key": "n", "through": str(examples.NOTICE),
+        },
         "presence.watch: end the watch": {"t": "presence.watch", "id": 15},
         "presence.watch: a conversation": {"t": "presence.watch", "id": 15, "conversation": group},
         "an unknown field is ignored": {**send, "colour": {"deep": [1, 2, {"er": None}]}},
@@ -345,6 +352,12 @@ def _server() -> Iterator[Vector]:
         "event state: a muted conversation": frames.StateEvent(
             what="settings", subject=str(GROUP),
             settings=frames.Settings(muted=True, pinned_at_ms=AT_MS, unread=True, nicknames={BOB: _UNICODE}),
+        ),
+        "event state: a notification": frames.StateEvent(
+            what="notification", subject=str(examples.NOTICE), notification=examples.RECORDS[frames.Notification],
+        ),
+        "event state: quiet hours": frames.StateEvent(
+            what="notifying", subject="", notifying=examples.RECORDS[frames.Notifying],
         ),
         "event state: hidden messages": frames.StateEvent(
             what="hidden", subject=f"{GROUP}/1", hidden=frames.Hidden([1_000, 1_999])
