@@ -10,7 +10,7 @@ from uuid import UUID
 
 import trio
 
-from konnect_server.actions import conversations as actions
+from konnect_server.actions import conversations as actions, search
 from konnect_server.conversation import Acting, Author, Posting
 from konnect_server.receipts import Receipts
 from konnect_server.registry import Registry
@@ -42,6 +42,8 @@ class Desk(Protocol):
     def typing(self) -> Callable[[frames.TypingEvent], None]: ...
     @property
     def group_members(self) -> int: ...
+    @property
+    def search_languages(self) -> Sequence[str]: ...
 
 
 class Asker(Author, Protocol):
@@ -146,6 +148,11 @@ def _users(asker: Asker, command: frames.UserGet) -> None:
     asker.read(command, lambda: actions.users(asker.desk.store, asker.user, command))
 
 
+def _search(asker: Asker, command: frames.Search) -> None:
+    desk = asker.desk
+    asker.read(command, lambda: search.search(desk.store, asker.user, command, desk.search_languages))
+
+
 HANDLERS: Final[dict[type[frames.Command], Callable[[Asker, Any], None]]] = {
     frames.ConversationDirect: _direct,
     frames.ConversationCreate: _create,
@@ -159,6 +166,7 @@ HANDLERS: Final[dict[type[frames.Command], Callable[[Asker, Any], None]]] = {
     frames.ReceiptMove: _receipt,
     frames.Typing: _typing,
     frames.UserGet: _users,
+    frames.Search: _search,
 }
 
 

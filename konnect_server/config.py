@@ -18,6 +18,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from protocol import limits
+from protocol.frames import SearchLanguage
 
 PREFIX: Final = "KONNECT_"
 FILE_VARIABLE: Final = "KONNECT_CONFIG"
@@ -110,6 +111,12 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         int, among(-1, 315_360_000), doc("How long a message may be edited, in seconds; 0: never, -1: for ever.")
     ] = 172_800
 
+    # Search
+    search_languages: Annotated[
+        Texts, doc("Languages by whose word stems messages are found, too (PostgreSQL's names of them).")
+    ] = ("english",)
+    search_index: Annotated[bool, doc("Whether this process keeps the index; of several, one is enough.")] = True
+
     # Times
     hello_timeout_s: Annotated[float, above(0, 600), doc("A socket without a hello is closed after it.")] = 10.0
     ping_interval_s: Annotated[float, above(0, 3600), doc("How long a socket is silent before a ping.")] = 25.0
@@ -175,6 +182,7 @@ GROUPS: Final = {
     "Accounts": "keys",
     "Media": "media",
     "Limits": "frame_bytes",
+    "Search": "search_languages",
     "Times": "hello_timeout_s",
     "Logs": "log_level",
 }  # heading -> its first key
@@ -353,6 +361,11 @@ def _judge_database(value: str) -> None:
         raise ValueError("no scheme")
 
 
+def _judge_languages(values: tuple[str, ...]) -> None:
+    if not set(values) <= set(get_args(SearchLanguage)) or len(set(values)) != len(values):
+        raise ValueError("no such language")
+
+
 _JUDGES: Final[dict[str, Callable[[Any], None]]] = {
     "trusted_proxies": _judge_proxies,
     "allowed_origins": _judge_origins,
@@ -361,10 +374,12 @@ _JUDGES: Final[dict[str, Callable[[Any], None]]] = {
     "cdn_base": _judge_base,
     "s3_endpoint": _judge_base,
     "s3_bucket": _judge_bucket,
+    "search_languages": _judge_languages,
 }
 _WANTED: Final = {
     "trusted_proxies": "addresses or networks such as 10.0.0.0/8 (a list in TOML, commas elsewhere)",
     "allowed_origins": "origins such as https://app.example.com, without a path (a list in TOML, commas elsewhere)",
+    "search_languages": "languages such as english or german, each once (a list in TOML, commas elsewhere)",
     "public_url": "an address that starts with http:// or https://",
     "database_url": "an address like postgresql://user:password@host/name",
     "cdn_base": "an address that starts with http:// or https:// and has no slash at its end",

@@ -58,6 +58,7 @@ class World(msgspec.Struct, frozen=True):
     randomness: random.Random
     new_id: Callable[[], UUID]  # UUIDv7
     wall_ms: Callable[[], int]  # Unix milliseconds
+    moved: Callable[[UUID], None] = lambda conversation: None  # a log grew by our hand: for the search index
 
 
 class Core:
@@ -84,6 +85,7 @@ class Core:
             world.sign_in_ended, flush,
         )  # fmt: skip
         self.registry.bells = self.bus
+        self.registry.moved = world.moved
         self.presence = Presence(config.presence_grace_s, trio.current_time, self.bus.presence)
         self.receipts = Receipts(world.store, self._receipt, flush)
         stretches = self.registry.stretches = Stretches(world.store.stretches, trio.current_time, self.wheel.add)
@@ -95,6 +97,7 @@ class Core:
             messages_per_s=config.messages_per_s, messages_burst=config.messages_burst,
             commands_per_s=config.commands_per_s, commands_burst=config.commands_burst,
             sockets_per_user=config.sockets_per_user, group_members=config.group_members,
+            search_languages=config.search_languages,
             hello_timeout_s=config.hello_timeout_s,
         )  # fmt: skip
         self.calls = Calls(self._desk)

@@ -59,6 +59,7 @@ class Registry:
         self.users: dict[UUID, User] = {}
         self.bells: Bells | None = None  # set by the bus
         self.stretches: Stretches | None = None  # set by who makes both
+        self.moved: Callable[[UUID], None] = lambda conversation: None  # told of each log that grew by our hand
         self._errands: dict[Errand, None] = {}  # under way
         self._beginning: list[Errand] = []  # yet to begin, all at once
 
@@ -92,6 +93,7 @@ class Registry:
         """The log of *conversation* reached *seq* by our hand."""
         if self.bells is not None:
             self.bells.stored(conversation, seq)
+        self.moved(conversation)
 
     def altered(self, conversation: UUID) -> None:
         """Messages that were delivered before read otherwise now: nobody is given them as they were."""

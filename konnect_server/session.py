@@ -120,6 +120,7 @@ class Desk(msgspec.Struct, frozen=True):
     commands_burst: float
     sockets_per_user: int
     group_members: int
+    search_languages: Sequence[str]
     hello_timeout_s: float
 
 

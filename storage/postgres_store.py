@@ -29,16 +29,19 @@ from protocol.frames import (
     Conversations,
     ConversationState,
     Entry,
+    Found,
     History,
     HistoryPage,
+    Hit,
     OneReaction,
     Reactions,
+    Search,
     User,
     Version,
     Versions,
 )
-from protocol.limits import NAMED_MEMBERS, PAGE_BYTES, SEQ_MAX, UNREAD, VERSIONS_PAGE
-from storage import actions, reaction_cursor
+from protocol.limits import NAMED_MEMBERS, PAGE_BYTES, SEARCH_RANKED, SEQ_MAX, UNREAD, VERSIONS_PAGE
+from storage import actions, reaction_cursor, search_cursor, search_query, snippets
 from storage.database import Database, OwnConnection
 from storage.errors import StorageConflict
 from storage.gather import Gather, Kind
@@ -99,6 +102,28 @@ class _Found(msgspec.Struct):
     more: bool = False
 
 
+class _Hit(msgspec.Struct):
+    conversation: UUID
+    seq: int
+    author: UUID
+    at_ms: int
+    rank: float
+    text: str
+    marked: list[str]
+
+    def shown(self) -> Hit:
+        """As it travels."""
+        found = snippets.union(place for one in self.marked for place in snippets.ranges(one))
+        snippet, places = snippets.cut(self.text, found)
+        return Hit(self.conversation, self.seq, self.author, self.at_ms, snippet, places)
+
+
+class _Search(msgspec.Struct):
+    hits: list[_Hit]
+    more: bool
+    top: search_cursor.Top | None
+
+
 class _MovedOne(msgspec.Struct):
     conversation: UUID
     seq: int
@@ -152,6 +177,7 @@ _found_states: Final = msgspec.json.Decoder(list[_FoundState]).decode
 _found_pages: Final = msgspec.json.Decoder(list[_FoundPage]).decode
 _found_receipts: Final = msgspec.json.Decoder(list[_FoundReceipt]).decode
 _history: Final = msgspec.json.Decoder(HistoryPage | None).decode
+_search: Final = msgspec.json.Decoder(_Search | None).decode
 _raised: Final = msgspec.json.Decoder(list[Raised]).decode
 _moved: Final = msgspec.json.Decoder(_Moved).decode
 
@@ -321,6 +347,49 @@ class PostgresStore:
             raise NotAMember(person, conversation)
         return page
 
+    async def around(self, person: UUID, conversation: UUID, at: int, older: int, newer: int) -> HistoryPage:
+        """See Store."""
+        sql: Final = "select coalesce(history_around(%s, %s, %s, %s, %s, %s)::text, 'null')"
+        page: HistoryPage | None = _history(
+            await self._json(sql, person, conversation, at, older, newer, PAGE_BYTES)
+        )
+        if page is None:
+            raise NotAMember(person, conversation)
+        return page
+
+    async def search(self, person: UUID, query: Search, languages: Sequence[str]) -> Found:
+        """See Store."""
+        by_rank = query.order == "rank"
+        after = search_cursor.place(query.cursor, by_rank)
+        last = None if after is None else _hit(after.last)
+        top = None if after is None or after.top is None else _hit(after.top)
+        sql: Final = """
+            select coalesce(search_messages(
+                %s, %s::uuid, %s::json, %s::regconfig[], %s::uuid, %s, %s, %s, %s::search_hit, %s::real,
+                %s::search_hit, %s, %s, %s)::text, 'null')"""
+        found: _Search | None = _search(
+            await self._json(
+                sql, person, query.conversation, _text(search_query.parse(query.query)), list(languages), query.author,
+                query.kind, query.from_ms, query.to_ms, last, None if after is None else after.rank, top, by_rank,
+                query.limit, SEARCH_RANKED,
+            )
+        )  # fmt: skip
+        if found is None:
+            assert query.conversation is not None
+            raise NotAMember(person, query.conversation)
+        cursor = None
+        if found.more:
+            end = found.hits[-1]
+            place = search_cursor.Place(end.at_ms, end.conversation, end.seq)
+            if by_rank:
+                first = after.top if after is not None else None
+                if found.top is not None and first is None:
+                    first = found.top.place()
+                cursor = search_cursor.text_of(search_cursor.After(place, end.rank, first))
+            else:
+                cursor = search_cursor.text_of(search_cursor.After(place))
+        return Found([hit.shown() for hit in found.hits], cursor)
+
     async def edits(self, person: UUID, conversation: UUID, seq: int, after: int) -> Versions:
         """See Store."""
         sql: Final = "select message_edits(%s, %s, %s, %s, %s, %s)::text"
@@ -452,6 +521,11 @@ async def _call(lane: OwnConnection, sql: LiteralString, *texts: str | bytes) ->
 
 def _rows(numbers: Mapping[UUID, int], key: str, value: str) -> list[dict[str, object]]:
     return [{key: one, value: number} for one, number in numbers.items()]
+
+
+def _hit(place: search_cursor.Place) -> str:
+    """As PostgreSQL reads a row of three."""
+    return f"({place.at_ms},{place.conversation},{place.seq})"
 
 
 def _page_weight(ask: tuple[UUID, Sequence[Range], int]) -> int:

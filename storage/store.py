@@ -9,7 +9,18 @@ from collections.abc import Mapping, Sequence
 from typing import Literal, Protocol
 from uuid import UUID
 
-from protocol.frames import AnyAction, Conversations, Entry, History, HistoryPage, Reactions, User, Versions
+from protocol.frames import (
+    AnyAction,
+    Conversations,
+    Entry,
+    Found,
+    History,
+    HistoryPage,
+    Reactions,
+    Search,
+    User,
+    Versions,
+)
 from storage.rows import (
     Acted,
     Appendix,
@@ -99,6 +110,25 @@ class Store(Protocol):
 
         Raises:
             NotAMember: *person* was never a member.
+        """
+
+    async def around(self, person: UUID, conversation: UUID, at: int, older: int, newer: int) -> HistoryPage:
+        """A page of the past around a place, oldest first: the newest *older* entries below seq *at*, and the oldest
+        *newer* from it on, each of the two up to half a page's bytes.
+
+        Raises:
+            NotAMember: *person* was never a member.
+        """
+
+    async def search(self, person: UUID, query: Search, languages: Sequence[str]) -> Found:
+        """A page of the messages that match *query* and that *person* may see.
+
+        Args:
+            languages: By whose stems words are sought, beside the words as they are written.
+
+        Raises:
+            NotAMember: *person* was never a member of the one conversation to search in.
+            BadCursor
         """
 
     async def edits(self, person: UUID, conversation: UUID, seq: int, after: int) -> Versions:

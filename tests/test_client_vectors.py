@@ -9,7 +9,16 @@ import pytest
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from konnect_client import ConversationChanged, Entry, Heads, Rewound
-from konnect_client.model import Conversation, ConversationPage, HistoryPage, ReactionPage, Sent, Version, take
+from konnect_client.model import (
+    Conversation,
+    ConversationPage,
+    FoundPage,
+    HistoryPage,
+    ReactionPage,
+    Sent,
+    Version,
+    take,
+)
 from konnect_client.pack import pack, unpack
 from konnect_client.timeline import Timeline
 from protocol import codec, frames
@@ -70,6 +79,12 @@ def test_every_answer_is_understood(vector: dict[str, Any]) -> None:
             found = ReactionPage.parse(result)
             assert [one.emoji for one in found.reactions] == [one["emoji"] for one in reactions]
             assert found.cursor == result.get("cursor")
+        case {"hits": hits}:
+            page = FoundPage.parse(result)
+            assert [(one.seq, one.snippet) for one in page.hits] == [(one["seq"], one["snippet"]) for one in hits]
+            assert [[list(place) for place in one.highlights] for one in page.hits] == [
+                one.get("highlights", []) for one in hits
+            ]
         case {"seq": seq, "at_ms": at_ms}:
             assert Sent.parse(result) == Sent(seq, at_ms)
         case _:
@@ -107,6 +122,8 @@ async def test_every_command_of_the_client_is_one_that_the_server_takes(autojump
         await client.reactions(ROOM, 2, emoji="👍")
         await client.delete(ROOM, 2)
         await client.history(ROOM, before=2)
+        await client.history(ROOM, around=2)
+        await client.search("hi", conversation=ROOM, author=BOB, kind="text", from_ms=1, to_ms=2, order="rank")
         await client.watch([BOB], conversation=None)
         await client.watch(conversation=ROOM)
         await client.names(["01900000-0000-7000-8000-0000000000cc"])

@@ -64,6 +64,8 @@ SAMPLES: dict[str, tuple[Any, str]] = {  # key -> a value that is not the defaul
     "commands_burst": (4, "4"),
     "sockets_per_user": (5, "5"),
     "group_members": (6, "6"),
+    "search_languages": (("german", "dutch"), "german,dutch"),
+    "search_index": (False, "false"),
     "edit_within_s": (-1, "-1"),
     "hello_timeout_s": (7.0, "7"),
     "ping_interval_s": (8.0, "8"),

@@ -85,6 +85,13 @@ from protocol.frames.receipts import (
     ReceiptEvent as ReceiptEvent,
     ReceiptMove as ReceiptMove,
 )
+from protocol.frames.search import (
+    Found as Found,
+    Hit as Hit,
+    Search as Search,
+    SearchKind as SearchKind,
+    SearchLanguage as SearchLanguage,
+)
 from protocol.frames.session import (
     AuthRenew as AuthRenew,
     CursorEvent as CursorEvent,
@@ -102,6 +109,7 @@ AnyCommand = (
     Hello | Ping | AuthRenew | ConversationDirect | ConversationCreate | ConversationList | ConversationGet
     | ConversationAdd | ConversationRemove | ConversationLeave | MessageSend | MessageEdit | MessageDelete
     | MessageReact | MessageEdits | MessageReactions | HistoryGet | ReceiptMove | Typing | PresenceWatch | UserGet
+    | Search
 )  # fmt: skip
 # Commands that a conversation's log takes one by one: each is stored by a function of the database of its own.
 AnyAction = ConversationAdd | ConversationRemove | ConversationLeave | MessageEdit | MessageDelete | MessageReact
@@ -141,4 +149,5 @@ RESULTS: dict[type[Command], type[Struct]] = {
     Typing: Done,
     PresenceWatch: Online,
     UserGet: Users,
+    Search: Found,
 }

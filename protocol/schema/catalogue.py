@@ -16,6 +16,7 @@ RECORDS: Final[tuple[type[Struct], ...]] = (
     frames.User,
     frames.Version,
     frames.OneReaction,
+    frames.Hit,
 )  # nested in the others
 
 

@@ -77,6 +77,7 @@ COMMANDS: Final[dict[type[frames.Command], dict[str, Any]]] = {
     },
     frames.MessageEdits: {"t": "message.edits", "id": 20, "conversation": str(DIRECT), "seq": 42},
     frames.MessageReactions: {"t": "message.reactions", "id": 21, "conversation": str(DIRECT), "seq": 42},
+    frames.Search: {"t": "search", "id": 60, "query": 'eight "see you" -cinema', "conversation": str(DIRECT)},
 }  # fmt: skip
 
 
@@ -127,6 +128,9 @@ RESULTS: Final[dict[type[Struct], Struct]] = {
         ],
         False,
     ),
+    frames.Found: frames.Found(
+        [frames.Hit(DIRECT, 42, ANN, AT_MS + 42 * 60_000, "See you at eight?", [[0, 7], [11, 5]])], CURSOR
+    ),
     frames.Reactions: frames.Reactions([frames.OneReaction(BOB, "👍", 45, AT_MS + 45 * 60_000)]),
 }
 
@@ -140,6 +144,7 @@ RECORDS: Final[dict[type[Struct], Struct]] = {
     frames.User: frames.User(BOB, "Bob"),
     frames.Version: frames.Version(43, AT_MS + 43 * 60_000, "See you at nine?"),
     frames.OneReaction: frames.OneReaction(BOB, "👍", 45, AT_MS + 45 * 60_000),
+    frames.Hit: frames.Hit(DIRECT, 42, ANN, AT_MS + 42 * 60_000, "See you at eight?", [[0, 7], [11, 5]]),
 }  # fmt: skip
 
 # Where several commands share a result and the story needs another one.

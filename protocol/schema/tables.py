@@ -274,6 +274,12 @@ _LIMITS: Final[dict[str, str]] = {
     "REACTION_USERS": "People who are named beside an emoji's count.",
     "REACTIONS_PAGE": "Reactions on one page of `message.reactions`.",
     "VERSIONS_PAGE": "Versions on one page of `message.edits`.",
+    "SEARCH_CHARS": "Code points of a search query.",
+    "SEARCH_TERMS": "Words and phrases of a query that count.",
+    "SEARCH_HITS": "Hits on one page of `search`.",
+    "SEARCH_RANKED": "Hits that are put in order by rank: the newest ones.",
+    "SNIPPET_CHARS": "Code points of a hit's text.",
+    "HIGHLIGHTS": "Places in a hit's text that are told.",
     "UNREAD": "Entries above the read cursor among which unread messages are counted.",
     "SEQ_MAX": "The highest number that an entry may have.",
 }

@@ -21,7 +21,18 @@ from protocol.errors import (
     UnknownUser,
     WrongKind,
 )
-from protocol.frames import AnyAction, Conversations, Entry, History, HistoryPage, Reactions, User, Versions
+from protocol.frames import (
+    AnyAction,
+    Conversations,
+    Entry,
+    Found,
+    History,
+    HistoryPage,
+    Reactions,
+    Search,
+    User,
+    Versions,
+)
 from storage import actions, reaction_cursor
 from storage.rows import (
     Acted,
@@ -41,7 +52,7 @@ from storage.rows import (
     shown,
 )
 from storage.store import Change
-from tests.simulate import functions, messages
+from tests.simulate import functions, messages, search
 from tests.simulate.database import Body, Call, FakeDatabase, Transaction
 from tests.simulate.faults import Faults, Plan
 from tests.simulate.functions import Refusal
@@ -168,6 +179,25 @@ class FakeStore:
         )
         if isinstance(answer, Refusal):
             raise NotAMember(person, conversation)
+        return answer
+
+    async def around(self, person: UUID, conversation: UUID, at: int, older: int, newer: int) -> HistoryPage:
+        """See :meth:`storage.store.Store.around`."""
+        answer = await self._read(
+            lambda db: functions.history_around(db.tables, person, conversation, at, older, newer, limits.PAGE_BYTES)
+        )
+        if isinstance(answer, Refusal):
+            raise NotAMember(person, conversation)
+        return answer
+
+    async def search(self, person: UUID, query: Search, languages: Sequence[str]) -> Found:
+        """See :meth:`storage.store.Store.search`."""
+        answer = await self._read(
+            lambda db: search.search_messages(db.tables, person, query, limits.SEARCH_RANKED)
+        )
+        if isinstance(answer, Refusal):
+            assert query.conversation is not None
+            raise NotAMember(person, query.conversation)
         return answer
 
     async def edits(self, person: UUID, conversation: UUID, seq: int, after: int) -> Versions:
