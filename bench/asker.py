@@ -8,6 +8,7 @@ from typing import Any, Final
 import msgpack  # type: ignore[import-untyped]  # the package ships no types
 
 from bench.pyload import ACCEPT, KEY, Client
+from bench.server import ServerProcess
 
 LIMIT_S: Final = 60.0
 
@@ -29,7 +30,8 @@ class Asker:
         self._ready: list[Frame] = []
         self.socket.sendall(
             f"GET /v1/socket HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            f"Sec-WebSocket-Key: {KEY}\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: konnect.v1\r\n\r\n".encode()
+            f"Sec-WebSocket-Key: {KEY}\r\nSec-WebSocket-Version: 13\r\n"
+            "Sec-WebSocket-Protocol: konnect.v1\r\n\r\n".encode()
         )
         while b"\r\n\r\n" not in self._client.received:
             self._receive()
@@ -96,11 +98,31 @@ class Asker:
         self._client.received += data
 
 
-def figures(times_s: Sequence[float], gate_ms: float | None = None) -> dict[str, Any]:
+def figures(times_s: Sequence[float], gate_ms: float | None = None, cost: "Spent | None" = None) -> dict[str, Any]:
     """A run of a report: count, quantiles and maximum in milliseconds, and whether the 95th of a hundred is below
-    *gate_ms*."""
+    *gate_ms*. *cost*: what all of them together took of the processors."""
     ordered = sorted(times_s)
     found: dict[str, Any] = {"count": len(ordered), "lower_bound": False, "failures": {}}
     for name, share in (("p50_ms", 0.5), ("p95_ms", 0.95), ("p99_ms", 0.99), ("max_ms", 1.0)):
         found[name] = round(ordered[min(int(share * len(ordered)), len(ordered) - 1)] * 1e3, 2)
+    if cost is not None:
+        found |= cost.each(len(ordered))
     return found | {"gate_ms": gate_ms, "ok": gate_ms is None or found["p95_ms"] < gate_ms}
+
+
+class Spent:
+    """What the server and its PostgreSQL spend of the processors from here on: says what a figure would be on a machine
+    that has nothing else to do."""
+
+    def __init__(self, server: ServerProcess) -> None:
+        self._server, self._before = server, server.cost()
+
+    def each(self, count: int) -> dict[str, float]:
+        """Microseconds of either for each of *count*."""
+        before, now = self._before, self._server.cost()
+        if before is None or now is None:
+            return {}
+        return {
+            "server_cpu_us": round((now.server_cpu_s - before.server_cpu_s) / count * 1e6),
+            "postgres_cpu_us": round((now.postgres_cpu_s - before.postgres_cpu_s) / count * 1e6),
+        }

@@ -8,11 +8,11 @@ import psycopg
 import trio
 
 from bench.archive import Archive, last_seqs, write_archive
-from bench.asker import Asker, figures
+from bench.asker import Asker, Spent, figures
 from bench.options import Common, common_without, finish
 from bench.progress import part
 from bench.report import Report
-from bench.server import open_database_of, open_server
+from bench.server import ServerProcess, open_database_of, open_server
 
 LISTING_MS: Final = 100.0  # gates of the 95th of a hundred
 RESUME_MS: Final = 30.0
@@ -25,27 +25,28 @@ _SAY: Final = """
         select json_agg(json_build_object('c', c, 'a', a, 'k', gen_random_uuid()::text, 'x', 'Good morning ' || n))
         from (select s.conversation as c, (select person from span where conversation = s.conversation
                                            and person <> s.person limit 1) as a
-              from span s where s.person = %s order by md5(s.conversation::text) limit %s) v, generate_series(1, %s) n), '[]')
+              from span s where s.person = %s order by md5(s.conversation::text) limit %s) v, generate_series(1, %s) n
+    ), '[]')
 """
 
 
 async def measure(options: Common, messages: int, mine: int, rounds: int) -> Report:
     """*rounds* of everything, one after another, on a fresh server."""
     report = Report("listing", "call", {"messages": messages, "mine": mine, "news": NEWS, "pin": options.pin})
-    async with open_server(options.limits, options.server_core) as server:
-        async with open_database_of(server) as dsn:
-            part("writing the messages")
-            archive = await trio.to_thread.run_sync(
-                lambda: write_archive(
-                    dsn, server.folder / "keys", messages=messages, conversations=4 * mine, mine=mine
-                )
+    async with open_server(options.limits, options.server_core) as server, open_database_of(server) as dsn:
+        part("writing the messages")
+        archive = await trio.to_thread.run_sync(
+            lambda: write_archive(
+                dsn, server.folder / "keys", messages=messages, conversations=4 * mine, mine=mine
             )
-            part("opening the app")
-            await trio.to_thread.run_sync(_open_all, server.port, dsn, archive, mine, rounds, report)
+        )
+        part("opening the app")
+        await trio.to_thread.run_sync(_open_all, server, dsn, archive, mine, rounds, report)
     return report
 
 
-def _open_all(port: int, dsn: str, archive: Archive, mine: int, rounds: int, report: Report) -> None:
+def _open_all(server: ServerProcess, dsn: str, archive: Archive, mine: int, rounds: int, report: Report) -> None:
+    port, spent = server.port, Spent(server)
     first: list[float] = []
     sizes: list[int] = []
     cursor = ""
@@ -55,14 +56,16 @@ def _open_all(port: int, dsn: str, archive: Archive, mine: int, rounds: int, rep
         told = [frame for frame in came if frame["t"] == "conversation"]
         assert len(told) == mine, f"{len(told)} conversations were told"
         cursor = came[-1]["cursor"]
-    report.adopt(figures(first), "hello, first start", conversations=mine)
+    report.adopt(figures(first, None, spent), "hello, first start", conversations=mine)
 
     asker = Asker(port, archive.reader.token)
     asker.hello()
+    spent = Spent(server)
     page_s: list[float] = []
     all_s: list[float] = []
     for _ in range(rounds):
-        whole, more, seen = 0.0, {}, 0
+        whole, seen = 0.0, 0
+        more: dict[str, Any] = {}
         while True:
             took_s, page = asker.ask("conversation.list", limit=50, **more)
             whole += took_s
@@ -76,21 +79,24 @@ def _open_all(port: int, dsn: str, archive: Archive, mine: int, rounds: int, rep
         all_s.append(whole)
     asker.close()
     report.adopt(figures(page_s, LISTING_MS), "conversation.list, 50")
-    report.adopt(figures(all_s, LISTING_MS * mine / 50), "conversation.list, all pages")
+    report.adopt(figures(all_s, None, spent), "conversation.list, all pages")
 
     heads = {str(one): seq for one, seq in last_seqs(dsn, archive.reader.user).items()}
     with psycopg.connect(dsn, autocommit=True) as connection:
         connection.execute(_SAY, (archive.reader.user, NEWS, SAID))
     resumed: list[float] = []
+    spent = Spent(server)
     for _ in range(rounds):
         took_s, came = _hello(port, archive, cursor, heads)
         resumed.append(took_s)
         entries = sum(frame["t"] == "entry" for frame in came)
         assert entries == NEWS * SAID, f"{entries} entries came"
         sizes.append(len(came))
-    report.adopt(figures(resumed, RESUME_MS), "hello, a day later", frames=round(statistics.median(sizes)))
+    report.adopt(figures(resumed, RESUME_MS, spent), "hello, a day later", frames=round(statistics.median(sizes)))
     heads = {str(one): seq for one, seq in last_seqs(dsn, archive.reader.user).items()}
-    report.adopt(figures([_hello(port, archive, cursor, heads)[0] for _ in range(rounds)], RESUME_MS), "hello, nothing new")
+    spent = Spent(server)
+    nothing = [_hello(port, archive, cursor, heads)[0] for _ in range(rounds)]
+    report.adopt(figures(nothing, RESUME_MS, spent), "hello, nothing new")
 
 
 def _hello(port: int, archive: Archive, *known: Any) -> tuple[float, list[dict[str, Any]]]:

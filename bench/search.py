@@ -9,11 +9,11 @@ import psycopg
 import trio
 
 from bench.archive import Archive, index_archive, write_archive
-from bench.asker import Asker, figures
+from bench.asker import Asker, Spent, figures
 from bench.options import Common, common_without, finish
 from bench.progress import part
 from bench.report import Report
-from bench.server import open_database_of, open_server
+from bench.server import ServerProcess, open_database_of, open_server
 
 GATE_MS: Final = 50.0  # of the 95th of a hundred
 MESSAGES: Final = 1_000_000
@@ -48,7 +48,7 @@ async def measure(options: Common, messages: int, conversations: int, mine: int,
             said, size = await trio.to_thread.run_sync(_look, dsn, archive)
         report.remarks.append(f"indexed in {took_s:.0f} s, {took_s / messages * 1e6:.0f} us a message; {size}")
         part("asking")
-        await trio.to_thread.run_sync(_ask_all, server.port, archive, said, queries, report)
+        await trio.to_thread.run_sync(_ask_all, server, archive, said, queries, report)
     return report
 
 
@@ -66,12 +66,14 @@ def _look(dsn: str, archive: Archive) -> tuple[list[Said], str]:
     )
 
 
-def _ask_all(port: int, archive: Archive, said: list[Said], queries: int, report: Report) -> None:
-    asker = Asker(port, archive.reader.token)
+def _ask_all(
+    server: ServerProcess, archive: Archive, said: list[Said], queries: int, report: Report
+) -> None:
+    asker = Asker(server.port, archive.reader.token)
     asker.hello()
     chance = random.Random(4)
     for name, make in _kinds(archive, said, chance).items():
-        times, hits = [], 0
+        times, hits, spent = [], 0, Spent(server)
         for _ in range(queries):
             fields = make()
             pages = fields.pop("pages", 1)
@@ -83,7 +85,7 @@ def _ask_all(port: int, archive: Archive, said: list[Said], queries: int, report
                 if "cursor" not in found:
                     break
                 fields["cursor"] = found["cursor"]
-        report.adopt(figures(times or [0.0], GATE_MS), name, hits=round(hits / max(1, len(times)), 1))
+        report.adopt(figures(times or [0.0], GATE_MS, spent), name, hits=round(hits / max(1, len(times)), 1))
     asker.close()
 
 

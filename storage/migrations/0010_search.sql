@@ -3,7 +3,7 @@
 -- The index is made outside the hot path: an append writes nothing of it. A task of each server (konnect_server/indexer.py)
 -- reads what logs have gained since, a conversation at a time, under a row lock that others skip, and writes a row for each
 -- message. So the index is late, by a second or so; and it is never believed: what it finds is held against the message's
--- own row as it stands, so that nothing is found by a text that it no longer has (docs/decisions/0013).
+-- own row as it stands, so that nothing is found by a text that it no longer has (docs/decisions/0018).
 --
 -- Why words carry their place. A plain index of words knows who says "dinner" in all the world; of one's own five hundred
 -- conversations it would have to be asked for "dinner and one of these five hundred", which costs as much as the world
