@@ -8,6 +8,7 @@ import structlog
 import trio
 
 from konnect_server.conversation import Conversation, Reader, Work
+from konnect_server.passed import Passed
 from konnect_server.stretches import Stretches
 from konnect_server.user import Device, User
 from protocol import closing
@@ -60,6 +61,7 @@ class Registry:
         self.bells: Bells | None = None  # set by the bus
         self.stretches: Stretches | None = None  # set by who makes both
         self.moved: Callable[[UUID], None] = lambda conversation: None  # told of each log that grew by our hand
+        self.passed = Passed()
         self._errands: dict[Errand, None] = {}  # under way
         self._beginning: list[Errand] = []  # yet to begin, all at once
 
@@ -162,6 +164,7 @@ class Registry:
         found = self.conversations.get(event.conversation) if to_all else None
         readers = self.sessions_of(event.user) if not to_all else [] if found is None else found.readers()
         data = wire(event)
+        self.passed.add(event.conversation, event.user, to_all, data)
         for reader in readers:
             reader.receipt(event.conversation, event.user, data)
 

@@ -1,5 +1,6 @@
 """What storage takes and gives: plain rows, the same from PostgreSQL and from the simulated world's fake."""
 
+from typing import TypeVar
 from uuid import UUID
 
 from msgspec import Struct
@@ -86,6 +87,7 @@ class Standing(Struct, frozen=True):
     known: bool  # whether the lineage asked for is one of this database's
     spans: list[Span]  # by (conversation, joined)
     number: int | None = None  # raised by every change of the person's own rows; None: there is no such person
+    states: list["State"] = []  # of `first_standing`: of the first so many of them, in the same snapshot
 
 
 class State(Struct, frozen=True):
@@ -110,9 +112,12 @@ class State(Struct, frozen=True):
     recent: list[Entry] = []
 
 
-def shown(state: State) -> ConversationState:
-    """*state* as it travels."""
-    return ConversationState(
+_Shown = TypeVar("_Shown", bound=ConversationState)
+
+
+def shown(state: State, form: type[_Shown]) -> _Shown:
+    """*state* as it travels: in an answer, or as the event."""
+    return form(
         conversation=state.conversation, kind=state.kind, title=state.title, members=state.members, head=state.head,
         first_seq=state.first_seq, unread=state.unread, read=state.read, delivered=state.delivered, names=state.names,
         receipts=state.receipts, recent=state.recent, history=state.history, owner=state.owner,

@@ -93,6 +93,10 @@ class Store(Protocol):
     async def standing(self, person: UUID, lineage: UUID | None) -> Standing:
         """What a resume starts from. *lineage*: the one the client's cursor names."""
 
+    async def first_standing(self, person: UUID, recent: int, most: int) -> Standing:
+        """What a first start starts from: the same, with what ``states`` would tell of the first *most* conversations
+        that the person is in, in one snapshot."""
+
     async def states(self, person: UUID, conversations: Sequence[UUID], recent: int) -> list[State]:
         """Conversations as *person* sees them; those the person was never in are left out."""
 

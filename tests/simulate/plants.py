@@ -11,6 +11,8 @@ from typing import Any, Final
 from unittest.mock import patch
 from uuid import UUID
 
+import msgspec
+
 from konnect_server.bus import Bus
 from konnect_server.connection import LOST, Connection
 from konnect_server.conversation import Acting, Conversation, Posting
@@ -282,7 +284,7 @@ def ignore_the_lineage() -> Sequence[Patch]:
     original = Walk._plan
 
     def plan(self: Walk, standing: Standing) -> Any:
-        return original(self, Standing(standing.at_ms, True, standing.spans, standing.number))
+        return original(self, msgspec.structs.replace(standing, known=True))
 
     return [(Walk, "_plan", plan)]
 
