@@ -27,6 +27,7 @@ REACTION_USERS: Final = 5  # of those who reacted with an emoji, how many are na
 REACTIONS_PAGE: Final = 100
 VERSIONS_PAGE: Final = 100
 UNREAD: Final = 1_000  # entries above the read cursor among which unread messages are counted
+PREVIEW: Final = 100  # last entries among which the message that a list shows is sought
 SEARCH_CHARS: Final = 200  # of a query, code points
 SEARCH_TERMS: Final = 16  # words and phrases of a query that count
 SEARCH_HITS: Final = 50  # on a page

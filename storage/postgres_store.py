@@ -40,7 +40,7 @@ from protocol.frames import (
     Version,
     Versions,
 )
-from protocol.limits import NAMED_MEMBERS, PAGE_BYTES, SEARCH_RANKED, SEQ_MAX, UNREAD, VERSIONS_PAGE
+from protocol.limits import NAMED_MEMBERS, PAGE_BYTES, PREVIEW, SEARCH_RANKED, SEQ_MAX, UNREAD, VERSIONS_PAGE
 from storage import actions, reaction_cursor, search_cursor, search_query, snippets
 from storage.database import Database, OwnConnection
 from storage.errors import StorageConflict
@@ -451,6 +451,7 @@ class PostgresStore:
         )  # fmt: skip
         ids = [row[1] for row in rows[:limit]]
         found = await self.states(person, ids, recent=1) if ids else []
+        found = await self._with_last_messages(person, found)
         page: list[ConversationState] = []
         size_bytes, last = 0, ""
         for (active_at_ms, one), state in zip(rows, found, strict=False):
@@ -463,6 +464,20 @@ class PostgresStore:
             page.append(view)
             last = _listing_text(active_at_ms, one)
         return Conversations(page, last if len(rows) > limit else None)
+
+    async def _with_last_messages(self, person: UUID, states: Sequence[State]) -> list[State]:
+        """*states* that begin with a message, where there is one near their end."""
+        without = [one.conversation for one in states if one.recent and one.recent[-1].kind != "message"]
+        if not without:
+            return list(states)
+        entries = _entries(await self._json("select last_messages(%s, %s, %s)::text", person, without, PREVIEW))
+        last = {entry.conversation: entry for entry in entries}
+        return [
+            msgspec.structs.replace(one, recent=[entry, *one.recent])
+            if (entry := last.get(one.conversation)) is not None and entry.seq < one.recent[0].seq
+            else one
+            for one in states
+        ]
 
     async def raise_receipts(self, moves: Sequence[Raise]) -> list[Raised]:
         """See Store."""

@@ -268,3 +268,30 @@ async def test_each_half_of_such_a_page_is_bounded(bench: Bench) -> None:
         await tell(store, G, ANN, f"{n}" + "𝄞" * 8_000)
     found, more, newer = shape(await store.around(ANN, G, 15, 50, 50))
     assert (found, more, newer) == (list(range(11, 19)), True, True), "128 KiB each"
+
+
+# --- What a list shows ------------------------------------------------------------------------------------------------
+
+
+async def shown(bench: Bench, person: UUID) -> list[tuple[int, str]]:
+    [one] = (await bench.store.listing(person, None, 10)).conversations
+    return [(entry.seq, entry.kind) for entry in one.recent]
+
+
+async def test_a_list_shows_the_last_message_whatever_came_after_it(bench: Bench) -> None:
+    store = bench.store
+    await group(store, ANN, BOB, history="from_join")
+    assert await shown(bench, BOB) == [(1, "created")]
+    await tell(store, G, ANN, "tea")  # 2
+    assert await shown(bench, BOB) == [(2, "message")]
+    await act(store, BOB, react(2))
+    await act(store, ANN, edit(2, "more tea"))
+    assert await shown(bench, BOB) == [(2, "message"), (4, "message.edited")]
+    [one] = (await store.listing(BOB, None, 10)).conversations
+    assert one.recent[0].text == "more tea"
+    await store.change_member(0, "add", G, ANN, "in", CID, MOST)  # 5
+    assert await shown(bench, CID) == [(5, "member.added")], "what was said before does not concern a newcomer"
+    assert await shown(bench, BOB) == [(2, "message"), (5, "member.added")]
+    for n in range(98):
+        await act(store, BOB, react(2, "👍", n % 2 == 1, f"r{n}"))
+    assert await shown(bench, BOB) == [(103, "message.reacted")], "further back it is not sought"

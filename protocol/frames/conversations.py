@@ -36,7 +36,8 @@ class ConversationCreate(Command, frozen=True, tag="conversation.create"):
 
 
 class ConversationList(Command, frozen=True, tag="conversation.list"):
-    """One page of one's conversations, last active first. Answered with :class:`Conversations`."""
+    """One page of one's conversations, last active first. Answered with :class:`Conversations`. Of each, `recent` has
+    the last message, if it is among the last 100 entries, and behind it the last entry, if that is another one."""
 
     cursor: Annotated[
         Cursor | None, Meta(description="Of the page before; null for the first. Not the cursor of `hello`.")

@@ -274,6 +274,7 @@ _LIMITS: Final[dict[str, str]] = {
     "REACTION_USERS": "People who are named beside an emoji's count.",
     "REACTIONS_PAGE": "Reactions on one page of `message.reactions`.",
     "VERSIONS_PAGE": "Versions on one page of `message.edits`.",
+    "PREVIEW": "Last entries of a conversation among which the message that `conversation.list` shows is sought.",
     "SEARCH_CHARS": "Code points of a search query.",
     "SEARCH_TERMS": "Words and phrases of a query that count.",
     "SEARCH_HITS": "Hits on one page of `search`.",

@@ -343,3 +343,17 @@ as $$
                           'more', (select count(*) from fitting where is_older) < (select count(*) from older),
                           'newer', (select count(*) from fitting where not is_older) < (select count(*) from newer)) end
 $$;
+
+
+-- The last message of each of these conversations, sought among the last p_within entries that a member may see since
+-- joining: what a list shows of a conversation whose last entry is none.
+create function last_messages(p_person uuid, p_ids uuid[], p_within integer) returns json language sql stable
+set enable_seqscan = off set enable_bitmapscan = off set enable_sort = off
+as $$
+    select coalesce(json_agg(entry_json(e.*)), '[]') from unnest(p_ids) as wanted(id)
+    cross join lateral (select since from span s where s.conversation = wanted.id and s.person = p_person and s.until is null limit 1) m
+    cross join lateral (
+        select near.* from (select * from entry where conversation = wanted.id and seq >= m.since
+                            order by seq desc limit p_within) near
+        where near.kind = 'message' limit 1) e
+$$;

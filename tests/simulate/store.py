@@ -10,6 +10,8 @@ from random import Random
 from typing import Any, Final, NoReturn, TypeVar
 from uuid import UUID
 
+import msgspec
+
 from protocol import limits
 from protocol.errors import (
     AlreadyAMember,
@@ -54,7 +56,7 @@ from storage.rows import (
 )
 from storage.store import Change
 from tests.simulate import functions, messages, search
-from tests.simulate.database import Body, Call, FakeDatabase, Transaction
+from tests.simulate.database import Body, Call, FakeDatabase, Tables, Transaction
 from tests.simulate.faults import Faults, Plan
 from tests.simulate.functions import Refusal
 
@@ -366,7 +368,20 @@ def _listing(db: FakeDatabase, person: UUID, below: tuple[int, UUID] | None, lim
     if below is not None:
         places = [place for place in places if place < below]
     page = places[:limit]
-    states = functions.conversation_states(tables, person, [one for _, one in page], 1)
+    states = [
+        _with_last_message(tables, person, state)
+        for state in functions.conversation_states(tables, person, [one for _, one in page], 1)
+    ]
     more = len(places) > limit
     views = [shown(state, ConversationState) for state in states]
     return Conversations(views, f"{page[-1][0]}-{page[-1][1]}" if more else None)
+
+
+def _with_last_message(tables: Tables, person: UUID, state: State) -> State:
+    span = tables.span(state.conversation, person)
+    if span is None or not state.recent or state.recent[-1].kind == "message":
+        return state
+    for entry in tables.entries[state.conversation][span.since - 1 :][: -limits.PREVIEW - 1 : -1]:
+        if entry.kind == "message":
+            return msgspec.structs.replace(state, recent=[entry, *state.recent])
+    return state
