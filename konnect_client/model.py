@@ -278,14 +278,17 @@ class ReactionPage:
 
 @dataclass(frozen=True, slots=True)
 class ConversationPage:
-    """A part of one's conversations, last active first; the next part comes by ``cursor``, unless it is None."""
+    """A part of one's conversations, last active first; the next part comes by ``cursor``, unless it is None.
+    ``last_messages``: of those whose last entry is no message."""
 
     conversations: tuple[Conversation, ...]
     cursor: str | None
+    last_messages: tuple[Entry, ...] = ()
 
     @classmethod
     def parse(cls, frame: Frame) -> "ConversationPage":
-        return cls(take_each(frame, "conversations", Conversation.parse), take_maybe(frame, "cursor", str))
+        last = take_each(frame, "last_messages", Entry.parse) if "last_messages" in frame else ()
+        return cls(take_each(frame, "conversations", Conversation.parse), take_maybe(frame, "cursor", str), last)
 
 
 @dataclass(frozen=True, slots=True)

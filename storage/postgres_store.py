@@ -451,7 +451,6 @@ class PostgresStore:
         )  # fmt: skip
         ids = [row[1] for row in rows[:limit]]
         found = await self.states(person, ids, recent=1) if ids else []
-        found = await self._with_last_messages(person, found)
         page: list[ConversationState] = []
         size_bytes, last = 0, ""
         for (active_at_ms, one), state in zip(rows, found, strict=False):
@@ -460,24 +459,17 @@ class PostgresStore:
             view = shown(state, ConversationState)
             size_bytes += len(_pack(view))
             if page and size_bytes > PAGE_BYTES:
-                return Conversations(page, last)
+                return Conversations(page, last, await self._last_messages(person, page))
             page.append(view)
             last = _listing_text(active_at_ms, one)
-        return Conversations(page, last if len(rows) > limit else None)
+        return Conversations(page, last if len(rows) > limit else None, await self._last_messages(person, page))
 
-    async def _with_last_messages(self, person: UUID, states: Sequence[State]) -> list[State]:
-        """*states* that begin with a message, where there is one near their end."""
-        without = [one.conversation for one in states if one.recent and one.recent[-1].kind != "message"]
-        if not without:
-            return list(states)
-        entries = _entries(await self._json("select last_messages(%s, %s, %s)::text", person, without, PREVIEW))
-        last = {entry.conversation: entry for entry in entries}
-        return [
-            msgspec.structs.replace(one, recent=[entry, *one.recent])
-            if (entry := last.get(one.conversation)) is not None and entry.seq < one.recent[0].seq
-            else one
-            for one in states
-        ]
+    async def _last_messages(self, person: UUID, states: Sequence[ConversationState]) -> list[Entry]:
+        """The last message of each of *states* whose last entry is none, where there is one near its end."""
+        wanted = [one.conversation for one in states if one.recent and one.recent[-1].kind != "message"]
+        if not wanted:
+            return []
+        return _entries(await self._json("select last_messages(%s, %s, %s)::text", person, wanted, PREVIEW))
 
     async def raise_receipts(self, moves: Sequence[Raise]) -> list[Raised]:
         """See Store."""

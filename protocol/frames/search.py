@@ -42,7 +42,7 @@ class Search(Command, frozen=True, tag="search"):
     ] = None
     order: Annotated[
         Literal["newest", "rank"],
-        Meta(description="The newest first; or, of the newest 200 that match, those that match best first."),
+        Meta(description="The newest first; or, of the newest 100 that match, those that match best first."),
     ] = "newest"
     language: Annotated[
         SearchLanguage | None,

@@ -161,12 +161,14 @@ $$;
 create type searched as (
     query tsquery,                                            -- what must hold; empty: anything
     terms tsquery,                                            -- as far as the index can tell, which knows no order of words
+    ordered tsquery,                                          -- the part of the query that the index cannot tell
     marks tsquery                                             -- any of the words to highlight
 );
 create function search_query(p_terms json, p_languages regconfig[]) returns searched language plpgsql immutable as $$
 declare
     v_query tsquery := '';
     v_terms tsquery := '';
+    v_ordered tsquery := '';
     v_marks tsquery := '';
     v_one tsquery;
     t record;
@@ -186,6 +188,9 @@ begin
         end if;
         continue when numnode(v_one) = 0;                     -- nothing but signs
         v_query := v_query && case when t.n then !! v_one else v_one end;
+        if v_one::text like '%<%' then
+            v_ordered := v_ordered && case when t.n then !! v_one else v_one end;
+        end if;
         if not t.n then
             v_terms := v_terms && regexp_replace(v_one::text, ' <(-|[0-9]+)> ', ' & ', 'g')::tsquery;
             v_marks := v_marks || v_one;
@@ -193,7 +198,7 @@ begin
             v_terms := v_terms && !! v_one;
         end if;
     end loop;
-    return (v_query, v_terms, v_marks)::searched;
+    return (v_query, v_terms, v_ordered, v_marks)::searched;
 end $$;
 
 
@@ -211,7 +216,7 @@ create function search_messages(
     p_from_ms bigint, p_to_ms bigint, p_after search_hit, p_rank real, p_top search_hit, p_by_rank boolean,
     p_limit integer, p_ranked integer
 ) returns json language plpgsql stable
-set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off set plan_cache_mode = force_generic_plan
+set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off set plan_cache_mode = force_generic_plan set jit = off
 as $$
 declare
     v_want integer := case when p_by_rank then p_ranked else p_limit + 1 end;
@@ -219,7 +224,7 @@ declare
         case when p_by_rank then p_top else p_after end,
         (coalesce(p_to_ms, 9223372036854775807), '00000000-0000-0000-0000-000000000000', 0)::search_hit);
     v_query searched := search_query(p_terms, p_languages);
-    v_live boolean := v_query.query::text like '%<%';         -- the index knows no order of words
+    v_ordered boolean := numnode(v_query.ordered) > 0;        -- phrases: the index knows no order of words
     v_bounded boolean := p_to_ms is not null or p_after is not null;
     v_slack bigint := 3600000;                                -- a clock that was set back
     v_template text;
@@ -241,21 +246,23 @@ begin
         case when p_author is null and p_kind is null and v_query.terms::text !~ '^[^!]+$' then E'''\x01*''' end], null), ' & ');
 
     -- The blocks of what may be seen, and when the newest entry of each was stored, the newest first.
-    select array_agg(c order by top desc, c, low), array_agg(low order by top desc, c, low),
-           array_agg(high order by top desc, c, low), array_agg(top order by top desc, c, low)
-        into v_ids, v_lows, v_highs, v_tops from (
-            select s.conversation as c, greatest(s.since, b << 11) as low, least(h.high, ((b + 1) << 11) - 1) as high,
-                   case when h.high = v.last_seq and b = h.high >> 11 then v.active_at_ms else
-                       (select at_ms from entry where conversation = s.conversation
-                        and seq = least(h.high, ((b + 1) << 11) - 1)) end as top
-            from span s
-            cross join lateral (select last_seq, active_at_ms from conversation where id = s.conversation limit 1) v
-            cross join lateral (select coalesce(s.until, v.last_seq) as high) h
-            cross join lateral generate_series(s.since >> 11, h.high >> 11) b
-            where s.person = p_person and (p_conversation is null or s.conversation = p_conversation)
-        ) blocks
+    with blocks as materialized (                             -- or each mention of top would be a look-up of its own
+        select s.conversation as c, greatest(s.since, b << 11) as low, least(h.high, ((b + 1) << 11) - 1) as high,
+               case when h.high = v.last_seq and b = h.high >> 11 then v.active_at_ms else
+                   (select at_ms from entry where conversation = s.conversation
+                    and seq = least(h.high, ((b + 1) << 11) - 1)) end as top
+        from span s
+        cross join lateral (select last_seq, active_at_ms from conversation where id = s.conversation limit 1) v
+        cross join lateral (select coalesce(s.until, v.last_seq) as high) h
+        cross join lateral generate_series(s.since >> 11, h.high >> 11) b
+        where s.person = p_person and (p_conversation is null or s.conversation = p_conversation)
+    ), fitting as materialized (
+        select * from blocks
         where top >= v_floor and (not v_bounded or
-            (select at_ms from entry where conversation = c and seq = low) <= v_below.at_ms + v_slack);
+            (select at_ms from entry where conversation = c and seq = low) <= v_below.at_ms + v_slack)
+        order by top desc
+    )
+    select array_agg(c), array_agg(low), array_agg(high), array_agg(top) into v_ids, v_lows, v_highs, v_tops from fitting;
 
     while v_at <= coalesce(cardinality(v_ids), 0) and v_tops[v_at] >= v_floor loop
         select array_agg(hit order by hit desc) into v_found from (
@@ -273,8 +280,11 @@ begin
                     cross join lateral (
                         select from entry e where e.conversation = v_ids[n] and e.seq = t.seq
                             and coalesce(e.detail ->> 'deleted', 'false') = 'false' and (e.text is not null or e.detail is not null)
-                            and ((not v_live and search_changed(e) = t.changed)
-                                 or numnode(v_query.query) = 0 or search_words(coalesce(e.text, ''), p_languages) @@ v_query.query)
+                            and case when numnode(v_query.query) = 0 then true
+                                     when search_changed(e) <> t.changed then
+                                         search_words(coalesce(e.text, ''), p_languages) @@ v_query.query
+                                     when v_ordered then to_tsvector('simple', coalesce(e.text, '')) @@ v_query.ordered
+                                     else true end
                         limit 1) e
                     limit v_want) new) every
             order by hit desc limit v_want) best;
@@ -290,7 +300,7 @@ begin
                 select unnest(v_found) as hit) f
         ), ranked as materialized (
             select h.*, e.author, e.text,
-                   case when p_by_rank then ts_rank_cd(search_words(coalesce(e.text, ''), p_languages), v_query.marks, 1) else 0::real end as rank
+                   case when p_by_rank then ts_rank_cd(to_tsvector('simple', coalesce(e.text, '')), v_query.marks, 1) else 0::real end as rank
             from every h cross join lateral (select author, text from entry where conversation = h.conversation and seq = h.seq limit 1) e
         ), page as materialized (
             select r.*, row_number() over (order by r.rank desc, r.at_ms desc, r.conversation desc, r.seq desc) as nth from ranked r

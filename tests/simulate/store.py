@@ -10,8 +10,6 @@ from random import Random
 from typing import Any, Final, NoReturn, TypeVar
 from uuid import UUID
 
-import msgspec
-
 from protocol import limits
 from protocol.errors import (
     AlreadyAMember,
@@ -368,20 +366,17 @@ def _listing(db: FakeDatabase, person: UUID, below: tuple[int, UUID] | None, lim
     if below is not None:
         places = [place for place in places if place < below]
     page = places[:limit]
-    states = [
-        _with_last_message(tables, person, state)
-        for state in functions.conversation_states(tables, person, [one for _, one in page], 1)
-    ]
+    states = functions.conversation_states(tables, person, [one for _, one in page], 1)
+    last = [entry for state in states if (entry := _last_message(tables, person, state)) is not None]
     more = len(places) > limit
     views = [shown(state, ConversationState) for state in states]
-    return Conversations(views, f"{page[-1][0]}-{page[-1][1]}" if more else None)
+    return Conversations(views, f"{page[-1][0]}-{page[-1][1]}" if more else None, last)
 
 
-def _with_last_message(tables: Tables, person: UUID, state: State) -> State:
+def _last_message(tables: Tables, person: UUID, state: State) -> Entry | None:
+    """The last message, where the last entry is none and there is one near the end."""
     span = tables.span(state.conversation, person)
     if span is None or not state.recent or state.recent[-1].kind == "message":
-        return state
-    for entry in tables.entries[state.conversation][span.since - 1 :][: -limits.PREVIEW - 1 : -1]:
-        if entry.kind == "message":
-            return msgspec.structs.replace(state, recent=[entry, *state.recent])
-    return state
+        return None
+    near = tables.entries[state.conversation][span.since - 1 :][: -limits.PREVIEW - 1 : -1]
+    return next((entry for entry in near if entry.kind == "message"), None)
