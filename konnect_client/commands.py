@@ -17,6 +17,7 @@ from konnect_client.model import (
     Conversation,
     ConversationPage,
     Entry,
+    FoundPage,
     HistoryPage,
     ReactionPage,
     ScheduledPage,
@@ -212,9 +213,32 @@ class Commands:
         """Let plain members write one message in so many seconds; 0 ends it. The client's outbox keeps to it."""
         return await self._change("conversation.slow_mode", conversation, key, seconds=seconds)
 
-    async def history(self, conversation: str, *, before: int | None = None, limit: int = 50) -> HistoryPage:
-        """A page of the past, oldest first, ending before seq *before*, or at the end."""
-        return HistoryPage.parse(await self.ask("history", conversation=str(conversation), before=before, limit=limit))
+
+    async def history(
+        self, conversation: str, *, before: int | None = None, around: int | None = None, after: int | None = None,
+        limit: int = 50,
+    ) -> HistoryPage:  # fmt: skip
+        """A page of the past, oldest first: ending before seq *before*, or at the end; or what stands around seq
+        *around*; or beginning behind seq *after*."""
+        return HistoryPage.parse(
+            await self.ask(
+                "history", conversation=str(conversation), before=before, around=around, after=after, limit=limit
+            )
+        )
+
+    async def search(
+        self, query: str = "", *, conversation: str | None = None, author: str | None = None, kind: str | None = None,
+        from_ms: int | None = None, to_ms: int | None = None, order: str = "newest", language: str | None = None,
+        limit: int = 20, cursor: str | None = None,
+    ) -> FoundPage:  # fmt: skip
+        """Messages in one's conversations that match, the newest first, or (*order* "rank") the best: one page.
+        What *query* may say: see the command ``search``."""
+        return FoundPage.parse(
+            await self.ask(
+                "search", query=query, conversation=conversation, author=author, kind=kind, from_ms=from_ms,
+                to_ms=to_ms, order=order, language=language, limit=limit, cursor=cursor,
+            )
+        )  # fmt: skip
 
     async def walk_back(self, conversation: str, *, before: int | None = None, page: int = 100) -> AsyncIterator[Entry]:
         """All of the past that one may see, newest first, read in pages of up to *page* entries as it is asked for."""

@@ -306,10 +306,45 @@ class HistoryPage:
 
     entries: tuple[Entry, ...]
     more: bool
+    newer: bool = False  # newer ones exist; told only of pages around or after a place
 
     @classmethod
     def parse(cls, frame: Frame) -> "HistoryPage":
-        return cls(take_each(frame, "entries", Entry.parse), take(frame, "more", bool))
+        return cls(
+            take_each(frame, "entries", Entry.parse), take(frame, "more", bool), take_or(frame, "newer", bool, False)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A message that a search found: see it where it stands by ``history`` around its seq."""
+
+    conversation: str
+    seq: int
+    author: str
+    at_ms: int
+    snippet: str
+    highlights: tuple[tuple[int, int], ...]  # (offset, length) in the snippet, in code points
+
+    @classmethod
+    def parse(cls, frame: Frame) -> "Hit":
+        places = tuple((int(place[0]), int(place[1])) for place in frame.get("highlights", ()))
+        return cls(
+            take(frame, "conversation", str), take_seq(frame, "seq"), take(frame, "author", str),
+            take(frame, "at_ms", int), take(frame, "snippet", str), places,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class FoundPage:
+    """A part of what was found; the next part comes by ``cursor``, unless it is None."""
+
+    hits: tuple[Hit, ...]
+    cursor: str | None
+
+    @classmethod
+    def parse(cls, frame: Frame) -> "FoundPage":
+        return cls(take_each(frame, "hits", Hit.parse), take_maybe(frame, "cursor", str))
 
 
 @dataclass(frozen=True, slots=True)
@@ -391,14 +426,17 @@ class ScheduledPage:
 
 @dataclass(frozen=True, slots=True)
 class ConversationPage:
-    """A part of one's conversations, last active first; the next part comes by ``cursor``, unless it is None."""
+    """A part of one's conversations, last active first; the next part comes by ``cursor``, unless it is None.
+    ``last_messages``: of those whose last entry is no message."""
 
     conversations: tuple[Conversation, ...]
     cursor: str | None
+    last_messages: tuple[Entry, ...] = ()
 
     @classmethod
     def parse(cls, frame: Frame) -> "ConversationPage":
-        return cls(take_each(frame, "conversations", Conversation.parse), take_maybe(frame, "cursor", str))
+        last = take_each(frame, "last_messages", Entry.parse) if "last_messages" in frame else ()
+        return cls(take_each(frame, "conversations", Conversation.parse), take_maybe(frame, "cursor", str), last)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from uuid import UUID
 
 import trio
 
-from konnect_server.actions import conversations as actions, scheduled
+from konnect_server.actions import conversations as actions, scheduled, search
 from konnect_server.actions.office import Office
 from konnect_server.conversation import Acting, Author, Posting
 from konnect_server.receipts import Receipts
@@ -52,6 +52,8 @@ class Desk(Protocol):
     def room_members(self) -> int: ...
     @property
     def office(self) -> Office | None: ...
+    @property
+    def search_languages(self) -> Sequence[str]: ...
 
 
 class Asker(Author, Protocol):
@@ -255,6 +257,11 @@ def _notifications(asker: Asker, command: frames.NotificationList) -> None:
     asker.read(command, ask)
 
 
+def _search(asker: Asker, command: frames.Search) -> None:
+    desk = asker.desk
+    asker.read(command, lambda: search.search(desk.store, asker.user, command, desk.search_languages))
+
+
 HANDLERS: Final[dict[type[frames.Command], Callable[[Asker, Any], None]]] = {
     frames.ConversationDirect: _direct,
     frames.ConversationCreate: _create,
@@ -278,6 +285,7 @@ HANDLERS: Final[dict[type[frames.Command], Callable[[Asker, Any], None]]] = {
     frames.MessageUnschedule: _unschedule,
     frames.MessageScheduled: _scheduled,
     frames.MemberBans: _bans,
+    frames.Search: _search,
 }
 
 

@@ -18,6 +18,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from protocol import limits
+from protocol.frames import SearchLanguage
 
 PREFIX: Final = "KONNECT_"
 FILE_VARIABLE: Final = "KONNECT_CONFIG"
@@ -128,6 +129,11 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     retention_s: Annotated[
         int, among(0, 315_360_000), doc("New conversations keep messages for so many seconds; 0: for ever.")
     ] = 0
+    # Search
+    search_languages: Annotated[
+        Texts, doc("Languages by whose word stems messages are found, too (PostgreSQL's names of them).")
+    ] = ("english",)
+    search_index: Annotated[bool, doc("Whether this process keeps the index; of several, one is enough.")] = True
 
     # Times
     hello_timeout_s: Annotated[float, above(0, 600), doc("A socket without a hello is closed after it.")] = 10.0
@@ -195,6 +201,7 @@ GROUPS: Final = {
     "Media": "media",
     "Notifications": "push_driver",
     "Limits": "frame_bytes",
+    "Search": "search_languages",
     "Times": "hello_timeout_s",
     "Logs": "log_level",
 }  # heading -> its first key
@@ -378,6 +385,11 @@ def _judge_token(value: str) -> None:
         raise ValueError("easily guessed, or no header can carry it")
 
 
+def _judge_languages(values: tuple[str, ...]) -> None:
+    if not set(values) <= set(get_args(SearchLanguage)) or len(set(values)) != len(values):
+        raise ValueError("no such language")
+
+
 _JUDGES: Final[dict[str, Callable[[Any], None]]] = {
     "trusted_proxies": _judge_proxies,
     "allowed_origins": _judge_origins,
@@ -388,10 +400,12 @@ _JUDGES: Final[dict[str, Callable[[Any], None]]] = {
     "s3_bucket": _judge_bucket,
     "firebase_endpoint": _judge_base,
     "operator_token": _judge_token,
+    "search_languages": _judge_languages,
 }
 _WANTED: Final = {
     "trusted_proxies": "addresses or networks such as 10.0.0.0/8 (a list in TOML, commas elsewhere)",
     "allowed_origins": "origins such as https://app.example.com, without a path (a list in TOML, commas elsewhere)",
+    "search_languages": "languages such as english or german, each once (a list in TOML, commas elsewhere)",
     "public_url": "an address that starts with http:// or https://",
     "database_url": "an address like postgresql://user:password@host/name",
     "cdn_base": "an address that starts with http:// or https:// and has no slash at its end",

@@ -61,6 +61,7 @@ class World(msgspec.Struct, frozen=True):
     new_id: Callable[[], UUID]  # UUIDv7
     wall_ms: Callable[[], int]  # Unix milliseconds
     office: Office | None = None  # devices and notifications; None where storage is no database
+    moved: Callable[[UUID], None] = lambda conversation: None  # a log grew by our hand: for the search index
 
 
 class Core:
@@ -90,6 +91,7 @@ class Core:
             world.sign_in_ended, flush,
         )  # fmt: skip
         self.registry.bells = self.bus
+        self.registry.moved = world.moved
         self.presence = Presence(config.presence_grace_s, trio.current_time, self.bus.presence)
         self.receipts = Receipts(world.store, self._receipt, flush)
         stretches = self.registry.stretches = Stretches(world.store.stretches, trio.current_time, self.wheel.add)
@@ -102,7 +104,7 @@ class Core:
             commands_per_s=config.commands_per_s, commands_burst=config.commands_burst,
             sockets_per_user=config.sockets_per_user, group_members=config.group_members,
             hello_timeout_s=config.hello_timeout_s, sooner=self._sooner, room_members=config.room_members,
-            office=world.office,
+            office=world.office, search_languages=config.search_languages,
         )  # fmt: skip
         self.calls = Calls(self._desk)
         self.clerk = Clerk(self._desk, world.wall_ms)

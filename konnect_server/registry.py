@@ -71,6 +71,7 @@ class Registry:
         self.bells: Bells | None = None  # set by the bus
         self.watch: Watch | None = None  # set by who makes both, where somebody wants to know
         self.stretches: Stretches | None = None  # set by who makes both
+        self.moved: Callable[[UUID], None] = lambda conversation: None  # told of each log that grew by our hand
         self.passed = Passed()
         self._errands: dict[Errand, None] = {}  # under way
         self._beginning: list[Errand] = []  # yet to begin, all at once
@@ -107,6 +108,7 @@ class Registry:
             self.bells.stored(conversation, seq)
         if self.watch is not None:
             self.watch.stored(conversation)
+        self.moved(conversation)
 
     def altered(self, conversation: UUID) -> None:
         """Messages that were delivered before read otherwise now: nobody is given them as they were."""

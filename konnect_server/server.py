@@ -25,6 +25,7 @@ from konnect_server.core import Core, World, open_core
 from konnect_server.gateway import open_listeners
 from konnect_server.http import DoorOptions, open_http_door
 from konnect_server.ids import uuid7
+from konnect_server.indexer import Indexer
 from konnect_server.jobs import Jobs
 from konnect_server.poller import SystemPoller
 from konnect_server.postgres_doorbell import open_postgres_doorbell
@@ -162,12 +163,14 @@ async def open_server(config: Config, announce: Announce) -> AsyncIterator[Serve
         await store.set_default_retention(config.retention_s or None)
         doorbell = await stack.enter_async_context(open_postgres_doorbell(database))
         office = Office(database, uuid7)
+        indexer = Indexer(database, config.search_languages)
         world = World(
             store=store, doorbell=doorbell, poller=SystemPoller(), verify=tokens.verify,
             hand_over=lambda sock, head, peer: door.hand_over(cast(socket.socket, sock), head, peer),
             sign_in_ended=tokens.end,
             randomness=random.Random(), new_id=uuid7, wall_ms=lambda: time.time_ns() // 1_000_000,
             office=office,
+            moved=indexer.moved if config.search_index else lambda conversation: None,
         )  # fmt: skip
         core = await stack.enter_async_context(open_core(config, world))
         sender = Sender(database, _push_driver(config, stack))
@@ -204,6 +207,8 @@ async def open_server(config: Config, announce: Announce) -> AsyncIterator[Serve
             nursery.start_soon(sweep_media, media)
             nursery.start_soon(jobs.run)
             nursery.start_soon(gatherer.run)
+            if config.search_index:
+                nursery.start_soon(indexer.run)
             core.gateway.listen(listening)
             yield server
             nursery.cancel_scope.cancel()

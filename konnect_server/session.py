@@ -124,6 +124,7 @@ class Desk(msgspec.Struct, frozen=True):
     sockets_per_user: int
     group_members: int
     room_members: int
+    search_languages: Sequence[str]
     hello_timeout_s: float
     sooner: Callable[[int], None]  # something was given to this server that is due then, Unix milliseconds
     office: Office | None = None

@@ -33,8 +33,10 @@ from protocol.frames import (
     Conversations,
     ConversationState,
     Entry,
+    Found,
     History,
     HistoryPage,
+    Hit,
     MessageSchedule,
     MessageScheduled,
     OneReaction,
@@ -43,6 +45,7 @@ from protocol.frames import (
     Scheduled,
     ScheduledMessage,
     ScheduledPage,
+    Search,
     User,
     Version,
     Versions,
@@ -51,13 +54,15 @@ from protocol.frames import (
 from protocol.limits import (
     NAMED_MEMBERS,
     PAGE_BYTES,
+    PREVIEW,
     SCHEDULED,
     SCHEDULED_AHEAD_MS,
+    SEARCH_RANKED,
     SEQ_MAX,
     UNREAD,
     VERSIONS_PAGE,
 )
-from storage import actions, personal, reaction_cursor, scheduled
+from storage import actions, personal, reaction_cursor, scheduled, search_cursor, search_query, snippets
 from storage.actions import Deed
 from storage.database import Database, OwnConnection
 from storage.errors import StorageConflict
@@ -156,6 +161,28 @@ class _FoundScheduled(msgspec.Struct):
     more: bool
 
 
+class _Hit(msgspec.Struct):
+    conversation: UUID
+    seq: int
+    author: UUID
+    at_ms: int
+    rank: float
+    text: str
+    marked: list[str]
+
+    def shown(self) -> Hit:
+        """As it travels."""
+        found = snippets.union(place for one in self.marked for place in snippets.ranges(one))
+        snippet, places = snippets.cut(self.text, found)
+        return Hit(self.conversation, self.seq, self.author, self.at_ms, snippet, places)
+
+
+class _Search(msgspec.Struct):
+    hits: list[_Hit]
+    more: bool
+    top: search_cursor.Top | None
+
+
 class _MovedOne(msgspec.Struct):
     conversation: UUID
     seq: int
@@ -225,6 +252,7 @@ _found_pages: Final = msgspec.json.Decoder(list[_FoundPage]).decode
 _found_personal: Final = msgspec.json.Decoder(list[_FoundPersonal]).decode
 _found_receipts: Final = msgspec.json.Decoder(list[_FoundReceipt]).decode
 _history: Final = msgspec.json.Decoder(HistoryPage | None).decode
+_search: Final = msgspec.json.Decoder(_Search | None).decode
 _raised: Final = msgspec.json.Decoder(list[Raised]).decode
 _moved: Final = msgspec.json.Decoder(_Moved).decode
 
@@ -463,6 +491,49 @@ class PostgresStore:
             raise NotAMember(person, conversation)
         return page
 
+    async def around(self, person: UUID, conversation: UUID, at: int, older: int, newer: int) -> HistoryPage:
+        """See Store."""
+        sql: Final = "select coalesce(history_around(%s, %s, %s, %s, %s, %s)::text, 'null')"
+        page: HistoryPage | None = _history(
+            await self._json(sql, person, conversation, at, older, newer, PAGE_BYTES)
+        )
+        if page is None:
+            raise NotAMember(person, conversation)
+        return page
+
+    async def search(self, person: UUID, query: Search, languages: Sequence[str]) -> Found:
+        """See Store."""
+        by_rank = query.order == "rank"
+        after = search_cursor.place(query.cursor, by_rank)
+        last = None if after is None else _hit(after.last)
+        top = None if after is None or after.top is None else _hit(after.top)
+        sql: Final = """
+            select coalesce(search_messages(
+                %s, %s::uuid, %s::json, %s::regconfig[], %s::uuid, %s, %s, %s, %s::search_hit, %s::real,
+                %s::search_hit, %s, %s, %s)::text, 'null')"""
+        found: _Search | None = _search(
+            await self._json(
+                sql, person, query.conversation, _text(search_query.parse(query.query)), list(languages), query.author,
+                query.kind, query.from_ms, query.to_ms, last, None if after is None else after.rank, top, by_rank,
+                query.limit, SEARCH_RANKED,
+            )
+        )  # fmt: skip
+        if found is None:
+            assert query.conversation is not None
+            raise NotAMember(person, query.conversation)
+        cursor = None
+        if found.more:
+            end = found.hits[-1]
+            place = search_cursor.Place(end.at_ms, end.conversation, end.seq)
+            if by_rank:
+                first = after.top if after is not None else None
+                if found.top is not None and first is None:
+                    first = found.top.place()
+                cursor = search_cursor.text_of(search_cursor.After(place, end.rank, first))
+            else:
+                cursor = search_cursor.text_of(search_cursor.After(place))
+        return Found([hit.shown() for hit in found.hits], cursor)
+
     async def edits(self, person: UUID, conversation: UUID, seq: int, after: int) -> Versions:
         """See Store."""
         sql: Final = "select message_edits(%s, %s, %s, %s, %s, %s)::text"
@@ -553,10 +624,17 @@ class PostgresStore:
             view = shown(state, ConversationState)
             size_bytes += len(_pack(view))
             if page and size_bytes > PAGE_BYTES:
-                return Conversations(page, last)
+                return Conversations(page, last, await self._last_messages(person, page))
             page.append(view)
             last = _listing_text(active_at_ms, one)
-        return Conversations(page, last if len(rows) > limit else None)
+        return Conversations(page, last if len(rows) > limit else None, await self._last_messages(person, page))
+
+    async def _last_messages(self, person: UUID, states: Sequence[ConversationState]) -> list[Entry]:
+        """The last message of each of *states* whose last entry is none, where there is one near its end."""
+        wanted = [one.conversation for one in states if one.recent and one.recent[-1].kind != "message"]
+        if not wanted:
+            return []
+        return _entries(await self._json("select last_messages(%s, %s, %s)::text", person, wanted, PREVIEW))
 
     async def raise_receipts(self, moves: Sequence[Raise]) -> list[Raised]:
         """See Store."""
@@ -644,6 +722,11 @@ async def _call(lane: OwnConnection, sql: LiteralString, *texts: str | bytes) ->
 
 def _rows(numbers: Mapping[UUID, int], key: str, value: str) -> list[dict[str, object]]:
     return [{key: one, value: number} for one, number in numbers.items()]
+
+
+def _hit(place: search_cursor.Place) -> str:
+    """As PostgreSQL reads a row of three."""
+    return f"({place.at_ms},{place.conversation},{place.seq})"
 
 
 def _page_weight(ask: tuple[UUID, Sequence[Range], int]) -> int:

@@ -14,6 +14,7 @@ from protocol.frames import (
     Bans,
     Conversations,
     Entry,
+    Found,
     History,
     HistoryPage,
     MessageSchedule,
@@ -21,6 +22,7 @@ from protocol.frames import (
     Reactions,
     Scheduled,
     ScheduledPage,
+    Search,
     User,
     Versions,
     Votes,
@@ -149,6 +151,25 @@ class Store(Protocol):
 
         Raises:
             NotAMember: *person* was never a member.
+        """
+
+    async def around(self, person: UUID, conversation: UUID, at: int, older: int, newer: int) -> HistoryPage:
+        """A page of the past around a place, oldest first: the newest *older* entries below seq *at*, and the oldest
+        *newer* from it on, each of the two up to half a page's bytes.
+
+        Raises:
+            NotAMember: *person* was never a member.
+        """
+
+    async def search(self, person: UUID, query: Search, languages: Sequence[str]) -> Found:
+        """A page of the messages that match *query* and that *person* may see.
+
+        Args:
+            languages: By whose stems words are sought, beside the words as they are written.
+
+        Raises:
+            NotAMember: *person* was never a member of the one conversation to search in.
+            BadCursor
         """
 
     async def edits(self, person: UUID, conversation: UUID, seq: int, after: int) -> Versions:

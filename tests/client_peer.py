@@ -407,6 +407,21 @@ class Peer:
         end = start + frame["limit"]
         self.ok(wire, frame, scheduled=waiting[start:end], **({"cursor": str(end)} if end < len(waiting) else {}))
 
+    def _search(self, wire: Wire, frame: Frame) -> None:
+        word = frame["query"].strip()
+        hits = [
+            {
+                "conversation": conversation, "seq": entry["seq"], "author": entry["author"], "at_ms": entry["at_ms"],
+                "snippet": entry["text"], "highlights": [[entry["text"].index(word), len(word)]],
+            }
+            for conversation, log in self.logs.items()
+            for entry in reversed(log)
+            if word in entry.get("text", "")
+        ]  # fmt: skip
+        start = int(frame.get("cursor") or 0)
+        end = start + frame["limit"]
+        self.ok(wire, frame, hits=hits[start:end], **({"cursor": str(end)} if end < len(hits) else {}))
+
     def _ping(self, wire: Wire, frame: Frame) -> None:
         self.ok(wire, frame, at_ms=int(trio.current_time() * 1000))
 

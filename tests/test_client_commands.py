@@ -150,6 +150,19 @@ async def test_history_is_walked_back_to_the_start(peer: Peer, autojump_clock: M
         assert len(peer.asked("history")) == 1 + 3 + 2
 
 
+async def test_a_search_is_read_page_by_page(peer: Peer, autojump_clock: MockClock) -> None:
+    for number in range(5):
+        peer.say(f"tea {number}")
+    async with client_of(peer) as client:
+        first = await client.search("tea", limit=3)
+        assert [(hit.conversation, hit.snippet, hit.highlights) for hit in first.hits] == [
+            (ROOM, f"tea {number}", ((0, 3),)) for number in (4, 3, 2)
+        ]
+        rest = await client.search("tea", limit=3, cursor=first.cursor)
+        assert [hit.seq for hit in rest.hits] == [first.hits[-1].seq - 1, first.hits[-1].seq - 2]
+        assert rest.cursor is None
+
+
 @pytest.mark.parametrize("code", ["rate_limited", "unavailable"])
 async def test_a_later_answer_is_waited_out(peer: Peer, code: str, autojump_clock: MockClock) -> None:
     def busy(wire: Wire, frame: Frame) -> bool:

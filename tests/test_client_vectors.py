@@ -13,6 +13,7 @@ from konnect_client.model import (
     BanPage,
     Conversation,
     ConversationPage,
+    FoundPage,
     HistoryPage,
     ReactionPage,
     ScheduledPage,
@@ -99,6 +100,12 @@ def test_every_answer_is_understood(vector: dict[str, Any]) -> None:
             assert (told.unread, told.settings.timezone) == (unread, result["settings"].get("timezone"))
         case {"devices": devices}:
             assert [PushDevice.parse(one).device for one in devices] == [one["device"] for one in devices]
+        case {"hits": hits}:
+            found = FoundPage.parse(result)
+            assert [(one.seq, one.snippet) for one in found.hits] == [(one["seq"], one["snippet"]) for one in hits]
+            assert [[list(place) for place in one.highlights] for one in found.hits] == [
+                one.get("highlights", []) for one in hits
+            ]
         case {"seq": seq, "at_ms": at_ms}:
             assert Sent.parse(result) == Sent(seq, at_ms)
         case _:
@@ -181,6 +188,8 @@ async def test_every_command_of_the_client_is_one_that_the_server_takes(autojump
         await client.read_notifications(through=BOB)
         await client.set_notifying(quiet_from=1350, quiet_to=420, timezone="Europe/Berlin", hide_content=True)
         await client.set_notifying()
+        await client.history(ROOM, around=2)
+        await client.search("hi", conversation=ROOM, author=BOB, kind="text", from_ms=1, to_ms=2, order="rank")
         await client.watch([BOB], conversation=None)
         await client.watch(conversation=ROOM)
         await client.names(["01900000-0000-7000-8000-0000000000cc"])

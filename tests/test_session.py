@@ -58,7 +58,8 @@ class Stage:
             verify=self._verify, lineage=lambda: LINEAGE, new_id=counted(), now=trio.current_time,
             wall_ms=lambda: int((EPOCH_S + trio.current_time()) * 1000), flush=deck.flush, typing=self._typing,
             messages_per_s=10.0, messages_burst=20, commands_per_s=5.0, commands_burst=40, sockets_per_user=3,
-            group_members=MOST, room_members=MOST, sooner=self.due_at.append, hello_timeout_s=10.0,
+            group_members=MOST, room_members=MOST, sooner=self.due_at.append, search_languages=("english",),
+            hello_timeout_s=10.0,
         )  # fmt: skip
 
     def _verify(self, text: str) -> Token:

@@ -78,8 +78,16 @@ async def history(store: Store, user: UUID, command: HistoryGet) -> HistoryPage:
     """A page of the past.
 
     Raises:
+        Invalid: More than one place is named.
         NotAMember: Never was one.
     """
+    if [command.before, command.around, command.after].count(None) < 2:
+        raise Invalid("a page has one of `before`, `around` and `after` - at `$`")
+    if command.around is not None:
+        older = command.limit // 2
+        return await store.around(user, command.conversation, command.around, older, command.limit - older)
+    if command.after is not None:
+        return await store.around(user, command.conversation, command.after + 1, 0, command.limit)
     return await store.history(user, command.conversation, command.before, command.limit)
 
 

@@ -159,6 +159,13 @@ from protocol.frames.scheduled import (
     ScheduledMessage as ScheduledMessage,
     ScheduledPage as ScheduledPage,
 )
+from protocol.frames.search import (
+    Found as Found,
+    Hit as Hit,
+    Search as Search,
+    SearchKind as SearchKind,
+    SearchLanguage as SearchLanguage,
+)
 from protocol.frames.session import (
     AuthRenew as AuthRenew,
     CursorEvent as CursorEvent,
@@ -201,6 +208,7 @@ AnyCommand = (
     # members and what they may set
     | MemberRole | ConversationHandover | MemberBan | MemberUnban | MemberBans
     | ConversationTitle | ConversationTopic | ConversationPhoto | ConversationSlowMode | RoomJoin | RoomLeave
+    | Search
 )  # fmt: skip
 # Commands that change what is one's own: each is stored by a function of the database of its own.
 AnyPersonal = (
@@ -293,4 +301,5 @@ RESULTS: dict[type[Command], type[Struct]] = {
     ConversationSlowMode: Appended,
     RoomJoin: Appended,
     RoomLeave: Appended,
+    Search: Found,
 }

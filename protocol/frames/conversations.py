@@ -51,7 +51,8 @@ class ConversationCreate(Command, frozen=True, tag="conversation.create"):
 
 
 class ConversationList(Command, frozen=True, tag="conversation.list"):
-    """One page of one's conversations, last active first. Answered with :class:`Conversations`."""
+    """One page of one's conversations, last active first. Answered with :class:`Conversations`. `recent` is
+    the last entry of each; where that is no message, the last message is told beside, in `last_messages`."""
 
     cursor: Annotated[
         Cursor | None, Meta(description="Of the page before; null for the first. Not the cursor of `hello`.")
@@ -169,6 +170,13 @@ class Conversations(Struct, frozen=True, omit_defaults=True):
 
     conversations: Annotated[list[ConversationState], Meta(description="Last active first.")]
     cursor: Annotated[str | None, Meta(description="Asks for the next page; absent on the last.")] = None
+    last_messages: Annotated[
+        list[Entry],
+        Meta(
+            description="The last message of each of those whose last entry is another kind of entry, if it is among "
+            "their last 100: what to show of them in a list."
+        ),
+    ] = msgspec.field(default_factory=list)
 
 
 class ConversationEvent(

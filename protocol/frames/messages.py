@@ -133,7 +133,9 @@ class MessageReactions(Command, frozen=True, tag="message.reactions"):
 
 
 class HistoryGet(Command, frozen=True, tag="history"):
-    """A page of the past, oldest first, ending before *before* (or at the end). Answered with :class:`HistoryPage`."""
+    """A page of the past, oldest first: what ends before *before* (or at the end), what begins behind *after*, or what
+    stands around *around*, half of it before and half from there on; one of the three, no more. Answered with
+    :class:`HistoryPage`."""
 
     conversation: Conversation
     before: Annotated[
@@ -143,6 +145,14 @@ class HistoryGet(Command, frozen=True, tag="history"):
     limit: Annotated[int, Meta(ge=1, le=limits.HISTORY_ENTRIES, description="At most so many entries on the page.")] = (
         50
     )
+    around: Annotated[
+        Annotated[int, Meta(ge=1, le=limits.SEQ_MAX)] | None,
+        Meta(description="A place in the log, as a search or a reply names it: the page has what stands around it."),
+    ] = None
+    after: Annotated[
+        Annotated[int, Meta(ge=0, le=limits.SEQ_MAX - 1)] | None,
+        Meta(description="Only entries with a higher seq, the oldest of them: to go on behind a page."),
+    ] = None
 
 
 class Version(Struct, frozen=True, omit_defaults=True):
@@ -186,3 +196,13 @@ class HistoryPage(Struct, frozen=True):
     more: Annotated[
         bool, Meta(description="Older entries exist that one may see: ask again, `before` the first of these.")
     ]
+    newer: (
+        Annotated[
+            bool,
+            Meta(
+                description="Asked with `around` or `after`: newer entries exist that one may see: ask again, `after` "
+                "the last of these."
+            ),
+        ]
+        | UnsetType
+    ) = UNSET

@@ -184,6 +184,7 @@ ERRORS: Final[dict[type[frames.Command], tuple[type[errors.KonnectError], ...]]]
     ),
     frames.RoomLeave: (errors.NotAMember, errors.WrongKind, errors.KeyReused),
     frames.ConversationSlowMode: (errors.NotAMember, errors.WrongKind, errors.Forbidden, errors.KeyReused),
+    frames.Search: (errors.NotAMember, errors.BadCursor),
 }
 
 

@@ -35,6 +35,7 @@ RECORDS: Final[tuple[type[Struct], ...]] = (
     frames.ListedNotification,
     frames.Notification,
     frames.Notifying,
+    frames.Hit,
 )  # nested in the others
 
 

@@ -181,6 +181,7 @@ COMMANDS: Final[dict[type[frames.Command], dict[str, Any]]] = {
     frames.ConversationSlowMode: {
         "t": "conversation.slow_mode", "id": 48, "conversation": str(GROUP), "key": "t-2f00b4", "seconds": 30,
     },
+    frames.Search: {"t": "search", "id": 60, "query": 'eight "see you" -cinema', "conversation": str(DIRECT)},
 }  # fmt: skip
 
 
@@ -248,6 +249,9 @@ RESULTS: Final[dict[type[Struct], Struct]] = {
     frames.Bans: frames.Bans(
         [frames.Ban(CLEO, ANN, 13, AT_MS + 13 * 60_000, "advertising", 4_102_444_800_000)], False
     ),
+    frames.Found: frames.Found(
+        [frames.Hit(DIRECT, 42, ANN, AT_MS + 42 * 60_000, "See you at eight?", [[0, 7], [11, 5]])], CURSOR
+    ),
 }
 
 _DRAFT: Final = frames.Draft("Make it nine, the", AT_MS + 46 * 60_000, 42)
@@ -295,6 +299,7 @@ RECORDS: Final[dict[type[Struct], Struct]] = {
     frames.Forwarded: frames.Forwarded(BOB),
     frames.Source: frames.Source(GROUP, 7),
     frames.Ban: frames.Ban(CLEO, ANN, 13, AT_MS + 13 * 60_000, "advertising", 4_102_444_800_000),
+    frames.Hit: frames.Hit(DIRECT, 42, ANN, AT_MS + 42 * 60_000, "See you at eight?", [[0, 7], [11, 5]]),
 }  # fmt: skip
 
 # Where several commands share a result and the story needs another one.

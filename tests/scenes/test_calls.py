@@ -109,6 +109,13 @@ async def test_each_command_is_carried_out_and_seen(house: House, world: World) 
         page = await result("history", conversation=club, before=3)
         assert [one["seq"] for one in page["entries"]] == [1, 2]
         assert page == await by_socket(house, ann, "history", conversation=club, before=3)
+        found: list[dict[str, Any]] = []
+        with trio.fail_after(20):
+            while not found:  # the index is late, by a second or so
+                found = (await result("search", query="hel", conversation=club))["hits"]
+        assert [(one["seq"], one["snippet"], one["highlights"]) for one in found] == [(2, "hello", [[0, 5]])]
+        page = await result("history", conversation=club, around=2, limit=2)
+        assert ([one["seq"] for one in page["entries"]], page["more"], page["newer"]) == ([1, 2], False, True)
         users = await result("user.get", users=[str(bob)])
         assert users == {"users": [{"id": str(bob), "name": "Bob"}]}
 
@@ -444,6 +451,15 @@ async def test_both_doors_refuse_with_the_same_code(house: House, world: World) 
             ("conversation.create", {"key": "n", "title": "a\0b", "members": []}, "invalid"),
             ("conversation.create", {"key": "n", "title": "x", "members": [], "kind": "direct"}, "invalid"),
             ("conversation.create", {"key": "make", "title": "x", "members": []}, "key_reused"),
+            ("search", {"query": "x", "conversation": foreign}, "not_a_member"),
+            ("search", {"query": "x", "cursor": "nonsense"}, "bad_cursor"),
+            ("search", {"query": ' "" - * '}, "invalid"),
+            ("search", {"query": "x" * 201}, "invalid"),
+            ("search", {"query": "x", "language": "klingon"}, "invalid"),
+            ("search", {"query": "x", "limit": 51}, "invalid"),
+            ("history", {"conversation": club, "around": 2, "before": 2}, "invalid"),
+            ("history", {"conversation": club, "around": 0}, "invalid"),
+            ("history", {"conversation": foreign, "around": 2}, "not_a_member"),
             ("conversation.list", {"cursor": "nonsense"}, "bad_cursor"),
             ("conversation.list", {"limit": 0}, "invalid"),
             ("conversation.list", {"limit": 2.0}, "invalid"),

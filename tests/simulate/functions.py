@@ -487,6 +487,28 @@ def history_page(
     return HistoryPage(fitting[::-1], len(fitting) < len(seen))
 
 
+def history_around(
+    tables: Tables, person: UUID, conversation: UUID, at: int, older: int, newer: int, size_bytes: int
+) -> HistoryPage | Refusal:
+    """The newest *older* entries below *at*, and the oldest *newer* from it on."""
+    if person not in tables.spans.get(conversation, {}):
+        return Refusal("not_a_member", person)
+    before = visible(tables, conversation, person, 1, at - 1)[::-1]
+    behind = visible(tables, conversation, person, at, limits.SEQ_MAX)
+    fitting: list[list[Entry]] = []
+    for seen, limit in ((before, older), (behind, newer)):
+        total, half = 0, list[Entry]()
+        for entry in seen[:limit]:
+            total += _size(entry)
+            if half and total > size_bytes // 2:
+                break
+            half.append(entry)
+        fitting.append(half)
+    return HistoryPage(
+        fitting[0][::-1] + fitting[1], len(fitting[0]) < len(before), newer=len(fitting[1]) < len(behind)
+    )
+
+
 def conversation_states(
     tables: Tables, person: UUID, conversations: Sequence[UUID], recent: int, named: int = limits.NAMED_MEMBERS
 ) -> list[State]:

@@ -28,6 +28,7 @@ from protocol.frames import (
     Conversations,
     ConversationState,
     Entry,
+    Found,
     History,
     HistoryPage,
     MessageSchedule,
@@ -35,6 +36,7 @@ from protocol.frames import (
     Reactions,
     Scheduled,
     ScheduledPage,
+    Search,
     User,
     Versions,
     Votes,
@@ -63,8 +65,8 @@ from storage.rows import (
 )
 from storage.scheduled import Due
 from storage.store import PLAIN, Change
-from tests.simulate import actions as fake_actions, functions, members, messages, personal, polls, scheduled
-from tests.simulate.database import Body, Call, FakeDatabase, Transaction
+from tests.simulate import actions as fake_actions, functions, members, messages, personal, polls, scheduled, search
+from tests.simulate.database import Body, Call, FakeDatabase, Tables, Transaction
 from tests.simulate.faults import Faults, Plan
 from tests.simulate.functions import Refusal
 
@@ -231,6 +233,25 @@ class FakeStore:
         )
         if isinstance(answer, Refusal):
             raise NotAMember(person, conversation)
+        return answer
+
+    async def around(self, person: UUID, conversation: UUID, at: int, older: int, newer: int) -> HistoryPage:
+        """See :meth:`storage.store.Store.around`."""
+        answer = await self._read(
+            lambda db: functions.history_around(db.tables, person, conversation, at, older, newer, limits.PAGE_BYTES)
+        )
+        if isinstance(answer, Refusal):
+            raise NotAMember(person, conversation)
+        return answer
+
+    async def search(self, person: UUID, query: Search, languages: Sequence[str]) -> Found:
+        """See :meth:`storage.store.Store.search`."""
+        answer = await self._read(
+            lambda db: search.search_messages(db.tables, person, query, limits.SEARCH_RANKED)
+        )
+        if isinstance(answer, Refusal):
+            assert query.conversation is not None
+            raise NotAMember(person, query.conversation)
         return answer
 
     async def edits(self, person: UUID, conversation: UUID, seq: int, after: int) -> Versions:
@@ -423,6 +444,16 @@ def _listing(db: FakeDatabase, person: UUID, below: tuple[int, UUID] | None, lim
         places = [place for place in places if place < below]
     page = places[:limit]
     states = functions.conversation_states(tables, person, [one for _, one in page], 1)
+    last = [entry for state in states if (entry := _last_message(tables, person, state)) is not None]
     more = len(places) > limit
     views = [shown(state, ConversationState) for state in states]
-    return Conversations(views, f"{page[-1][0]}-{page[-1][1]}" if more else None)
+    return Conversations(views, f"{page[-1][0]}-{page[-1][1]}" if more else None, last)
+
+
+def _last_message(tables: Tables, person: UUID, state: State) -> Entry | None:
+    """The last message, where the last entry is none and there is one near the end."""
+    span = tables.span(state.conversation, person)
+    if span is None or not state.recent or state.recent[-1].kind == "message":
+        return None
+    near = tables.entries[state.conversation][span.since - 1 :][: -limits.PREVIEW - 1 : -1]
+    return next((entry for entry in near if entry.kind == "message"), None)

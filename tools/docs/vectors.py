@@ -93,6 +93,14 @@ def _client() -> Iterator[Vector]:
             "t": "message.pin", "id": 23, "conversation": direct, "key": "p", "seq": 1, "on": False,
         },
         "message.edits: next page": {"t": "message.edits", "id": 20, "conversation": direct, "seq": 1, "after": 43},
+        "history: around a place": {"t": "history", "id": 12, "conversation": direct, "around": 40, "limit": 20},
+        "history: behind a place": {"t": "history", "id": 12, "conversation": direct, "after": 0},
+        "search: every condition": {
+            "t": "search", "id": 60, "query": 'tea "at five" -sugar mil*', "conversation": direct, "author": str(BOB),
+            "kind": "text", "from_ms": 0, "to_ms": 1_795_000_000_000, "order": "rank", "language": "german",
+            "cursor": "p2", "limit": limits.SEARCH_HITS,
+        },
+        "search: photos of anybody": {"t": "search", "id": 60, "kind": "photo"},
         "message.reactions: next page of one emoji": {
             "t": "message.reactions", "id": 21, "conversation": direct, "seq": 1, "emoji": "👍", "cursor": "p2",
             "limit": 100,
@@ -354,10 +362,11 @@ def _server() -> Iterator[Vector]:
             settings=frames.Settings(muted=True, pinned_at_ms=AT_MS, unread=True, nicknames={BOB: _UNICODE}),
         ),
         "event state: a notification": frames.StateEvent(
-            what="notification", subject=str(examples.NOTICE), notification=examples.RECORDS[frames.Notification],
+            what="notification", subject=str(examples.NOTICE),
+            notification=frames.Notification(kind="added", at_ms=AT_MS, conversation=GROUP),
         ),
         "event state: quiet hours": frames.StateEvent(
-            what="notifying", subject="", notifying=examples.RECORDS[frames.Notifying],
+            what="notifying", subject="", notifying=frames.Notifying(1350, 420, "Europe/Berlin", True),
         ),
         "event state: hidden messages": frames.StateEvent(
             what="hidden", subject=f"{GROUP}/1", hidden=frames.Hidden([1_000, 1_999])
@@ -478,6 +487,8 @@ def _out_of_bounds() -> Iterator[Vector]:
         (frames.MessageReact, "emoji", "\x7f", "an emoji that is a control character"),
         (frames.MessageReact, "on", 1, "on that is a number"),
         (frames.MessageReactions, "limit", limits.REACTIONS_PAGE + 1, "a limit too high"),
+        (frames.Search, "limit", limits.SEARCH_HITS + 1, "a limit too high"),
+        (frames.Search, "language", "klingon", "a language that is not known"),
         (frames.HistoryGet, "before", 0, "before of 0"),
         (frames.HistoryGet, "before", 2**63, "before above 2^63 - 1"),
         (frames.HistoryGet, "limit", 0, "a limit of 0"),
