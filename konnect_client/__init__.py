@@ -57,6 +57,7 @@ from konnect_client.model import (
     ReactionPage,
     Receipt,
     Sent,
+    Unread,
     Version,
 )
 from konnect_client.outbox import Delivery, Outgoing
@@ -117,6 +118,7 @@ __all__ = [
     "TokenUnavailable",
     "TooLarge",
     "TypingSeen",
+    "Unread",
     "Version",
     "Violation",
     "login",

@@ -18,6 +18,7 @@ from konnect_client.model import (
     HistoryPage,
     ReactionPage,
     Sent,
+    Unread,
     Version,
     take,
     take_each,
@@ -175,6 +176,10 @@ class Commands:
                 "message.reactions", conversation=str(conversation), seq=seq, emoji=emoji, limit=limit, cursor=cursor
             )
         )
+
+    async def unread(self) -> Unread:
+        """What is unread over all one's conversations: a badge."""
+        return Unread.parse(await self.ask("unread.get"))
 
     def receipt(self, conversation: str, *, delivered: int = 0, read: int = 0) -> None:
         """Raise one's cursors: the newest of each conversation is told to the server as soon as that is possible."""

@@ -263,3 +263,15 @@ class Cursors:
     @classmethod
     def parse(cls, frame: Frame) -> "Cursors":
         return cls(take_seq(frame, "delivered"), take_seq(frame, "read"))
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """What is unread over all one's conversations."""
+
+    messages: int  # of others, not deleted; 1,000 stands for that many or more
+    conversations: int  # that have such a message
+
+    @classmethod
+    def parse(cls, frame: Frame) -> "Unread":
+        return cls(take_seq(frame, "messages"), take_seq(frame, "conversations"))

@@ -146,6 +146,10 @@ def _users(asker: Asker, command: frames.UserGet) -> None:
     asker.read(command, lambda: actions.users(asker.desk.store, asker.user, command))
 
 
+def _unread(asker: Asker, command: frames.UnreadGet) -> None:
+    asker.read(command, lambda: actions.unread(asker.desk.store, asker.user))
+
+
 HANDLERS: Final[dict[type[frames.Command], Callable[[Asker, Any], None]]] = {
     frames.ConversationDirect: _direct,
     frames.ConversationCreate: _create,
@@ -159,6 +163,7 @@ HANDLERS: Final[dict[type[frames.Command], Callable[[Asker, Any], None]]] = {
     frames.ReceiptMove: _receipt,
     frames.Typing: _typing,
     frames.UserGet: _users,
+    frames.UnreadGet: _unread,
 }
 
 

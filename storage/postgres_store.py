@@ -33,11 +33,12 @@ from protocol.frames import (
     HistoryPage,
     OneReaction,
     Reactions,
+    Unread,
     User,
     Version,
     Versions,
 )
-from protocol.limits import NAMED_MEMBERS, PAGE_BYTES, SEQ_MAX, UNREAD, VERSIONS_PAGE
+from protocol.limits import NAMED_MEMBERS, PAGE_BYTES, SEQ_MAX, UNREAD, UNREAD_TOTAL, VERSIONS_PAGE
 from storage import actions, reaction_cursor
 from storage.database import Database, OwnConnection
 from storage.errors import StorageConflict
@@ -152,6 +153,7 @@ _found_states: Final = msgspec.json.Decoder(list[_FoundState]).decode
 _found_pages: Final = msgspec.json.Decoder(list[_FoundPage]).decode
 _found_receipts: Final = msgspec.json.Decoder(list[_FoundReceipt]).decode
 _history: Final = msgspec.json.Decoder(HistoryPage | None).decode
+_unread: Final = msgspec.json.Decoder(Unread).decode
 _raised: Final = msgspec.json.Decoder(list[Raised]).decode
 _moved: Final = msgspec.json.Decoder(_Moved).decode
 
@@ -365,6 +367,10 @@ class PostgresStore:
             page.append(view)
             last = _listing_text(active_at_ms, one)
         return Conversations(page, last if len(rows) > limit else None)
+
+    async def unread_total(self, person: UUID) -> Unread:
+        """See Store."""
+        return _unread(await self._json("select unread_total(%s, %s, %s)::text", person, UNREAD_TOTAL, UNREAD))
 
     async def raise_receipts(self, moves: Sequence[Raise]) -> list[Raised]:
         """See Store."""

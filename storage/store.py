@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Literal, Protocol
 from uuid import UUID
 
-from protocol.frames import AnyAction, Conversations, Entry, History, HistoryPage, Reactions, User, Versions
+from protocol.frames import AnyAction, Conversations, Entry, History, HistoryPage, Reactions, Unread, User, Versions
 from storage.rows import (
     Acted,
     Appendix,
@@ -125,6 +125,9 @@ class Store(Protocol):
         Raises:
             BadCursor
         """
+
+    async def unread_total(self, person: UUID) -> Unread:
+        """What is unread over all that *person* is in."""
 
     async def raise_receipts(self, moves: Sequence[Raise]) -> list[Raised]:
         """Raise cursors, clamped to what exists; one move per person and conversation. Answers in the same order."""

@@ -9,7 +9,7 @@ import pytest
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from konnect_client import ConversationChanged, Entry, Heads, Rewound
-from konnect_client.model import Conversation, ConversationPage, HistoryPage, ReactionPage, Sent, Version, take
+from konnect_client.model import Conversation, ConversationPage, HistoryPage, ReactionPage, Sent, Unread, Version, take
 from konnect_client.pack import pack, unpack
 from konnect_client.timeline import Timeline
 from protocol import codec, frames
@@ -56,6 +56,8 @@ def test_every_answer_is_understood(vector: dict[str, Any]) -> None:
     frame = unpack(bytes.fromhex(vector["hex"]))
     result = take(frame, "result", dict)
     match result:
+        case {"messages": messages, "conversations": conversations}:
+            assert Unread.parse(result) == Unread(messages, conversations)
         case {"conversations": listed}:
             assert [found.id for found in ConversationPage.parse(result).conversations] == [
                 one["conversation"] for one in listed
@@ -110,6 +112,7 @@ async def test_every_command_of_the_client_is_one_that_the_server_takes(autojump
         await client.watch([BOB], conversation=None)
         await client.watch(conversation=ROOM)
         await client.names(["01900000-0000-7000-8000-0000000000cc"])
+        await client.unread()
         await client.ping()
         client.receipt(ROOM, delivered=2, read=1)
         client.typing(ROOM)

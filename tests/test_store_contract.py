@@ -1098,6 +1098,7 @@ _operation = st.one_of(
     st.tuples(st.just("since"), _people, st.sampled_from([0, 2**60])),
     st.tuples(st.just("log"), _places, _cursors, st.integers(1, 5)),
     st.tuples(st.just("listing"), _people, st.integers(1, 3)),
+    st.tuples(st.just("unread"), _people),
     st.tuples(st.just("moved"), st.dictionaries(_places, _cursors), st.dictionaries(_people, _cursors)),
 )  # fmt: skip
 
@@ -1191,6 +1192,8 @@ class Player:
                     found_states += page.conversations
                     cursor, more = page.cursor, page.cursor is not None
                 return sorted(found_states, key=lambda one: one.conversation)
+            case "unread", p:
+                return await store.unread_total(person(p))
             case "moved", heads, numbers:
                 moved = await store.moved(
                     {place(c): head for c, head in heads.items()}, {person(p): number for p, number in numbers.items()}

@@ -15,6 +15,7 @@ from protocol.frames import (
     MessageEdits,
     MessageReactions,
     Reactions,
+    Unread,
     UserGet,
     Users,
     Versions,
@@ -98,3 +99,8 @@ async def reactions(store: Store, user: UUID, command: MessageReactions) -> Reac
 async def users(store: Store, user: UUID, command: UserGet) -> Users:
     """Names of people."""
     return Users(await store.users(command.users))
+
+
+async def unread(store: Store, user: UUID) -> Unread:
+    """What a badge shows."""
+    return await store.unread_total(user)

@@ -97,11 +97,16 @@ from protocol.frames.session import (
     Synced as Synced,
     Welcome as Welcome,
 )
+from protocol.frames.unread import (
+    Unread as Unread,
+    UnreadGet as UnreadGet,
+)
 
 AnyCommand = (
     Hello | Ping | AuthRenew | ConversationDirect | ConversationCreate | ConversationList | ConversationGet
     | ConversationAdd | ConversationRemove | ConversationLeave | MessageSend | MessageEdit | MessageDelete
     | MessageReact | MessageEdits | MessageReactions | HistoryGet | ReceiptMove | Typing | PresenceWatch | UserGet
+    | UnreadGet
 )  # fmt: skip
 # Commands that a conversation's log takes one by one: each is stored by a function of the database of its own.
 AnyAction = ConversationAdd | ConversationRemove | ConversationLeave | MessageEdit | MessageDelete | MessageReact
@@ -141,4 +146,5 @@ RESULTS: dict[type[Command], type[Struct]] = {
     Typing: Done,
     PresenceWatch: Online,
     UserGet: Users,
+    UnreadGet: Unread,
 }

@@ -67,6 +67,7 @@ ERRORS: Final[dict[type[frames.Command], tuple[type[errors.KonnectError], ...]]]
     frames.Typing: (errors.NotAMember,),
     frames.PresenceWatch: (errors.NotAMember,),
     frames.UserGet: (),
+    frames.UnreadGet: (),
 }
 
 

@@ -77,6 +77,7 @@ COMMANDS: Final[dict[type[frames.Command], dict[str, Any]]] = {
     },
     frames.MessageEdits: {"t": "message.edits", "id": 20, "conversation": str(DIRECT), "seq": 42},
     frames.MessageReactions: {"t": "message.reactions", "id": 21, "conversation": str(DIRECT), "seq": 42},
+    frames.UnreadGet: {"t": "unread.get", "id": 120},
 }  # fmt: skip
 
 
@@ -128,6 +129,7 @@ RESULTS: Final[dict[type[Struct], Struct]] = {
         False,
     ),
     frames.Reactions: frames.Reactions([frames.OneReaction(BOB, "👍", 45, AT_MS + 45 * 60_000)]),
+    frames.Unread: frames.Unread(12, 3),
 }
 
 RECORDS: Final[dict[type[Struct], Struct]] = {

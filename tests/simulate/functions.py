@@ -13,7 +13,7 @@ import msgspec
 from msgspec import UNSET
 
 from protocol import limits
-from protocol.frames import Entry, History, HistoryPage, Receipt as ReceiptFrame
+from protocol.frames import Entry, History, HistoryPage, Receipt as ReceiptFrame, Unread
 from storage.rows import (
     Answer,
     Appendix,
@@ -428,10 +428,26 @@ def _state(tables: Tables, person: UUID, conversation: UUID, recent: int, named:
     return State(
         conversation=conversation, kind=row.kind, head=row.last_seq if last.until is None else last.until,
         first_seq=last.since, joined=last.joined, read=read, delivered=delivered,
-        unread=sum(1 for e in above[: limits.UNREAD] if e.kind == "message" and e.author != person),
+        unread=_unread(above, person),
         active_at_ms=row.active_at_ms, history=row.history, until=last.until, title=row.title, owner=row.owner,
         members=members, names=names, receipts=receipts, recent=last_seen,
     )  # fmt: skip
+
+
+def _unread(above: Sequence[Entry], person: UUID) -> int:
+    """Of the entries above the read cursor."""
+    first = above[: limits.UNREAD]
+    return sum(1 for e in first if e.kind == "message" and e.author != person and not e.deleted)
+
+
+def unread_total(tables: Tables, person: UUID) -> Unread:
+    """What is unread over all that *person* is in."""
+    counts = []
+    for conversation in tables.joined.get(person, {}):
+        if (span := tables.span(conversation, person)) is not None:
+            _, read = _cursors(tables, conversation, person) or (0, 0)
+            counts.append(_unread(tables.entries[conversation][max(read, span.since - 1) :], person))
+    return Unread(min(sum(counts), limits.UNREAD_TOTAL), sum(1 for count in counts if count))
 
 
 def receipts_since(

@@ -21,7 +21,7 @@ from protocol.errors import (
     UnknownUser,
     WrongKind,
 )
-from protocol.frames import AnyAction, Conversations, Entry, History, HistoryPage, Reactions, User, Versions
+from protocol.frames import AnyAction, Conversations, Entry, History, HistoryPage, Reactions, Unread, User, Versions
 from storage import actions, reaction_cursor
 from storage.rows import (
     Acted,
@@ -198,6 +198,10 @@ class FakeStore:
         """See :meth:`storage.store.Store.listing`."""
         below = None if cursor is None else _place(cursor)
         return await self._read(lambda db: _listing(db, person, below, limit))
+
+    async def unread_total(self, person: UUID) -> Unread:
+        """See :meth:`storage.store.Store.unread_total`."""
+        return await self._read(lambda db: functions.unread_total(db.tables, person))
 
     async def receipts_since(self, person: UUID, since_ms: int) -> list[OthersReceipt]:
         """See :meth:`storage.store.Store.receipts_since`."""

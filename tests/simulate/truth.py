@@ -95,12 +95,16 @@ class Truth:
         return None
 
     def unread(self, person: UUID, conversation: str, read: int, head: int) -> int:
-        """Messages of others above *read* and up to *head* that *person* may see."""
+        """Messages of others above *read* and up to *head* that *person* may see and that were not deleted by then."""
         count = 0
-        mine = str(person)
+        mine, deleted = str(person), set()
         for seq in range(read + 1, head + 1):
             entry = self.entry(conversation, seq)
-            if entry is not None and entry["kind"] == "message" and entry["author"] != mine:
+            if entry is not None and entry["kind"] == "message.deleted":
+                deleted.add(entry["of"])
+        for seq in range(read + 1, head + 1):
+            entry = self.entry(conversation, seq)
+            if entry is not None and entry["kind"] == "message" and entry["author"] != mine and seq not in deleted:
                 count += self.visible(person, conversation, seq)
         return count
 
