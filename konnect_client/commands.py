@@ -17,6 +17,7 @@ from konnect_client.model import (
     Entry,
     HistoryPage,
     ReactionPage,
+    ReaderPage,
     Sent,
     Unread,
     Version,
@@ -175,6 +176,14 @@ class Commands:
             await self.ask(
                 "message.reactions", conversation=str(conversation), seq=seq, emoji=emoji, limit=limit, cursor=cursor
             )
+        )
+
+    async def readers(
+        self, conversation: str, seq: int, *, limit: int = 50, cursor: str | None = None
+    ) -> ReaderPage:
+        """Whom message *seq* has reached, and who of them has read it: one page."""
+        return ReaderPage.parse(
+            await self.ask("message.readers", conversation=str(conversation), seq=seq, limit=limit, cursor=cursor)
         )
 
     async def unread(self) -> Unread:

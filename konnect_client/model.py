@@ -242,6 +242,30 @@ class ReactionPage:
 
 
 @dataclass(frozen=True, slots=True)
+class MessageReader:
+    """Somebody whom a message has reached."""
+
+    user: str
+    read: bool  # never, where one of the two hides reading
+
+    @classmethod
+    def parse(cls, frame: Frame) -> "MessageReader":
+        return cls(take(frame, "user", str), take(frame, "read", bool))
+
+
+@dataclass(frozen=True, slots=True)
+class ReaderPage:
+    """A part of those whom a message has reached; the next part comes by ``cursor``, unless it is None."""
+
+    readers: tuple[MessageReader, ...]
+    cursor: str | None
+
+    @classmethod
+    def parse(cls, frame: Frame) -> "ReaderPage":
+        return cls(take_each(frame, "readers", MessageReader.parse), take_maybe(frame, "cursor", str))
+
+
+@dataclass(frozen=True, slots=True)
 class ConversationPage:
     """A part of one's conversations, last active first; the next part comes by ``cursor``, unless it is None."""
 

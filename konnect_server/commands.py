@@ -146,6 +146,10 @@ def _users(asker: Asker, command: frames.UserGet) -> None:
     asker.read(command, lambda: actions.users(asker.desk.store, asker.user, command))
 
 
+def _readers(asker: Asker, command: frames.MessageReaders) -> None:
+    asker.read(command, lambda: actions.readers(asker.desk.store, asker.user, command))
+
+
 def _unread(asker: Asker, command: frames.UnreadGet) -> None:
     asker.read(command, lambda: actions.unread(asker.desk.store, asker.user))
 
@@ -164,6 +168,7 @@ HANDLERS: Final[dict[type[frames.Command], Callable[[Asker, Any], None]]] = {
     frames.Typing: _typing,
     frames.UserGet: _users,
     frames.UnreadGet: _unread,
+    frames.MessageReaders: _readers,
 }
 
 

@@ -27,5 +27,6 @@ REACTION_USERS: Final = 5  # of those who reacted with an emoji, how many are na
 REACTIONS_PAGE: Final = 100
 VERSIONS_PAGE: Final = 100
 UNREAD: Final = 1_000  # entries above the read cursor among which unread messages are counted
+READERS_PAGE: Final = 100
 UNREAD_TOTAL: Final = 1_000  # messages that a badge counts; beyond, only conversations
 SEQ_MAX: Final = 2**63 - 1

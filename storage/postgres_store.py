@@ -31,15 +31,17 @@ from protocol.frames import (
     Entry,
     History,
     HistoryPage,
+    MessageReader,
     OneReaction,
     Reactions,
+    Readers,
     Unread,
     User,
     Version,
     Versions,
 )
 from protocol.limits import NAMED_MEMBERS, PAGE_BYTES, SEQ_MAX, UNREAD, UNREAD_TOTAL, VERSIONS_PAGE
-from storage import actions, reaction_cursor
+from storage import actions, reaction_cursor, reader_cursor
 from storage.database import Database, OwnConnection
 from storage.errors import StorageConflict
 from storage.gather import Gather, Kind
@@ -97,6 +99,7 @@ class _Found(msgspec.Struct):
     error: str | None = None
     versions: list[Version] = []
     reactions: list[OneReaction] = []
+    readers: list[MessageReader] = []
     more: bool = False
 
 
@@ -341,6 +344,14 @@ class PostgresStore:
         if found.error is not None:
             raise actions.reading_refusal(found.error, person, conversation, seq)
         return Reactions(found.reactions, reaction_cursor.text_after(found.reactions[-1]) if found.more else None)
+
+    async def readers(self, person: UUID, conversation: UUID, seq: int, cursor: str | None, limit: int) -> Readers:
+        """See Store."""
+        sql: Final = "select message_readers(%s, %s, %s, %s, %s)::text"
+        found = _found(await self._json(sql, person, conversation, seq, reader_cursor.place(cursor), limit))
+        if found.error is not None:
+            raise actions.reading_refusal(found.error, person, conversation, seq)
+        return Readers(found.readers, reader_cursor.text_after(found.readers[-1].user) if found.more else None)
 
     async def listing(self, person: UUID, cursor: str | None, limit: int) -> Conversations:
         """See Store."""

@@ -151,6 +151,8 @@ class Raised(Struct, frozen=True):
     read: int
     rose: bool
     members: int  # of the conversation
+    arrived: bool = True  # the delivered cursor rose
+    hidden: bool = False  # the person hides reading
 
 
 class OthersReceipt(Struct, frozen=True):

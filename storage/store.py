@@ -9,7 +9,18 @@ from collections.abc import Mapping, Sequence
 from typing import Literal, Protocol
 from uuid import UUID
 
-from protocol.frames import AnyAction, Conversations, Entry, History, HistoryPage, Reactions, Unread, User, Versions
+from protocol.frames import (
+    AnyAction,
+    Conversations,
+    Entry,
+    History,
+    HistoryPage,
+    Reactions,
+    Readers,
+    Unread,
+    User,
+    Versions,
+)
 from storage.rows import (
     Acted,
     Appendix,
@@ -116,6 +127,15 @@ class Store(Protocol):
 
         Raises:
             NotAMember, UnknownMessage: As above.
+            BadCursor
+        """
+
+    async def readers(self, person: UUID, conversation: UUID, seq: int, cursor: str | None, limit: int) -> Readers:
+        """A page of those whom message *seq* has reached.
+
+        Raises:
+            NotAMember: *person* is no member now.
+            UnknownMessage: As above.
             BadCursor
         """
 

@@ -367,6 +367,9 @@ class Peer:
     def _conversation_leave(self, wire: Wire, frame: Frame) -> None:
         self._change(wire, frame, "member.removed", self.user)
 
+    def _message_readers(self, wire: Wire, frame: Frame) -> None:
+        self.ok(wire, frame, readers=[])
+
     def _unread_get(self, wire: Wire, frame: Frame) -> None:
         self.ok(wire, frame, messages=0, conversations=0)
 

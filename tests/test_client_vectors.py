@@ -9,7 +9,17 @@ import pytest
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from konnect_client import ConversationChanged, Entry, Heads, Rewound
-from konnect_client.model import Conversation, ConversationPage, HistoryPage, ReactionPage, Sent, Unread, Version, take
+from konnect_client.model import (
+    Conversation,
+    ConversationPage,
+    HistoryPage,
+    ReactionPage,
+    ReaderPage,
+    Sent,
+    Unread,
+    Version,
+    take,
+)
 from konnect_client.pack import pack, unpack
 from konnect_client.timeline import Timeline
 from protocol import codec, frames
@@ -68,6 +78,8 @@ def test_every_answer_is_understood(vector: dict[str, Any]) -> None:
             assert Conversation.parse(result).head == head
         case {"versions": versions}:
             assert [Version.parse(one).text for one in versions] == [one.get("text") for one in versions]
+        case {"readers": readers}:
+            assert [one.read for one in ReaderPage.parse(result).readers] == [one["read"] for one in readers]
         case {"reactions": reactions}:
             found = ReactionPage.parse(result)
             assert [one.emoji for one in found.reactions] == [one["emoji"] for one in reactions]
@@ -112,6 +124,7 @@ async def test_every_command_of_the_client_is_one_that_the_server_takes(autojump
         await client.watch([BOB], conversation=None)
         await client.watch(conversation=ROOM)
         await client.names(["01900000-0000-7000-8000-0000000000cc"])
+        await client.readers(ROOM, 2)
         await client.unread()
         await client.ping()
         client.receipt(ROOM, delivered=2, read=1)

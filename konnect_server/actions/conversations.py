@@ -14,7 +14,9 @@ from protocol.frames import (
     HistoryPage,
     MessageEdits,
     MessageReactions,
+    MessageReaders,
     Reactions,
+    Readers,
     Unread,
     UserGet,
     Users,
@@ -94,6 +96,15 @@ async def reactions(store: Store, user: UUID, command: MessageReactions) -> Reac
     return await store.reactions(
         user, command.conversation, command.seq, command.emoji, command.cursor, command.limit
     )
+
+
+async def readers(store: Store, user: UUID, command: MessageReaders) -> Readers:
+    """A page of those whom a message has reached.
+
+    Raises:
+        NotAMember, UnknownMessage, BadCursor
+    """
+    return await store.readers(user, command.conversation, command.seq, command.cursor, command.limit)
 
 
 async def users(store: Store, user: UUID, command: UserGet) -> Users:

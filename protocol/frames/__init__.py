@@ -61,9 +61,12 @@ from protocol.frames.messages import (
     MessageEdits as MessageEdits,
     MessageReact as MessageReact,
     MessageReactions as MessageReactions,
+    MessageReader as MessageReader,
+    MessageReaders as MessageReaders,
     MessageSend as MessageSend,
     OneReaction as OneReaction,
     Reactions as Reactions,
+    Readers as Readers,
     Version as Version,
     Versions as Versions,
 )
@@ -78,6 +81,12 @@ from protocol.frames.presence import (
     PresenceWatch as PresenceWatch,
     Typing as Typing,
     TypingEvent as TypingEvent,
+)
+from protocol.frames.privacy import (
+    LastSeen as LastSeen,
+    Privacy as Privacy,
+    PrivacyGet as PrivacyGet,
+    PrivacySet as PrivacySet,
 )
 from protocol.frames.receipts import (
     Cursors as Cursors,
@@ -106,7 +115,7 @@ AnyCommand = (
     Hello | Ping | AuthRenew | ConversationDirect | ConversationCreate | ConversationList | ConversationGet
     | ConversationAdd | ConversationRemove | ConversationLeave | MessageSend | MessageEdit | MessageDelete
     | MessageReact | MessageEdits | MessageReactions | HistoryGet | ReceiptMove | Typing | PresenceWatch | UserGet
-    | UnreadGet
+    | UnreadGet | MessageReaders
 )  # fmt: skip
 # Commands that a conversation's log takes one by one: each is stored by a function of the database of its own.
 AnyAction = ConversationAdd | ConversationRemove | ConversationLeave | MessageEdit | MessageDelete | MessageReact
@@ -147,4 +156,5 @@ RESULTS: dict[type[Command], type[Struct]] = {
     PresenceWatch: Online,
     UserGet: Users,
     UnreadGet: Unread,
+    MessageReaders: Readers,
 }

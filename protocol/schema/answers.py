@@ -68,6 +68,7 @@ ERRORS: Final[dict[type[frames.Command], tuple[type[errors.KonnectError], ...]]]
     frames.PresenceWatch: (errors.NotAMember,),
     frames.UserGet: (),
     frames.UnreadGet: (),
+    frames.MessageReaders: (errors.NotAMember, errors.UnknownMessage, errors.BadCursor),
 }
 
 

@@ -16,6 +16,7 @@ RECORDS: Final[tuple[type[Struct], ...]] = (
     frames.User,
     frames.Version,
     frames.OneReaction,
+    frames.MessageReader,
 )  # nested in the others
 
 

@@ -78,6 +78,7 @@ COMMANDS: Final[dict[type[frames.Command], dict[str, Any]]] = {
     frames.MessageEdits: {"t": "message.edits", "id": 20, "conversation": str(DIRECT), "seq": 42},
     frames.MessageReactions: {"t": "message.reactions", "id": 21, "conversation": str(DIRECT), "seq": 42},
     frames.UnreadGet: {"t": "unread.get", "id": 120},
+    frames.MessageReaders: {"t": "message.readers", "id": 121, "conversation": str(GROUP), "seq": 7},
 }  # fmt: skip
 
 
@@ -130,6 +131,7 @@ RESULTS: Final[dict[type[Struct], Struct]] = {
     ),
     frames.Reactions: frames.Reactions([frames.OneReaction(BOB, "👍", 45, AT_MS + 45 * 60_000)]),
     frames.Unread: frames.Unread(12, 3),
+    frames.Readers: frames.Readers([frames.MessageReader(ANN, True), frames.MessageReader(CLEO, False)]),
 }
 
 RECORDS: Final[dict[type[Struct], Struct]] = {
@@ -142,6 +144,7 @@ RECORDS: Final[dict[type[Struct], Struct]] = {
     frames.User: frames.User(BOB, "Bob"),
     frames.Version: frames.Version(43, AT_MS + 43 * 60_000, "See you at nine?"),
     frames.OneReaction: frames.OneReaction(BOB, "👍", 45, AT_MS + 45 * 60_000),
+    frames.MessageReader: frames.MessageReader(CLEO, False),
 }  # fmt: skip
 
 # Where several commands share a result and the story needs another one.

@@ -96,3 +96,91 @@ as $$
     cross join lateral (select * from span where conversation = v.id and person = i.p order by joined desc limit 1) m
     left join lateral (select * from receipt where conversation = v.id and person = i.p limit 1) mine on true
 $$;
+
+
+-- As before, and beside it what is needed to tell the others as much as they may know:
+--   Returns [{"member", "delivered", "read", "rose", "members",
+--             "arrived": the delivered cursor rose, "hidden": the person's reading is told to nobody}, ...].
+create or replace function move_receipts(batch json) returns json language plpgsql volatile set enable_seqscan = off as $$
+declare answer json;
+begin
+    perform from (select c, p from json_to_recordset(batch) as x(c uuid, p uuid) order by c, p) x
+        cross join lateral (select from receipt where conversation = x.c and person = x.p for no key update) locked;
+    with i as materialized (
+        select x.c, x.p, x.n, v.member_count, m.person is not null as member,
+               least(greatest(x.d, x.r), v.last_seq) as d, least(x.r, v.last_seq) as r,
+               (select delivered from receipt where conversation = x.c and person = x.p) as before,
+               (select read_receipts from privacy where person = x.p) is false as hidden
+        from rows from (json_to_recordset(batch) as (c uuid, p uuid, d bigint, r bigint)) with ordinality as x(c, p, d, r, n)
+        left join lateral (select member_count, last_seq from conversation where id = x.c limit 1) v on true
+        left join lateral (select person from span where conversation = x.c and person = x.p and until is null limit 1) m on true
+    ), moved as (
+        insert into receipt as t (conversation, person, delivered, read, at_ms)
+        select c, p, d, r, now_ms() from i where member order by c, p
+        on conflict (conversation, person) do update
+            set delivered = greatest(t.delivered, excluded.delivered), read = greatest(t.read, excluded.read), at_ms = excluded.at_ms,
+                delivered_ms = case when excluded.delivered > t.delivered then excluded.at_ms else coalesce(t.delivered_ms, t.at_ms) end
+            where excluded.delivered > t.delivered or excluded.read > t.read
+        returning conversation, person, delivered, read
+    )
+    select coalesce(json_agg(json_build_object(
+        'member', i.member, 'delivered', coalesce(m.delivered, r.delivered, i.d, 0), 'read', coalesce(m.read, r.read, i.r, 0),
+        'rose', m.person is not null, 'members', coalesce(i.member_count, 0),
+        'arrived', m.person is not null and m.delivered is distinct from i.before, 'hidden', i.hidden) order by i.n), '[]')
+    from i left join moved m on (m.conversation, m.person) = (i.c, i.p)
+    left join lateral (select delivered, read from receipt where conversation = i.c and person = i.p limit 1) r on true
+    into answer;
+    return answer;
+end $$;
+
+
+-- As before (0003_coming_back.sql), by the same look-ups; where reading is hidden, by either side, only deliveries are told.
+create or replace function receipts_since(asks json, p_named integer) returns json language sql stable
+set enable_seqscan = off set enable_bitmapscan = off
+as $$
+    select coalesce(json_agg(json_build_object(
+        'q', a.q, 'conversation', r.conversation, 'user', r.person, 'delivered', r.delivered,
+        'read', case when h.hidden then 0 else r.read end)), '[]')
+    from json_to_recordset(asks) as a(q integer, p uuid, s bigint)
+    cross join lateral (select conversation from span where person = a.p and coalesce(until, 0) = 0 offset 0) m
+    cross join lateral (select member_count from conversation where id = m.conversation limit 1) v
+    cross join lateral (select * from receipt where conversation = m.conversation and at_ms > a.s offset 0) r
+    cross join lateral (select r.person <> a.p and ((select read_receipts from privacy where person = a.p) is false
+                                                    or (select read_receipts from privacy where person = r.person) is false)
+                        as hidden offset 0) h
+    where (v.member_count <= p_named or r.person = a.p)
+        and (not h.hidden or coalesce(r.delivered_ms, r.at_ms) > a.s)
+$$;
+
+
+-- Who has received a message, and who of them has read it: members who have belonged since before it was sent (whoever
+-- joined later began with the cursors at that place, and an absence began them anew), but not its author; a page of them
+-- above p_after, by id.
+--   Returns {"readers": [{"user", "read"}, ...], "more": bool} or {"error": code}.
+create function message_readers(p_person uuid, p_conversation uuid, p_seq bigint, p_after uuid, p_limit integer)
+returns json language sql stable
+set enable_seqscan = off set enable_bitmapscan = off
+as $$
+    with m as materialized (
+        select author from visible_message(p_conversation, p_person, p_seq)
+    ), page as materialized (
+        select r.person, r.read >= p_seq
+                         and (select read_receipts from privacy where person = p_person) is not false
+                         and (select read_receipts from privacy where person = r.person) is not false as read,
+               row_number() over (order by r.person) as nth
+        from receipt r
+        where r.conversation = p_conversation and r.person > p_after and r.delivered >= p_seq
+            and r.person <> (select author from m)
+            and (select s.joined from span s where s.conversation = p_conversation and s.person = r.person
+                 and s.until is null) <= p_seq
+        order by r.person limit p_limit + 1
+    )
+    select case
+        when not exists (select from span where conversation = p_conversation and person = p_person and until is null)
+            then json_build_object('error', 'not_a_member')
+        when not exists (select from m) then json_build_object('error', 'unknown_message')
+        else json_build_object(
+            'readers', (select coalesce(json_agg(json_build_object('user', person, 'read', read) order by nth), '[]')
+                        from page where nth <= p_limit),
+            'more', exists (select from page where nth > p_limit)) end
+$$;

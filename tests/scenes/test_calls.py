@@ -102,6 +102,10 @@ async def test_each_command_is_carried_out_and_seen(house: House, world: World) 
         assert await result("receipt", conversation=club, read=4) == {"delivered": 4, "read": 4}
         assert [frame["read"] for frame in await his.saw("receipt", 1, club)] == [4]
 
+        reached = {"readers": [{"user": str(bob), "read": False}]}
+        await his.result("receipt", conversation=club, delivered=2)
+        assert await result("message.readers", conversation=club, seq=2) == reached
+
         state = await result("conversation.get", conversation=club, recent=2)
         assert (state["members"], state["head"], state["read"]) == ([str(ann), str(bob)], 4, 4)
         assert state == await by_socket(house, ann, "conversation.get", conversation=club, recent=2)
@@ -284,6 +288,10 @@ async def test_both_doors_refuse_with_the_same_code(house: House, world: World) 
             ("message.react", {"conversation": club, "key": "n", "seq": 2, "emoji": "a\0"}, "invalid"),
             ("message.edits", {"conversation": club, "seq": 99}, "unknown_message"),
             ("message.reactions", {"conversation": foreign, "seq": 2}, "not_a_member"),
+            ("message.readers", {"conversation": foreign, "seq": 2}, "not_a_member"),
+            ("message.readers", {"conversation": club, "seq": 99}, "unknown_message"),
+            ("message.readers", {"conversation": club, "seq": 2, "cursor": "é"}, "bad_cursor"),
+            ("message.readers", {"conversation": club, "seq": 2, "limit": 101}, "invalid"),
             ("conversation.direct", {"user": str(ann)}, "invalid"),
             ("conversation.direct", {"user": nobody}, "unknown_user"),
             ("conversation.create", {"key": "n", "title": "x", "members": [nobody]}, "unknown_user"),

@@ -18,7 +18,7 @@ from uuid import UUID
 import trio
 from msgspec import Struct, UnsetType
 
-from protocol.frames import Entry, History, Kind
+from protocol.frames import Entry, History, Kind, Privacy
 from storage.errand import Place, parked
 from storage.errors import StorageUnavailable
 from tests.simulate.agenda import Agenda
@@ -92,6 +92,7 @@ class Receipt(Struct):
     delivered: int
     read: int
     at_ms: int
+    delivered_ms: int | None = None
 
 
 class Tables:
@@ -112,6 +113,7 @@ class Tables:
         self.reactions: dict[tuple[UUID, int], dict[tuple[str, UUID], Reacted]] = {}  # -> emoji, person
         self.past: dict[tuple[UUID, int], list[Entry]] = {}  # what rows said before, the oldest first: for the judge
         self.receipts: dict[UUID, dict[UUID, Receipt]] = {}  # conversation -> person
+        self.privacy: dict[UUID, Privacy] = {}  # of who touched a switch
         self.lineages: dict[UUID, None] = {}
         self.nodes: dict[UUID, int] = {}
 
@@ -147,6 +149,7 @@ class Tables:
         other.reactions = {place: dict(rows) for place, rows in self.reactions.items()}
         other.past = {place: list(rows) for place, rows in self.past.items()}
         other.receipts = copy.deepcopy(self.receipts)
+        other.privacy = dict(self.privacy)
         other.lineages = dict(self.lineages)
         other.nodes = dict(self.nodes)
         return other

@@ -257,6 +257,7 @@ def move_receipts(db: FakeDatabase, moves: Sequence[Raise]) -> Body[list[Raised]
     rows = [(move.conversation, move.person) for move in moves]
     yield in_order("receipt", [row for row in rows if row[1] in tables.receipts.get(row[0], {})])
     at_ms = db.now_ms()
+    hidden = [not tables.privacy[p].read_receipts if p in tables.privacy else False for _, p in rows]
     counts = [tables.conversations[c].member_count if c in tables.conversations else 0 for c, _ in rows]
     members = [tables.span(c, p) is not None for c, p in rows]
     before = [_cursors(tables, c, p) for c, p in rows]
@@ -274,10 +275,16 @@ def move_receipts(db: FakeDatabase, moves: Sequence[Raise]) -> Body[list[Raised]
         up = members[index] and (now is None or delivered > now[0] or read > now[1])
         if up:
             delivered, read = max(delivered, now[0] if now else 0), max(read, now[1] if now else 0)
-            rose.append((conversation, person, Receipt(delivered, read, at_ms)))
+            old = tables.receipts[conversation].get(person)
+            delivered_ms = None
+            if old is not None:
+                delivered_ms = at_ms if delivered > old.delivered else old.delivered_ms or old.at_ms
+            rose.append((conversation, person, Receipt(delivered, read, at_ms, delivered_ms)))
         else:
             delivered, read = before[index] or asked[index]
-        raised.append(Raised(members[index], delivered, read, up, counts[index]))
+        earlier = before[index]
+        arrived = up and (earlier is None or delivered != earlier[0])
+        raised.append(Raised(members[index], delivered, read, up, counts[index], arrived, hidden[index]))
 
     def commit() -> None:
         for conversation, person, receipt in rose:
@@ -421,7 +428,7 @@ def _state(tables: Tables, person: UUID, conversation: UUID, recent: int, named:
             names = {other: tables.accounts[other].name for other in members}
             rows = tables.receipts[conversation]
             receipts = [
-                ReceiptFrame(other, rows[other].delivered, rows[other].read)
+                ReceiptFrame(other, rows[other].delivered, 0 if hides(tables, person, other) else rows[other].read)
                 for other in sorted(members)
                 if other != person and other in rows
             ]
@@ -432,6 +439,12 @@ def _state(tables: Tables, person: UUID, conversation: UUID, recent: int, named:
         active_at_ms=row.active_at_ms, history=row.history, until=last.until, title=row.title, owner=row.owner,
         members=members, names=names, receipts=receipts, recent=last_seen,
     )  # fmt: skip
+
+
+def hides(tables: Tables, person: UUID, other: UUID) -> bool:
+    """Whether *person* may not see how far *other* has read: one of them hides it."""
+    switched = (tables.privacy.get(one) for one in (person, other))
+    return person != other and any(one is not None and not one.read_receipts for one in switched)
 
 
 def _unread(above: Sequence[Entry], person: UUID) -> int:
@@ -455,11 +468,11 @@ def receipts_since(
 ) -> list[OthersReceipt]:
     """Receipts written after *since_ms* in the person's conversations."""
     return [
-        OthersReceipt(conversation, other, receipt.delivered, receipt.read)
+        OthersReceipt(conversation, other, receipt.delivered, 0 if hides(tables, person, other) else receipt.read)
         for conversation in tables.joined.get(person, {})
         if tables.span(conversation, person) is not None
         for other, receipt in tables.receipts[conversation].items()
-        if receipt.at_ms > since_ms
+        if (receipt.delivered_ms or receipt.at_ms if hides(tables, person, other) else receipt.at_ms) > since_ms
         and (other == person or tables.conversations[conversation].member_count <= named)
     ]  # fmt: skip
 

@@ -21,8 +21,19 @@ from protocol.errors import (
     UnknownUser,
     WrongKind,
 )
-from protocol.frames import AnyAction, Conversations, Entry, History, HistoryPage, Reactions, Unread, User, Versions
-from storage import actions, reaction_cursor
+from protocol.frames import (
+    AnyAction,
+    Conversations,
+    Entry,
+    History,
+    HistoryPage,
+    Reactions,
+    Readers,
+    Unread,
+    User,
+    Versions,
+)
+from storage import actions, reaction_cursor, reader_cursor
 from storage.rows import (
     Acted,
     Appendix,
@@ -193,6 +204,17 @@ class FakeStore:
             raise actions.reading_refusal(answer.code, person, conversation, seq)
         found, more = answer
         return Reactions(found, reaction_cursor.text_after(found[-1]) if more else None)
+
+    async def readers(self, person: UUID, conversation: UUID, seq: int, cursor: str | None, limit: int) -> Readers:
+        """See :meth:`storage.store.Store.readers`."""
+        after = reader_cursor.place(cursor)
+        answer = await self._read(
+            lambda db: messages.message_readers(db.tables, person, conversation, seq, after, limit)
+        )
+        if isinstance(answer, Refusal):
+            raise actions.reading_refusal(answer.code, person, conversation, seq)
+        found, more = answer
+        return Readers(found, reader_cursor.text_after(found[-1].user) if more else None)
 
     async def listing(self, person: UUID, cursor: str | None, limit: int) -> Conversations:
         """See :meth:`storage.store.Store.listing`."""
