@@ -15,6 +15,7 @@ from konnect_client.events import (
     PresenceChanged,
     ReceiptMoved,
     Rewound,
+    StateChanged,
     Synced,
     TypingSeen,
 )
@@ -62,6 +63,9 @@ class Timeline:
                         take_seq(frame, "delivered"), take_seq(frame, "read"),
                     ),
                 )  # fmt: skip
+            case "state":
+                what = take(frame, "what", str)
+                return (StateChanged(what, take(frame, "subject", str), take_maybe(frame, what, dict)),)
             case "typing":
                 return (TypingSeen(take(frame, "conversation", str), take(frame, "user", str)),)
             case "presence":

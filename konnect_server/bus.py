@@ -14,6 +14,7 @@ import structlog
 import trio
 
 from konnect_server.presence import Presence
+from konnect_server.receipts import Spread
 from konnect_server.registry import Registry, Seat
 from protocol import closing
 from protocol.frames import ReceiptEvent, TypingEvent
@@ -66,6 +67,8 @@ class _Receipt(_Bell, frozen=True):
     delivered: int
     read: int
     to_all: bool
+    hidden: bool = True  # from an older process that does not know: in doubt
+    arrived: bool = True
 
 
 class _Presence(_Bell, frozen=True):
@@ -125,10 +128,14 @@ class Bus:
         """Somebody is typing."""
         self._add((event.conversation, event.user), _Typing(self.node, event.conversation, event.user))
 
-    def receipt(self, event: ReceiptEvent, to_all: bool) -> None:
+    def receipt(self, spread: Spread) -> None:
         """Somebody's cursors rose."""
-        bell = _Receipt(self.node, event.conversation, event.user, event.delivered, event.read, to_all)
-        self._add((event.conversation, event.user, "receipt"), bell)
+        event = spread.event
+        key = (event.conversation, event.user, "receipt")
+        waiting = self._waiting.get(key)  # not rung yet: what arrived with it arrived
+        arrived = spread.arrived or (isinstance(waiting, _Receipt) and waiting.arrived)
+        self._add(key, _Receipt(self.node, event.conversation, event.user, event.delivered, event.read, spread.to_all,
+                                spread.hidden, arrived))  # fmt: skip
 
     def presence(self, user: UUID, online: bool) -> None:
         """One of ours came or went."""
@@ -188,7 +195,7 @@ class Bus:
                 event = ReceiptEvent(
                     conversation=bell.conversation, user=bell.user, delivered=bell.delivered, read=bell.read
                 )
-                registry.receipt(event, bell.to_all)
+                registry.receipt(Spread(event, bell.to_all, bell.hidden, bell.arrived))
             case _Presence():
                 self._presence().heard(bell.node, bell.user, bell.online)
             case _Roster():

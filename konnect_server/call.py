@@ -116,6 +116,9 @@ class Call:
         """Answer with what *ask* finds, put through *then*."""
         self._work = partial(self._ask, ask, then)
 
+    async def told_up_to(self, number: int) -> None:
+        """There is no device to wait for."""
+
     async def told_of(self, conversation: UUID) -> None:
         """There is no device to wait for."""
 

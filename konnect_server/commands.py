@@ -61,6 +61,9 @@ class Asker(Author, Protocol):
     def read(self, command: frames.Command, ask: Ask, then: Then | None = None) -> None:
         """Answer *command* with what *ask* finds, put through *then*."""
 
+    async def told_up_to(self, number: int) -> None:
+        """Wait until what is the person's own up to *number* has reached this very device."""
+
     async def told_of(self, conversation: UUID) -> None:
         """Wait until what the person just opened has reached this very device."""
 
@@ -146,6 +149,22 @@ def _users(asker: Asker, command: frames.UserGet) -> None:
     asker.read(command, lambda: actions.users(asker.desk.store, asker.user, command))
 
 
+def _privacy_set(asker: Asker, command: frames.PrivacySet) -> None:
+    """Takes effect for the asker's own sessions here before the answer, elsewhere when they hear of it."""
+    desk = asker.desk
+
+    async def tell(number: int) -> frames.Done:
+        desk.registry.changed(asker.user)
+        await asker.told_up_to(number)
+        return frames.Done()
+
+    asker.read(command, lambda: desk.store.set_privacy(asker.user, command), tell)
+
+
+def _privacy_get(asker: Asker, command: frames.PrivacyGet) -> None:
+    asker.read(command, lambda: asker.desk.store.privacy(asker.user))
+
+
 def _readers(asker: Asker, command: frames.MessageReaders) -> None:
     asker.read(command, lambda: actions.readers(asker.desk.store, asker.user, command))
 
@@ -169,6 +188,8 @@ HANDLERS: Final[dict[type[frames.Command], Callable[[Asker, Any], None]]] = {
     frames.UserGet: _users,
     frames.UnreadGet: _unread,
     frames.MessageReaders: _readers,
+    frames.PrivacySet: _privacy_set,
+    frames.PrivacyGet: _privacy_get,
 }
 
 

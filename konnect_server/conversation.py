@@ -22,7 +22,7 @@ from uuid import UUID
 
 from protocol import closing, codec
 from protocol.errors import Invalid, KeyReused, KonnectError, NotAMember
-from protocol.frames import AnyAction, Appended, Entry
+from protocol.frames import AnyAction, Appended, Entry, Privacy
 from storage.rows import Acted, Appendix
 
 INBOX_LIMIT: Final = 256  # postings that wait; beyond it the senders' sockets are not read
@@ -48,6 +48,10 @@ class Reader(Author, Protocol):
     """A session, as a conversation sees it. None of these calls waits or raises."""
 
     user: UUID
+
+    @property
+    def privacy(self) -> Privacy:
+        """The person's switches; all off while they are not known."""
 
     def push(self, data: bytes) -> None:
         """Send *data* (whole wire frames) to the device."""

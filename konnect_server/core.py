@@ -23,7 +23,7 @@ from konnect_server.gateway import Gateway
 from konnect_server.poller import Poller
 from konnect_server.presence import Presence
 from konnect_server.pump import Pump
-from konnect_server.receipts import Receipts
+from konnect_server.receipts import Receipts, Spread
 from konnect_server.registry import Registry
 from konnect_server.session import Claims, Desk, Session
 from konnect_server.stretches import Stretches
@@ -31,7 +31,7 @@ from konnect_server.telemetry import gauge
 from konnect_server.tidy import Tidy
 from konnect_server.wheel import Wheel
 from konnect_server.writer import Writer
-from protocol.frames import ReceiptEvent, TypingEvent
+from protocol.frames import TypingEvent
 from storage.errors import StorageUnavailable
 from storage.rows import Rules
 from storage.store import Store
@@ -158,9 +158,9 @@ class Core:
         self.registry.typing(event)
         self.bus.typing(event)
 
-    def _receipt(self, event: ReceiptEvent, to_all: bool) -> None:
-        self.registry.receipt(event, to_all)
-        self.bus.receipt(event, to_all)
+    def _receipt(self, spread: Spread) -> None:
+        self.registry.receipt(spread)
+        self.bus.receipt(spread)
 
 
 @asynccontextmanager

@@ -4,15 +4,17 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Protocol
 from uuid import UUID
 
+import msgspec
 import structlog
 import trio
 
 from konnect_server.conversation import Conversation, Reader, Work
+from konnect_server.receipts import Spread
 from konnect_server.stretches import Stretches
 from konnect_server.user import Device, User
 from protocol import closing
 from protocol.codec import wire
-from protocol.frames import ReceiptEvent, TypingEvent
+from protocol.frames import TypingEvent
 from storage.errand import Errand
 
 log = structlog.get_logger("konnect.registry")
@@ -34,7 +36,7 @@ class Bells(Protocol):
     def typing(self, event: TypingEvent) -> None:
         """Somebody is typing."""
 
-    def receipt(self, event: ReceiptEvent, to_all: bool) -> None:
+    def receipt(self, spread: Spread) -> None:
         """Somebody's cursors rose."""
 
     def replaced(self, seat: Seat) -> None:
@@ -99,7 +101,11 @@ class Registry:
             self.stretches.forget(conversation)
 
     def joined(self, conversation: UUID, user: UUID) -> None:
-        """*user* became a member; the person's devices, here and elsewhere, look."""
+        """*user* became a member."""
+        self.changed(user)
+
+    def changed(self, user: UUID) -> None:
+        """*user*'s own rows changed; the person's devices, here and elsewhere, look."""
         found = self.users.get(user)
         if found is not None:
             found.look()
@@ -155,13 +161,19 @@ class Registry:
                 if reader.user != event.user:
                     reader.push_droppable(data)
 
-    def receipt(self, event: ReceiptEvent, to_all: bool) -> None:
-        """Tell the members here, or only the person's own devices, that cursors rose."""
-        found = self.conversations.get(event.conversation) if to_all else None
-        readers = self.sessions_of(event.user) if not to_all else [] if found is None else found.readers()
+    def receipt(self, spread: Spread) -> None:
+        """Tell the members here, or only the person's own devices, that cursors rose. Where reading is hidden, by either
+        side, only a delivery is told: an event that says nothing new would tell when somebody read."""
+        event = spread.event
+        found = self.conversations.get(event.conversation) if spread.to_all else None
+        readers = self.sessions_of(event.user) if not spread.to_all else [] if found is None else found.readers()
         data = wire(event)
+        delivery = wire(msgspec.structs.replace(event, read=0)) if spread.arrived else None
         for reader in readers:
-            reader.receipt(event.conversation, event.user, data)
+            if reader.user == event.user or (reader.privacy.read_receipts and not spread.hidden):
+                reader.receipt(event.conversation, event.user, data)
+            elif delivery is not None:
+                reader.receipt(event.conversation, event.user, delivery)
 
     # --- tasks ---
 

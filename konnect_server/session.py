@@ -57,6 +57,7 @@ _WHY: Final = {
 _BY_CLIENT: Final = CLOSED.labels("client")
 
 _Read: TypeAlias = tuple[int, Ask, Then | None]
+_UNKNOWN: Final = frames.Privacy(False, "nobody", False)  # in doubt, everything is hidden
 _NOBODY: Final = UUID(int=0)
 _INBOX, _RATE, _READS, _ANSWERS = 1, 2, 4, 8  # why the socket is not read
 
@@ -135,6 +136,7 @@ class Session:
         self.user = self.sign_in = _NOBODY
         self.device = ""
         self.gone = False
+        self.privacy = _UNKNOWN
         self._walk: Walk | None = None
         self._messages = TokenBucket(desk.messages_per_s, desk.messages_burst)
         self._commands = TokenBucket(desk.commands_per_s, desk.commands_burst)
@@ -256,6 +258,10 @@ class Session:
         if data:
             self.push(data)
 
+    def heed(self, privacy: frames.Privacy) -> None:
+        """The person's switches stand so, as far as is known here; a change makes every device look."""
+        self.privacy = privacy
+
     def greet(self) -> None:
         """Answer the hello now, if nothing was pushed since."""
         self.push(b"")
@@ -328,6 +334,11 @@ class Session:
     async def told_of(self, conversation: UUID) -> None:
         """Wait until what the person just opened has reached this device."""
         if self._walk is not None and conversation not in self._walk.attached:
+            await self._walk.settle()
+
+    async def told_up_to(self, number: int) -> None:
+        """Wait until what is the person's own up to *number* has reached this device."""
+        if self._walk is not None and (self._walk.number is None or self._walk.number < number):
             await self._walk.settle()
 
     async def _to_watch(self, command: frames.PresenceWatch) -> list[UUID]:

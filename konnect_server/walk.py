@@ -31,6 +31,7 @@ from protocol.frames import (
     CursorEvent,
     Entry,
     PresenceEvent,
+    Privacy,
     Progress,
     ReceiptEvent,
     Rewound,
@@ -43,6 +44,7 @@ from storage.rows import OthersReceipt, Range, Span, Standing, State
 from storage.store import Store
 
 PAGE_ENTRIES: Final = 500  # entries one page asks for at most
+PAGE_ROWS: Final = 500  # the same of the person's own rows
 STRETCHES_AT_ONCE: Final = 64  # short ranges read together: about two pages
 STATES_AT_ONCE: Final = 50  # states read in one query, fewer where each brings many entries
 HELD_BYTES: Final = 262_144  # live frames kept during the last stretch; beyond it another page comes first
@@ -60,6 +62,9 @@ class Walker(Seat, Protocol):
 
     def greet(self) -> None:
         """Answer the hello now, if that was not done: the first push does it, too."""
+
+    def heed(self, privacy: Privacy) -> None:
+        """The person's switches stand so."""
 
     def flush(self) -> None:
         """Let what was pushed leave now."""
@@ -117,6 +122,10 @@ class Walk:
         self._left: dict[UUID, int] = {}  # conversations that were told and then left -> the client's head there
         self._targets: dict[UUID, _Target] = {}
         self._told = None if cursor is None else cursor.number  # the same on the way there; None: a first start
+        self._rows = 0 if cursor is None else cursor.rows  # the same of the rows of table personal
+        self._afresh = self._rows == 0  # of these nothing is known: what is gone need not be told
+        self._reopened = False  # the person sees how far others have read, and did not before
+        self._unsure = False  # the standing was asked for with a number that means nothing
         self._held: list[tuple[UUID, int, bytes]] | None = None
         self._held_bytes = 0
         self._answers: list[bytes] = []
@@ -194,8 +203,7 @@ class Walk:
         """The server has a new lineage: let the client's cursor name it, so that a restore of anything older than this
         moment is seen (docs/hazards.md, A12). A walk under way ends with a cursor anyway."""
         if self.synced and self._errand is None:
-            cursor = cursors.encode(Cursor(self._lineage(), self.number or 0, self._receipts_ms))
-            self._walker.push(wire(CursorEvent(cursor=cursor)))
+            self._walker.push(wire(CursorEvent(cursor=self._write_cursor(self.number, self._receipts_ms))))
 
     def stop(self) -> None:
         """The session is gone."""
@@ -221,9 +229,11 @@ class Walk:
                     self._walker.greet()
                     self._walker.close(UNAUTHORIZED)  # a good token of somebody who is no more
                     break
+                self._heed(standing.privacy or Privacy())
                 steps = self._plan(standing)
                 await self._carry_out(steps)
                 await self._receipts()
+                await self._personal(standing)
                 await self._switch()
                 self._finish(standing)
         except StorageUnavailable:
@@ -241,11 +251,19 @@ class Walk:
             self._begun = True
             self._walker.push(wire(Progress(cursor=self._progress_cursor())))
 
+    def _heed(self, privacy: Privacy) -> None:
+        """Before anything is told by this standing."""
+        if self._planned and privacy.read_receipts and not self._walker.privacy.read_receipts:
+            self._reopened = True
+        self._walker.heed(privacy)
+
     async def _stand(self) -> Standing:
         """Where the person stands: read after every answer that waits here, and after every removal we know of."""
         while True:
             self._stale = False
-            standing = await self._insist(lambda: self._store.standing(self._walker.user, self._asked_lineage()))
+            standing = await self._insist(
+                lambda: self._store.standing(self._walker.user, self._asked_lineage(), self._rows)
+            )
             if not self._stale:
                 return standing
 
@@ -275,9 +293,11 @@ class Walk:
     # --- planning: one turn, no await, so that no conversation moves unseen between the reading and the registering ---
 
     def _plan(self, standing: Standing) -> deque[Range | _Tell]:
-        if not standing.known:  # the cursor comes from a future that a restore undid; its heads may, too
+        lost = self._cursor is not None and self._rows > (standing.number or 0)
+        if not standing.known or lost:  # the cursor comes from a future that a restore undid; its heads may, too
             self._walker.push(wire(Rewound()))
             self._heads, self._cursor, self._told, self._resuming = {}, None, None, False
+            self._rows, self._afresh, self._unsure = 0, True, True
         if self._told is None:  # a first start: a membership that ended before it is no news
             self._told = standing.number or 0
         steps: deque[Range | _Tell] = deque()
@@ -454,14 +474,18 @@ class Walk:
 
     def _progress_cursor(self) -> str:
         """What may be kept half-way: the heads have moved, the person's own rows and the receipts were not all told."""
-        receipts_ms = 0 if self._cursor is None else self._cursor.receipts_ms
-        return cursors.encode(Cursor(self._lineage(), self._told or 0, receipts_ms))
+        return self._write_cursor(self._told, 0 if self._cursor is None else self._cursor.receipts_ms)
+
+    def _write_cursor(self, number: int | None, receipts_ms: int) -> str:
+        return cursors.encode(Cursor(self._lineage(), number or 0, receipts_ms, rows=self._rows))
 
     async def _receipts(self) -> None:
-        """Tell others' receipts since the cursor; a first start has them in the states."""
-        if self.synced or not self._resuming:
+        """Tell others' receipts since the cursor, or all where they were hidden before; a first start has them in the
+        states."""
+        if not self._reopened and (self.synced or not self._resuming):
             return
-        since = 0 if self._cursor is None else max(0, self._cursor.receipts_ms - OVERLAP_MS)
+        since = 0 if self._cursor is None or self._reopened else max(0, self._cursor.receipts_ms - OVERLAP_MS)
+        self._reopened = False
         rows = await self._insist(lambda: self._store.receipts_since(self._walker.user, since))
         for first in range(0, len(rows), RECEIPTS_AT_ONCE):
             await self._room()
@@ -470,6 +494,27 @@ class Walk:
                 if target is not None and target.conversation is not None and target.last is None:  # to come, has them
                     self._begin()
                     self._walker.push(wire(_receipt(row)))
+
+    async def _personal(self, standing: Standing) -> None:
+        """Tell the person's own rows up to the standing's number, in the order of their last change: what changes
+        meanwhile gets a higher one, and is told by the next look. Where the standing knows of none, none is read."""
+        through = standing.number or 0
+        more = standing.rows > self._rows or self._unsure
+        while more:
+            await self._room()
+            page = await self._insist(
+                lambda: self._store.personal(
+                    self._walker.user, self._rows, through, not self._afresh, PAGE_ROWS, PAGE_BYTES
+                )
+            )
+            if page.rows:
+                self._begin()
+                self._walker.push(b"".join(wire(row.state) for row in page.rows))
+                self._rows = page.rows[-1].number
+            more = page.cut
+            if more and not self.synced:
+                self._walker.push(wire(Progress(cursor=self._progress_cursor())))
+        self._rows, self._afresh, self._unsure = max(self._rows, through), False, False
 
     async def _room(self) -> None:
         await self._walker.room()
@@ -519,7 +564,7 @@ class Walk:
         self._targets.clear()
         self.number = self._told = standing.number
         self._receipts_ms = standing.at_ms
-        cursor = cursors.encode(Cursor(self._lineage(), standing.number or 0, standing.at_ms))
+        cursor = self._write_cursor(standing.number, standing.at_ms)
         self._walker.push(wire(CursorEvent(cursor=cursor) if self.synced else Synced(cursor=cursor)))
         self.synced = True
         new = [partner for partner, followed in self.partners.items() if not followed]

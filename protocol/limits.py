@@ -29,4 +29,5 @@ VERSIONS_PAGE: Final = 100
 UNREAD: Final = 1_000  # entries above the read cursor among which unread messages are counted
 READERS_PAGE: Final = 100
 UNREAD_TOTAL: Final = 1_000  # messages that a badge counts; beyond, only conversations
+HIDDEN_BLOCK: Final = 1_000  # a row of hidden messages speaks of so many numbers of a log
 SEQ_MAX: Final = 2**63 - 1

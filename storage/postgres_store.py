@@ -33,6 +33,8 @@ from protocol.frames import (
     HistoryPage,
     MessageReader,
     OneReaction,
+    Privacy,
+    PrivacySet,
     Reactions,
     Readers,
     Unread,
@@ -55,6 +57,8 @@ from storage.rows import (
     NewMessage,
     OthersReceipt,
     Page,
+    Personal,
+    PersonalPage,
     Raise,
     Raised,
     Range,
@@ -68,6 +72,7 @@ from storage.store import Change
 ASKING: Final = 2  # connections for the questions of those who come back
 _ENTRIES: Final = 62  # that weigh as much as a question without any: so eight whole pages in one query, no more
 _NO_PAGE: Final = Page([], False)
+_NO_PERSONAL: Final = PersonalPage([], False)
 
 _encode: Final = msgspec.json.Encoder().encode
 _pack: Final = msgspec.msgpack.Encoder(uuid_format="bytes").encode
@@ -82,6 +87,7 @@ class _Outcome(msgspec.Struct):
     at_ms: int = 0
     new: bool = False
     conversation: UUID | None = None
+    number: int = 0
 
 
 class _ActedOrNot(msgspec.Struct):
@@ -116,6 +122,12 @@ class _FoundState(msgspec.Struct):
 class _FoundPage(msgspec.Struct):
     q: int
     entries: list[Entry]
+    cut: bool
+
+
+class _FoundPersonal(msgspec.Struct):
+    q: int
+    rows: list[Personal]
     cut: bool
 
 
@@ -154,8 +166,11 @@ _entries: Final = msgspec.json.Decoder(list[Entry]).decode
 _found_standings: Final = msgspec.json.Decoder(list[Standing]).decode
 _found_states: Final = msgspec.json.Decoder(list[_FoundState]).decode
 _found_pages: Final = msgspec.json.Decoder(list[_FoundPage]).decode
+_found_personal: Final = msgspec.json.Decoder(list[_FoundPersonal]).decode
 _found_receipts: Final = msgspec.json.Decoder(list[_FoundReceipt]).decode
 _history: Final = msgspec.json.Decoder(HistoryPage | None).decode
+_kept: Final = _outcome
+_privacy: Final = msgspec.json.Decoder(Privacy | None).decode
 _unread: Final = msgspec.json.Decoder(Unread).decode
 _raised: Final = msgspec.json.Decoder(list[Raised]).decode
 _moved: Final = msgspec.json.Decoder(_Moved).decode
@@ -180,6 +195,7 @@ class PostgresStore:
         self._pages = Kind(gather, self._ask_pages, _page_weight)
         self._stretches = Kind(gather, self._ask_stretches, lambda ask: len(ask[0]))
         self._receipts = Kind(gather, self._ask_receipts)
+        self._personal = Kind(gather, self._ask_personal, lambda ask: 1 + ask[4] // _ENTRIES)
 
     async def append(self, lane: int, messages: Sequence[NewMessage], heads: Mapping[UUID, int]) -> Appendix:
         """See Store."""
@@ -255,13 +271,35 @@ class PostgresStore:
             raise _refusal(outcome, conversation=new_id, author=author, user=user, key="")
         return Made(outcome.conversation, outcome.new)
 
-    async def standing(self, person: UUID, lineage: UUID | None) -> Standing:
+    async def standing(self, person: UUID, lineage: UUID | None, told: int = 0) -> Standing:
         """See Store."""
-        return await self._standings.ask((person, lineage))
+        return await self._standings.ask((person, lineage, told))
 
-    async def _ask_standings(self, lane: OwnConnection, asks: Sequence[tuple[UUID, UUID | None]]) -> list[Standing]:
-        rows = [{"p": person, "l": lineage} for person, lineage in asks]
+    async def _ask_standings(
+        self, lane: OwnConnection, asks: Sequence[tuple[UUID, UUID | None, int]]
+    ) -> list[Standing]:
+        rows = [{"p": person, "l": lineage, "n": told} for person, lineage, told in asks]
         return _found_standings(await _call(lane, "select standings($1::json)", _encode(rows)))
+
+    async def personal(
+        self, person: UUID, above: int, through: int, gone: bool, limit: int, size_bytes: int
+    ) -> PersonalPage:
+        """See Store."""
+        return await self._personal.ask((person, above, through, gone, limit, size_bytes))
+
+    async def _ask_personal(
+        self, lane: OwnConnection, asks: Sequence[tuple[UUID, int, int, bool, int, int]]
+    ) -> list[PersonalPage]:
+        rows = [
+            {"q": number, "p": person, "lo": above, "hi": through, "g": gone}
+            for number, (person, above, through, gone, _, _) in enumerate(asks)
+        ]
+        limit, size_bytes = min(ask[4] for ask in asks), min(ask[5] for ask in asks)
+        answers = [_NO_PERSONAL] * len(asks)
+        sql: Final = "select personal_rows($1::json, $2::integer, $3::integer)"
+        for found in _found_personal(await _call(lane, sql, _encode(rows), str(limit), str(size_bytes))):
+            answers[found.q] = PersonalPage(found.rows, found.cut)
+        return answers
 
     async def states(self, person: UUID, conversations: Sequence[UUID], recent: int) -> list[State]:
         """See Store."""
@@ -378,6 +416,18 @@ class PostgresStore:
             page.append(view)
             last = _listing_text(active_at_ms, one)
         return Conversations(page, last if len(rows) > limit else None)
+
+    async def set_privacy(self, person: UUID, command: PrivacySet) -> int:
+        """See Store."""
+        sql: Final = "select set_privacy(%s, %s::json, '{}')::text"
+        outcome = _kept(await self._json(sql, person, _text(command)))
+        if outcome.error is not None:
+            raise _refusal(outcome, conversation=person, author=person, user=person, key=command.key)
+        return outcome.number
+
+    async def privacy(self, person: UUID) -> Privacy:
+        """See Store."""
+        return _privacy(await self._json("select coalesce(privacy_of(%s)::text, 'null')", person)) or Privacy()
 
     async def unread_total(self, person: UUID) -> Unread:
         """See Store."""

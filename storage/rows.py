@@ -5,7 +5,7 @@ from uuid import UUID
 from msgspec import Struct
 
 from protocol import limits
-from protocol.frames import ConversationState, Entry, History, Kind, Receipt
+from protocol.frames import ConversationState, Entry, History, Kind, Privacy, Receipt, StateEvent
 
 
 class NewMessage(Struct, frozen=True, rename={"conversation": "c", "author": "a", "key": "k", "text": "x"}):
@@ -86,6 +86,22 @@ class Standing(Struct, frozen=True):
     known: bool  # whether the lineage asked for is one of this database's
     spans: list[Span]  # by (conversation, joined)
     number: int | None = None  # raised by every change of the person's own rows; None: there is no such person
+    rows: int = 0  # the number of the newest row of table personal, if it is above what the asker was told; else 0
+    privacy: Privacy | None = None  # the person's switches; None: never touched
+
+
+class Personal(Struct, frozen=True):
+    """A row of a person's own."""
+
+    number: int  # the person's number at its last change
+    state: StateEvent
+
+
+class PersonalPage(Struct, frozen=True):
+    """Rows of a person's own, in the order of their last change."""
+
+    rows: list[Personal]
+    cut: bool  # more follow
 
 
 class State(Struct, frozen=True):

@@ -15,6 +15,8 @@ from protocol.frames import (
     Entry,
     History,
     HistoryPage,
+    Privacy,
+    PrivacySet,
     Reactions,
     Readers,
     Unread,
@@ -30,6 +32,7 @@ from storage.rows import (
     NewMessage,
     OthersReceipt,
     Page,
+    PersonalPage,
     Raise,
     Raised,
     Range,
@@ -90,8 +93,15 @@ class Store(Protocol):
             UnknownUser
         """
 
-    async def standing(self, person: UUID, lineage: UUID | None) -> Standing:
-        """What a resume starts from. *lineage*: the one the client's cursor names."""
+    async def standing(self, person: UUID, lineage: UUID | None, told: int = 0) -> Standing:
+        """What a resume starts from. *lineage*: the one the client's cursor names; *told*: up to which number the
+        client was told of the person's own rows."""
+
+    async def personal(
+        self, person: UUID, above: int, through: int, gone: bool, limit: int, size_bytes: int
+    ) -> PersonalPage:
+        """The person's own rows with above < number <= through, in that order: at most *limit*, up to about
+        *size_bytes* (at least one if there is any). *gone*: those that are gone, too."""
 
     async def states(self, person: UUID, conversations: Sequence[UUID], recent: int) -> list[State]:
         """Conversations as *person* sees them; those the person was never in are left out."""
@@ -145,6 +155,16 @@ class Store(Protocol):
         Raises:
             BadCursor
         """
+
+    async def set_privacy(self, person: UUID, command: PrivacySet) -> int:
+        """Turn the switches that *command* names. The number up to which a device has to be told to know of it.
+
+        Raises:
+            KeyReused
+        """
+
+    async def privacy(self, person: UUID) -> Privacy:
+        """How the person's switches stand."""
 
     async def unread_total(self, person: UUID) -> Unread:
         """What is unread over all that *person* is in."""

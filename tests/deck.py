@@ -27,6 +27,7 @@ from storage.rows import (
     NewMessage,
     OthersReceipt,
     Page,
+    PersonalPage,
     Raise,
     Raised,
     Range,
@@ -38,6 +39,7 @@ from storage.store import Change
 from tests.fakes import people
 from tests.simulate.agenda import Agenda
 from tests.simulate.database import FakeDatabase
+from tests.simulate.personal import set_personal
 from tests.simulate.store import FakeStore
 
 MOST = 50
@@ -124,9 +126,15 @@ class DoorStore(FakeStore):
         await self._begin("open_direct", user)
         return await self._pass("open_direct", await super().open_direct(new_id, author, user))
 
-    async def standing(self, person: UUID, lineage: UUID | None) -> Standing:
+    async def standing(self, person: UUID, lineage: UUID | None, told: int = 0) -> Standing:
         await self._begin("standing", person)
-        return await self._pass("standing", await super().standing(person, lineage))
+        return await self._pass("standing", await super().standing(person, lineage, told))
+
+    async def personal(
+        self, person: UUID, above: int, through: int, gone: bool, limit: int, size_bytes: int
+    ) -> PersonalPage:
+        await self._begin("personal", (above, through))
+        return await self._pass("personal", await super().personal(person, above, through, gone, limit, size_bytes))
 
     async def states(self, person: UUID, conversations: Sequence[UUID], recent: int) -> list[StateRow]:
         await self._begin("states", conversations)
@@ -226,6 +234,11 @@ class Deck:
     async def act(self, author: UUID, action: AnyAction) -> Acted:
         """Another process stores an action; nobody rings."""
         return await self.other.act(0, author, action, Rules(MOST))
+
+    def set(self, person: UUID, subject: UUID, text: str | None) -> int:
+        """Another process sets a row of *person*'s own, a draft; nobody rings."""
+        value = None if text is None else {"text": text, "at_ms": 5}
+        return set_personal(self.database.tables, self.database.now_ms(), person, "draft", str(subject), value)
 
     async def group(self, conversation: UUID, *members: UUID, history: History = "all") -> None:
         """A group, made elsewhere."""

@@ -12,7 +12,7 @@ import msgpack  # type: ignore[import-untyped]
 
 from konnect_server.conversation import Acting, Conversation, Posting, Reader
 from protocol import closing
-from protocol.frames import ConversationAdd, ConversationLeave, ConversationRemove, Entry, EntryKind
+from protocol.frames import ConversationAdd, ConversationLeave, ConversationRemove, Entry, EntryKind, Privacy
 from storage.rows import Answer
 from storage.store import Change
 
@@ -85,6 +85,7 @@ class FakeReader:
         self.looks = self.cursors = self.resumed = 0
         self.ended: closing.Close | None = None
         self.slow = False
+        self.privacy = Privacy()
 
     def push(self, data: bytes) -> None:
         self.given.append(data)

@@ -15,13 +15,13 @@ from trio.testing import MockClock
 from konnect_server import conversation as conversation_room, session as room
 from konnect_server.outbox import LOW_WATER_BYTES
 from konnect_server.presence import Presence
-from konnect_server.receipts import Receipts
+from konnect_server.receipts import Receipts, Spread
 from konnect_server.session import Desk, Session
 from konnect_server.telemetry import REGISTRY
 from konnect_server.wheel import TICK_S, Wheel
 from protocol import closing, frames, limits
 from protocol.errors import Unauthorized
-from protocol.frames import ReceiptEvent, TypingEvent
+from protocol.frames import TypingEvent
 from storage.errors import StorageRefused, StorageUnavailable
 from tests.deck import MOST, Deck, open_deck, until
 from tests.fakes import ANN, BOB, CID, DAN, HALL, ROOM, Frame, counted, uid, unwire
@@ -70,8 +70,8 @@ class Stage:
         self.rung.append(event)
         self.deck.registry.typing(event)
 
-    def _tell_receipt(self, event: ReceiptEvent, to_all: bool) -> None:
-        self.deck.registry.receipt(event, to_all)
+    def _tell_receipt(self, spread: Spread) -> None:
+        self.deck.registry.receipt(spread)
 
     def call(self) -> "Phone":
         """A new connection."""

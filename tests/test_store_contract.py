@@ -39,6 +39,7 @@ from tests.simulate.database import Body, Call, FakeDatabase
 from tests.simulate.faults import WELL
 from tests.simulate.functions import append_messages, change_member, move_receipts, open_direct
 from tests.simulate.messages import ACTIONS
+from tests.simulate.personal import set_personal
 from tests.simulate.store import FakeStore
 
 MOST = 5  # members of a group in these tests
@@ -82,6 +83,9 @@ class Bench(Protocol):
 
     async def age(self, conversation: UUID, seq: int, by_ms: int) -> None:
         """Let an entry have been stored so much earlier."""
+
+    async def set_personal(self, person: UUID, what: str, subject: str, value: Any) -> int:
+        """Set a row of a person's own; the number that a device has to be told up to."""
 
 
 class FakeBench:
@@ -130,6 +134,9 @@ class FakeBench:
         log = self.database.tables.entries[conversation]
         log[seq - 1] = msgspec.structs.replace(log[seq - 1], at_ms=log[seq - 1].at_ms - by_ms)
 
+    async def set_personal(self, person: UUID, what: str, subject: str, value: Any) -> int:
+        return set_personal(self.database.tables, self.database.now_ms(), person, what, subject, value)
+
 
 class PostgresBench:
     """Two stores on one real database, and a plain connection."""
@@ -177,6 +184,12 @@ class PostgresBench:
         self.control.execute(
             "update entry set at_ms = at_ms - %s where conversation = %s and seq = %s", (by_ms, conversation, seq)
         )
+
+    async def set_personal(self, person: UUID, what: str, subject: str, value: Any) -> int:
+        text = None if value is None else msgspec.json.encode(value).decode()
+        row = self.control.execute("select set_personal(%s, %s, %s, %s)", (person, what, subject, text)).fetchone()
+        assert row is not None
+        return int(row[0])
 
     def close(self) -> None:
         self.control.close()

@@ -12,9 +12,10 @@ from trio.testing import MockClock
 from konnect_server import cursor as cursors, walk as walk_room
 from konnect_server.conversation import Posting
 from konnect_server.cursor import Cursor
+from konnect_server.receipts import Spread
 from konnect_server.walk import Walk
 from protocol import closing
-from protocol.frames import ReceiptEvent
+from protocol.frames import Privacy, ReceiptEvent
 from storage.errors import StorageUnavailable
 from storage.rows import Raise, Range
 from tests.deck import Deck, open_deck, until
@@ -99,6 +100,9 @@ class Traveller(FakeReader):
         self.walk.tell_cursor()
 
     def greet(self) -> None: ...
+
+    def heed(self, privacy: Privacy) -> None:
+        self.privacy = privacy
 
     def flush(self) -> None:
         self.deck.flush()
@@ -244,7 +248,7 @@ async def test_receipts_that_pass_while_one_walks_are_not_missed(autojump_clock:
 
         def passes(conversation: UUID, user: UUID, read: int, to_all: bool = True) -> None:
             event = ReceiptEvent(conversation=conversation, user=user, delivered=read, read=read)
-            deck.registry.receipt(event, to_all)
+            deck.registry.receipt(Spread(event, to_all))
 
         passes(ROOM, BOB, 2)
         assert ann.story == ["progress", "receipt"], "she knows the room"

@@ -106,6 +106,14 @@ from protocol.frames.session import (
     Synced as Synced,
     Welcome as Welcome,
 )
+from protocol.frames.states import (
+    Draft as Draft,
+    Hidden as Hidden,
+    Notify as Notify,
+    Settings as Settings,
+    StateEvent as StateEvent,
+    StateKind as StateKind,
+)
 from protocol.frames.unread import (
     Unread as Unread,
     UnreadGet as UnreadGet,
@@ -115,7 +123,7 @@ AnyCommand = (
     Hello | Ping | AuthRenew | ConversationDirect | ConversationCreate | ConversationList | ConversationGet
     | ConversationAdd | ConversationRemove | ConversationLeave | MessageSend | MessageEdit | MessageDelete
     | MessageReact | MessageEdits | MessageReactions | HistoryGet | ReceiptMove | Typing | PresenceWatch | UserGet
-    | UnreadGet | MessageReaders
+    | UnreadGet | MessageReaders | PrivacySet | PrivacyGet
 )  # fmt: skip
 # Commands that a conversation's log takes one by one: each is stored by a function of the database of its own.
 AnyAction = ConversationAdd | ConversationRemove | ConversationLeave | MessageEdit | MessageDelete | MessageReact
@@ -129,6 +137,7 @@ AnyEvent = (
     | ReceiptEvent
     | TypingEvent
     | PresenceEvent
+    | StateEvent
 )
 AnyReply = Ok | Error
 
@@ -157,4 +166,6 @@ RESULTS: dict[type[Command], type[Struct]] = {
     UserGet: Users,
     UnreadGet: Unread,
     MessageReaders: Readers,
+    PrivacySet: Done,
+    PrivacyGet: Privacy,
 }

@@ -68,6 +68,8 @@ ERRORS: Final[dict[type[frames.Command], tuple[type[errors.KonnectError], ...]]]
     frames.PresenceWatch: (errors.NotAMember,),
     frames.UserGet: (),
     frames.UnreadGet: (),
+    frames.PrivacySet: (errors.KeyReused,),
+    frames.PrivacyGet: (),
     frames.MessageReaders: (errors.NotAMember, errors.UnknownMessage, errors.BadCursor),
 }
 

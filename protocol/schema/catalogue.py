@@ -17,6 +17,9 @@ RECORDS: Final[tuple[type[Struct], ...]] = (
     frames.Version,
     frames.OneReaction,
     frames.MessageReader,
+    frames.Draft,
+    frames.Settings,
+    frames.Hidden,
 )  # nested in the others
 
 

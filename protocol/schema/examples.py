@@ -78,6 +78,10 @@ COMMANDS: Final[dict[type[frames.Command], dict[str, Any]]] = {
     frames.MessageEdits: {"t": "message.edits", "id": 20, "conversation": str(DIRECT), "seq": 42},
     frames.MessageReactions: {"t": "message.reactions", "id": 21, "conversation": str(DIRECT), "seq": 42},
     frames.UnreadGet: {"t": "unread.get", "id": 120},
+    frames.PrivacySet: {
+        "t": "privacy.set", "id": 122, "key": "p-2be4c1", "read_receipts": False, "last_seen": "contacts",
+    },
+    frames.PrivacyGet: {"t": "privacy.get", "id": 123},
     frames.MessageReaders: {"t": "message.readers", "id": 121, "conversation": str(GROUP), "seq": 7},
 }  # fmt: skip
 
@@ -131,8 +135,11 @@ RESULTS: Final[dict[type[Struct], Struct]] = {
     ),
     frames.Reactions: frames.Reactions([frames.OneReaction(BOB, "👍", 45, AT_MS + 45 * 60_000)]),
     frames.Unread: frames.Unread(12, 3),
+    frames.Privacy: frames.Privacy(False, "contacts", True),
     frames.Readers: frames.Readers([frames.MessageReader(ANN, True), frames.MessageReader(CLEO, False)]),
 }
+
+_DRAFT: Final = frames.Draft("Make it nine, the", AT_MS + 46 * 60_000, 42)
 
 RECORDS: Final[dict[type[Struct], Struct]] = {
     frames.Entry: structs.replace(
@@ -145,6 +152,12 @@ RECORDS: Final[dict[type[Struct], Struct]] = {
     frames.Version: frames.Version(43, AT_MS + 43 * 60_000, "See you at nine?"),
     frames.OneReaction: frames.OneReaction(BOB, "👍", 45, AT_MS + 45 * 60_000),
     frames.MessageReader: frames.MessageReader(CLEO, False),
+    frames.Draft: _DRAFT,
+    frames.Settings: frames.Settings(
+        muted=True, muted_until_ms=AT_MS + 480 * 60_000, pinned_at_ms=AT_MS, nicknames={BOB: "Bobby"},
+        folder="Friends", notify="mentions",
+    ),
+    frames.Hidden: frames.Hidden([12, 40]),
 }  # fmt: skip
 
 # Where several commands share a result and the story needs another one.
@@ -171,6 +184,7 @@ EVENTS: Final[dict[type[frames.Event], frames.Event]] = {
     frames.ReceiptEvent: frames.ReceiptEvent(conversation=DIRECT, user=BOB, delivered=42, read=42),
     frames.TypingEvent: frames.TypingEvent(conversation=DIRECT, user=BOB),
     frames.PresenceEvent: frames.PresenceEvent(user=BOB, state="online"),
+    frames.StateEvent: frames.StateEvent(what="draft", subject=str(DIRECT), draft=_DRAFT),
 }  # fmt: skip
 
 ERROR: Final = frames.Error(11, NotAMember.code, str(NotAMember(ANN, DIRECT)))

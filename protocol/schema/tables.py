@@ -277,6 +277,7 @@ _LIMITS: Final[dict[str, str]] = {
     "UNREAD": "Entries above the read cursor among which unread messages are counted.",
     "READERS_PAGE": "People on one page of `message.readers`.",
     "UNREAD_TOTAL": "Unread messages that `unread.get` counts; a badge shows 999+ there.",
+    "HIDDEN_BLOCK": "Numbers of a log that one row of hidden messages speaks of.",
     "SEQ_MAX": "The highest number that an entry may have.",
 }
 

@@ -184,3 +184,62 @@ as $$
                         from page where nth <= p_limit),
             'more', exists (select from page where nth > p_limit)) end
 $$;
+
+
+-- Turn switches, those that the command names. A row of one's own, too, so that all of one's devices hear of it
+-- (0006_personal.sql): the number that it raises is what makes them look, here and in other processes, also when a bell is
+-- lost; and what they then read is what this process goes by.
+create function set_privacy(p_person uuid, p_command json, p_rules json) returns json language plpgsql volatile
+set enable_seqscan = off
+as $$
+declare
+    v_digest uuid := md5(json_build_array('privacy', p_command -> 'read_receipts', p_command -> 'last_seen',
+                                          p_command -> 'typing')::text)::uuid;
+    v_answer json;
+    n privacy;
+begin
+    v_answer := begin_personal(p_person, 'privacy', p_command ->> 'key', v_digest);
+    if v_answer is not null then return v_answer; end if;
+    insert into privacy (person) values (p_person) on conflict do nothing;
+    update privacy set
+        read_receipts = coalesce((p_command ->> 'read_receipts')::boolean, read_receipts),
+        last_seen = coalesce(p_command ->> 'last_seen', last_seen),
+        typing = coalesce((p_command ->> 'typing')::boolean, typing)
+        where person = p_person returning * into n;
+    return end_personal(p_person, 'privacy', p_command ->> 'key', v_digest,
+                        set_personal(p_person, 'privacy', '', json_build_object(
+                            'read_receipts', n.read_receipts, 'last_seen', n.last_seen, 'typing', n.typing)));
+end $$;
+
+-- A person's switches; null for who never touched one.
+create function privacy_of(p_person uuid) returns json language sql stable
+set enable_seqscan = off
+as $$
+    select json_build_object('read_receipts', read_receipts, 'last_seen', last_seen, 'typing', typing)
+    from privacy where person = p_person
+$$;
+
+
+-- As before (0006_personal.sql), and the person's switches.
+create or replace function standings(asks json) returns json language sql stable
+set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off
+as $$
+    select coalesce(json_agg(json_build_object(
+        'number', h.number,
+        'rows', case when h.number > a.n then
+            coalesce((select number from personal where person = a.p and number > a.n order by number desc limit 1), 0)
+            else 0 end,
+        'at_ms', now_ms(),
+        'known', a.l is null or exists (select from lineage where id = a.l),
+        'privacy', (select json_build_object('read_receipts', read_receipts, 'last_seen', last_seen, 'typing', typing)
+                    from privacy where person = a.p),                                                          -- 0012
+        'spans', (select coalesce(json_agg(json_strip_nulls(json_build_object(
+                      'conversation', s.conversation, 'joined', s.joined, 'since', s.since, 'until', s.until, 'number', s.number,
+                      'last_seq', v.last_seq,
+                      'partner', case when v.kind = 'direct' then
+                          (select case when d.low = a.p then d.high else d.low end from direct d where d.conversation = v.id) end))
+                      order by s.conversation, s.joined), '[]')
+                  from span s join conversation v on v.id = s.conversation where s.person = a.p)) order by a.n_th), '[]')
+    from rows from (json_to_recordset(asks) as (p uuid, l uuid, n bigint)) with ordinality as a(p, l, n, n_th)
+    left join lateral (select number from account where id = a.p limit 1) h on true
+$$;

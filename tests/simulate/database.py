@@ -95,6 +95,20 @@ class Receipt(Struct):
     delivered_ms: int | None = None
 
 
+class Personal(Struct, frozen=True):
+    """A row of table personal."""
+
+    value: Any  # as plain data; None: it is gone
+    number: int
+
+
+class KeptKey(Struct, frozen=True):
+    """A row of table personal_key."""
+
+    number: int
+    digest: tuple[Any, ...]
+
+
 class Tables:
     """What is committed."""
 
@@ -114,6 +128,8 @@ class Tables:
         self.past: dict[tuple[UUID, int], list[Entry]] = {}  # what rows said before, the oldest first: for the judge
         self.receipts: dict[UUID, dict[UUID, Receipt]] = {}  # conversation -> person
         self.privacy: dict[UUID, Privacy] = {}  # of who touched a switch
+        self.personal: dict[UUID, dict[tuple[str, str], Personal]] = {}  # person -> what, subject
+        self.personal_keys: dict[tuple[UUID, str, str], KeptKey] = {}  # (person, scope, key)
         self.lineages: dict[UUID, None] = {}
         self.nodes: dict[UUID, int] = {}
 
@@ -150,6 +166,8 @@ class Tables:
         other.past = {place: list(rows) for place, rows in self.past.items()}
         other.receipts = copy.deepcopy(self.receipts)
         other.privacy = dict(self.privacy)
+        other.personal = {person: dict(rows) for person, rows in self.personal.items()}
+        other.personal_keys = dict(self.personal_keys)
         other.lineages = dict(self.lineages)
         other.nodes = dict(self.nodes)
         return other

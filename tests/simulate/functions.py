@@ -31,6 +31,7 @@ from storage.rows import (
     State,
 )
 from storage.store import Change
+from tests.simulate import personal
 from tests.simulate.database import (
     Account,
     Body,
@@ -306,7 +307,7 @@ def log_after(tables: Tables, conversation: UUID, head: int, limit: int) -> list
     return tables.entries.get(conversation, [])[head : head + limit]
 
 
-def standing(tables: Tables, at_ms: int, person: UUID, lineage: UUID | None) -> Standing:
+def standing(tables: Tables, at_ms: int, person: UUID, lineage: UUID | None, told: int = 0) -> Standing:
     """All that a resume starts from."""
     account: Account | None = tables.accounts.get(person)
     spans = [
@@ -318,7 +319,9 @@ def standing(tables: Tables, at_ms: int, person: UUID, lineage: UUID | None) -> 
         for span in tables.spans[conversation][person]
     ]  # fmt: skip
     known = lineage is None or lineage in tables.lineages
-    return Standing(at_ms, known, spans, None if account is None else account.number)
+    number = None if account is None else account.number
+    rows = 0 if number is None or number <= told else personal.newest(tables, person, told)
+    return Standing(at_ms, known, spans, number, rows, tables.privacy.get(person))
 
 
 def _partner(tables: Tables, conversation: UUID, person: UUID) -> UUID | None:

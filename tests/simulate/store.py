@@ -27,6 +27,8 @@ from protocol.frames import (
     Entry,
     History,
     HistoryPage,
+    Privacy,
+    PrivacySet,
     Reactions,
     Readers,
     Unread,
@@ -43,6 +45,7 @@ from storage.rows import (
     NewMessage,
     OthersReceipt,
     Page,
+    PersonalPage,
     Raise,
     Raised,
     Range,
@@ -52,7 +55,7 @@ from storage.rows import (
     shown,
 )
 from storage.store import Change
-from tests.simulate import functions, messages
+from tests.simulate import functions, messages, personal, privacy
 from tests.simulate.database import Body, Call, FakeDatabase, Transaction
 from tests.simulate.faults import Faults, Plan
 from tests.simulate.functions import Refusal
@@ -156,9 +159,17 @@ class FakeStore:
         with self._lane(lane):
             return await self._read(lambda db: functions.log_after(db.tables, conversation, head, limit))
 
-    async def standing(self, person: UUID, lineage: UUID | None) -> Standing:
+    async def standing(self, person: UUID, lineage: UUID | None, told: int = 0) -> Standing:
         """See :meth:`storage.store.Store.standing`."""
-        return await self._read(lambda db: functions.standing(db.tables, db.now_ms(), person, lineage))
+        return await self._read(lambda db: functions.standing(db.tables, db.now_ms(), person, lineage, told))
+
+    async def personal(
+        self, person: UUID, above: int, through: int, gone: bool, limit: int, size_bytes: int
+    ) -> PersonalPage:
+        """See :meth:`storage.store.Store.personal`."""
+        return await self._read(
+            lambda db: personal.personal_rows(db.tables, person, above, through, gone, limit, size_bytes)
+        )
 
     async def states(self, person: UUID, conversations: Sequence[UUID], recent: int) -> list[State]:
         """See :meth:`storage.store.Store.states`."""
@@ -220,6 +231,17 @@ class FakeStore:
         """See :meth:`storage.store.Store.listing`."""
         below = None if cursor is None else _place(cursor)
         return await self._read(lambda db: _listing(db, person, below, limit))
+
+    async def set_privacy(self, person: UUID, command: PrivacySet) -> int:
+        """See :meth:`storage.store.Store.set_privacy`."""
+        answer = await self._write(lambda db: privacy.set_privacy(db, person, command))
+        if isinstance(answer, Refusal):
+            _refuse(answer, conversation=person, key=command.key, user=person)
+        return answer
+
+    async def privacy(self, person: UUID) -> Privacy:
+        """See :meth:`storage.store.Store.privacy`."""
+        return await self._read(lambda db: db.tables.privacy.get(person, Privacy()))
 
     async def unread_total(self, person: UUID) -> Unread:
         """See :meth:`storage.store.Store.unread_total`."""

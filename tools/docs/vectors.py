@@ -230,6 +230,14 @@ def _server() -> Iterator[Vector]:
         "event progress: empty cursor": frames.Progress(cursor=""),
         "event synced: longest cursor": frames.Synced(cursor="c" * limits.CURSOR_CHARS),
         "event presence: gone": frames.PresenceEvent(user=BOB, state="offline"),
+        "event state: a draft is gone": frames.StateEvent(what="draft", subject=str(DIRECT)),
+        "event state: a muted conversation": frames.StateEvent(
+            what="settings", subject=str(GROUP),
+            settings=frames.Settings(muted=True, pinned_at_ms=AT_MS, unread=True, nicknames={BOB: _UNICODE}),
+        ),
+        "event state: hidden messages": frames.StateEvent(
+            what="hidden", subject=f"{GROUP}/1", hidden=frames.Hidden([1_000, 1_999])
+        ),
         "event receipt: only delivered": frames.ReceiptEvent(conversation=DIRECT, user=BOB, delivered=42, read=0),
     }.items():  # fmt: skip
         yield _from_server(name, frame)
