@@ -16,6 +16,7 @@ from konnect_client.model import (
     ConversationPage,
     Entry,
     HistoryPage,
+    Privacy,
     ReactionPage,
     ReaderPage,
     Sent,
@@ -206,6 +207,19 @@ class Commands:
         self._typed_at[conversation] = now + TYPING_EVERY_S
         self._calls.add(Call({"t": "typing", "conversation": str(conversation)}))
         self._connector.kick()
+
+    async def privacy(self) -> Privacy:
+        """How one's switches stand."""
+        return Privacy.parse(await self.ask("privacy.get"))
+
+    async def set_privacy(
+        self, *, read_receipts: bool | None = None, last_seen: str | None = None, typing: bool | None = None,
+        key: str | None = None,
+    ) -> None:  # fmt: skip
+        """Turn switches of one's privacy, those that are given: *last_seen* is "everyone", "contacts" or "nobody"."""
+        await self.ask(
+            "privacy.set", key=key or self._new_key(), read_receipts=read_receipts, last_seen=last_seen, typing=typing
+        )
 
     # --- People -------------------------------------------------------------------------------------------------------
 

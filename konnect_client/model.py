@@ -290,6 +290,19 @@ class Cursors:
 
 
 @dataclass(frozen=True, slots=True)
+class Privacy:
+    """One's switches."""
+
+    read_receipts: bool
+    last_seen: str  # "everyone", "contacts" or "nobody"
+    typing: bool
+
+    @classmethod
+    def parse(cls, frame: Frame) -> "Privacy":
+        return cls(take(frame, "read_receipts", bool), take(frame, "last_seen", str), take(frame, "typing", bool))
+
+
+@dataclass(frozen=True, slots=True)
 class Unread:
     """What is unread over all one's conversations."""
 

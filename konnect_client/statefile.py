@@ -73,7 +73,8 @@ class StateFile:
         """
         self._path.parent.mkdir(parents=True, exist_ok=True)
         fresh = self._path.with_name(self._path.name + ".new")
-        content = {"user": saved.user, "cursor": saved.heads.cursor, "heads": saved.heads.seqs, "rows": saved.heads.rows}
+        heads = saved.heads
+        content = {"user": saved.user, "cursor": heads.cursor, "heads": heads.seqs, "rows": heads.rows}
         fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with open(fd, "w", encoding="utf-8") as file:
             json.dump(content, file)

@@ -116,6 +116,10 @@ class Call:
         """Answer with what *ask* finds, put through *then*."""
         self._work = partial(self._ask, ask, then)
 
+    def read_in_order(self, command: frames.Command, ask: Ask, then: Then | None = None) -> None:
+        """The same: a call stands alone."""
+        self.read(command, ask, then)
+
     async def told_up_to(self, number: int) -> None:
         """There is no device to wait for."""
 

@@ -17,11 +17,13 @@ from konnect_server.registry import Registry
 from protocol import frames
 from protocol.errors import Invalid, Unavailable
 from storage.errors import StorageRefused, StorageUnavailable
-from storage.rows import Made
+from storage.rows import Kept, Made, Rules
 from storage.store import Store
 
 RETRY_S: Final = 0.25
 GIVE_UP_S: Final = 10.0  # how long a question to storage is repeated before its asker is told "unavailable"
+
+_RULES: Final = Rules()  # of what is one's own a server has no rules beside the protocol's
 
 Ask: TypeAlias = Callable[[], Awaitable[Any]]
 Then: TypeAlias = Callable[[Any], Awaitable[Any]]
@@ -61,6 +63,10 @@ class Asker(Author, Protocol):
     def read(self, command: frames.Command, ask: Ask, then: Then | None = None) -> None:
         """Answer *command* with what *ask* finds, put through *then*."""
 
+    def read_in_order(self, command: frames.Command, ask: Ask, then: Then | None = None) -> None:
+        """The same, after all that the asker gave so before it. Without an answer from storage there is none at all:
+        what follows must not overtake it."""
+
     async def told_up_to(self, number: int) -> None:
         """Wait until what is the person's own up to *number* has reached this very device."""
 
@@ -92,6 +98,22 @@ def _typing(asker: Asker, command: frames.Typing) -> None:
 
     asked = frames.ConversationGet(id=command.id, conversation=command.conversation, recent=0)
     asker.read(command, lambda: actions.get(asker.desk.store, asker.user, asked), tell)
+
+
+# --- what is one's own ---
+
+
+def _keep(asker: Asker, command: frames.AnyPersonal) -> None:
+    """The state's event reaches the asker's device before the answer."""
+    desk = asker.desk
+
+    async def tell(kept: Kept) -> frames.Done:
+        if kept.new:
+            desk.registry.changed(asker.user)
+        await asker.told_up_to(kept.number)
+        return frames.Done()
+
+    asker.read_in_order(command, lambda: desk.store.keep(asker.user, command, _RULES), tell)
 
 
 # --- what asks the database ---
@@ -158,7 +180,7 @@ def _privacy_set(asker: Asker, command: frames.PrivacySet) -> None:
         await asker.told_up_to(number)
         return frames.Done()
 
-    asker.read(command, lambda: desk.store.set_privacy(asker.user, command), tell)
+    asker.read_in_order(command, lambda: desk.store.set_privacy(asker.user, command), tell)
 
 
 def _privacy_get(asker: Asker, command: frames.PrivacyGet) -> None:
@@ -190,6 +212,7 @@ HANDLERS: Final[dict[type[frames.Command], Callable[[Asker, Any], None]]] = {
     frames.MessageReaders: _readers,
     frames.PrivacySet: _privacy_set,
     frames.PrivacyGet: _privacy_get,
+    **dict.fromkeys(get_args(frames.AnyPersonal), _keep),
 }
 
 

@@ -105,7 +105,7 @@ class Registry:
         self.changed(user)
 
     def changed(self, user: UUID) -> None:
-        """*user*'s own rows changed; the person's devices, here and elsewhere, look."""
+        """*user*'s own rows changed; the person's devices, here and elsewhere, look. (storage/personal.py)"""
         found = self.users.get(user)
         if found is not None:
             found.look()
@@ -162,8 +162,8 @@ class Registry:
                     reader.push_droppable(data)
 
     def receipt(self, spread: Spread) -> None:
-        """Tell the members here, or only the person's own devices, that cursors rose. Where reading is hidden, by either
-        side, only a delivery is told: an event that says nothing new would tell when somebody read."""
+        """Tell the members here, or only the person's own devices, that cursors rose. Where reading is hidden, by
+        either side, only a delivery is told: an event that says nothing new would tell when somebody read."""
         event = spread.event
         found = self.conversations.get(event.conversation) if spread.to_all else None
         readers = self.sessions_of(event.user) if not spread.to_all else [] if found is None else found.readers()

@@ -7,7 +7,7 @@ is cancelled with it; what changes a conversation goes into that conversation's 
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias, get_args
 from uuid import UUID
 
 import msgspec
@@ -38,6 +38,7 @@ from protocol.errors import (
     RateLimited,
     TooManySockets,
     Unauthorized,
+    Unavailable,
 )
 from storage.errand import by_task
 from storage.store import Store
@@ -56,7 +57,8 @@ _WHY: Final = {
 }
 _BY_CLIENT: Final = CLOSED.labels("client")
 
-_Read: TypeAlias = tuple[int, Ask, Then | None]
+_Read: TypeAlias = tuple[int, Ask, Then | None, bool]  # the last: in order
+_IN_ORDER: Final = get_args(frames.AnyPersonal)  # what of a session is carried out in the order of coming
 _UNKNOWN: Final = frames.Privacy(False, "nobody", False)  # in doubt, everything is hidden
 _NOBODY: Final = UUID(int=0)
 _INBOX, _RATE, _READS, _ANSWERS = 1, 2, 4, 8  # why the socket is not read
@@ -142,9 +144,10 @@ class Session:
         self._commands = TokenBucket(desk.commands_per_s, desk.commands_burst)
         self._refusals: TokenBucket | None = None  # most connections never need one
         self._paused = 0
-        self._stalled: frames.MessageSend | None = None
+        self._stalled: frames.Command | None = None  # over its rate, and nothing may overtake it
         self._reads: list[_Read] = []  # a deque takes 600 bytes even when it is empty
         self._reading: dict[int, trio.CancelScope] = {}
+        self._ordered = False  # one of those that go in order is under way
         self._read_count = 0
         self._watched: list[UUID] = []
         self._room: trio.Event | None = None
@@ -172,6 +175,8 @@ class Session:
                 self.close(closing.HELLO_FIRST)
         elif isinstance(command, frames.MessageSend):
             self._send(command)
+        elif isinstance(command, _IN_ORDER):
+            self._in_order(command)
         else:
             wait_s = self._commands.take(self._desk.now())
             if wait_s:
@@ -297,11 +302,23 @@ class Session:
 
     def _send(self, command: frames.MessageSend) -> None:
         wait_s = self._messages.take(self._desk.now())
-        if wait_s:  # not refused, or what follows would overtake it: the socket is not read until it may go
-            self._stalled = command
-            self._rest(wait_s)
+        if wait_s:
+            self._stall(command, wait_s)
             return
         self.post(command.conversation, Posting(self, command.id, self.user, command.key, command.text))
+
+    def _in_order(self, command: frames.Command) -> None:
+        """Carry out a command that nothing may overtake."""
+        wait_s = self._commands.take(self._desk.now())
+        if wait_s:
+            self._stall(command, wait_s)
+        else:
+            _HANDLERS[type(command)](self, command)
+
+    def _stall(self, command: frames.Command, wait_s: float) -> None:
+        """Not refused, or what follows would overtake it: the socket is not read until it may go."""
+        self._stalled = command
+        self._rest(wait_s)
 
     def post(self, conversation: UUID, piece: Posting | Acting) -> None:
         """Put *piece* into the conversation's inbox. If that is full with it, the socket is not read."""
@@ -355,29 +372,47 @@ class Session:
 
     def read(self, command: frames.Command, ask: Ask, then: Then | None = None) -> None:
         """Answer *command* with what *ask* finds, put through *then*."""
-        self._reads.append((command.id, ask, then))
+        self._read(command.id, ask, then, False)
+
+    def read_in_order(self, command: frames.Command, ask: Ask, then: Then | None = None) -> None:
+        """The same, after all that came so before it; without an answer from storage the connection ends, and the
+        client repeats all of them in order."""
+        self._read(command.id, ask, then, True)
+
+    def _read(self, command_id: int, ask: Ask, then: Then | None, in_order: bool) -> None:
+        self._reads.append((command_id, ask, then, in_order))
         if len(self._reads) >= READS_WAITING:
             self._pause(_READS)
         self._start_reads()
 
     def _start_reads(self) -> None:
-        while self._reads and len(self._reading) < READS_AT_ONCE:
+        while len(self._reading) < READS_AT_ONCE:
+            place = next((nth for nth, one in enumerate(self._reads) if not (one[3] and self._ordered)), None)
+            if place is None:
+                break
+            read = self._reads.pop(place)
+            self._ordered = self._ordered or read[3]
             self._read_count += 1
-            run = partial(self._run_read, self._read_count, *self._reads.pop(0))
+            run = partial(self._run_read, self._read_count, *read)
             self._reading[self._read_count] = self._desk.registry.spawn(self.close, run)
         if len(self._reads) < READS_WAITING:
             self._go_on(_READS)
 
-    async def _run_read(self, number: int, command_id: int, ask: Ask, then: Then | None) -> None:
+    async def _run_read(self, number: int, command_id: int, ask: Ask, then: Then | None, in_order: bool) -> None:
         try:
             found = await insist(ask, self._desk.now)
             await trio.lowlevel.checkpoint_if_cancelled()  # else one that is gone would begin to follow, or to walk
             data = codec.ok(command_id, found if then is None else await then(found))
         except KonnectError as problem:
+            if in_order and isinstance(problem, Unavailable):
+                self.close(closing.UNAVAILABLE)  # nothing after it begins
+                return
             data = codec.error(command_id, problem)
         await self.room()  # an answer may be a page: several at once would make an honest client "slow"
         self.push(data)
         del self._reading[number]
+        if in_order:
+            self._ordered = False
         self._start_reads()
 
     # --- reading the socket, or not ---
@@ -403,8 +438,10 @@ class Session:
             return
         self._go_on(_RATE)
         stalled, self._stalled = self._stalled, None
-        if stalled is not None:
+        if isinstance(stalled, frames.MessageSend):
             self._send(stalled)
+        elif stalled is not None:
+            self._in_order(stalled)
         self._desk.flush()
 
     # --- what conversations and the walk call ---

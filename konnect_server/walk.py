@@ -491,7 +491,8 @@ class Walk:
             await self._room()
             for row in rows[first : first + RECEIPTS_AT_ONCE]:
                 target = self._targets.get(row.conversation)  # none, or one that was left: joined since, and its state,
-                if target is not None and target.conversation is not None and target.last is None:  # to come, has them
+                going = target is not None and target.conversation is not None and target.last is None
+                if going or row.conversation in self.attached:  # to come, has them
                     self._begin()
                     self._walker.push(wire(_receipt(row)))
 

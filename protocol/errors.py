@@ -26,6 +26,7 @@
     │   ├── MessageDeleted          message_deleted      the message was deleted
     │   ├── TooLate                 too_late             the time for it is over
     │   ├── TooManyReactions        too_many_reactions   the message has its most reactions
+    │   ├── TooManyOfOnesOwn        too_many             as many of these are one's own as may be
     │   ├── ConversationFull        conversation_full    the group has its most members
     │   ├── TooManySockets          too_many_sockets     the person has too many sockets open
     │   ├── TooLarge                too_large            a body or frame over its limit
@@ -230,6 +231,12 @@ class TooManyReactions(Refused):
     """The person has reacted to the message with as many emoji as one may, or it has as many as a message may."""
 
     code, status, fix = "too_many_reactions", 409, "Take a reaction back first, or use an emoji that is there already."
+
+
+class TooManyOfOnesOwn(Refused):
+    """The person has as many of these as one may have: pinned conversations, names for the people of one."""
+
+    code, status, fix = "too_many", 409, "Let one go first."
 
 
 class ConversationFull(Refused):

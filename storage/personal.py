@@ -14,5 +14,55 @@ To add a kind:
    row, within the transaction of what caused it: after the locks of conversations; of several people in id order. Of a
    command of the person's own, ``begin_personal`` comes first and ``end_personal`` last: these keep its key.
 4. Whoever called that function tells ``Registry.changed(person)`` once it is committed.
-5. Its twin in ``tests/simulate/personal.py``, its fold in ``konnect_client/personal.py``, its row in docs/features.md.
+5. A command of the person's own: its Struct in ``protocol/frames/`` (also in ``AnyPersonal``), a row in ``FUNCTIONS``.
+6. Its twin in ``tests/simulate/personal.py``, its fold in ``konnect_client/personal.py``, its rows in the docs.
 """
+
+from typing import Final, LiteralString
+from uuid import UUID
+
+from protocol.errors import KeyReused, NotAMember, Refused, TooManyOfOnesOwn, UnknownMessage
+from protocol.frames import (
+    AnyPersonal,
+    Command,
+    ConversationArchive,
+    ConversationFolder,
+    ConversationMarkUnread,
+    ConversationMute,
+    ConversationNickname,
+    ConversationNotify,
+    ConversationPin,
+    DraftClear,
+    DraftSet,
+    MessageHide,
+)
+
+_DRAFT: Final = "select set_draft(%s, %s::json, %s::json)::text"
+_SETTINGS: Final = "select change_settings(%s, %s::json, %s::json)::text"
+
+FUNCTIONS: Final[dict[type[Command], LiteralString]] = {
+    DraftSet: _DRAFT,
+    DraftClear: _DRAFT,
+    ConversationMute: _SETTINGS,
+    ConversationArchive: _SETTINGS,
+    ConversationPin: _SETTINGS,
+    ConversationMarkUnread: _SETTINGS,
+    ConversationNickname: _SETTINGS,
+    ConversationFolder: _SETTINGS,
+    ConversationNotify: _SETTINGS,
+    MessageHide: "select hide_messages(%s, %s::json, %s::json)::text",
+}
+
+
+def refusal(code: str, missing: UUID, seq: int, command: AnyPersonal) -> Refused:
+    """What the *code* that a function of ``FUNCTIONS`` answered with stands for: of whom (*missing*), of what (*seq*)."""
+    match code:
+        case "not_a_member":
+            return NotAMember(missing, command.conversation)
+        case "unknown_message":
+            return UnknownMessage(command.conversation, seq)
+        case "too_many":
+            return TooManyOfOnesOwn("you have as many of these as one may have")
+        case "key_reused":
+            return KeyReused(command.key)
+    raise AssertionError(f"the database answered {code!r}")

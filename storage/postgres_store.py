@@ -26,6 +26,7 @@ from protocol.errors import (
 )
 from protocol.frames import (
     AnyAction,
+    AnyPersonal,
     Conversations,
     ConversationState,
     Entry,
@@ -43,7 +44,7 @@ from protocol.frames import (
     Versions,
 )
 from protocol.limits import NAMED_MEMBERS, PAGE_BYTES, SEQ_MAX, UNREAD, UNREAD_TOTAL, VERSIONS_PAGE
-from storage import actions, reaction_cursor, reader_cursor
+from storage import actions, personal, reaction_cursor, reader_cursor
 from storage.database import Database, OwnConnection
 from storage.errors import StorageConflict
 from storage.gather import Gather, Kind
@@ -52,6 +53,7 @@ from storage.rows import (
     Answer,
     Appendix,
     Changed,
+    Kept,
     Made,
     Moved,
     NewMessage,
@@ -97,6 +99,16 @@ class _ActedOrNot(msgspec.Struct):
     seq: int = 0
     at_ms: int = 0
     entry: Entry | None = None
+
+
+class _KeptOrNot(msgspec.Struct):
+    """What a function of a command that changes what is one's own answers."""
+
+    error: str | None = None
+    missing: UUID | None = None
+    seq: int = 0
+    number: int = 0
+    new: bool = False
 
 
 class _Found(msgspec.Struct):
@@ -161,6 +173,7 @@ class _Appended(msgspec.Struct):
 _appendix: Final = msgspec.json.Decoder(Appendix).decode
 _outcome: Final = msgspec.json.Decoder(_Outcome).decode
 _acted: Final = msgspec.json.Decoder(_ActedOrNot).decode
+_kept: Final = msgspec.json.Decoder(_KeptOrNot).decode
 _found: Final = msgspec.json.Decoder(_Found).decode
 _entries: Final = msgspec.json.Decoder(list[Entry]).decode
 _found_standings: Final = msgspec.json.Decoder(list[Standing]).decode
@@ -169,7 +182,6 @@ _found_pages: Final = msgspec.json.Decoder(list[_FoundPage]).decode
 _found_personal: Final = msgspec.json.Decoder(list[_FoundPersonal]).decode
 _found_receipts: Final = msgspec.json.Decoder(list[_FoundReceipt]).decode
 _history: Final = msgspec.json.Decoder(HistoryPage | None).decode
-_kept: Final = _outcome
 _privacy: Final = msgspec.json.Decoder(Privacy | None).decode
 _unread: Final = msgspec.json.Decoder(Unread).decode
 _raised: Final = msgspec.json.Decoder(list[Raised]).decode
@@ -301,6 +313,13 @@ class PostgresStore:
             answers[found.q] = PersonalPage(found.rows, found.cut)
         return answers
 
+    async def keep(self, person: UUID, command: AnyPersonal, rules: Rules) -> Kept:
+        """See Store."""
+        found = _kept(await self._json(personal.FUNCTIONS[type(command)], person, _text(command), _text(rules)))
+        if found.error is not None:
+            raise personal.refusal(found.error, found.missing or person, found.seq, command)
+        return Kept(found.number, found.new)
+
     async def states(self, person: UUID, conversations: Sequence[UUID], recent: int) -> list[State]:
         """See Store."""
         return await self._states.ask((person, conversations, recent)) if conversations else []
@@ -420,7 +439,7 @@ class PostgresStore:
     async def set_privacy(self, person: UUID, command: PrivacySet) -> int:
         """See Store."""
         sql: Final = "select set_privacy(%s, %s::json, '{}')::text"
-        outcome = _kept(await self._json(sql, person, _text(command)))
+        outcome = _outcome(await self._json(sql, person, _text(command)))
         if outcome.error is not None:
             raise _refusal(outcome, conversation=person, author=person, user=person, key=command.key)
         return outcome.number

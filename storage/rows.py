@@ -42,6 +42,9 @@ class Rules(Struct, frozen=True):
     reactions_of_one: int = limits.REACTIONS_OF_ONE
     reactions: int = limits.REACTIONS
     reaction_users: int = limits.REACTION_USERS
+    pinned: int = limits.PINNED
+    nicknames: int = limits.NICKNAMES
+    hidden_block: int = limits.HIDDEN_BLOCK
 
 
 class Acted(Struct, frozen=True):
@@ -95,6 +98,13 @@ class Personal(Struct, frozen=True):
 
     number: int  # the person's number at its last change
     state: StateEvent
+
+
+class Kept(Struct, frozen=True):
+    """The outcome of a command that changes what is one's own."""
+
+    number: int  # up to which a device has to be told to know what came of it; 0: there was nothing to do
+    new: bool  # by this very call
 
 
 class PersonalPage(Struct, frozen=True):

@@ -11,6 +11,7 @@ from uuid import UUID
 
 from protocol.frames import (
     AnyAction,
+    AnyPersonal,
     Conversations,
     Entry,
     History,
@@ -27,6 +28,7 @@ from storage.rows import (
     Acted,
     Appendix,
     Changed,
+    Kept,
     Made,
     Moved,
     NewMessage,
@@ -102,6 +104,13 @@ class Store(Protocol):
     ) -> PersonalPage:
         """The person's own rows with above < number <= through, in that order: at most *limit*, up to about
         *size_bytes* (at least one if there is any). *gone*: those that are gone, too."""
+
+    async def keep(self, person: UUID, command: AnyPersonal, rules: Rules) -> Kept:
+        """Change what is the person's own. The key is looked at first, then all else (docs/hazards.md, A11).
+
+        Raises:
+            Refused: As ``protocol/schema/answers.py`` says of each command.
+        """
 
     async def states(self, person: UUID, conversations: Sequence[UUID], recent: int) -> list[State]:
         """Conversations as *person* sees them; those the person was never in are left out."""

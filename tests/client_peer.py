@@ -370,6 +370,12 @@ class Peer:
     def _message_readers(self, wire: Wire, frame: Frame) -> None:
         self.ok(wire, frame, readers=[])
 
+    def _privacy_set(self, wire: Wire, frame: Frame) -> None:
+        self.ok(wire, frame)
+
+    def _privacy_get(self, wire: Wire, frame: Frame) -> None:
+        self.ok(wire, frame, read_receipts=True, last_seen="everyone", typing=False)
+
     def _unread_get(self, wire: Wire, frame: Frame) -> None:
         self.ok(wire, frame, messages=0, conversations=0)
 

@@ -15,13 +15,14 @@ from konnect_server.presence import Presence
 from konnect_server.registry import Registry
 from konnect_server.stretches import Stretches
 from konnect_server.writer import Writer
-from protocol.frames import AnyAction, Entry, History, HistoryPage, User
+from protocol.frames import AnyAction, AnyPersonal, Entry, History, HistoryPage, User
 from storage.errand import by_task
 from storage.errors import StorageUnavailable
 from storage.rows import (
     Acted,
     Appendix,
     Changed,
+    Kept,
     Made,
     Moved,
     NewMessage,
@@ -129,6 +130,10 @@ class DoorStore(FakeStore):
     async def standing(self, person: UUID, lineage: UUID | None, told: int = 0) -> Standing:
         await self._begin("standing", person)
         return await self._pass("standing", await super().standing(person, lineage, told))
+
+    async def keep(self, person: UUID, command: AnyPersonal, rules: Rules) -> Kept:
+        await self._begin("keep", command)
+        return await self._pass("keep", await super().keep(person, command, rules))
 
     async def personal(
         self, person: UUID, above: int, through: int, gone: bool, limit: int, size_bytes: int

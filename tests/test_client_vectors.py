@@ -13,6 +13,7 @@ from konnect_client.model import (
     Conversation,
     ConversationPage,
     HistoryPage,
+    Privacy,
     ReactionPage,
     ReaderPage,
     Sent,
@@ -78,6 +79,8 @@ def test_every_answer_is_understood(vector: dict[str, Any]) -> None:
             assert Conversation.parse(result).head == head
         case {"versions": versions}:
             assert [Version.parse(one).text for one in versions] == [one.get("text") for one in versions]
+        case {"last_seen": str(), "typing": bool()}:
+            assert Privacy.parse(result).last_seen == result["last_seen"]
         case {"readers": readers}:
             assert [one.read for one in ReaderPage.parse(result).readers] == [one["read"] for one in readers]
         case {"reactions": reactions}:
@@ -126,6 +129,8 @@ async def test_every_command_of_the_client_is_one_that_the_server_takes(autojump
         await client.names(["01900000-0000-7000-8000-0000000000cc"])
         await client.readers(ROOM, 2)
         await client.unread()
+        await client.set_privacy(read_receipts=False, last_seen="contacts", typing=True)
+        assert (await client.privacy()).last_seen == "everyone"
         await client.ping()
         client.receipt(ROOM, delivered=2, read=1)
         client.typing(ROOM)

@@ -1,13 +1,32 @@
 """Rows of one's own by the contract of every ``Store``: PostgreSQL, and the simulated world's fake."""
 
 from typing import Any
+from uuid import UUID
 
+import pytest
+import trio
 from msgspec import UNSET
 
-from protocol.frames import Draft, StateEvent
-from storage.rows import Personal
+from protocol.errors import KeyReused, NotAMember, TooManyOfOnesOwn, UnknownMessage
+from protocol.frames import (
+    AnyPersonal,
+    ConversationArchive,
+    ConversationFolder,
+    ConversationMarkUnread,
+    ConversationMute,
+    ConversationNickname,
+    ConversationNotify,
+    ConversationPin,
+    Draft,
+    DraftClear,
+    DraftSet,
+    MessageHide,
+    Settings,
+    StateEvent,
+)
+from storage.rows import Kept, Personal, Raise, Rules
 from storage.store import Store
-from tests.test_store_contract import ANN, BOB, Bench, G, H, bench, group, place, uid
+from tests.test_store_contract import ANN, BOB, CID, DAN, MOST, Bench, G, H, bench, group, place, state, talk, uid
 
 __all__ = ["bench", "place"]  # fixtures
 
@@ -99,3 +118,240 @@ async def test_rows_come_in_pages(bench: Bench) -> None:
     assert ([row.number for row in page.rows], page.cut) == (numbers[:2], True)
     page = await bench.store.personal(ANN, 0, ALL, True, 500, 1)
     assert ([row.number for row in page.rows], page.cut) == (numbers[:1], True)
+
+
+# --- Drafts -----------------------------------------------------------------------------------------------------------
+
+
+def set_draft(text: str, key: str = "d", reply_to: int | None = None, conversation: UUID = G) -> DraftSet:
+    return DraftSet(id=1, conversation=conversation, key=key, text=text, reply_to=reply_to)
+
+
+def clear_draft(key: str = "c", conversation: UUID = G) -> DraftClear:
+    return DraftClear(id=1, conversation=conversation, key=key)
+
+
+async def keep(store: Store, command: AnyPersonal, person: UUID = ANN, rules: Rules = Rules()) -> Kept:  # noqa: B008
+    return await store.keep(person, command, rules)
+
+
+async def drafts(store: Store) -> dict[str, str | None]:
+    """Ann's, conversation -> text; None where it is gone."""
+    states = [row.state for row in await rows(store)]
+    return {one.subject: None if one.draft is UNSET else one.draft.text for one in states if one.what == "draft"}
+
+
+async def test_a_draft_is_kept_replaced_and_thrown_away(bench: Bench) -> None:
+    await group(bench.store, ANN, BOB)
+    first = await keep(bench.store, set_draft("grüße", "1", reply_to=1))
+    [row] = await rows(bench.other)
+    assert row.number == first.number
+    assert row.state.draft == Draft("grüße", row.state.draft.at_ms, 1)  # type: ignore[union-attr]  # it is set
+    second = await keep(bench.other, set_draft("grüße dich", "2"))
+    assert first.new
+    assert second.new
+    assert await drafts(bench.store) == {str(G): "grüße dich"}
+    gone = await keep(bench.store, clear_draft())
+    assert await drafts(bench.store) == {str(G): None}
+    assert first.number < second.number < gone.number == (await bench.store.standing(ANN, None)).number
+
+
+async def test_a_late_repeat_of_an_older_draft_undoes_no_newer_one(bench: Bench) -> None:
+    """docs/hazards.md, A11; also when nobody knows the answer to it, and from another process."""
+    await group(bench.store, ANN, BOB)
+    first = await keep(bench.store, set_draft("a", "1"))
+    await keep(bench.store, set_draft("b", "2"))
+    assert await keep(bench.other, set_draft("a", "1")) == Kept(first.number, False)
+    assert await drafts(bench.store) == {str(G): "b"}
+    gone = await keep(bench.store, clear_draft("3"))
+    assert await keep(bench.store, set_draft("b", "2")) != gone
+    assert await drafts(bench.store) == {str(G): None}
+
+
+async def test_a_key_stands_for_one_thing_of_ones_own(bench: Bench) -> None:
+    await group(bench.store, ANN, BOB)
+    await group(bench.store, BOB, ANN, conversation=H)
+    await keep(bench.store, set_draft("a", "k"))
+    for other in (set_draft("b", "k"), set_draft("a", "k", reply_to=1), clear_draft("k"), pin(True, "k")):
+        with pytest.raises(KeyReused):
+            await keep(bench.other, other)
+    await keep(bench.store, set_draft("b", "k", conversation=H))
+    await keep(bench.store, set_draft("c", "k"), BOB)
+    assert await drafts(bench.store) == {str(G): "a", str(H): "b"}
+
+
+async def test_what_is_ones_own_is_kept_of_places_that_one_is_or_was_in(bench: Bench) -> None:
+    await group(bench.store, ANN, BOB, CID)
+    await keep(bench.store, set_draft("a", "1"), CID)
+    await bench.store.change_member(0, "remove", G, ANN, "r", CID, MOST)
+    await keep(bench.store, clear_draft("2"), CID)
+    for command in (set_draft("a"), clear_draft(), pin(), mute(), hide(1)):
+        with pytest.raises(NotAMember):
+            await keep(bench.store, command, DAN)
+    with pytest.raises(NotAMember):
+        await keep(bench.store, set_draft("a", conversation=H))
+    assert (await bench.store.standing(DAN, None)).number == 0
+
+
+async def test_two_devices_that_set_a_draft_at_once_leave_one(bench: Bench) -> None:
+    await group(bench.store, ANN, BOB)
+    async with trio.open_nursery() as both:
+        for number in range(8):
+            store = bench.other if number % 2 else bench.store
+            both.start_soon(keep, store, set_draft(f"{number}", f"{number}"))
+            both.start_soon(keep, store, set_draft(f"{number}", f"{number}"))
+    [row] = await rows(bench.store)
+    assert row.number == (await bench.store.standing(ANN, None)).number
+
+
+# --- Settings ---------------------------------------------------------------------------------------------------------
+
+
+def pin(on: bool = True, key: str = "p", conversation: UUID = G) -> ConversationPin:
+    return ConversationPin(id=1, conversation=conversation, key=key, on=on)
+
+
+def mute(on: bool = True, until_ms: int | None = None, key: str = "m") -> ConversationMute:
+    return ConversationMute(id=1, conversation=G, key=key, on=on, until_ms=until_ms)
+
+
+def name(called: str | None, user: UUID | None = None, key: str = "n") -> ConversationNickname:
+    return ConversationNickname(id=1, conversation=G, key=key, name=called, user=user)
+
+
+async def ones_settings(store: Store, person: UUID = ANN, conversation: UUID = G) -> Settings | None:
+    page = await store.personal(person, 0, ALL, True, 500, PAGE)
+    for row in page.rows:
+        if (row.state.what, row.state.subject) == ("settings", str(conversation)):
+            return None if row.state.settings is UNSET else row.state.settings
+    return None
+
+
+async def test_one_row_has_all_settings_of_a_conversation(bench: Bench) -> None:
+    await group(bench.store, ANN, BOB)
+    more: dict[str, Any] = {"id": 1, "conversation": G}
+    await keep(bench.store, mute(until_ms=77))
+    await keep(bench.store, ConversationArchive(**more, key="a"))
+    await keep(bench.other, ConversationMarkUnread(**more, key="u"))
+    await keep(bench.store, ConversationFolder(**more, key="f", folder="Grüße"))
+    await keep(bench.store, ConversationNotify(**more, key="l", level="mentions"))
+    await keep(bench.store, name("the club"))
+    await keep(bench.other, name("Bobby", BOB, "n2"))
+    await keep(bench.other, name("me", ANN, "n3"))
+    await keep(bench.store, pin())
+    found = await ones_settings(bench.store)
+    assert found is not None
+    assert found == Settings(
+        muted=True, muted_until_ms=77, archived=True, unread=True, folder="Grüße", notify="mentions",
+        nickname="the club", nicknames={ANN: "me", BOB: "Bobby"}, pinned_at_ms=found.pinned_at_ms,
+    )  # fmt: skip
+    assert found.pinned_at_ms is not UNSET
+    assert len(await rows(bench.store)) == 1
+
+    await keep(bench.store, mute(key="m2"))
+    found = await ones_settings(bench.store)
+    assert found is not None
+    assert (found.muted, found.muted_until_ms) == (True, UNSET), "for ever"
+    for command in (
+        mute(False, 99, "m3"), ConversationArchive(**more, key="a2", on=False), name(None, key="n4"),
+        ConversationMarkUnread(**more, key="u2", on=False), ConversationFolder(**more, key="f2", folder=None),
+        ConversationNotify(**more, key="l2", level="all"), name(None, BOB, "n5"), pin(False, "p2"),
+    ):  # fmt: skip
+        await keep(bench.store, command)
+    assert await ones_settings(bench.store) == Settings(nicknames={ANN: "me"})
+    await keep(bench.store, name(None, ANN, "n6"))
+    assert await ones_settings(bench.store) is None
+    [row] = await rows(bench.store)
+    assert row.state == StateEvent(what="settings", subject=str(G)), "it is gone, and that is told"
+
+
+async def test_a_setting_that_is_so_already_changes_nothing_and_keeps_its_key(bench: Bench) -> None:
+    await group(bench.store, ANN, BOB)
+    first = await keep(bench.store, pin())
+    again = await keep(bench.store, pin(key="p2"))
+    assert again == first
+    await keep(bench.store, pin(False, "p3"))
+    assert await keep(bench.other, pin(key="p2")) == Kept(first.number, False)
+    assert await ones_settings(bench.store) is None
+    assert await keep(bench.store, mute(False)) == Kept((await bench.store.standing(ANN, None)).number or 0, True)
+
+
+async def test_what_is_pinned_is_bounded(bench: Bench) -> None:
+    places = [uid(400 + n) for n in range(3)]
+    for place_id in places:
+        await group(bench.store, ANN, BOB, conversation=place_id)
+    rules = Rules(pinned=2)
+    await keep(bench.store, pin(conversation=places[0]), rules=rules)
+    await keep(bench.store, pin(conversation=places[1]), rules=rules)
+    with pytest.raises(TooManyOfOnesOwn):
+        await keep(bench.store, pin(conversation=places[2]), rules=rules)
+    await keep(bench.store, pin(conversation=places[1], key="again"), rules=rules)
+    await keep(bench.store, pin(False, "off", places[0]), rules=rules)
+    await keep(bench.store, pin(conversation=places[2]), rules=rules)
+    await keep(bench.store, pin(conversation=places[0]), BOB, rules)
+
+
+async def test_names_for_people_are_bounded_and_for_people_of_the_place(bench: Bench) -> None:
+    await group(bench.store, ANN, BOB, CID)
+    await bench.store.change_member(0, "remove", G, ANN, "r", CID, MOST)
+    rules = Rules(nicknames=2)
+    await keep(bench.store, name("b", BOB, "1"), rules=rules)
+    await keep(bench.store, name("c", CID, "2"), rules=rules)
+    with pytest.raises(TooManyOfOnesOwn):
+        await keep(bench.store, name("a", ANN, "3"), rules=rules)
+    await keep(bench.store, name("b2", BOB, "4"), rules=rules)
+    await keep(bench.store, name("the place", None, "5"), rules=rules)
+    with pytest.raises(NotAMember):
+        await keep(bench.store, name("d", DAN, "6"))
+
+
+# --- Hidden messages --------------------------------------------------------------------------------------------------
+
+
+def hide(*seqs: int, key: str = "h") -> MessageHide:
+    return MessageHide(id=1, conversation=G, key=key, seqs=list(seqs))
+
+
+async def hidden(store: Store) -> dict[str, list[int]]:
+    states = [row.state for row in await rows(store)]
+    return {one.subject: one.hidden.seqs for one in states if one.hidden is not UNSET}
+
+
+async def test_hidden_messages_stand_in_rows_of_so_many_numbers(bench: Bench) -> None:
+    await group(bench.store, ANN, BOB)
+    await talk(bench.store, G, BOB, *[f"k{n}" for n in range(9)])
+    rules = Rules(hidden_block=4)
+    await keep(bench.store, hide(9, 3, 3), rules=rules)
+    assert await hidden(bench.other) == {f"{G}/0": [3], f"{G}/2": [9]}
+    before = (await bench.store.standing(ANN, None)).number
+    last = await keep(bench.other, hide(2, 3, 5, key="h2"), rules=rules)
+    assert await hidden(bench.store) == {f"{G}/0": [2, 3], f"{G}/1": [5], f"{G}/2": [9]}
+    assert last.number == (await bench.store.standing(ANN, None)).number
+    assert len(await rows(bench.store, above=before or 0)) == 2, "the third row is as it was"
+    again = await keep(bench.other, hide(9, key="h3"), rules=rules)
+    assert again.number < last.number
+    assert (await bench.store.personal(BOB, 0, ALL, True, 500, PAGE)).rows == []
+
+
+async def test_hidden_messages_do_not_count_as_unread_and_stay_in_the_log(bench: Bench) -> None:
+    await group(bench.store, ANN, BOB, CID)
+    await talk(bench.store, G, BOB, "2", "3", "4", "5")
+    await bench.store.raise_receipts([Raise(G, ANN, 2, 2)])
+    assert (await state(bench.store, ANN, G)).unread == 3
+    await keep(bench.store, hide(2, 4))
+    assert (await state(bench.store, ANN, G)).unread == 2
+    assert (await state(bench.store, CID, G)).unread == 4
+    assert [entry.seq for entry in (await bench.store.history(ANN, G, None, 10)).entries] == [1, 2, 3, 4, 5]
+    assert [entry.seq for entry in (await state(bench.store, ANN, G, recent=2)).recent] == [4, 5]
+
+
+async def test_only_messages_that_one_may_see_are_hidden(bench: Bench) -> None:
+    await group(bench.store, ANN, BOB, CID)
+    await talk(bench.store, G, BOB, "2")
+    await bench.store.change_member(0, "remove", G, ANN, "r", CID, MOST)
+    await talk(bench.store, G, BOB, "4")
+    await keep(bench.store, hide(2), CID)
+    for person, seqs in ((CID, (2, 4)), (ANN, (1,)), (ANN, (2, 3)), (ANN, (5,))):
+        with pytest.raises(UnknownMessage):
+            await keep(bench.store, hide(*seqs, key="other"), person)
+    assert await hidden(bench.store) == {}, "all of them, or none"

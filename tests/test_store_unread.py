@@ -109,6 +109,31 @@ async def test_the_badge_counts_up_to_a_bound_and_conversations_beyond_it(bench:
     assert await total(store, BOB) == (limits.UNREAD_TOTAL, 3)
 
 
+async def test_what_is_muted_or_archived_is_not_in_the_badge(bench: Bench) -> None:
+    """And what is marked as unread is one conversation of it, whatever the cursors say."""
+    store = bench.store
+    await group(store, ANN, BOB)
+    await group(store, ANN, BOB, conversation=H)
+    await store.open_direct(D, ANN, BOB)
+    await talk(store, G, ANN, "1", "2")
+    await talk(store, H, ANN, "1")
+    await bench.set_personal(BOB, "settings", str(D), {"unread": True})
+
+    async def badge() -> tuple[int, int]:
+        found = await store.unread_total(BOB)
+        return found.messages, found.conversations
+
+    assert await badge() == (3, 3)
+    await bench.set_personal(BOB, "settings", str(G), {"muted": True})
+    assert await badge() == (1, 2)
+    await bench.set_personal(BOB, "settings", str(G), {"muted": True, "muted_until_ms": 1})
+    assert await badge() == (3, 3), "the muting has ended"
+    await bench.set_personal(BOB, "settings", str(H), {"archived": True, "unread": True})
+    assert await badge() == (2, 2)
+    await bench.set_personal(BOB, "settings", str(G), {"unread": True})
+    assert await badge() == (2, 2), "it has unread messages anyway"
+
+
 # --- A recount --------------------------------------------------------------------------------------------------------
 
 # By another way than the server's: every message, minus all that makes one not unread.

@@ -75,6 +75,18 @@ from protocol.frames.people import (
     UserGet as UserGet,
     Users as Users,
 )
+from protocol.frames.personal import (
+    ConversationArchive as ConversationArchive,
+    ConversationFolder as ConversationFolder,
+    ConversationMarkUnread as ConversationMarkUnread,
+    ConversationMute as ConversationMute,
+    ConversationNickname as ConversationNickname,
+    ConversationNotify as ConversationNotify,
+    ConversationPin as ConversationPin,
+    DraftClear as DraftClear,
+    DraftSet as DraftSet,
+    MessageHide as MessageHide,
+)
 from protocol.frames.presence import (
     Online as Online,
     PresenceEvent as PresenceEvent,
@@ -124,9 +136,16 @@ AnyCommand = (
     | ConversationAdd | ConversationRemove | ConversationLeave | MessageSend | MessageEdit | MessageDelete
     | MessageReact | MessageEdits | MessageReactions | HistoryGet | ReceiptMove | Typing | PresenceWatch | UserGet
     | UnreadGet | MessageReaders | PrivacySet | PrivacyGet
+    | DraftSet | DraftClear | ConversationMute | ConversationArchive | ConversationPin | ConversationMarkUnread
+    | ConversationNickname | ConversationFolder | ConversationNotify | MessageHide
 )  # fmt: skip
 # Commands that a conversation's log takes one by one: each is stored by a function of the database of its own.
 AnyAction = ConversationAdd | ConversationRemove | ConversationLeave | MessageEdit | MessageDelete | MessageReact
+# Commands that change what is one's own: each is stored by a function of the database of its own.
+AnyPersonal = (
+    DraftSet | DraftClear | ConversationMute | ConversationArchive | ConversationPin | ConversationMarkUnread
+    | ConversationNickname | ConversationFolder | ConversationNotify | MessageHide
+)  # fmt: skip
 AnyEvent = (
     EntryEvent
     | ConversationEvent
@@ -168,4 +187,14 @@ RESULTS: dict[type[Command], type[Struct]] = {
     MessageReaders: Readers,
     PrivacySet: Done,
     PrivacyGet: Privacy,
+    DraftSet: Done,
+    DraftClear: Done,
+    ConversationMute: Done,
+    ConversationArchive: Done,
+    ConversationPin: Done,
+    ConversationMarkUnread: Done,
+    ConversationNickname: Done,
+    ConversationFolder: Done,
+    ConversationNotify: Done,
+    MessageHide: Done,
 }

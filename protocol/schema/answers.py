@@ -71,6 +71,16 @@ ERRORS: Final[dict[type[frames.Command], tuple[type[errors.KonnectError], ...]]]
     frames.PrivacySet: (errors.KeyReused,),
     frames.PrivacyGet: (),
     frames.MessageReaders: (errors.NotAMember, errors.UnknownMessage, errors.BadCursor),
+    frames.DraftSet: (errors.NotAMember, errors.KeyReused),
+    frames.DraftClear: (errors.NotAMember, errors.KeyReused),
+    frames.ConversationMute: (errors.NotAMember, errors.KeyReused),
+    frames.ConversationArchive: (errors.NotAMember, errors.KeyReused),
+    frames.ConversationPin: (errors.NotAMember, errors.TooManyOfOnesOwn, errors.KeyReused),
+    frames.ConversationMarkUnread: (errors.NotAMember, errors.KeyReused),
+    frames.ConversationNickname: (errors.NotAMember, errors.TooManyOfOnesOwn, errors.KeyReused),
+    frames.ConversationFolder: (errors.NotAMember, errors.KeyReused),
+    frames.ConversationNotify: (errors.NotAMember, errors.KeyReused),
+    frames.MessageHide: (errors.NotAMember, errors.UnknownMessage, errors.KeyReused),
 }
 
 

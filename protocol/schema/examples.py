@@ -83,6 +83,35 @@ COMMANDS: Final[dict[type[frames.Command], dict[str, Any]]] = {
     },
     frames.PrivacyGet: {"t": "privacy.get", "id": 123},
     frames.MessageReaders: {"t": "message.readers", "id": 121, "conversation": str(GROUP), "seq": 7},
+    frames.DraftSet: {
+        "t": "draft.set", "id": 22, "conversation": str(DIRECT), "key": "p-4c01aa", "text": "Make it nine, the",
+        "reply_to": 42,
+    },
+    frames.DraftClear: {"t": "draft.clear", "id": 23, "conversation": str(DIRECT), "key": "p-4c01ab"},
+    frames.ConversationMute: {
+        "t": "conversation.mute", "id": 24, "conversation": str(GROUP), "key": "p-4c01ac",
+        "until_ms": AT_MS + 480 * 60_000,
+    },
+    frames.ConversationArchive: {
+        "t": "conversation.archive", "id": 25, "conversation": str(GROUP), "key": "p-4c01ad", "on": False,
+    },
+    frames.ConversationPin: {"t": "conversation.pin", "id": 26, "conversation": str(GROUP), "key": "p-4c01ae"},
+    frames.ConversationMarkUnread: {
+        "t": "conversation.mark_unread", "id": 27, "conversation": str(GROUP), "key": "p-4c01af",
+    },
+    frames.ConversationNickname: {
+        "t": "conversation.nickname", "id": 28, "conversation": str(GROUP), "key": "p-4c01b0", "user": str(BOB),
+        "name": "Bobby",
+    },
+    frames.ConversationFolder: {
+        "t": "conversation.folder", "id": 29, "conversation": str(GROUP), "key": "p-4c01b1", "folder": "Friends",
+    },
+    frames.ConversationNotify: {
+        "t": "conversation.notify", "id": 30, "conversation": str(GROUP), "key": "p-4c01b2", "level": "mentions",
+    },
+    frames.MessageHide: {
+        "t": "message.hide", "id": 31, "conversation": str(DIRECT), "key": "p-4c01b3", "seqs": [12, 40],
+    },
 }  # fmt: skip
 
 

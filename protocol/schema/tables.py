@@ -277,6 +277,10 @@ _LIMITS: Final[dict[str, str]] = {
     "UNREAD": "Entries above the read cursor among which unread messages are counted.",
     "READERS_PAGE": "People on one page of `message.readers`.",
     "UNREAD_TOTAL": "Unread messages that `unread.get` counts; a badge shows 999+ there.",
+    "PINNED": "Conversations that one person may have pinned.",
+    "NICKNAMES": "People of one conversation to whom one person may give names.",
+    "FOLDER_CHARS": "Code points of a folder's name.",
+    "HIDE_MESSAGES": "Messages that one `message.hide` may name.",
     "HIDDEN_BLOCK": "Numbers of a log that one row of hidden messages speaks of.",
     "SEQ_MAX": "The highest number that an entry may have.",
 }

@@ -13,12 +13,19 @@ create table privacy (
 alter table receipt add column delivered_ms bigint;
 
 
--- Whether a conversation counts in its member's badge: null, as it stands; 'silent', not at all (muted, archived);
--- 'unread', as one conversation even when no message is unread. Who brings such marks replaces it.
-create function badge_mark(p_person uuid, p_conversation uuid) returns text language sql stable return null::text;
+-- Whether a conversation counts in its member's badge, by the member's settings of it (0006_personal.sql): null, as it
+-- stands; 'silent', not at all (muted now, archived); 'unread', as one conversation even when no message is unread.
+create function badge_mark(p_person uuid, p_conversation uuid) returns text language sql stable
+set enable_seqscan = off
+as $$
+    select case when value ->> 'archived' = 'true'
+                     or (value ->> 'muted' = 'true' and coalesce((value ->> 'muted_until_ms')::bigint > now_ms(), true)) then 'silent'
+                when value ->> 'unread' = 'true' then 'unread' end
+    from personal where person = p_person and what = 'settings' and subject = p_conversation::text
+$$;
 
 -- The badge: unread messages and conversations over all that one is in, by the rule of conversation_states: messages of
--- others above the read cursor that are not deleted, among the first p_unread entries there. It never counts messages
+-- others above the read cursor that are not deleted nor hidden by oneself, among the first p_unread entries there. It never counts messages
 -- beyond p_most ("999+"): from there on it only looks whether a conversation has any.
 --   Returns {"messages", "conversations"}.
 create function unread_total(p_person uuid, p_most integer default 1000, p_unread integer default 1000) returns json
@@ -42,15 +49,19 @@ begin
         v_mark := badge_mark(p_person, s.conversation);
         continue when v_mark = 'silent' or (v_mark is null and s.last_seq <= s.read);
         if v_messages < p_most then
-            select count(*) filter (where kind = 'message' and author <> p_person and detail ->> 'deleted' is null)
+            select count(*) filter (where kind = 'message' and author <> p_person and detail ->> 'deleted' is null
+                                          and not exists (select from hidden h where h.person = p_person
+                                                          and h.conversation = s.conversation and h.seq = e.seq))
             into v_count from (
-                select kind, author, detail from entry where conversation = s.conversation and seq > s.read
+                select seq, kind, author, detail from entry where conversation = s.conversation and seq > s.read
                 order by seq limit p_unread) e;
         else
             select count(*) into v_count from (
-                select from (select kind, author, detail from entry where conversation = s.conversation and seq > s.read
+                select from (select seq, kind, author, detail from entry where conversation = s.conversation and seq > s.read
                              order by seq limit p_unread) e
-                where kind = 'message' and author <> p_person and detail ->> 'deleted' is null limit 1) first;
+                where kind = 'message' and author <> p_person and detail ->> 'deleted' is null
+                    and not exists (select from hidden h where h.person = p_person
+                                    and h.conversation = s.conversation and h.seq = e.seq) limit 1) first;
         end if;
         v_messages := v_messages + v_count;
         v_conversations := v_conversations + case when v_count > 0 or v_mark = 'unread' then 1 else 0 end;
@@ -59,7 +70,7 @@ begin
 end $$;
 
 
--- As before (0002_conversations.sql) but for the two places marked "0012": a deleted message is not unread, and the read
+-- As before (0006_personal.sql) but for the two places marked "0012": a deleted message is not unread, and the read
 -- cursors of others are 0 for who hides reading, and of who does.
 create or replace function conversation_states(asks json, p_named integer, p_unread integer) returns json language sql stable
 set enable_seqscan = off set enable_bitmapscan = off set enable_sort = off
@@ -80,9 +91,9 @@ as $$
                               then r.read else 0 end) order by r.person)
              from receipt r join span s on s.conversation = v.id and s.person = r.person and s.until is null
              where r.conversation = v.id and r.person <> i.p) end,
-        'unread', (select count(*) filter (where e.kind = 'message' and e.author <> i.p
+        'unread', (select count(*) filter (where e.kind = 'message' and e.author <> i.p and e.seq <> all (h.seqs)
                                            and e.detail ->> 'deleted' is null) from                           -- 0012
-                   (select kind, author, detail from entry where conversation = v.id
+                   (select kind, author, detail, seq from entry where conversation = v.id
                         and seq > greatest(mine.read, m.since - 1) and seq <= coalesce(m.until, 9223372036854775807)
                     order by seq limit p_unread) e),
         'recent', (select json_agg(entry_json(e.*) order by e.seq) from
@@ -95,6 +106,8 @@ as $$
     cross join lateral (select * from conversation where id = i.c limit 1) v
     cross join lateral (select * from span where conversation = v.id and person = i.p order by joined desc limit 1) m
     left join lateral (select * from receipt where conversation = v.id and person = i.p limit 1) mine on true
+    cross join lateral (select coalesce(array_agg(seq), '{}') as seqs from hidden
+                        where person = i.p and conversation = v.id and seq > coalesce(mine.read, 0)) h
 $$;
 
 

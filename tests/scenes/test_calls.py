@@ -106,6 +106,10 @@ async def test_each_command_is_carried_out_and_seen(house: House, world: World) 
         await his.result("receipt", conversation=club, delivered=2)
         assert await result("message.readers", conversation=club, seq=2) == reached
 
+        assert await result("privacy.set", "p1", last_seen="contacts") == {}
+        switches = {"read_receipts": True, "last_seen": "contacts", "typing": True}
+        assert await result("privacy.get") == switches
+
         state = await result("conversation.get", conversation=club, recent=2)
         assert (state["members"], state["head"], state["read"]) == ([str(ann), str(bob)], 4, 4)
         assert state == await by_socket(house, ann, "conversation.get", conversation=club, recent=2)
@@ -288,6 +292,9 @@ async def test_both_doors_refuse_with_the_same_code(house: House, world: World) 
             ("message.react", {"conversation": club, "key": "n", "seq": 2, "emoji": "a\0"}, "invalid"),
             ("message.edits", {"conversation": club, "seq": 99}, "unknown_message"),
             ("message.reactions", {"conversation": foreign, "seq": 2}, "not_a_member"),
+            ("privacy.set", {"key": "n", "last_seen": "friends"}, "invalid"),
+            ("privacy.set", {"key": "a\0b"}, "invalid"),
+            ("privacy.set", {"key": "p", "typing": 1}, "invalid"),
             ("message.readers", {"conversation": foreign, "seq": 2}, "not_a_member"),
             ("message.readers", {"conversation": club, "seq": 99}, "unknown_message"),
             ("message.readers", {"conversation": club, "seq": 2, "cursor": "é"}, "bad_cursor"),
@@ -320,7 +327,7 @@ async def test_both_doors_refuse_with_the_same_code(house: House, world: World) 
         for command, body, code in cases:
             assert (command, await hers.error(command, **body)) == (command, code)
             assert (command, await phone.error(command, **body)) == (command, code)
-        takes_nothing = {"unread.get"}
+        takes_nothing = {"unread.get", "privacy.get"}
         assert {command for command, _, _ in cases} == set(CALLS) - takes_nothing
 
 

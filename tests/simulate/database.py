@@ -129,6 +129,7 @@ class Tables:
         self.receipts: dict[UUID, dict[UUID, Receipt]] = {}  # conversation -> person
         self.privacy: dict[UUID, Privacy] = {}  # of who touched a switch
         self.personal: dict[UUID, dict[tuple[str, str], Personal]] = {}  # person -> what, subject
+        self.hidden: dict[tuple[UUID, UUID], set[int]] = {}  # (person, conversation); replaced, never changed
         self.personal_keys: dict[tuple[UUID, str, str], KeptKey] = {}  # (person, scope, key)
         self.lineages: dict[UUID, None] = {}
         self.nodes: dict[UUID, int] = {}
@@ -143,6 +144,10 @@ class Tables:
         """The open span of *person*, if a member now."""
         spans = self.spans.get(conversation, {}).get(person)
         return spans[-1] if spans and spans[-1].until is None else None
+
+    def newest_row(self, person: UUID, told: int) -> int:
+        """The number of the newest row of the person's own, if it is above *told*; else 0."""
+        return max((row.number for row in self.personal.get(person, {}).values() if row.number > told), default=0)
 
     def members(self, conversation: UUID) -> list[UUID]:
         """Who belongs now, in the order of joining."""
@@ -167,6 +172,7 @@ class Tables:
         other.receipts = copy.deepcopy(self.receipts)
         other.privacy = dict(self.privacy)
         other.personal = {person: dict(rows) for person, rows in self.personal.items()}
+        other.hidden = dict(self.hidden)
         other.personal_keys = dict(self.personal_keys)
         other.lineages = dict(self.lineages)
         other.nodes = dict(self.nodes)

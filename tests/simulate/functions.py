@@ -5,7 +5,7 @@ is to do. Those that read take one snapshot. Both say the same as their SQL, whi
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any, Final, NamedTuple, TypeAlias
 from uuid import UUID
 
@@ -31,7 +31,6 @@ from storage.rows import (
     State,
 )
 from storage.store import Change
-from tests.simulate import personal
 from tests.simulate.database import (
     Account,
     Body,
@@ -258,7 +257,7 @@ def move_receipts(db: FakeDatabase, moves: Sequence[Raise]) -> Body[list[Raised]
     rows = [(move.conversation, move.person) for move in moves]
     yield in_order("receipt", [row for row in rows if row[1] in tables.receipts.get(row[0], {})])
     at_ms = db.now_ms()
-    hidden = [not tables.privacy[p].read_receipts if p in tables.privacy else False for _, p in rows]
+    shy = [not tables.privacy[p].read_receipts if p in tables.privacy else False for _, p in rows]
     counts = [tables.conversations[c].member_count if c in tables.conversations else 0 for c, _ in rows]
     members = [tables.span(c, p) is not None for c, p in rows]
     before = [_cursors(tables, c, p) for c, p in rows]
@@ -285,7 +284,7 @@ def move_receipts(db: FakeDatabase, moves: Sequence[Raise]) -> Body[list[Raised]
             delivered, read = before[index] or asked[index]
         earlier = before[index]
         arrived = up and (earlier is None or delivered != earlier[0])
-        raised.append(Raised(members[index], delivered, read, up, counts[index], arrived, hidden[index]))
+        raised.append(Raised(members[index], delivered, read, up, counts[index], arrived, shy[index]))
 
     def commit() -> None:
         for conversation, person, receipt in rose:
@@ -320,7 +319,7 @@ def standing(tables: Tables, at_ms: int, person: UUID, lineage: UUID | None, tol
     ]  # fmt: skip
     known = lineage is None or lineage in tables.lineages
     number = None if account is None else account.number
-    rows = 0 if number is None or number <= told else personal.newest(tables, person, told)
+    rows = 0 if number is None or number <= told else tables.newest_row(person, told)
     return Standing(at_ms, known, spans, number, rows, tables.privacy.get(person))
 
 
@@ -422,6 +421,7 @@ def _state(tables: Tables, person: UUID, conversation: UUID, recent: int, named:
     seen = visible(tables, conversation, person, 1, limits.SEQ_MAX)
     above = [e for e in seen if e.seq > read]
     last_seen = seen[len(seen) - recent :] if recent < len(seen) else seen
+    hidden = tables.hidden.get((person, conversation), ())
     members: list[UUID] = []
     names: dict[UUID, str] = {}
     receipts: list[ReceiptFrame] = []
@@ -438,7 +438,7 @@ def _state(tables: Tables, person: UUID, conversation: UUID, recent: int, named:
     return State(
         conversation=conversation, kind=row.kind, head=row.last_seq if last.until is None else last.until,
         first_seq=last.since, joined=last.joined, read=read, delivered=delivered,
-        unread=_unread(above, person),
+        unread=_unread(above, person, hidden),
         active_at_ms=row.active_at_ms, history=row.history, until=last.until, title=row.title, owner=row.owner,
         members=members, names=names, receipts=receipts, recent=last_seen,
     )  # fmt: skip
@@ -450,20 +450,30 @@ def hides(tables: Tables, person: UUID, other: UUID) -> bool:
     return person != other and any(one is not None and not one.read_receipts for one in switched)
 
 
-def _unread(above: Sequence[Entry], person: UUID) -> int:
+def _unread(above: Sequence[Entry], person: UUID, hidden: Container[int]) -> int:
     """Of the entries above the read cursor."""
     first = above[: limits.UNREAD]
-    return sum(1 for e in first if e.kind == "message" and e.author != person and not e.deleted)
+    return sum(
+        1 for e in first
+        if e.kind == "message" and e.author != person and not e.deleted and e.seq not in hidden
+    )  # fmt: skip
 
 
-def unread_total(tables: Tables, person: UUID) -> Unread:
+def unread_total(tables: Tables, now_ms: int, person: UUID) -> Unread:
     """What is unread over all that *person* is in."""
-    counts = []
+    counts, marked = [], 0
     for conversation in tables.joined.get(person, {}):
         if (span := tables.span(conversation, person)) is not None:
             _, read = _cursors(tables, conversation, person) or (0, 0)
-            counts.append(_unread(tables.entries[conversation][max(read, span.since - 1) :], person))
-    return Unread(min(sum(counts), limits.UNREAD_TOTAL), sum(1 for count in counts if count))
+            row = tables.personal.get(person, {}).get(("settings", str(conversation)))
+            settings = {} if row is None or row.value is None else row.value
+            muted = settings.get("muted", False) and settings.get("muted_until_ms", limits.SEQ_MAX) > now_ms
+            if muted or settings.get("archived", False):
+                continue
+            hidden = tables.hidden.get((person, conversation), ())
+            counts.append(_unread(tables.entries[conversation][max(read, span.since - 1) :], person, hidden))
+            marked += settings.get("unread", False) and not counts[-1]
+    return Unread(min(sum(counts), limits.UNREAD_TOTAL), sum(1 for count in counts if count) + marked)
 
 
 def receipts_since(

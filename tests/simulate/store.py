@@ -23,6 +23,7 @@ from protocol.errors import (
 )
 from protocol.frames import (
     AnyAction,
+    AnyPersonal,
     Conversations,
     Entry,
     History,
@@ -35,11 +36,12 @@ from protocol.frames import (
     User,
     Versions,
 )
-from storage import actions, reaction_cursor, reader_cursor
+from storage import actions, personal as commands, reaction_cursor, reader_cursor
 from storage.rows import (
     Acted,
     Appendix,
     Changed,
+    Kept,
     Made,
     Moved,
     NewMessage,
@@ -127,6 +129,14 @@ class FakeStore:
         answer = await self._write(lambda db: functions.open_direct(db, new_id, author, user))
         if isinstance(answer, Refusal):
             _refuse(answer, conversation=new_id, user=user)
+        return answer
+
+    async def keep(self, person: UUID, command: AnyPersonal, rules: Rules) -> Kept:
+        """See :meth:`storage.store.Store.keep`."""
+        body = personal.COMMANDS[type(command)]
+        answer = await self._write(lambda db: body(db, person, command, rules))
+        if isinstance(answer, personal.No):
+            raise commands.refusal(answer.code, answer.missing or person, answer.seq, command)
         return answer
 
     async def raise_receipts(self, moves: Sequence[Raise]) -> list[Raised]:
@@ -245,7 +255,7 @@ class FakeStore:
 
     async def unread_total(self, person: UUID) -> Unread:
         """See :meth:`storage.store.Store.unread_total`."""
-        return await self._read(lambda db: functions.unread_total(db.tables, person))
+        return await self._read(lambda db: functions.unread_total(db.tables, db.now_ms(), person))
 
     async def receipts_since(self, person: UUID, since_ms: int) -> list[OthersReceipt]:
         """See :meth:`storage.store.Store.receipts_since`."""

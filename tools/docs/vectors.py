@@ -90,6 +90,9 @@ def _client() -> Iterator[Vector]:
             "t": "message.reactions", "id": 21, "conversation": direct, "seq": 1, "emoji": "👍", "cursor": "p2",
             "limit": 100,
         },
+        "privacy.set: every switch": {
+            "t": "privacy.set", "id": 122, "key": "p-1", "read_receipts": True, "last_seen": "nobody", "typing": False,
+        },
         "message.readers: next page": {
             "t": "message.readers", "id": 121, "conversation": group, "seq": 7, "cursor": "p2", "limit": 100,
         },
