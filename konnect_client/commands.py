@@ -16,6 +16,7 @@ from konnect_client.model import (
     ConversationPage,
     Entry,
     HistoryPage,
+    PersonPresence,
     Privacy,
     ReactionPage,
     ReaderPage,
@@ -197,15 +198,26 @@ class Commands:
         self._receipts.move(str(conversation), delivered, read)
         self._connector.kick()
 
-    def typing(self, conversation: str) -> None:
-        """Tell the others that one is typing; call it at each keystroke. Told every 3 s, and only while open."""
+    def typing(self, conversation: str, what: str = "text", *, on: bool = True) -> None:
+        """Tell the others that one is typing ("text") or recording ("voice", "media"); call it at each keystroke. Told
+        every 3 s, and only while open. Not *on*: one has stopped, which is told if they know that one began."""
         now = trio.current_time()
-        if self._connector.states.present.phase is not Phase.OPEN or now < self._typed_at.get(conversation, 0.0):
+        if self._connector.states.present.phase is not Phase.OPEN:
             return
-        if len(self._typed_at) >= TYPING_REMEMBERED:
-            self._typed_at.clear()
-        self._typed_at[conversation] = now + TYPING_EVERY_S
-        self._calls.add(Call({"t": "typing", "conversation": str(conversation)}))
+        if on:
+            if now < self._typed_at.get(conversation, 0.0):
+                return
+            if len(self._typed_at) >= TYPING_REMEMBERED:
+                self._typed_at.clear()
+            self._typed_at[conversation] = now + TYPING_EVERY_S
+        elif self._typed_at.pop(conversation, None) is None:
+            return
+        command: dict[str, Any] = {"t": "typing", "conversation": str(conversation)}
+        if what != "text":
+            command["what"] = what
+        if not on:
+            command["on"] = False
+        self._calls.add(Call(command))
         self._connector.kick()
 
     async def privacy(self) -> Privacy:
@@ -237,6 +249,11 @@ class Commands:
     def name(self, user: str) -> str | None:
         """The name of *user* if it is known here. Plain memory."""
         return self._people.names.get(user)
+
+    async def presence(self, users: Iterable[str]) -> tuple[PersonPresence, ...]:
+        """Who of *users* (up to 100) is online, and when the others last were; without those one may not see."""
+        found = await self.ask("presence.get", users=[str(user) for user in users])
+        return take_each(found, "people", PersonPresence.parse)
 
     @property
     def online_users(self) -> frozenset[str]:

@@ -303,6 +303,20 @@ class Privacy:
 
 
 @dataclass(frozen=True, slots=True)
+class PersonPresence:
+    """Whether somebody is online, and else when they last were."""
+
+    user: str
+    online: bool
+    last_seen_ms: int | None  # in whole minutes, where it is known
+
+    @classmethod
+    def parse(cls, frame: Frame) -> "PersonPresence":
+        online = take(frame, "state", str) == "online"
+        return cls(take(frame, "user", str), online, take_maybe(frame, "last_seen_ms", int))
+
+
+@dataclass(frozen=True, slots=True)
 class Unread:
     """What is unread over all one's conversations."""
 

@@ -109,6 +109,9 @@ class House(Protocol):
     def sessions_of(self, user: UUID) -> Iterable[Reader]:
         """The person's sessions in this process."""
 
+    def parted(self, user: UUID, others: Sequence[Reader]) -> None:
+        """*user* is no member any more; *others* listen here."""
+
     def altered(self, conversation: UUID) -> None:
         """Messages that were delivered before read otherwise now."""
 
@@ -372,6 +375,7 @@ class Conversation:
         if entry.kind == "member.added":
             self._house.joined(self.id, entry.user)
             return
+        self._house.parted(entry.user, self.readers())
         for reader in self._house.sessions_of(entry.user):
             if reader not in self._live:
                 knows = self._ahead.get(reader, self._walking.get(reader))

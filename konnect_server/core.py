@@ -20,6 +20,7 @@ from konnect_server.config import Config
 from konnect_server.connection import Connection, Socket, Terms
 from konnect_server.conversation import Conversation
 from konnect_server.gateway import Gateway
+from konnect_server.last_seen import LastSeenWriter
 from konnect_server.poller import Poller
 from konnect_server.presence import Presence
 from konnect_server.pump import Pump
@@ -84,7 +85,11 @@ class Core:
             world.sign_in_ended, flush,
         )  # fmt: skip
         self.registry.bells = self.bus
-        self.presence = Presence(config.presence_grace_s, trio.current_time, self.bus.presence)
+        self.presence = Presence(config.presence_grace_s, trio.current_time, self.bus.presence, world.wall_ms)
+        self.registry.presence = self.presence
+        self._last_seen = self.bus.seats = LastSeenWriter(
+            world.store, self.bus.node, trio.current_time, lambda: self.registry.users
+        )
         self.receipts = Receipts(world.store, self._receipt, flush)
         stretches = self.registry.stretches = Stretches(world.store.stretches, trio.current_time, self.wheel.add)
         self._desk = Desk(
@@ -149,9 +154,10 @@ class Core:
         self.registry.contain(conversation, call)
 
     def _came(self, user: UUID) -> None:
-        self.presence.came(user)
+        self._last_seen.came(user)  # and present once it is known to whom
 
     def _went(self, user: UUID) -> None:
+        self._last_seen.went(user)
         self.presence.went(user)
 
     def _typing(self, event: TypingEvent) -> None:

@@ -9,6 +9,7 @@ import structlog
 import trio
 
 from konnect_server.conversation import Conversation, Reader, Work
+from konnect_server.presence import Presence
 from konnect_server.receipts import Spread
 from konnect_server.stretches import Stretches
 from konnect_server.user import Device, User
@@ -60,6 +61,7 @@ class Registry:
         self.conversations: dict[UUID, Conversation] = {}
         self.users: dict[UUID, User] = {}
         self.bells: Bells | None = None  # set by the bus
+        self.presence: Presence | None = None  # the same
         self.stretches: Stretches | None = None  # set by who makes both
         self._errands: dict[Errand, None] = {}  # under way
         self._beginning: list[Errand] = []  # yet to begin, all at once
@@ -94,6 +96,11 @@ class Registry:
         """The log of *conversation* reached *seq* by our hand."""
         if self.bells is not None:
             self.bells.stored(conversation, seq)
+
+    def parted(self, user: UUID, others: Sequence[Reader]) -> None:
+        """*user* left a conversation to which *others* listen."""
+        if self.presence is not None:
+            self.presence.part(user, others)
 
     def altered(self, conversation: UUID) -> None:
         """Messages that were delivered before read otherwise now: nobody is given them as they were."""
@@ -158,7 +165,7 @@ class Registry:
         if found is not None:
             data = wire(event)
             for reader in found.live:
-                if reader.user != event.user:
+                if reader.user != event.user and reader.privacy.typing:
                     reader.push_droppable(data)
 
     def receipt(self, spread: Spread) -> None:

@@ -118,6 +118,7 @@ class Walk:
         self.number: int | None = None  # the person's number up to which this session was told
         self.synced = False
         self._receipts_ms = 0  # database time; others' receipts written before it were sent
+        self.large: set[UUID] = set()  # conversations with so many members that typing is not told there
         self.partners: dict[UUID, bool] = {}  # of direct conversations -> followed
         self._left: dict[UUID, int] = {}  # conversations that were told and then left -> the client's head there
         self._targets: dict[UUID, _Target] = {}
@@ -253,8 +254,11 @@ class Walk:
 
     def _heed(self, privacy: Privacy) -> None:
         """Before anything is told by this standing."""
-        if self._planned and privacy.read_receipts and not self._walker.privacy.read_receipts:
+        before = self._walker.privacy
+        if self._planned and privacy.read_receipts and not before.read_receipts:
             self._reopened = True
+        if privacy.last_seen != before.last_seen:
+            self.partners = dict.fromkeys(self.partners, False)  # who hides follows nobody: ask again
         self._walker.heed(privacy)
 
     async def _stand(self) -> Standing:
@@ -303,6 +307,10 @@ class Walk:
         steps: deque[Range | _Tell] = deque()
         for conversation, group in groupby(standing.spans, key=lambda span: span.conversation):
             spans = list(group)
+            if spans[-1].large:
+                self.large.add(conversation)
+            else:
+                self.large.discard(conversation)
             if spans[-1].partner is not None:
                 self.partners.setdefault(spans[-1].partner, False)
             if conversation in self.attached or conversation in self._targets:

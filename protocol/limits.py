@@ -27,6 +27,7 @@ REACTION_USERS: Final = 5  # of those who reacted with an emoji, how many are na
 REACTIONS_PAGE: Final = 100
 VERSIONS_PAGE: Final = 100
 UNREAD: Final = 1_000  # entries above the read cursor among which unread messages are counted
+TYPING_MEMBERS: Final = 100  # of more members, nobody is told that one is typing
 READERS_PAGE: Final = 100
 UNREAD_TOTAL: Final = 1_000  # messages that a badge counts; beyond, only conversations
 PINNED: Final = 20  # conversations that one person has pinned

@@ -65,6 +65,7 @@ from storage.rows import (
     Raised,
     Range,
     Rules,
+    Seen,
     Standing,
     State,
     shown,
@@ -183,6 +184,7 @@ _found_personal: Final = msgspec.json.Decoder(list[_FoundPersonal]).decode
 _found_receipts: Final = msgspec.json.Decoder(list[_FoundReceipt]).decode
 _history: Final = msgspec.json.Decoder(HistoryPage | None).decode
 _privacy: Final = msgspec.json.Decoder(Privacy | None).decode
+_seen: Final = msgspec.json.Decoder(list[Seen]).decode
 _unread: Final = msgspec.json.Decoder(Unread).decode
 _raised: Final = msgspec.json.Decoder(list[Raised]).decode
 _moved: Final = msgspec.json.Decoder(_Moved).decode
@@ -448,6 +450,15 @@ class PostgresStore:
         """See Store."""
         return _privacy(await self._json("select coalesce(privacy_of(%s)::text, 'null')", person)) or Privacy()
 
+    async def presences(self, person: UUID, users: Sequence[UUID]) -> list[Seen]:
+        """See Store."""
+        return _seen(await self._json("select presences(%s, %s)::text", person, list(users)))
+
+    async def take_seats(self, node: UUID, came: Sequence[UUID], went: Mapping[UUID, int]) -> None:
+        """See Store."""
+        sql: Final = "select take_seats(%s, %s, %s::json)"
+        await self._database.execute(sql, node, list(came), _text(_rows(went, "p", "ago")))
+
     async def unread_total(self, person: UUID) -> Unread:
         """See Store."""
         return _unread(await self._json("select unread_total(%s, %s, %s)::text", person, UNREAD_TOTAL, UNREAD))
@@ -486,22 +497,13 @@ class PostgresStore:
 
     async def beat(self, node: UUID) -> list[UUID]:
         """See Store."""
-        rows = await self._database.fetch_all(
-            """
-            with mine as (
-                insert into node (id) values (%s) on conflict (id) do update set beat = now()
-            ), old as (
-                delete from node where beat < now() - interval '1 hour'
-            )
-            select id from node where id <> %s and beat > now() - interval '5 seconds'
-            """,
-            node, node,
-        )  # fmt: skip
-        return [row[0] for row in rows]
+        row = await self._database.fetch_one("select beat_node(%s)", node)
+        assert row is not None
+        return list(row[0])
 
     async def leave(self, node: UUID) -> None:
         """See Store."""
-        await self._database.execute("delete from node where id = %s", node)
+        await self._database.execute("select leave_node(%s)", node)
 
     async def _call(self, lane: int, sql: LiteralString, *texts: str | bytes) -> bytes:
         return await _call(self._lanes[lane], sql, *texts)

@@ -80,6 +80,7 @@ class Span(Struct, frozen=True):
     number: int  # the person's number at the last change of this stretch
     until: int | None = None
     partner: UUID | None = None  # in a direct conversation
+    large: bool = False  # it has more than TYPING_MEMBERS members
 
 
 class Standing(Struct, frozen=True):
@@ -188,6 +189,14 @@ class OthersReceipt(Struct, frozen=True):
     user: UUID
     delivered: int
     read: int
+
+
+class Seen(Struct, frozen=True):
+    """Somebody whose presence the asker may see."""
+
+    user: UUID
+    contact: bool
+    last_seen_ms: int | None = None  # in whole minutes
 
 
 class Moved(Struct, frozen=True):

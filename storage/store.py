@@ -39,6 +39,7 @@ from storage.rows import (
     Raised,
     Range,
     Rules,
+    Seen,
     Standing,
     State,
 )
@@ -175,6 +176,13 @@ class Store(Protocol):
     async def privacy(self, person: UUID) -> Privacy:
         """How the person's switches stand."""
 
+    async def presences(self, person: UUID, users: Sequence[UUID]) -> list[Seen]:
+        """Those of *users* whose presence *person* may see, each once, in that order: they share a conversation now,
+        and the switches of both allow it."""
+
+    async def take_seats(self, node: UUID, came: Sequence[UUID], went: Mapping[UUID, int]) -> None:
+        """Who is at process *node* now, and who went so many milliseconds ago and was then last seen."""
+
     async def unread_total(self, person: UUID) -> Unread:
         """What is unread over all that *person* is in."""
 
@@ -194,7 +202,8 @@ class Store(Protocol):
         """Write a lineage row, before any cursor names it."""
 
     async def beat(self, node: UUID) -> list[UUID]:
-        """Say that process *node* is there; which others said so within the last 5 seconds."""
+        """Say that process *node* is there; which others said so within the last 5 seconds. Of who has not for 15
+        seconds, the people were last seen at the last beat."""
 
     async def leave(self, node: UUID) -> None:
-        """Say that process *node* goes."""
+        """Say that process *node* goes; its people were last seen now."""

@@ -376,6 +376,9 @@ class Peer:
     def _privacy_get(self, wire: Wire, frame: Frame) -> None:
         self.ok(wire, frame, read_receipts=True, last_seen="everyone", typing=False)
 
+    def _presence_get(self, wire: Wire, frame: Frame) -> None:
+        self.ok(wire, frame, people=[{"user": user, "state": "online"} for user in frame["users"]])
+
     def _unread_get(self, wire: Wire, frame: Frame) -> None:
         self.ok(wire, frame, messages=0, conversations=0)
 

@@ -184,6 +184,7 @@ class FakeHouse:
         self.rung: list[tuple[UUID, int]] = []
         self.came: list[UUID] = []
         self.altered_here: list[UUID] = []
+        self.parts: list[tuple[UUID, list[UUID]]] = []
         self.rested = 0
 
     def joined(self, conversation: UUID, user: UUID) -> None:
@@ -191,6 +192,9 @@ class FakeHouse:
 
     def sessions_of(self, user: UUID) -> Iterable[Reader]:
         return [one for one in self.sessions if one.user == user]
+
+    def parted(self, user: UUID, others: Sequence[Reader]) -> None:
+        self.parts.append((user, [one.user for one in others]))
 
     def altered(self, conversation: UUID) -> None:
         self.altered_here.append(conversation)

@@ -13,6 +13,7 @@ from konnect_client.model import (
     Conversation,
     ConversationPage,
     HistoryPage,
+    PersonPresence,
     Privacy,
     ReactionPage,
     ReaderPage,
@@ -79,6 +80,8 @@ def test_every_answer_is_understood(vector: dict[str, Any]) -> None:
             assert Conversation.parse(result).head == head
         case {"versions": versions}:
             assert [Version.parse(one).text for one in versions] == [one.get("text") for one in versions]
+        case {"people": people}:
+            assert [PersonPresence.parse(one).user for one in people] == [one["user"] for one in people]
         case {"last_seen": str(), "typing": bool()}:
             assert Privacy.parse(result).last_seen == result["last_seen"]
         case {"readers": readers}:
@@ -92,7 +95,7 @@ def test_every_answer_is_understood(vector: dict[str, Any]) -> None:
         case _:
             assert set(result) <= {
                 "user", "session", "at_ms", "data", "expires_in_s", "conversation", "delivered", "read", "online",
-                "users",
+                "users", "last_seen_ms",
             }  # fmt: skip
 
 
@@ -129,6 +132,7 @@ async def test_every_command_of_the_client_is_one_that_the_server_takes(autojump
         await client.names(["01900000-0000-7000-8000-0000000000cc"])
         await client.readers(ROOM, 2)
         await client.unread()
+        await client.presence([BOB])
         await client.set_privacy(read_receipts=False, last_seen="contacts", typing=True)
         assert (await client.privacy()).last_seen == "everyone"
         await client.ping()

@@ -219,6 +219,7 @@ async def test_typing_and_receipts_go_here_and_elsewhere(autojump_clock: MockClo
 async def test_people_come_and_go(autojump_clock: MockClock) -> None:
     async with open_stage() as stage, open_core(Config(presence_grace_s=2.0), stage.world) as core:
         ann = listener(core, ANN)
+        core.presence.came(ANN)  # as her walk does, once it is known who may see her
         assert core.presence.online(ANN)
         core.registry.leave(ann)
         assert core.presence.online(ANN)

@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from konnect_server.presence import Presence
+from konnect_server.presence import Change, Presence
 from tests.fakes import ANN, BOB, CID, DAN, FakeReader, uid
 
 GRACE_S = 10.0
@@ -15,7 +15,7 @@ class Stage:
     def __init__(self) -> None:
         self.now = 0.0
         self.rung: list[tuple[UUID, bool]] = []
-        self.presence = Presence(GRACE_S, lambda: self.now, lambda user, online: self.rung.append((user, online)))
+        self.presence = Presence(GRACE_S, lambda: self.now, lambda change: self.rung.append((change.user, change.online)))
 
     def follower(self, *users: UUID) -> FakeReader:
         """Somebody who follows these people."""
@@ -75,7 +75,7 @@ def test_a_long_absence_is() -> None:
 def test_who_begins_to_follow_learns_who_is_online_now() -> None:
     stage = Stage()
     stage.presence.came(ANN)
-    stage.presence.heard(THERE, BOB, True)
+    stage.presence.heard(THERE, Change(BOB, True))
     assert stage.presence.follow(FakeReader(DAN), [ANN, BOB, CID]) == [ANN, BOB]
 
 
@@ -103,15 +103,15 @@ def test_presence_may_be_dropped_for_a_slow_follower() -> None:
 def test_a_person_of_several_processes_is_online_until_the_last_is_left() -> None:
     stage = Stage()
     follower = stage.follower(ANN)
-    stage.presence.heard(THERE, ANN, True)
+    stage.presence.heard(THERE, Change(ANN, True))
     stage.presence.came(ANN)
-    stage.presence.heard(THERE, ANN, False)
+    stage.presence.heard(THERE, Change(ANN, False))
     assert told(follower) == [(str(ANN), "online")]
-    stage.presence.heard(THERE, ANN, True)
+    stage.presence.heard(THERE, Change(ANN, True))
     stage.presence.went(ANN)
     stage.after(GRACE_S)
     assert told(follower) == [(str(ANN), "online")]
-    stage.presence.heard(THERE, ANN, False)
+    stage.presence.heard(THERE, Change(ANN, False))
     assert told(follower) == [(str(ANN), "online"), (str(ANN), "offline")]
 
 
@@ -119,7 +119,7 @@ def test_a_process_that_is_gone_takes_its_people_along() -> None:
     stage = Stage()
     follower = stage.follower(ANN, BOB, CID)
     for process, user in ((THERE, ANN), (THERE, BOB), (HERE, BOB), (HERE, CID)):
-        stage.presence.heard(process, user, True)
+        stage.presence.heard(process, Change(user, True))
     stage.presence.gone([HERE])
     assert told(follower)[3:] == [(str(ANN), "offline")]
     stage.presence.gone([HERE])

@@ -49,7 +49,7 @@ class Stage:
         self.deck, self.store = deck, deck.store
         self.wheel = Wheel()
         self.rung: list[TypingEvent] = []
-        self.presence = deck.presence = presence or Presence(5.0, trio.current_time, lambda user, online: None)
+        self.presence = deck.presence = presence or Presence(5.0, trio.current_time, lambda change: None)
         self.receipts = Receipts(deck.store, self._tell_receipt, deck.flush)
         self.desk = Desk(
             store=deck.store, stretches=deck.stretches, registry=deck.registry, presence=self.presence,
@@ -671,6 +671,7 @@ async def test_receipts_are_answered_and_told(autojump_clock: MockClock) -> None
 
 async def test_who_watches_hears_and_who_watches_anew_hears_only_of_those(autojump_clock: MockClock) -> None:
     async with open_stage() as stage:
+        await stage.deck.group(ROOM, ANN, BOB, CID, DAN)
         ann, _ = await stage.phone(ANN), await stage.phone(BOB)
         watched = await ann.ask("presence.watch", users=[str(BOB), str(CID), str(ANN), str(uid(999))])
         assert watched["result"] == {"online": [str(BOB)]}
@@ -745,7 +746,7 @@ async def test_nothing_of_a_closed_connection_is_left(autojump_clock: MockClock)
 @pytest.mark.parametrize(
     ("door", "command"),
     [
-        ("users", ("presence.watch", {"users": [str(BOB)]})),
+        ("presences", ("presence.watch", {"users": [str(BOB)]})),
         ("states", ("presence.watch", {"conversation": str(ROOM)})),
         ("open_direct", ("conversation.direct", {"user": str(BOB)})),
     ],

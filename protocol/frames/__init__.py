@@ -89,10 +89,14 @@ from protocol.frames.personal import (
 )
 from protocol.frames.presence import (
     Online as Online,
+    PersonPresence as PersonPresence,
     PresenceEvent as PresenceEvent,
+    PresenceGet as PresenceGet,
+    Presences as Presences,
     PresenceWatch as PresenceWatch,
     Typing as Typing,
     TypingEvent as TypingEvent,
+    What as What,
 )
 from protocol.frames.privacy import (
     LastSeen as LastSeen,
@@ -135,7 +139,7 @@ AnyCommand = (
     Hello | Ping | AuthRenew | ConversationDirect | ConversationCreate | ConversationList | ConversationGet
     | ConversationAdd | ConversationRemove | ConversationLeave | MessageSend | MessageEdit | MessageDelete
     | MessageReact | MessageEdits | MessageReactions | HistoryGet | ReceiptMove | Typing | PresenceWatch | UserGet
-    | UnreadGet | MessageReaders | PrivacySet | PrivacyGet
+    | UnreadGet | MessageReaders | PrivacySet | PrivacyGet | PresenceGet
     | DraftSet | DraftClear | ConversationMute | ConversationArchive | ConversationPin | ConversationMarkUnread
     | ConversationNickname | ConversationFolder | ConversationNotify | MessageHide
 )  # fmt: skip
@@ -187,6 +191,7 @@ RESULTS: dict[type[Command], type[Struct]] = {
     MessageReaders: Readers,
     PrivacySet: Done,
     PrivacyGet: Privacy,
+    PresenceGet: Presences,
     DraftSet: Done,
     DraftClear: Done,
     ConversationMute: Done,

@@ -70,6 +70,7 @@ ERRORS: Final[dict[type[frames.Command], tuple[type[errors.KonnectError], ...]]]
     frames.UnreadGet: (),
     frames.PrivacySet: (errors.KeyReused,),
     frames.PrivacyGet: (),
+    frames.PresenceGet: (),
     frames.MessageReaders: (errors.NotAMember, errors.UnknownMessage, errors.BadCursor),
     frames.DraftSet: (errors.NotAMember, errors.KeyReused),
     frames.DraftClear: (errors.NotAMember, errors.KeyReused),

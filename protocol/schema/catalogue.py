@@ -17,6 +17,7 @@ RECORDS: Final[tuple[type[Struct], ...]] = (
     frames.Version,
     frames.OneReaction,
     frames.MessageReader,
+    frames.PersonPresence,
     frames.Draft,
     frames.Settings,
     frames.Hidden,

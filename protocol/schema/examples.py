@@ -82,6 +82,7 @@ COMMANDS: Final[dict[type[frames.Command], dict[str, Any]]] = {
         "t": "privacy.set", "id": 122, "key": "p-2be4c1", "read_receipts": False, "last_seen": "contacts",
     },
     frames.PrivacyGet: {"t": "privacy.get", "id": 123},
+    frames.PresenceGet: {"t": "presence.get", "id": 124, "users": [str(BOB), str(CLEO)]},
     frames.MessageReaders: {"t": "message.readers", "id": 121, "conversation": str(GROUP), "seq": 7},
     frames.DraftSet: {
         "t": "draft.set", "id": 22, "conversation": str(DIRECT), "key": "p-4c01aa", "text": "Make it nine, the",
@@ -153,7 +154,7 @@ RESULTS: Final[dict[type[Struct], Struct]] = {
     ),
     frames.Cursors: frames.Cursors(42, 42),
     frames.Done: frames.Done(),
-    frames.Online: frames.Online([BOB]),
+    frames.Online: frames.Online([BOB], {CLEO: AT_MS}),
     frames.Users: frames.Users([frames.User(BOB, "Bob")]),
     frames.Versions: frames.Versions(
         [
@@ -164,6 +165,9 @@ RESULTS: Final[dict[type[Struct], Struct]] = {
     ),
     frames.Reactions: frames.Reactions([frames.OneReaction(BOB, "👍", 45, AT_MS + 45 * 60_000)]),
     frames.Unread: frames.Unread(12, 3),
+    frames.Presences: frames.Presences(
+        [frames.PersonPresence(BOB, "online"), frames.PersonPresence(CLEO, "offline", AT_MS)]
+    ),
     frames.Privacy: frames.Privacy(False, "contacts", True),
     frames.Readers: frames.Readers([frames.MessageReader(ANN, True), frames.MessageReader(CLEO, False)]),
 }
@@ -181,6 +185,7 @@ RECORDS: Final[dict[type[Struct], Struct]] = {
     frames.Version: frames.Version(43, AT_MS + 43 * 60_000, "See you at nine?"),
     frames.OneReaction: frames.OneReaction(BOB, "👍", 45, AT_MS + 45 * 60_000),
     frames.MessageReader: frames.MessageReader(CLEO, False),
+    frames.PersonPresence: frames.PersonPresence(CLEO, "offline", AT_MS),
     frames.Draft: _DRAFT,
     frames.Settings: frames.Settings(
         muted=True, muted_until_ms=AT_MS + 480 * 60_000, pinned_at_ms=AT_MS, nicknames={BOB: "Bobby"},

@@ -275,6 +275,7 @@ _LIMITS: Final[dict[str, str]] = {
     "REACTIONS_PAGE": "Reactions on one page of `message.reactions`.",
     "VERSIONS_PAGE": "Versions on one page of `message.edits`.",
     "UNREAD": "Entries above the read cursor among which unread messages are counted.",
+    "TYPING_MEMBERS": "Up to so many members, the others are told who is typing.",
     "READERS_PAGE": "People on one page of `message.readers`.",
     "UNREAD_TOTAL": "Unread messages that `unread.get` counts; a badge shows 999+ there.",
     "PINNED": "Conversations that one person may have pinned.",

@@ -233,7 +233,7 @@ as $$
 $$;
 
 
--- As before (0006_personal.sql), and the person's switches.
+-- As before (0006_personal.sql), and the person's switches, and which conversations are large.
 create or replace function standings(asks json) returns json language sql stable
 set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off
 as $$
@@ -248,7 +248,7 @@ as $$
                     from privacy where person = a.p),                                                          -- 0012
         'spans', (select coalesce(json_agg(json_strip_nulls(json_build_object(
                       'conversation', s.conversation, 'joined', s.joined, 'since', s.since, 'until', s.until, 'number', s.number,
-                      'last_seq', v.last_seq,
+                      'last_seq', v.last_seq, 'large', case when v.member_count > 100 then true end,       -- 0012: TYPING_MEMBERS
                       'partner', case when v.kind = 'direct' then
                           (select case when d.low = a.p then d.high else d.low end from direct d where d.conversation = v.id) end))
                       order by s.conversation, s.joined), '[]')
@@ -256,3 +256,106 @@ as $$
     from rows from (json_to_recordset(asks) as (p uuid, l uuid, n bigint)) with ordinality as a(p, l, n, n_th)
     left join lateral (select number from account where id = a.p limit 1) h on true
 $$;
+
+
+-- When people were last connected, in whole minutes; and who is connected to which process now, as far as the processes have
+-- said so (they do it about once a second, some thousand people at a time): what is left of a process that died.
+create table last_seen (
+    person uuid   primary key references account,
+    at_ms  bigint not null
+) with (fillfactor = 70);
+create table seat (
+    node   uuid not null,
+    person uuid not null,
+    primary key (node, person)
+);
+
+create function whole_minute(at_ms bigint) returns bigint language sql immutable parallel safe
+return at_ms / 60000 * 60000;
+
+-- Who came to a process and who went from it. p_went [{"p": person, "ago": ms}, ...]
+create function take_seats(p_node uuid, p_came uuid[], p_went json) returns void language plpgsql volatile
+set enable_seqscan = off
+as $$
+begin
+    insert into seat (node, person) select p_node, unnest(p_came)
+        where exists (select from node where id = p_node)   -- else another process took it for dead, and cleared it away
+        on conflict do nothing;
+    delete from seat where node = p_node and person = any (array(select p from json_to_recordset(p_went) as w(p uuid)));
+    insert into last_seen as l (person, at_ms)
+        select p, whole_minute(now_ms() - max(ago)) from json_to_recordset(p_went) as w(p uuid, ago bigint)
+        where exists (select from account where id = p) group by p order by p
+        on conflict (person) do update set at_ms = excluded.at_ms where excluded.at_ms > l.at_ms;
+end $$;
+
+-- A process is gone, or goes: its people were there until p_at. Some of them; more follow while it returns true.
+create function clear_seats(p_node uuid, p_at bigint, p_limit integer) returns boolean language plpgsql volatile
+set enable_seqscan = off
+as $$
+declare
+    v_people uuid[];
+begin
+    with gone as (
+        delete from seat where node = p_node
+            and person = any (array(select person from seat where node = p_node order by person limit p_limit))
+        returning person
+    )
+    select array_agg(person order by person) into v_people from gone;
+    insert into last_seen as l (person, at_ms) select p, whole_minute(p_at) from unnest(v_people) p
+        where exists (select from account where id = p) order by p
+        on conflict (person) do update set at_ms = excluded.at_ms where excluded.at_ms > l.at_ms;
+    return coalesce(cardinality(v_people), 0) = p_limit;
+end $$;
+
+-- Say that process p_node is there. Whoever has not said so for 15 seconds is dead: its people were last seen at its last
+-- beat. One of those that look does it, some thousand people at a time.
+--   Returns which other processes were there within the last 5 seconds.
+create function beat_node(p_node uuid) returns uuid[] language plpgsql volatile
+as $$
+declare
+    v_dead node;
+begin
+    insert into node (id) values (p_node) on conflict (id) do update set beat = now();
+    select * into v_dead from node where beat < now() - interval '15 seconds' order by beat limit 1 for update skip locked;
+    if found and not clear_seats(v_dead.id, floor(extract(epoch from v_dead.beat) * 1000)::bigint, 5000) then
+        delete from node where id = v_dead.id;
+    end if;
+    return array(select id from node where id <> p_node and beat > now() - interval '5 seconds');
+end $$;
+
+-- Process p_node goes. Should its people be too many for one call, it is left as one that died.
+create function leave_node(p_node uuid) returns void language plpgsql volatile as $$
+begin
+    if clear_seats(p_node, now_ms(), 5000) then
+        update node set beat = now() - interval '16 seconds' where id = p_node;
+    else
+        delete from node where id = p_node;
+    end if;
+end $$;
+
+
+-- Whose presence a person may see: of those asked for, who share a conversation with the person now (contacts: a direct
+-- one), where the switch of each side allows it to the other.
+--   Returns [{"user", "contact", "last_seen_ms"}, ...].
+create function presences(p_person uuid, p_users uuid[]) returns json language plpgsql stable
+set enable_seqscan = off set enable_bitmapscan = off
+as $$
+declare
+    v_mine text := coalesce((select last_seen from privacy where person = p_person), 'everyone');
+    v_places uuid[];
+begin
+    if v_mine = 'nobody' then return '[]'; end if;
+    select array_agg(conversation) into v_places from span where person = p_person and coalesce(until, 0) = 0;
+    return (
+        select coalesce(json_agg(json_strip_nulls(json_build_object(
+            'user', u.id, 'contact', c.contact,
+            'last_seen_ms', (select at_ms from last_seen where person = u.id))) order by u.nth), '[]')
+        from (select id, min(nth) as nth from unnest(p_users) with ordinality as x(id, nth) where id <> p_person group by id) u
+        cross join lateral (select coalesce((select last_seen from privacy where person = u.id), 'everyone') as theirs offset 0) t
+        cross join lateral (select exists (select from direct where low = least(p_person, u.id) and high = greatest(p_person, u.id))
+                            as contact offset 0) c
+        where t.theirs <> 'nobody'
+            and (c.contact or (t.theirs = 'everyone' and v_mine = 'everyone'
+                 and exists (select from span s where s.person = u.id and coalesce(s.until, 0) = 0
+                             and s.conversation = any (v_places)))));
+end $$;

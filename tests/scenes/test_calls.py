@@ -99,6 +99,10 @@ async def test_each_command_is_carried_out_and_seen(house: House, world: World) 
         assert await result("unread.get") == {"messages": 0, "conversations": 0}
         await result("typing", conversation=club)
         assert (await his.saw("typing"))[0]["user"] == str(ann)
+        await result("typing", conversation=club, what="media", on=False)
+        assert (await his.saw("typing", 2))[1]["what"] == "media"
+        present = await result("presence.get", users=[str(bob), str(cid), str(ann)])
+        assert present == {"people": [{"user": str(bob), "state": "online"}]}
         assert await result("receipt", conversation=club, read=4) == {"delivered": 4, "read": 4}
         assert [frame["read"] for frame in await his.saw("receipt", 1, club)] == [4]
 
@@ -292,6 +296,9 @@ async def test_both_doors_refuse_with_the_same_code(house: House, world: World) 
             ("message.react", {"conversation": club, "key": "n", "seq": 2, "emoji": "a\0"}, "invalid"),
             ("message.edits", {"conversation": club, "seq": 99}, "unknown_message"),
             ("message.reactions", {"conversation": foreign, "seq": 2}, "not_a_member"),
+            ("typing", {"conversation": club, "what": "dancing"}, "invalid"),
+            ("presence.get", {"users": []}, "invalid"),
+            ("presence.get", {"users": [str(ann)] * 101}, "invalid"),
             ("privacy.set", {"key": "n", "last_seen": "friends"}, "invalid"),
             ("privacy.set", {"key": "a\0b"}, "invalid"),
             ("privacy.set", {"key": "p", "typing": 1}, "invalid"),

@@ -166,7 +166,8 @@ async def test_receipts_typing_and_presence_reach_the_other(cast: Cast) -> None:
     assert await alice.client.watch([bob.id]) == (bob.id,)
     assert bob.id in alice.client.online_users
     await bob.client.close()
-    await alice.until(lambda event: event == PresenceChanged(bob.id, online=False))
+    [*_, gone] = await alice.until(lambda event: isinstance(event, PresenceChanged) and not event.online)
+    assert isinstance(gone, PresenceChanged) and gone.user == bob.id and (gone.last_seen_ms or 0) % 60_000 == 0
     assert bob.id not in alice.client.online_users
 
 

@@ -131,6 +131,8 @@ class Tables:
         self.personal: dict[UUID, dict[tuple[str, str], Personal]] = {}  # person -> what, subject
         self.hidden: dict[tuple[UUID, UUID], set[int]] = {}  # (person, conversation); replaced, never changed
         self.personal_keys: dict[tuple[UUID, str, str], KeptKey] = {}  # (person, scope, key)
+        self.last_seen: dict[UUID, int] = {}
+        self.seats: dict[UUID, dict[UUID, None]] = {}  # process -> its people
         self.lineages: dict[UUID, None] = {}
         self.nodes: dict[UUID, int] = {}
 
@@ -174,6 +176,8 @@ class Tables:
         other.personal = {person: dict(rows) for person, rows in self.personal.items()}
         other.hidden = dict(self.hidden)
         other.personal_keys = dict(self.personal_keys)
+        other.last_seen = dict(self.last_seen)
+        other.seats = {node: dict(people) for node, people in self.seats.items()}
         other.lineages = dict(self.lineages)
         other.nodes = dict(self.nodes)
         return other

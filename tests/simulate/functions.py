@@ -313,6 +313,7 @@ def standing(tables: Tables, at_ms: int, person: UUID, lineage: UUID | None, tol
         SpanRow(
             conversation, span.joined, span.since, tables.conversations[conversation].last_seq,
             span.number, span.until, _partner(tables, conversation, person),
+            tables.conversations[conversation].member_count > limits.TYPING_MEMBERS,
         )
         for conversation in sorted(tables.joined.get(person, {}))
         for span in tables.spans[conversation][person]

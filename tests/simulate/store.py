@@ -52,6 +52,7 @@ from storage.rows import (
     Raised,
     Range,
     Rules,
+    Seen,
     Standing,
     State,
     shown,
@@ -66,6 +67,7 @@ T = TypeVar("T")
 
 TIMEOUT_S: Final = 5.0  # a caller waits no longer than this
 ALIVE_MS: Final = 5_000  # a process that beat within this is there
+DEAD_MS: Final = 15_000  # one that has not within this is dead
 
 
 class FakeStore:
@@ -154,13 +156,20 @@ class FakeStore:
             now = db.now_ms()
             others = [one for one, at_ms in db.tables.nodes.items() if one != node and now - at_ms < ALIVE_MS]
             yield []
-            return others, lambda: db.tables.nodes.update({node: now})
+
+            def commit() -> None:
+                db.tables.nodes[node] = now
+                for dead, at_ms in list(db.tables.nodes.items()):
+                    if now - at_ms > DEAD_MS:
+                        privacy.clear_seats(db.tables, dead, at_ms)
+
+            return others, commit
 
         return await self._write(body)
 
     async def leave(self, node: UUID) -> None:
         """See :meth:`storage.store.Store.leave`."""
-        await self._write(lambda db: _statement(lambda: db.tables.nodes.pop(node, None)))
+        await self._write(lambda db: _statement(lambda: privacy.clear_seats(db.tables, node, db.now_ms())))
 
     # --- Reading ---
 
@@ -252,6 +261,14 @@ class FakeStore:
     async def privacy(self, person: UUID) -> Privacy:
         """See :meth:`storage.store.Store.privacy`."""
         return await self._read(lambda db: db.tables.privacy.get(person, Privacy()))
+
+    async def presences(self, person: UUID, users: Sequence[UUID]) -> list[Seen]:
+        """See :meth:`storage.store.Store.presences`."""
+        return await self._read(lambda db: privacy.presences(db.tables, person, users))
+
+    async def take_seats(self, node: UUID, came: Sequence[UUID], went: Mapping[UUID, int]) -> None:
+        """See :meth:`storage.store.Store.take_seats`."""
+        await self._write(lambda db: privacy.take_seats(db, node, came, went))
 
     async def unread_total(self, person: UUID) -> Unread:
         """See :meth:`storage.store.Store.unread_total`."""

@@ -93,6 +93,9 @@ def _client() -> Iterator[Vector]:
         "privacy.set: every switch": {
             "t": "privacy.set", "id": 122, "key": "p-1", "read_receipts": True, "last_seen": "nobody", "typing": False,
         },
+        "typing: a voice note, ended": {
+            "t": "typing", "id": 14, "conversation": direct, "what": "voice", "on": False,
+        },
         "message.readers: next page": {
             "t": "message.readers", "id": 121, "conversation": group, "seq": 7, "cursor": "p2", "limit": 100,
         },
