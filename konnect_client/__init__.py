@@ -66,6 +66,7 @@ from konnect_client.model import (
     Version,
 )
 from konnect_client.outbox import Delivery, Outgoing
+from konnect_client.personal import Draft, Personal, Settings
 from konnect_client.statefile import MemoryState, Saved, StateFile, StateStore
 from konnect_client.states import Phase, State
 from konnect_client.tokens import AccessToken, TokenSource
@@ -83,6 +84,7 @@ __all__ = [
     "ConversationChanged",
     "ConversationPage",
     "Delivery",
+    "Draft",
     "Entry",
     "Event",
     "FileJournal",
@@ -100,6 +102,7 @@ __all__ = [
     "OutboxInUse",
     "OutboxUnwritable",
     "Outgoing",
+    "Personal",
     "Phase",
     "PersonPresence",
     "PresenceChanged",
@@ -116,6 +119,7 @@ __all__ = [
     "Sent",
     "ServerRefused",
     "ServerUnreachable",
+    "Settings",
     "SignedOut",
     "Socket",
     "SocketEnded",

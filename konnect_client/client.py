@@ -7,7 +7,7 @@ calls, receipts. The application reads events from :attr:`Client.events` and cal
 import os
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AbstractContextManager, asynccontextmanager, suppress
 from functools import partial
 from random import Random
@@ -27,6 +27,7 @@ from konnect_client.liveness import Liveness
 from konnect_client.model import Sent
 from konnect_client.outbox import BYTES as OUTBOX_BYTES, MESSAGES as OUTBOX_MESSAGES, WINDOW, Outbox, Outgoing
 from konnect_client.people import People
+from konnect_client.personal import Personal
 from konnect_client.receipts import Receipts
 from konnect_client.savings import Savings
 from konnect_client.statefile import StateFile, StateStore
@@ -56,6 +57,8 @@ class Client(Commands):
         )  # fmt: skip
         self._outbox, self._savings = desks.outbox, desks.savings
         self._send_turn = trio.Lock()
+        self.personal: Final = Personal(desks.inbox.handled)
+        """What is one's own, as far as :attr:`events` has shown it: drafts, settings, hidden messages."""
         self.events: Final = desks.inbox
         """What happened, in order: ``async for event in client.events``, by one task at a time. An event counts as
         handled once the next one is asked for; see :mod:`konnect_client.events`."""
@@ -152,6 +155,64 @@ class Client(Commands):
         """React to message *seq*, or take it back. Sent and raising as :meth:`send`, in order with messages."""
         more = {"seq": seq, "emoji": emoji, "on": on}
         return await self._send(Outgoing(str(conversation), key or self._new_key(), "", "message.react", more))
+
+    # What is one's own. Each is sent and raises as :meth:`send`, in order with the conversation's messages; when
+    # it returns, all of one's devices that are there have been told.
+
+    async def set_draft(
+        self, conversation: str, text: str, *, reply_to: int | None = None, key: str | None = None
+    ) -> None:
+        """Keep what one has begun to write; no text: throw it away. A newer one takes the place of one that waits."""
+        if not text:
+            await self.clear_draft(conversation, key=key)
+            return
+        more = {} if reply_to is None else {"reply_to": reply_to}
+        await self._send(Outgoing(str(conversation), key or self._new_key(), text, "draft.set", more))
+
+    async def clear_draft(self, conversation: str, *, key: str | None = None) -> None:
+        """Throw away what one has begun to write."""
+        await self._keep("draft.clear", conversation, key)
+
+    async def mute(
+        self, conversation: str, on: bool = True, *, until_ms: int | None = None, key: str | None = None
+    ) -> None:
+        """Mute a conversation until then (Unix milliseconds) or for ever, or hear it again."""
+        await self._keep("conversation.mute", conversation, key, on=on, until_ms=until_ms)
+
+    async def archive(self, conversation: str, on: bool = True, *, key: str | None = None) -> None:
+        """Put a conversation apart, or take it back."""
+        await self._keep("conversation.archive", conversation, key, on=on)
+
+    async def pin_conversation(self, conversation: str, on: bool = True, *, key: str | None = None) -> None:
+        """Pin a conversation above one's others, or let it go."""
+        await self._keep("conversation.pin", conversation, key, on=on)
+
+    async def mark_unread(self, conversation: str, on: bool = True, *, key: str | None = None) -> None:
+        """Mark a conversation as unread by hand, or take the mark away."""
+        await self._keep("conversation.mark_unread", conversation, key, on=on)
+
+    async def nickname(
+        self, conversation: str, name: str | None, *, user: str | None = None, key: str | None = None
+    ) -> None:
+        """Say what one calls a conversation, or *user* in it; None takes that back."""
+        await self._keep(
+            "conversation.nickname", conversation, key, name=name, user=None if user is None else str(user)
+        )
+
+    async def put_into_folder(self, conversation: str, folder: str | None, *, key: str | None = None) -> None:
+        """Put a conversation into a folder; None takes it out."""
+        await self._keep("conversation.folder", conversation, key, folder=folder)
+
+    async def notify_of(self, conversation: str, level: str, *, key: str | None = None) -> None:
+        """Say of which messages one is to be notified: "all", "mentions" or "none"."""
+        await self._keep("conversation.notify", conversation, key, level=level)
+
+    async def hide(self, conversation: str, seqs: Iterable[int], *, key: str | None = None) -> None:
+        """Delete messages for oneself, up to 100, for ever."""
+        await self._keep("message.hide", conversation, key, seqs=list(seqs))
+
+    async def _keep(self, kind: str, conversation: str, key: str | None, **fields: object) -> None:
+        await self._send(Outgoing(str(conversation), key or self._new_key(), "", kind, fields))
 
     async def _send(self, message: Outgoing) -> Sent:
         async with self._send_turn:  # first come, first served

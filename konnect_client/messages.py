@@ -14,6 +14,7 @@ from typing import Final
 
 from konnect_client.events import AnyEvent, ConversationChanged, Rewound
 from konnect_client.model import Entry, Reaction
+from konnect_client.personal import Personal
 
 KEPT: Final = 1_000  # messages of one conversation
 
@@ -21,9 +22,10 @@ KEPT: Final = 1_000  # messages of one conversation
 class Messages:
     """The messages of one's conversations, as entries of kind ``message`` that say what each says now."""
 
-    def __init__(self, kept: int = KEPT) -> None:
-        """*kept*: how many messages of a conversation to keep; beyond it the oldest are forgotten."""
-        self._kept = kept
+    def __init__(self, kept: int = KEPT, *, personal: Personal | None = None) -> None:
+        """*kept*: how many messages of a conversation to keep; beyond it the oldest are forgotten. *personal*:
+        ``client.personal``; what one has deleted for oneself is then not shown."""
+        self._kept, self._personal = kept, personal
         self._of: dict[str, dict[int, Entry]] = {}
 
     def note(self, event: AnyEvent) -> None:
@@ -55,12 +57,15 @@ class Messages:
 
     def get(self, conversation: str, seq: int) -> Entry | None:
         """What message *seq* is now; None when it is not known here."""
-        return self._of.get(conversation, {}).get(seq)
+        return None if self._is_hidden(conversation, seq) else self._of.get(conversation, {}).get(seq)
 
     def of(self, conversation: str) -> Iterator[Entry]:
         """The messages of *conversation* that are known here, oldest first."""
         known = self._of.get(conversation, {})
-        return (known[seq] for seq in sorted(known))
+        return (known[seq] for seq in sorted(known) if not self._is_hidden(conversation, seq))
+
+    def _is_hidden(self, conversation: str, seq: int) -> bool:
+        return self._personal is not None and self._personal.is_hidden(conversation, seq)
 
     def _take(self, entry: Entry) -> None:
         if entry.kind == "message":

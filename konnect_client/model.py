@@ -188,6 +188,9 @@ class Sent:
         return cls(take_seq(frame, "seq"), take(frame, "at_ms", int))
 
 
+KEPT: Final = Sent(0, 0)  # of what is one's own and stands in no log
+
+
 @dataclass(frozen=True, slots=True)
 class HistoryPage:
     """A part of the past, oldest first; ``more`` when older entries exist that one may see."""

@@ -21,6 +21,7 @@ from konnect_client.events import (
 )
 from konnect_client.heads import Heads
 from konnect_client.model import Conversation, Entry, take, take_maybe, take_or, take_seq
+from konnect_client.personal import take_value
 
 Frame = dict[str, Any]
 
@@ -65,7 +66,7 @@ class Timeline:
                 )  # fmt: skip
             case "state":
                 what = take(frame, "what", str)
-                return (StateChanged(what, take(frame, "subject", str), take_maybe(frame, what, dict)),)
+                return (StateChanged(what, take(frame, "subject", str), take_value(frame, what)),)
             case "typing":
                 return (
                     TypingSeen(

@@ -55,7 +55,7 @@ FUNCTIONS: Final[dict[type[Command], LiteralString]] = {
 
 
 def refusal(code: str, missing: UUID, seq: int, command: AnyPersonal) -> Refused:
-    """What the *code* that a function of ``FUNCTIONS`` answered with stands for: of whom (*missing*), of what (*seq*)."""
+    """What the *code* that a function of ``FUNCTIONS`` answered with stands for; *missing*, *seq*: who, what."""
     match code:
         case "not_a_member":
             return NotAMember(missing, command.conversation)

@@ -110,6 +110,8 @@ class Peer:
         self.members: dict[str, list[str]] = {}
         self.receipts: dict[tuple[str, str], tuple[int, int]] = {}
         self.keys: dict[tuple[str, str, str], Frame] = {}
+        self.own: dict[tuple[str, str], Frame | None] = {}  # what, subject -> value, in the order of the last change
+        self.own_keys: dict[tuple[str, str], Frame] = {}  # conversation, key -> the command
         self.wires: dict[Wire, None] = {}
         self.received: list[Frame] = []  # every frame of every connection
         self.dialled = 0
@@ -251,6 +253,9 @@ class Peer:
                 wire.push(entry)
             wire.heads[conversation] = len(log)
             wire.push({"t": "progress", "cursor": self.cursor()})
+        if frame.get("cursor") is None:
+            for (what, subject), value in self.own.items():
+                wire.push(_state(what, subject, value))
         wire.push({"t": "synced", "cursor": self.cursor()})
         wire.signed_in = True
 
@@ -298,6 +303,32 @@ class Peer:
         start = int(frame.get("cursor") or 0)
         end = start + frame["limit"]
         self.ok(wire, frame, reactions=found[start:end], **({"cursor": str(end)} if end < len(found) else {}))
+
+    def set_own(self, what: str, subject: str, value: Frame | None) -> None:
+        """A row of the person's own changes; shown to who is connected."""
+        self.own.pop((what, subject), None)
+        self.own[what, subject] = value
+        for wire in list(self.wires):
+            if wire.signed_in:
+                wire.push(_state(what, subject, value))
+
+    def _draft_set(self, wire: Wire, frame: Frame) -> None:
+        if self.own_keys.setdefault((frame["conversation"], frame["key"]), frame) is frame:
+            value: Frame = {name: frame[name] for name in ("text", "reply_to") if name in frame}
+            self.set_own("draft", frame["conversation"], value | {"at_ms": 5})
+        self.ok(wire, frame)
+
+    def _draft_clear(self, wire: Wire, frame: Frame) -> None:
+        if self.own_keys.setdefault((frame["conversation"], frame["key"]), frame) is frame:
+            self.set_own("draft", frame["conversation"], None)
+        self.ok(wire, frame)
+
+    def _taken(self, wire: Wire, frame: Frame) -> None:
+        self.own_keys.setdefault((frame["conversation"], frame["key"]), frame)
+        self.ok(wire, frame)
+
+    _conversation_mute = _conversation_archive = _conversation_pin = _conversation_mark_unread = _taken
+    _conversation_nickname = _conversation_folder = _conversation_notify = _message_hide = _taken
 
     def _ping(self, wire: Wire, frame: Frame) -> None:
         self.ok(wire, frame, at_ms=int(trio.current_time() * 1000))
@@ -388,6 +419,10 @@ class Peer:
     def _user_get(self, wire: Wire, frame: Frame) -> None:
         known = {ANN: "Ann", BOB: "Bob"}
         self.ok(wire, frame, users=[{"id": user, "name": known[user]} for user in frame["users"] if user in known])
+
+
+def _state(what: str, subject: str, value: Frame | None) -> Frame:
+    return {"t": "state", "what": what, "subject": subject, **({} if value is None else {what: value})}
 
 
 def _part(entry: Frame) -> Frame:

@@ -44,7 +44,9 @@ def bare(kind: inspect.Type) -> inspect.Type:
 
 
 def items(kind: inspect.Type, count: int) -> list[Any]:
-    """A list of *count* ids."""
+    """A list of *count* ids, or of places in a log."""
+    if isinstance(bare(kind), inspect.IntType):
+        return [*range(1, count + 1)]
     assert isinstance(bare(kind), inspect.UUIDType)
     return [str(uuid.UUID(int=number)) for number in range(count)]
 

@@ -85,7 +85,7 @@ class ConversationNickname(Command, frozen=True, tag="conversation.nickname"):
     name: Annotated[
         Annotated[str, Meta(min_length=1, max_length=limits.TITLE_CHARS, pattern=NO_NUL)] | None,
         Meta(description="What one calls it; null for its own name."),
-    ]
+    ] = None
     user: Annotated[
         UUID | None,
         Meta(description="A person who is or was a member, at most 100 of them; null for the conversation itself."),
@@ -100,7 +100,7 @@ class ConversationFolder(Command, frozen=True, tag="conversation.folder"):
     folder: Annotated[
         Annotated[str, Meta(min_length=1, max_length=limits.FOLDER_CHARS, pattern=NO_NUL)] | None,
         Meta(description="The folder's name; null takes it out. A folder is there as long as something is in it."),
-    ]
+    ] = None
 
 
 class ConversationNotify(Command, frozen=True, tag="conversation.notify"):

@@ -91,14 +91,16 @@ COMMANDS: Final[dict[type[frames.Command], dict[str, Any]]] = {
     frames.DraftClear: {"t": "draft.clear", "id": 23, "conversation": str(DIRECT), "key": "p-4c01ab"},
     frames.ConversationMute: {
         "t": "conversation.mute", "id": 24, "conversation": str(GROUP), "key": "p-4c01ac",
-        "until_ms": AT_MS + 480 * 60_000,
+        "on": True, "until_ms": AT_MS + 480 * 60_000,
     },
     frames.ConversationArchive: {
         "t": "conversation.archive", "id": 25, "conversation": str(GROUP), "key": "p-4c01ad", "on": False,
     },
-    frames.ConversationPin: {"t": "conversation.pin", "id": 26, "conversation": str(GROUP), "key": "p-4c01ae"},
+    frames.ConversationPin: {
+        "t": "conversation.pin", "id": 26, "conversation": str(GROUP), "key": "p-4c01ae", "on": True,
+    },
     frames.ConversationMarkUnread: {
-        "t": "conversation.mark_unread", "id": 27, "conversation": str(GROUP), "key": "p-4c01af",
+        "t": "conversation.mark_unread", "id": 27, "conversation": str(GROUP), "key": "p-4c01af", "on": True,
     },
     frames.ConversationNickname: {
         "t": "conversation.nickname", "id": 28, "conversation": str(GROUP), "key": "p-4c01b0", "user": str(BOB),

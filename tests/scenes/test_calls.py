@@ -110,10 +110,6 @@ async def test_each_command_is_carried_out_and_seen(house: House, world: World) 
         await his.result("receipt", conversation=club, delivered=2)
         assert await result("message.readers", conversation=club, seq=2) == reached
 
-        assert await result("privacy.set", "p1", last_seen="contacts") == {}
-        switches = {"read_receipts": True, "last_seen": "contacts", "typing": True}
-        assert await result("privacy.get") == switches
-
         state = await result("conversation.get", conversation=club, recent=2)
         assert (state["members"], state["head"], state["read"]) == ([str(ann), str(bob)], 4, 4)
         assert state == await by_socket(house, ann, "conversation.get", conversation=club, recent=2)
@@ -137,6 +133,30 @@ async def test_each_command_is_carried_out_and_seen(house: House, world: World) 
         assert [frame["kind"] for frame in his.of("entry", club)][-3:] == [
             "message.edited", "message.reacted", "message.deleted",
         ]  # fmt: skip
+
+        own: dict[str, dict[str, Any]] = {
+            "draft.set": {"text": "Mo"}, "conversation.mute": {}, "conversation.archive": {}, "conversation.pin": {},
+            "conversation.mark_unread": {}, "conversation.nickname": {"name": "Clubby", "user": str(bob)},
+            "conversation.folder": {"folder": "Fun"}, "conversation.notify": {"level": "none"},
+            "message.hide": {"seqs": [2]}, "draft.clear": {},
+        }  # fmt: skip
+        async with house.phone(ann) as phone:
+            for key, (command, body) in enumerate(own.items()):
+                assert await result(command, f"own {key}", conversation=club, **body) == {}
+                states = await phone.saw("state", key + 1)
+            assert [state["what"] for state in states] == ["draft", *["settings"] * 7, "hidden", "draft"]
+            settings, hidden, gone = states[-3:]
+            assert settings["settings"].pop("pinned_at_ms")
+            assert settings["settings"] == {
+                "muted": True, "archived": True, "unread": True, "nicknames": {str(bob): "Clubby"}, "folder": "Fun",
+                "notify": "none",
+            }  # fmt: skip
+            assert hidden == {"t": "state", "what": "hidden", "subject": f"{club}/0", "hidden": {"seqs": [2]}}
+            assert gone == {"t": "state", "what": "draft", "subject": club}
+
+        assert await result("privacy.set", "p1", last_seen="contacts") == {}
+        switches = {"read_receipts": True, "last_seen": "contacts", "typing": True}
+        assert await result("privacy.get") == switches
 
         assert (await result("conversation.leave", "l1", conversation=club))["seq"] == 8
         await his.has(club, 8)
@@ -225,6 +245,17 @@ async def test_a_repeat_is_answered_as_the_first_was_at_either_door(house: House
             ("message.edit", {"conversation": club, "seq": 2, "text": "twice"}),
             ("message.react", {"conversation": club, "seq": 2, "emoji": "👍"}),
             ("message.delete", {"conversation": club, "seq": 2}),
+            ("draft.set", {"conversation": club, "text": "Mo"}),
+            ("draft.clear", {"conversation": club}),
+            ("conversation.mute", {"conversation": club, "until_ms": 5}),
+            ("conversation.archive", {"conversation": club}),
+            ("conversation.pin", {"conversation": club}),
+            ("conversation.mark_unread", {"conversation": club}),
+            ("conversation.nickname", {"conversation": club, "name": "Clubby"}),
+            ("conversation.folder", {"conversation": club, "folder": "Fun"}),
+            ("conversation.notify", {"conversation": club, "level": "none"}),
+            ("message.hide", {"conversation": club, "seqs": [2]}),
+            ("privacy.set", {"typing": False}),
             ("conversation.leave", {"conversation": club}),
         ]
         assert {name for name, _ in steps} == {call.name for call in CALLS.values() if call.keyed}
@@ -306,6 +337,22 @@ async def test_both_doors_refuse_with_the_same_code(house: House, world: World) 
             ("message.readers", {"conversation": club, "seq": 99}, "unknown_message"),
             ("message.readers", {"conversation": club, "seq": 2, "cursor": "é"}, "bad_cursor"),
             ("message.readers", {"conversation": club, "seq": 2, "limit": 101}, "invalid"),
+            ("draft.set", {"conversation": club, "key": "n", "text": ""}, "invalid"),
+            ("draft.set", {"conversation": club, "key": "n", "text": "a\0b"}, "invalid"),
+            ("draft.set", {"conversation": foreign, "key": "n", "text": "x"}, "not_a_member"),
+            ("draft.clear", {"conversation": nobody, "key": "n"}, "not_a_member"),
+            ("conversation.mute", {"conversation": club, "key": "n", "until_ms": -1}, "invalid"),
+            ("conversation.mute", {"conversation": foreign, "key": "n"}, "not_a_member"),
+            ("conversation.archive", {"conversation": foreign, "key": "n"}, "not_a_member"),
+            ("conversation.pin", {"conversation": foreign, "key": "n"}, "not_a_member"),
+            ("conversation.mark_unread", {"conversation": club, "key": "n", "on": 1}, "invalid"),
+            ("conversation.nickname", {"conversation": club, "key": "n", "name": ""}, "invalid"),
+            ("conversation.nickname", {"conversation": club, "key": "n", "user": nobody}, "not_a_member"),
+            ("conversation.folder", {"conversation": club, "key": "n", "folder": "x" * 101}, "invalid"),
+            ("conversation.notify", {"conversation": club, "key": "n", "level": "loud"}, "invalid"),
+            ("message.hide", {"conversation": club, "key": "n", "seqs": []}, "invalid"),
+            ("message.hide", {"conversation": club, "key": "n", "seqs": [1]}, "unknown_message"),
+            ("message.hide", {"conversation": foreign, "key": "n", "seqs": [2]}, "not_a_member"),
             ("conversation.direct", {"user": str(ann)}, "invalid"),
             ("conversation.direct", {"user": nobody}, "unknown_user"),
             ("conversation.create", {"key": "n", "title": "x", "members": [nobody]}, "unknown_user"),

@@ -179,6 +179,7 @@ def _filled(body: dict[str, Any]) -> str:
     text = json.dumps(body, indent=2, ensure_ascii=False)
     for value, variable in _VARIABLES.items():
         text = text.replace(json.dumps(value), f'"{{{{{variable}}}}}"')
+    text = re.sub(r'"seqs": \[[^\]]*\]', '"seqs": [{{message}}]', text)
     return re.sub(r'"seq": \d+', '"seq": {{message}}', text)
 
 

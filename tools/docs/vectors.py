@@ -236,6 +236,15 @@ def _server() -> Iterator[Vector]:
         "event progress: empty cursor": frames.Progress(cursor=""),
         "event synced: longest cursor": frames.Synced(cursor="c" * limits.CURSOR_CHARS),
         "event presence: gone": frames.PresenceEvent(user=BOB, state="offline"),
+        "event presence: gone, and since when": frames.PresenceEvent(
+            user=BOB, state="offline", last_seen_ms=1_795_000_020_000
+        ),
+        "event typing: a voice note is done": frames.TypingEvent(
+            conversation=DIRECT, user=BOB, what="voice", on=False
+        ),
+        "event state: switches of privacy": frames.StateEvent(
+            what="privacy", subject="", privacy=frames.Privacy(False, "nobody", True)
+        ),
         "event state: a draft is gone": frames.StateEvent(what="draft", subject=str(DIRECT)),
         "event state: a muted conversation": frames.StateEvent(
             what="settings", subject=str(GROUP),
