@@ -174,12 +174,12 @@ class Registry:
         event = spread.event
         found = self.conversations.get(event.conversation) if spread.to_all else None
         readers = self.sessions_of(event.user) if not spread.to_all else [] if found is None else found.readers()
-        data = wire(event)
-        delivery = wire(msgspec.structs.replace(event, read=0)) if spread.arrived else None
+        data, delivery = wire(event), b""
         for reader in readers:
             if reader.user == event.user or (reader.privacy.read_receipts and not spread.hidden):
                 reader.receipt(event.conversation, event.user, data)
-            elif delivery is not None:
+            elif spread.arrived:
+                delivery = delivery or wire(msgspec.structs.replace(event, read=0))
                 reader.receipt(event.conversation, event.user, delivery)
 
     # --- tasks ---
