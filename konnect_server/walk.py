@@ -266,10 +266,15 @@ class Walk:
         while True:
             self._stale = False
             standing = await self._insist(
-                lambda: self._store.standing(self._walker.user, self._asked_lineage(), self._rows)
+                lambda: self._store.standing(self._walker.user, self._asked_lineage(), self._rows, self._known())
             )
             if not self._stale:
                 return standing
+
+    def _known(self) -> int | None:
+        """Up to which number the spans need not be read again. Every open one is attached then; where the person was
+        removed, a return may be older than that."""
+        return self._told if self.synced and not self._left else None
 
     def _asked_lineage(self) -> UUID | None:
         return None if self.synced or self._cursor is None else self._cursor.lineage
@@ -297,6 +302,8 @@ class Walk:
     # --- planning: one turn, no await, so that no conversation moves unseen between the reading and the registering ---
 
     def _plan(self, standing: Standing) -> deque[Range | _Tell]:
+        if standing.same:
+            return deque()
         lost = self._cursor is not None and self._rows > (standing.number or 0)
         if not standing.known or lost:  # the cursor comes from a future that a restore undid; its heads may, too
             self._walker.push(wire(Rewound()))

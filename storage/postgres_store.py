@@ -285,14 +285,16 @@ class PostgresStore:
             raise _refusal(outcome, conversation=new_id, author=author, user=user, key="")
         return Made(outcome.conversation, outcome.new)
 
-    async def standing(self, person: UUID, lineage: UUID | None, told: int = 0) -> Standing:
+    async def standing(
+        self, person: UUID, lineage: UUID | None, told: int = 0, known: int | None = None
+    ) -> Standing:
         """See Store."""
-        return await self._standings.ask((person, lineage, told))
+        return await self._standings.ask((person, lineage, told, known))
 
     async def _ask_standings(
-        self, lane: OwnConnection, asks: Sequence[tuple[UUID, UUID | None, int]]
+        self, lane: OwnConnection, asks: Sequence[tuple[UUID, UUID | None, int, int | None]]
     ) -> list[Standing]:
-        rows = [{"p": person, "l": lineage, "n": told} for person, lineage, told in asks]
+        rows = [{"p": person, "l": lineage, "n": told, "s": known} for person, lineage, told, known in asks]
         return _found_standings(await _call(lane, "select standings($1::json)", _encode(rows)))
 
     async def personal(

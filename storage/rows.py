@@ -90,6 +90,7 @@ class Standing(Struct, frozen=True):
     known: bool  # whether the lineage asked for is one of this database's
     spans: list[Span]  # by (conversation, joined)
     number: int | None = None  # raised by every change of the person's own rows; None: there is no such person
+    same: bool = False  # spans are left out: none has changed since the number that the asker named
     rows: int = 0  # the number of the newest row of table personal, if it is above what the asker was told; else 0
     privacy: Privacy | None = None  # the person's switches; None: never touched
 

@@ -96,9 +96,17 @@ class Store(Protocol):
             UnknownUser
         """
 
-    async def standing(self, person: UUID, lineage: UUID | None, told: int = 0) -> Standing:
-        """What a resume starts from. *lineage*: the one the client's cursor names; *told*: up to which number the
-        client was told of the person's own rows."""
+    async def standing(
+        self, person: UUID, lineage: UUID | None, told: int = 0, known: int | None = None
+    ) -> Standing:
+        """What a resume starts from.
+
+        Args:
+            person: Who comes back.
+            lineage: The one that the client's cursor names.
+            told: Up to which number the client was told of the person's own rows.
+            known: Up to which number the asker knows the spans: they are left out if none has changed since.
+        """
 
     async def personal(
         self, person: UUID, above: int, through: int, gone: bool, limit: int, size_bytes: int

@@ -128,9 +128,11 @@ class DoorStore(FakeStore):
         await self._begin("open_direct", user)
         return await self._pass("open_direct", await super().open_direct(new_id, author, user))
 
-    async def standing(self, person: UUID, lineage: UUID | None, told: int = 0) -> Standing:
+    async def standing(
+        self, person: UUID, lineage: UUID | None, told: int = 0, known: int | None = None
+    ) -> Standing:
         await self._begin("standing", person)
-        return await self._pass("standing", await super().standing(person, lineage, told))
+        return await self._pass("standing", await super().standing(person, lineage, told, known))
 
     async def keep(self, person: UUID, command: AnyPersonal, rules: Rules) -> Kept:
         await self._begin("keep", command)

@@ -355,3 +355,21 @@ async def test_only_messages_that_one_may_see_are_hidden(bench: Bench) -> None:
         with pytest.raises(UnknownMessage):
             await keep(bench.store, hide(*seqs, key="other"), person)
     assert await hidden(bench.store) == {}, "all of them, or none"
+
+
+async def test_memberships_that_are_known_are_left_out_of_a_standing(bench: Bench) -> None:
+    """Whoever was told of all up to a number is not told again; a change of one of them tells all."""
+    await group(bench.store, ANN, BOB)
+    first = (await bench.store.standing(ANN, None)).number or 0
+    number = await bench.set_personal(ANN, "draft", str(G), draft("a"))
+    found = await bench.other.standing(ANN, None, 0, first)
+    assert (found.same, found.spans, found.number, found.rows) == (True, [], number, number)
+    assert not (await bench.store.standing(ANN, None, 0, first - 1)).same
+    await group(bench.store, ANN, BOB, conversation=H)
+    found = await bench.store.standing(ANN, None, 0, number)
+    assert (found.same, [span.conversation for span in found.spans]) == (False, [G, H])
+    known, his = found.number or 0, (await bench.store.standing(BOB, None)).number or 0
+    await bench.store.change_member(0, "remove", G, ANN, "r", BOB, MOST)
+    assert (await bench.store.standing(ANN, None, 0, known)).same
+    assert not (await bench.store.standing(BOB, None, 0, his)).same
+    assert (await bench.store.standing(uid(99), None, 0, 1)).same, "nobody: nothing has changed"

@@ -171,3 +171,23 @@ async def test_a_cursor_of_before_there_were_rows_is_told_all(autojump_clock: Mo
         assert as_plain(ann.of("state")[0]) == {
             "what": "draft", "subject": str(ROOM), "draft": {"text": "a", "at_ms": 5},
         }  # fmt: skip
+
+
+async def test_a_change_of_a_row_has_nobody_read_all_memberships_again(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_deck() as deck:
+        await deck.group(ROOM, ANN, BOB)
+        ann = await Traveller(deck, ANN).arrive()
+        read: list[int] = []
+        plan = ann.walk._plan
+        monkeypatch.setattr(ann.walk, "_plan", lambda standing: read.append(len(standing.spans)) or plan(standing))
+        deck.set(ANN, ROOM, "a")
+        deck.registry.changed(ANN)
+        await until(lambda: len(told(ann)) == 1)
+        await deck.group(HALL, ANN, BOB)
+        deck.set(ANN, ROOM, "b")
+        deck.registry.changed(ANN)
+        await until(lambda: len(told(ann)) == 2)
+        assert read == [0, 2]
+        assert [state["conversation"] for state in ann.of("conversation")] == [str(ROOM), str(HALL)]

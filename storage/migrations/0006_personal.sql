@@ -100,8 +100,11 @@ as $$
 $$;
 
 
--- As before, and beside it the newest of one's own rows, if it is above what the asker was told; else 0, at no cost.
---   asks [{"p": person, "l": lineage or null, "n": number}, ...]
+-- As before, and beside it the newest of one's own rows, if it is above what the asker was told; else 0, at no cost. Who
+-- names the number up to which the spans are known gets them only if one has changed since ("same": none has): a draft that
+-- is set must not have the devices of somebody in five hundred conversations read all of these.
+--   asks [{"p": person, "l": lineage or null, "n": number, "s": number or null}, ...]
+create index span_number on span (person, number);
 create or replace function standings(asks json) returns json language sql stable
 set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off
 as $$
@@ -112,15 +115,19 @@ as $$
             else 0 end,
         'at_ms', now_ms(),
         'known', a.l is null or exists (select from lineage where id = a.l),
+        'same', not w.wanted,
         'spans', (select coalesce(json_agg(json_strip_nulls(json_build_object(
                       'conversation', s.conversation, 'joined', s.joined, 'since', s.since, 'until', s.until, 'number', s.number,
                       'last_seq', v.last_seq,
                       'partner', case when v.kind = 'direct' then
                           (select case when d.low = a.p then d.high else d.low end from direct d where d.conversation = v.id) end))
                       order by s.conversation, s.joined), '[]')
-                  from span s join conversation v on v.id = s.conversation where s.person = a.p)) order by a.n_th), '[]')
-    from rows from (json_to_recordset(asks) as (p uuid, l uuid, n bigint)) with ordinality as a(p, l, n, n_th)
+                  from span s join conversation v on v.id = s.conversation where s.person = a.p and w.wanted))
+        order by a.n_th), '[]')
+    from rows from (json_to_recordset(asks) as (p uuid, l uuid, n bigint, s bigint)) with ordinality as a(p, l, n, s, n_th)
     left join lateral (select number from account where id = a.p limit 1) h on true
+    cross join lateral (
+        select a.s is null or exists (select from span where person = a.p and number > a.s) as wanted) w
 $$;
 
 

@@ -244,6 +244,7 @@ as $$
             else 0 end,
         'at_ms', now_ms(),
         'known', a.l is null or exists (select from lineage where id = a.l),
+        'same', not w.wanted,
         'privacy', (select json_build_object('read_receipts', read_receipts, 'last_seen', last_seen, 'typing', typing)
                     from privacy where person = a.p),                                                          -- 0012
         'spans', (select coalesce(json_agg(json_strip_nulls(json_build_object(
@@ -252,9 +253,12 @@ as $$
                       'partner', case when v.kind = 'direct' then
                           (select case when d.low = a.p then d.high else d.low end from direct d where d.conversation = v.id) end))
                       order by s.conversation, s.joined), '[]')
-                  from span s join conversation v on v.id = s.conversation where s.person = a.p)) order by a.n_th), '[]')
-    from rows from (json_to_recordset(asks) as (p uuid, l uuid, n bigint)) with ordinality as a(p, l, n, n_th)
+                  from span s join conversation v on v.id = s.conversation where s.person = a.p and w.wanted))
+        order by a.n_th), '[]')
+    from rows from (json_to_recordset(asks) as (p uuid, l uuid, n bigint, s bigint)) with ordinality as a(p, l, n, s, n_th)
     left join lateral (select number from account where id = a.p limit 1) h on true
+    cross join lateral (
+        select a.s is null or exists (select from span where person = a.p and number > a.s) as wanted) w
 $$;
 
 

@@ -11,6 +11,7 @@ _ACTS: Final = (
     ("send", 50), ("burst", 3), ("receipt", 10), ("typing", 3), ("history", 4), ("list", 2), ("get", 4), ("ping", 1),
     ("create", 3), ("direct", 4), ("add", 5), ("remove", 4), ("leave", 2), ("watch", 1), ("users", 1), ("intrude", 1),
     ("edit", 6), ("delete", 3), ("react", 9), ("about", 2),
+    ("draft", 7), ("settings", 4), ("hide", 2),
     ("drop", 7), ("stall", 3), ("restart", 4), ("save", 5), ("renew", 1), ("sign_out", 1),
 )  # fmt: skip
 _NAMES: Final = [name for name, _ in _ACTS]
@@ -183,6 +184,36 @@ class Behaviour:
             place, seq = found
             self._now("message.edits", conversation=place, seq=seq)
             self._now("message.reactions", conversation=place, seq=seq)
+
+    def _own(self, t: str, place: str | None, **fields: Any) -> None:
+        if place is not None and len(self.device.kept.outbox) < 30:
+            self.device.queue(t, conversation=place, key=self.world.key(), **fields)
+
+    def _draft(self) -> None:
+        """A few letters more, or it is thrown away."""
+        place = self._place()
+        for _ in range(self.rng.randrange(1, 4)):
+            if self.rng.random() < 0.25:
+                self._own("draft.clear", place)
+            else:
+                more = {"reply_to": self.rng.randint(1, 9)} if self.rng.random() < 0.3 else {}
+                self._own("draft.set", place, text=self._text(), **more)
+
+    def _settings(self) -> None:
+        on = self.rng.random() < 0.6
+        name = self.rng.choice((None, "Bobby", "grüße"))
+        t, fields = self.rng.choice((
+            ("mute", {"on": on, "until_ms": self.rng.choice((None, 5))}), ("archive", {"on": on}), ("pin", {"on": on}),
+            ("mark_unread", {"on": on}), ("nickname", {"name": name}), ("folder", {"folder": name}),
+            ("nickname", {"name": name, "user": self._person()}),
+            ("notify", {"level": self.rng.choice(("all", "mentions", "none"))}),
+        ))  # fmt: skip
+        self._own(f"conversation.{t}", self._place(), **fields)
+
+    def _hide(self) -> None:
+        if (found := self._message(mine=False)) is not None:
+            place, seq = found
+            self._own("message.hide", place, seqs=[seq, max(1, seq - self.rng.randrange(3))])
 
     def _watch(self) -> None:
         if (place := self._place()) is not None and self.rng.random() < 0.5:

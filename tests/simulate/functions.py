@@ -306,7 +306,9 @@ def log_after(tables: Tables, conversation: UUID, head: int, limit: int) -> list
     return tables.entries.get(conversation, [])[head : head + limit]
 
 
-def standing(tables: Tables, at_ms: int, person: UUID, lineage: UUID | None, told: int = 0) -> Standing:
+def standing(
+    tables: Tables, at_ms: int, person: UUID, lineage: UUID | None, told: int = 0, seen: int | None = None
+) -> Standing:
     """All that a resume starts from."""
     account: Account | None = tables.accounts.get(person)
     spans = [
@@ -321,7 +323,8 @@ def standing(tables: Tables, at_ms: int, person: UUID, lineage: UUID | None, tol
     known = lineage is None or lineage in tables.lineages
     number = None if account is None else account.number
     rows = 0 if number is None or number <= told else tables.newest_row(person, told)
-    return Standing(at_ms, known, spans, number, rows, tables.privacy.get(person))
+    same = seen is not None and all(span.number <= seen for span in spans)
+    return Standing(at_ms, known, [] if same else spans, number, same, rows, tables.privacy.get(person))
 
 
 def _partner(tables: Tables, conversation: UUID, person: UUID) -> UUID | None:

@@ -48,6 +48,11 @@ class No(NamedTuple):
     seq: int = 0
 
 
+def known(tables: Tables, name: tuple[UUID, str, str]) -> KeptKey | None:
+    """What a key of (person, scope, key) stands for; None for a new one."""
+    return tables.personal_keys.get(name)
+
+
 def _begin(
     db: FakeDatabase, person: UUID, command: AnyPersonal
 ) -> Generator[list[Key], None, tuple[tuple[Any, ...], Kept | No | None]]:
@@ -56,7 +61,7 @@ def _begin(
     said = {**msgspec.to_builtins(command), "id": 0, "key": ""}
     digest = (msgspec.json.encode(said),)
     yield [("account", person)]
-    old = tables.personal_keys.get((person, str(command.conversation), command.key))
+    old = known(tables, (person, str(command.conversation), command.key))
     if old is not None:
         return digest, No("key_reused") if old.digest != digest else Kept(old.number, False)
     if person not in tables.spans.get(command.conversation, {}):

@@ -264,6 +264,9 @@ class Phone:
         if messages and self.rng.random() < 0.3 and self._nursery is not None:
             self._nursery.start_soon(self._touch, client, self.rng.choice(messages))
             return
+        if self.rng.random() < 0.15 and self._nursery is not None:
+            self._nursery.start_soon(self._keep, client, place)
+            return
         key = self.world.key()
         self._sent.append(client.send_nowait(place, f"from a phone {self.rng.randrange(100)}", key=key))
         self._written.setdefault(place, []).append((self.world.truth.database.now_ms(), key))
@@ -327,6 +330,24 @@ class Phone:
             problem = self.world.truth.judge_ack(self.person, place, key, text, result)
             if problem:
                 raise self._wrong(f"touched message {seq}", problem)
+
+    async def _keep(self, client: Client, place: str) -> None:
+        """Change something of one's own. Cut off in the middle, the outbox sends it all the same."""
+        draw, key, on = self.rng.random(), self.world.key(), self.rng.random() < 0.6
+        try:
+            if draw < 0.5:
+                await client.set_draft(place, f"begun {self.rng.randrange(100)}" if on else "", key=key)
+            elif draw < 0.8:
+                await client.nickname(place, self.rng.choice((None, "Bobby")), key=key)
+            elif draw < 0.9:
+                await client.mute(place, on, key=key)
+            else:
+                await client.hide(place, [self.rng.randint(1, 9)], key=key)
+        except ServerRefused as refusal:
+            if refusal.code not in ("not_a_member", "unknown_message"):
+                raise self._wrong("refused:", refusal) from refusal
+        except ClientClosed:
+            pass
 
     def _unheard(self, client: Client, conversation: str) -> bool:
         """A member of *conversation*, and its event did not come before the answer that names it."""
@@ -417,9 +438,21 @@ class Phone:
         for place, last in self.world.truth.memberships(self.person).items():
             if self._seen.get(place, -1) < last:
                 return f"head {self._seen.get(place)} of {place}, the log is at {last}"
+        if self._own(client) != self.world.truth.personal(self.person):
+            return f"shows {self._own(client)} as one's own, not {self.world.truth.personal(self.person)}"
         if self._base is not None:
             return self.world.truth.untold(self.person, self._base, self._seen)
         return None
+
+    @staticmethod
+    def _own(client: Client) -> dict[str, Any]:
+        """What it shows as one's own: "what subject" -> value."""
+        mine = client.personal
+        return {
+            f"{what} {subject}": dict(value)
+            for what in ("draft", "settings", "hidden")
+            for subject, value in mine.rows(what).items()
+        }
 
     def judge(self) -> None:
         """Everything that was said stands, in the order of saying; each message shows what it is, byte for byte."""

@@ -178,9 +178,11 @@ class FakeStore:
         with self._lane(lane):
             return await self._read(lambda db: functions.log_after(db.tables, conversation, head, limit))
 
-    async def standing(self, person: UUID, lineage: UUID | None, told: int = 0) -> Standing:
+    async def standing(
+        self, person: UUID, lineage: UUID | None, told: int = 0, known: int | None = None
+    ) -> Standing:
         """See :meth:`storage.store.Store.standing`."""
-        return await self._read(lambda db: functions.standing(db.tables, db.now_ms(), person, lineage, told))
+        return await self._read(lambda db: functions.standing(db.tables, db.now_ms(), person, lineage, told, known))
 
     async def personal(
         self, person: UUID, above: int, through: int, gone: bool, limit: int, size_bytes: int

@@ -20,6 +20,7 @@ class Truth:
     def __init__(self, database: FakeDatabase) -> None:
         self.database = database
         self.acknowledged: dict[tuple[str, str, str], tuple[int, int]] = {}  # (conversation, author, key) -> seq, at_ms
+        self.kept: dict[tuple[UUID, str, str], int] = {}  # (person, conversation, key) of what is one's own -> number
         self.checks = 0
         self._ids: dict[str, UUID] = {}
         self._entries: dict[tuple[str, int], tuple[Entry, dict[str, Any]]] = {}
@@ -43,6 +44,40 @@ class Truth:
             name = (self.id(conversation), self.id(author), key)
             if name not in self.tables.keys and name not in self.tables.settled:
                 del self.acknowledged[conversation, author, key]
+
+        self.kept = {name: number for name, number in self.kept.items() if name in self.tables.personal_keys}
+
+    # --- what is one's own ---
+
+    def personal(self, person: UUID) -> dict[str, Any]:
+        """The rows that *person* has now: "what subject" -> value."""
+        rows = self.tables.personal.get(person, {})
+        return {f"{what} {subject}": row.value for (what, subject), row in rows.items() if row.value is not None}
+
+    def judge_kept(self, person: UUID, conversation: str, key: str, told: int) -> str | None:
+        """What is wrong with an ``ok`` to a command that changes what is *person*'s own, given to a device that was
+        told up to the number *told*; None: nothing."""
+        self.checks += 1
+        name = (person, conversation, key)
+        kept = self.tables.personal_keys.get(name)
+        if kept is None:
+            return "was acknowledged and is not kept"
+        first = self.kept.setdefault(name, kept.number)
+        if first != kept.number:
+            return f"was kept as {first} before and as {kept.number} now"
+        return f"was acknowledged at {kept.number} before its state, told up to {told}" if told < first else None
+
+    def judge_own_order(self, person: UUID, conversation: str, written: Sequence[str]) -> str | None:
+        """What is wrong with the order of one device's drafts, whose keys are *written*; None: nothing."""
+        latest: tuple[int, str] | None = None
+        for key in written:
+            kept = self.tables.personal_keys.get((person, conversation, key))
+            if kept is None:
+                continue
+            if latest is not None and kept.number < latest[0]:
+                return f"the draft {key} of {conversation} stands at {kept.number}, one before it at {latest}"
+            latest = kept.number, key
+        return None
 
     # --- entries ---
 
@@ -94,19 +129,20 @@ class Truth:
                 return seq
         return None
 
-    def unread(self, person: UUID, conversation: str, read: int, head: int) -> int:
-        """Messages of others above *read* and up to *head* that *person* may see and that were not deleted by then."""
-        count = 0
-        mine, deleted = str(person), set()
-        for seq in range(read + 1, head + 1):
-            entry = self.entry(conversation, seq)
-            if entry is not None and entry["kind"] == "message.deleted":
-                deleted.add(entry["of"])
-        for seq in range(read + 1, head + 1):
-            entry = self.entry(conversation, seq)
-            if entry is not None and entry["kind"] == "message" and entry["author"] != mine and seq not in deleted:
-                count += self.visible(person, conversation, seq)
-        return count
+    def unread(self, person: UUID, conversation: str, read: int, head: int) -> range:
+        """Messages of others above *read* and up to *head* that *person* may see and that were not deleted by then: from
+        those that are not hidden now to those that ever were not."""
+        count = hidden = 0
+        mine = str(person)
+        gone = self.tables.hidden.get((person, self.id(conversation)), ())
+        log = [(seq, entry) for seq in range(read + 1, head + 1) if (entry := self.entry(conversation, seq)) is not None]
+        deleted = {entry["of"] for _, entry in log if entry["kind"] == "message.deleted"}
+        for seq, entry in log:
+            if entry["kind"] == "message" and entry["author"] != mine and seq not in deleted:
+                seen = self.visible(person, conversation, seq)
+                count += seen
+                hidden += seen and seq in gone
+        return range(count - hidden, count + 1)
 
     # --- membership ---
 
@@ -219,6 +255,10 @@ class Truth:
             stored = self.tables.keys.get(name) or self.tables.settled.get(name)
             if stored is None or stored.seq != seq:
                 return f"{key} of {author} in {conversation_text} was acknowledged as {seq} and stands as {stored}"
+        for own, number in self.kept.items():
+            kept = self.tables.personal_keys.get(own)
+            if kept is None or kept.number != number:
+                return f"{own} was acknowledged at {number} and is kept as {kept}"
         for (place, of), rows in self.tables.reactions.items():
             counts: dict[str, int] = {}
             for emoji, _ in sorted(rows):
