@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import msgspec
+
 from protocol.frames import ConversationEvent
 from storage.rows import Range, State, shown
 
@@ -32,5 +34,4 @@ def as_of(state: State, head: int, first_seq: int) -> ConversationEvent:
 
 
 def _event(state: State, **changes: Any) -> ConversationEvent:
-    view = shown(state)
-    return ConversationEvent(**{name: getattr(view, name) for name in view.__struct_fields__} | changes)
+    return shown(msgspec.structs.replace(state, **changes) if changes else state, ConversationEvent)

@@ -16,7 +16,8 @@ from typing import Final
 _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _LARGEST: Final = 4096  # longer lines and more headers than this can hold are for the core, which bounds them
 _HEAD: Final = re.compile(rb"GET [!-~]+ HTTP/1\.1\r\n(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[ \t]*[!-~][ -~\t]*\r\n)+\r\n")
-_KEY: Final = re.compile(rb"[A-Za-z0-9+/]{21}[AQgw]==")
+_KEY: Final = re.compile(rb"\r\nsec-websocket-key:[ \t]*([A-Za-z0-9+/]{21}[AQgw]==)[ \t]*\r\n", re.IGNORECASE)
+_KINDS: Final = 256  # of heads, alike but for their keys, that are known to be plain or not; 4 KiB each at most
 _END: Final = b"\r\n\r\n"
 _CONNECTION: Final = frozenset({b"upgrade", b"keep-alive, upgrade"})
 
@@ -28,29 +29,36 @@ def accept_plain(head: bytes, subprotocol: str) -> bytes | None:
         head: The request's whole head.
         subprotocol: What the client must offer, and here offers alone.
     """
-    if len(head) > _LARGEST or not _HEAD.fullmatch(head):
+    if len(head) > _LARGEST:
         return None
+    found = _KEY.search(head)
+    if found is None or not _is_plain(head[: found.start(1)], head[found.end(1) :], subprotocol):
+        return None
+    accept = base64.b64encode(sha1(found[1] + _GUID).digest())
+    return b"".join([_beginning(int(time.time())), accept, b"\r\nSec-WebSocket-Protocol: ", subprotocol.encode(), _END])
+
+
+@functools.lru_cache(_KINDS)
+def _is_plain(before: bytes, after: bytes, subprotocol: str) -> bool:
+    """Whether a head that has a key between these is plain. A client's heads differ by their keys alone."""
+    head = before + b"key" + after
+    if not _HEAD.fullmatch(head):
+        return False
     headers: dict[bytes, bytes] = {}
     for line in head[:-4].split(b"\r\n")[1:]:
         name, _, value = line.partition(b":")
         name = name.lower()
         if name in headers:
-            return None
+            return False
         headers[name] = value.strip()
-    key = headers.get(b"sec-websocket-key", b"")
-    plain = (
+    return (
         headers.get(b"upgrade", b"").lower() == b"websocket"
         and headers.get(b"connection", b"").lower() in _CONNECTION
         and headers.get(b"sec-websocket-version") == b"13"
         and headers.get(b"sec-websocket-protocol") == subprotocol.encode()
-        and _KEY.fullmatch(key)
         and b"content-length" not in headers
         and b"transfer-encoding" not in headers
     )
-    if not plain:
-        return None
-    accept = base64.b64encode(sha1(key + _GUID).digest())
-    return b"".join([_beginning(int(time.time())), accept, b"\r\nSec-WebSocket-Protocol: ", subprotocol.encode(), _END])
 
 
 @functools.lru_cache(2)

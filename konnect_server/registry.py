@@ -9,6 +9,7 @@ import structlog
 import trio
 
 from konnect_server.conversation import Conversation, Reader, Work
+from konnect_server.passed import Passed
 from konnect_server.presence import Presence
 from konnect_server.receipts import Spread
 from konnect_server.stretches import Stretches
@@ -63,6 +64,7 @@ class Registry:
         self.bells: Bells | None = None  # set by the bus
         self.presence: Presence | None = None  # the same
         self.stretches: Stretches | None = None  # set by who makes both
+        self.passed = Passed()
         self._errands: dict[Errand, None] = {}  # under way
         self._beginning: list[Errand] = []  # yet to begin, all at once
 
@@ -174,13 +176,14 @@ class Registry:
         event = spread.event
         found = self.conversations.get(event.conversation) if spread.to_all else None
         readers = self.sessions_of(event.user) if not spread.to_all else [] if found is None else found.readers()
-        data, delivery = wire(event), b""
+        data = wire(event)
+        delivery = wire(msgspec.structs.replace(event, read=0)) if spread.arrived else b""
+        open_ = delivery if spread.hidden else data  # for the others who see reading
+        self.passed.add(event.conversation, event.user, spread.to_all, data, open_, delivery)
         for reader in readers:
-            if reader.user == event.user or (reader.privacy.read_receipts and not spread.hidden):
-                reader.receipt(event.conversation, event.user, data)
-            elif spread.arrived:
-                delivery = delivery or wire(msgspec.structs.replace(event, read=0))
-                reader.receipt(event.conversation, event.user, delivery)
+            told = data if reader.user == event.user else open_ if reader.privacy.read_receipts else delivery
+            if told:
+                reader.receipt(event.conversation, event.user, told)
 
     # --- tasks ---
 

@@ -43,7 +43,7 @@ DEMO_PASSWORD: Final = "konnect-demo"
 DEMO_PEOPLE: Final = (("Ann", "ann@example.com"), ("Bob", "bob@example.com"))
 ROTATE_KEYS_S: Final = 30 * 24 * 3600.0
 BATCHES: Final = 20  # in which sockets are sent away, so that they do not all come back at once
-COLLECT_AT: Final = (10_000, 20, 20)  # new objects; young collections for a middle one; middle ones for a full one
+COLLECT_AT: Final = (100_000, 10, 20)  # new objects; young collections for a middle one; middle ones for a full one
 LOOK_AT_KEYS_S: Final = 3600.0
 
 log = structlog.get_logger("konnect.server")

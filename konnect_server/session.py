@@ -152,7 +152,8 @@ class Session:
         self._read_count = 0
         self._watched: list[UUID] = []
         self._room: trio.Event | None = None
-        self._deadline: Deadline | None = desk.wheel.add(desk.now() + desk.hello_timeout_s, self._hello_timeout)
+        # For the hello; from then on for the token's end.
+        self._deadline: Deadline | None = desk.wheel.add(desk.now() + desk.hello_timeout_s, self._overdue)
 
     @property
     def desk(self) -> Desk:
@@ -292,16 +293,11 @@ class Session:
         """End the connection when the token ends; how many seconds that is from now."""
         left_s = max(0.0, at_s - self._desk.wall_ms() / 1000)
         if self._deadline is not None:
-            self._desk.wheel.cancel(self._deadline)
-        self._deadline = self._desk.wheel.add(self._desk.now() + left_s, self._token_expired)
+            self._desk.wheel.move(self._deadline, self._desk.now() + left_s)
         return int(left_s)
 
-    def _hello_timeout(self) -> None:
-        self.close(closing.HELLO_TIMEOUT)
-        self._desk.flush()
-
-    def _token_expired(self) -> None:
-        self.close(closing.TOKEN_EXPIRED)
+    def _overdue(self) -> None:
+        self.close(closing.HELLO_TIMEOUT if self._walk is None else closing.TOKEN_EXPIRED)
         self._desk.flush()
 
     # --- messages and what else goes into a log ---

@@ -22,6 +22,7 @@ from konnect_server import cursor as cursors
 from konnect_server.announce import as_of, present
 from konnect_server.conversation import Conversation
 from konnect_server.cursor import Cursor
+from konnect_server.passed import Receipt
 from konnect_server.registry import Registry, Seat
 from konnect_server.stretches import STRETCH_ENTRIES, Stretches
 from protocol import codec
@@ -47,6 +48,7 @@ PAGE_ENTRIES: Final = 500  # entries one page asks for at most
 PAGE_ROWS: Final = 500  # the same of the person's own rows
 STRETCHES_AT_ONCE: Final = 64  # short ranges read together: about two pages
 STATES_AT_ONCE: Final = 50  # states read in one query, fewer where each brings many entries
+FIRST_STATES: Final = 50  # the same, of those that come with the standing of a first start
 HELD_BYTES: Final = 262_144  # live frames kept during the last stretch; beyond it another page comes first
 OVERLAP_MS: Final = 60_000  # receipts are sent again from this much before: they only rise, so repeats do no harm
 GIVE_UP_S: Final = 10.0
@@ -133,6 +135,8 @@ class Walk:
         self._stale = False  # something happened that a standing on its way to us may not tell of
         self._again = True
         self._planned = False  # a standing was read
+        self._passed = 0  # how many receipts had passed in this process when that was asked for
+        self._states: dict[UUID, State] = {}  # that came with it, yet to be told
         self._begun = False  # the client holds a cursor of this server
         self._settled: trio.Event | None = None  # somebody waits for it
         self._errand: Errand | None = None  # while it is under way
@@ -265,9 +269,12 @@ class Walk:
         """Where the person stands: read after every answer that waits here, and after every removal we know of."""
         while True:
             self._stale = False
-            standing = await self._insist(
-                lambda: self._store.standing(self._walker.user, self._asked_lineage(), self._rows, self._known())
-            )
+            if self._planned or self._resuming:
+                standing = await self._insist(
+                    lambda: self._store.standing(self._walker.user, self._asked_lineage(), self._rows, self._known())
+                )
+            else:
+                standing = await self._stand_first()
             if not self._stale:
                 return standing
 
@@ -275,6 +282,12 @@ class Walk:
         """Up to which number the spans need not be read again. Every open one is attached then; where the person was
         removed, a return may be older than that."""
         return self._told if self.synced and not self._left else None
+
+    async def _stand_first(self) -> Standing:
+        """The same for a first start, with the states: one question instead of two (docs/decisions/0013)."""
+        self._passed = self._registry.passed.count
+        most = FIRST_STATES // (1 + self._recent)
+        return await self._insist(lambda: self._store.first_standing(self._walker.user, self._recent, most))
 
     def _asked_lineage(self) -> UUID | None:
         return None if self.synced or self._cursor is None else self._cursor.lineage
@@ -323,16 +336,35 @@ class Walk:
             if conversation in self.attached or conversation in self._targets:
                 continue
             steps.extend(self._plan_one(conversation, spans, self._told))
-        theirs = {str(span.conversation) for span in standing.spans}
+        theirs = {str(span.conversation) for span in standing.spans} if self._heads else ()
         for text in self._heads:
             if text not in theirs:  # a place where the person never was: it comes from such a future, too
                 self._walker.push(wire(Rewound(conversation=UUID(text))))
         self._heads = {}  # from now on what is not attached is new
         self._planned = True
+        self._keep_states(standing.states)
         return steps
 
+    def _keep_states(self, states: Sequence[State]) -> None:
+        """Keep *states*, which were read with the standing, and the receipts that passed since then; nobody was
+        listening for them. If those are not known any more, the states are asked for again."""
+        passed = self._registry.passed.since(self._passed) if states else None
+        if passed is None:
+            return
+        self._states = {state.conversation: state for state in states}
+        for receipt in passed:
+            target = self._targets.get(receipt.conversation) if self._concerns(receipt) else None
+            told = receipt.told_to(self._walker.user, sees_reading=self._walker.privacy.read_receipts)
+            if told and target is not None and target.receipts is not None:
+                target.receipts[receipt.user] = told
+
+    def _concerns(self, receipt: Receipt) -> bool:
+        return receipt.to_all or receipt.user == self._walker.user
+
     def _plan_one(self, conversation: UUID, spans: Sequence[Span], told: int) -> Iterator[Range | _Tell]:
-        head, newest = self._heads.get(str(conversation), self._left.get(conversation)), spans[-1]
+        head, newest = self._left.get(conversation), spans[-1]
+        if self._heads:
+            head = self._heads.get(str(conversation), head)
         if head is not None and head > newest.last_seq:
             self._walker.push(wire(Rewound(conversation=conversation)))
             head, told = None, 0
@@ -382,9 +414,11 @@ class Walk:
         at_once = max(2, STATES_AT_ONCE // (1 + self._recent))
         while steps and len(tells) < at_once and isinstance(steps[0], _Tell):
             tells.append(steps.popleft())  # type: ignore[arg-type]  # isinstance above
-        ids = [tell.conversation for tell in tells]
-        found = await self._insist(lambda: self._store.states(self._walker.user, ids, self._recent))
-        states = {state.conversation: state for state in found}
+        states, self._states = self._states, {}
+        ids = [tell.conversation for tell in tells if tell.conversation not in states]
+        if ids:
+            found = await self._insist(lambda: self._store.states(self._walker.user, ids, self._recent))
+            states |= {state.conversation: state for state in found}
         joined: list[Range] = []
         for tell in tells:
             await self._room()  # before each: one with many entries is as large as a page

@@ -1,8 +1,9 @@
 """Actions, as every store has them: which SQL function stores which command, and what its refusals mean.
 
-To add one: a Struct in its noun's module of ``protocol/frames/`` (also in ``AnyAction``), an SQL function (author, command, rules) in a
-new migration (0005_messages.sql says what it is made of), its row in ``FUNCTIONS``, its twin in ``tests/simulate``, its
-tests in docs/features.md. Between the socket and the database nothing else knows one action from another.
+To add one: a Struct in its noun's module of ``protocol/frames/`` (also in ``AnyAction``), an SQL function (author,
+command, rules) in a new migration (0005_messages.sql says what it is made of), its row in ``FUNCTIONS``, its twin in
+``tests/simulate``, its tests in docs/features.md. Between the socket and the database nothing else knows one action
+from another.
 """
 
 from typing import TYPE_CHECKING, Final, Literal, LiteralString

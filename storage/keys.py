@@ -47,6 +47,7 @@ class SigningKey(Struct, frozen=True):
     number: int
     private: Ed25519PrivateKey
     public: Ed25519PublicKey
+    expanded: bytes  # the private key's 32 bytes and the public one's: as libsodium takes it
     x: str  # the public key's 32 bytes, base64url, as a JWK shows them
     made_at_s: float  # Unix time
 
@@ -151,9 +152,11 @@ def _read_signing(folder: Path, number: int) -> SigningKey:
     if not isinstance(private, Ed25519PrivateKey):
         raise KeysUnfit(f"{path} is not an Ed25519 key; delete it and a new one is made")
     public = private.public_key()
-    x = _base64url(public.public_bytes(Encoding.Raw, PublicFormat.Raw))
+    raw = public.public_bytes(Encoding.Raw, PublicFormat.Raw)
+    expanded = private.private_bytes(Encoding.Raw, PrivateFormat.Raw, NoEncryption()) + raw
+    x = _base64url(raw)
     thumbprint = sha256(f'{{"crv":"Ed25519","kty":"OKP","x":"{x}"}}'.encode()).digest()
-    return SigningKey(_base64url(thumbprint[:12]), number, private, public, x, made_at_s)
+    return SigningKey(_base64url(thumbprint[:12]), number, private, public, expanded, x, made_at_s)
 
 
 def _read_secret(path: Path) -> bytes:

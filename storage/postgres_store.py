@@ -132,6 +132,11 @@ class _FoundState(msgspec.Struct):
     state: State
 
 
+class _FoundFirst(msgspec.Struct):
+    standings: list[Standing]
+    states: list[_FoundState]
+
+
 class _FoundPage(msgspec.Struct):
     q: int
     entries: list[Entry]
@@ -179,6 +184,7 @@ _found: Final = msgspec.json.Decoder(_Found).decode
 _entries: Final = msgspec.json.Decoder(list[Entry]).decode
 _found_standings: Final = msgspec.json.Decoder(list[Standing]).decode
 _found_states: Final = msgspec.json.Decoder(list[_FoundState]).decode
+_found_first: Final = msgspec.json.Decoder(_FoundFirst).decode
 _found_pages: Final = msgspec.json.Decoder(list[_FoundPage]).decode
 _found_personal: Final = msgspec.json.Decoder(list[_FoundPersonal]).decode
 _found_receipts: Final = msgspec.json.Decoder(list[_FoundReceipt]).decode
@@ -193,6 +199,17 @@ _appended: Final = msgspec.json.Decoder(_Appended).decode
 
 _APPEND_NEW: Final = "select append_new($1::json, $2::uuid[], $3::bigint[], $4::integer[])"
 _APPEND: Final = "select append_messages($1::json, $2::json)"
+# Both are stable: they see the snapshot of this statement, which is one.
+_FIRST: Final = """
+    select json_build_object('standings', standings($1::json), 'states', conversation_states((
+        select json_agg(json_build_object('q', a.q, 'p', a.p, 'r', a.r, 'c', c.conversation))
+        from json_to_recordset($1::json) as a(q integer, p uuid, r integer, m integer)
+        cross join lateral (
+            select conversation from (
+                select distinct on (conversation) conversation, until from span where person = a.p
+                order by conversation, joined desc) newest
+            where until is null limit a.m) c
+    ), $2::integer, $3::integer))"""
 _CHANGE: Final = "select change_member($1, $2::uuid, $3::uuid, $4, $5::uuid, $6::integer)"
 _LOG_AFTER: Final = """
     select coalesce(json_agg(entry_json(e) order by e.seq), '[]')
@@ -205,6 +222,7 @@ class PostgresStore:
     def __init__(self, database: Database, lanes: Sequence[OwnConnection], gather: Gather) -> None:
         self._database, self._lanes = database, lanes
         self._standings = Kind(gather, self._ask_standings)
+        self._first = Kind(gather, self._ask_first)
         self._states = Kind(gather, self._ask_states, lambda ask: len(ask[1]))
         self._pages = Kind(gather, self._ask_pages, _page_weight)
         self._stretches = Kind(gather, self._ask_stretches, lambda ask: len(ask[0]))
@@ -323,6 +341,16 @@ class PostgresStore:
         if found.error is not None:
             raise personal.refusal(found.error, found.missing or person, found.seq, command)
         return Kept(found.number, found.new)
+    async def first_standing(self, person: UUID, recent: int, most: int) -> Standing:
+        """See Store."""
+        return await self._first.ask((person, recent, most))
+
+    async def _ask_first(self, lane: OwnConnection, asks: Sequence[tuple[UUID, int, int]]) -> list[Standing]:
+        rows = [{"q": q, "p": person, "r": recent, "m": most, "n": 0} for q, (person, recent, most) in enumerate(asks)]
+        found = _found_first(await _call(lane, _FIRST, _encode(rows), str(NAMED_MEMBERS), str(UNREAD)))
+        for one in found.states:
+            found.standings[one.q].states.append(one.state)
+        return found.standings
 
     async def states(self, person: UUID, conversations: Sequence[UUID], recent: int) -> list[State]:
         """See Store."""
@@ -432,7 +460,7 @@ class PostgresStore:
         for (active_at_ms, one), state in zip(rows, found, strict=False):
             if state.until is not None:
                 continue  # left since the first of the two questions
-            view = shown(state)
+            view = shown(state, ConversationState)
             size_bytes += len(_pack(view))
             if page and size_bytes > PAGE_BYTES:
                 return Conversations(page, last)

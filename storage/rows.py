@@ -1,5 +1,6 @@
 """What storage takes and gives: plain rows, the same from PostgreSQL and from the simulated world's fake."""
 
+from typing import TypeVar
 from uuid import UUID
 
 from msgspec import Struct
@@ -93,6 +94,7 @@ class Standing(Struct, frozen=True):
     same: bool = False  # spans are left out: none has changed since the number that the asker named
     rows: int = 0  # the number of the newest row of table personal, if it is above what the asker was told; else 0
     privacy: Privacy | None = None  # the person's switches; None: never touched
+    states: list["State"] = []  # of `first_standing`: of the first so many of them, in the same snapshot
 
 
 class Personal(Struct, frozen=True):
@@ -138,9 +140,12 @@ class State(Struct, frozen=True):
     recent: list[Entry] = []
 
 
-def shown(state: State) -> ConversationState:
-    """*state* as it travels."""
-    return ConversationState(
+_Shown = TypeVar("_Shown", bound=ConversationState)
+
+
+def shown(state: State, form: type[_Shown]) -> _Shown:
+    """*state* as it travels: in an answer, or as the event."""
+    return form(
         conversation=state.conversation, kind=state.kind, title=state.title, members=state.members, head=state.head,
         first_seq=state.first_seq, unread=state.unread, read=state.read, delivered=state.delivered, names=state.names,
         receipts=state.receipts, recent=state.recent, history=state.history, owner=state.owner,

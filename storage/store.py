@@ -121,6 +121,10 @@ class Store(Protocol):
             Refused: As ``protocol/schema/answers.py`` says of each command.
         """
 
+    async def first_standing(self, person: UUID, recent: int, most: int) -> Standing:
+        """What a first start starts from: the same, with what ``states`` would tell of the first *most* conversations
+        that the person is in, in one snapshot."""
+
     async def states(self, person: UUID, conversations: Sequence[UUID], recent: int) -> list[State]:
         """Conversations as *person* sees them; those the person was never in are left out."""
 

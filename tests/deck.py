@@ -144,6 +144,10 @@ class DoorStore(FakeStore):
         await self._begin("personal", (above, through))
         return await self._pass("personal", await super().personal(person, above, through, gone, limit, size_bytes))
 
+    async def first_standing(self, person: UUID, recent: int, most: int) -> Standing:
+        await self._begin("standing", person)
+        return await self._pass("standing", await super().first_standing(person, recent, most))
+
     async def states(self, person: UUID, conversations: Sequence[UUID], recent: int) -> list[StateRow]:
         await self._begin("states", conversations)
         return await self._pass("states", await super().states(person, conversations, recent))

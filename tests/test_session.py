@@ -12,7 +12,7 @@ import trio
 import trio.testing
 from trio.testing import MockClock
 
-from konnect_server import conversation as conversation_room, session as room
+from konnect_server import conversation as conversation_room, session as room, walk
 from konnect_server.outbox import LOW_WATER_BYTES
 from konnect_server.presence import Presence
 from konnect_server.receipts import Receipts, Spread
@@ -644,8 +644,11 @@ async def test_typing_reaches_the_others_and_not_oneself(autojump_clock: MockClo
         assert len(stage.rung) == 1
 
 
-async def test_typing_before_one_is_up_to_date_is_no_mistake(autojump_clock: MockClock) -> None:
+async def test_typing_before_one_is_up_to_date_is_no_mistake(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A member that typed right after hello was told to be none, for its conversation was not live for it yet."""
+    monkeypatch.setattr(walk, "FIRST_STATES", 0)
     async with open_stage() as stage:
         await stage.deck.group(ROOM, ANN, BOB)
         door = stage.store.shut("states")
@@ -786,6 +789,7 @@ async def test_answers_held_by_a_long_walk_stop_the_reading(
 ) -> None:
     """Who sends while a walk is under way is answered after it, for the entry comes before its ok."""
     monkeypatch.setattr(room, "ANSWERS_WAITING", 2)
+    monkeypatch.setattr(walk, "FIRST_STATES", 0)
     async with open_stage() as stage:
         await stage.deck.group(ROOM, ANN, BOB)
         door = stage.store.shut("states")

@@ -93,7 +93,8 @@ async def test_who_went_was_last_seen_then_in_whole_minutes(bench: Bench) -> Non
     await store.take_seats(NODE, [BOB, CID], {})
     await store.take_seats(NODE, [], {BOB: 5 * MINUTE, uid(99): 1})
     seen = await last(bench.other, BOB)
-    assert seen is not None and seen % MINUTE == 0
+    assert seen is not None
+    assert seen % MINUTE == 0
     assert 0 <= now - 5 * MINUTE - seen <= MINUTE + 1
     await store.take_seats(OTHER, [], {BOB: 50 * MINUTE})
     assert await last(store, BOB) == seen, "a later time stays"
@@ -112,14 +113,16 @@ async def test_the_people_of_a_process_that_died_were_last_seen_at_its_last_beat
     assert await bench.other.beat(OTHER) == []
     for person in (BOB, CID):
         seen = await last(store, person)
-        assert seen is not None and 0 <= now + 100 - 10 * MINUTE - seen <= MINUTE + 200
+        assert seen is not None
+        assert 0 <= now + 100 - 10 * MINUTE - seen <= MINUTE + 200
     await store.take_seats(NODE, [BOB], {})  # it only slept, and does not know
     await store.beat(NODE)
     await store.take_seats(NODE, [BOB], {})
     await age_node(bench, NODE, 20_000)
     await bench.other.beat(OTHER)
     seen = await last(store, BOB)
-    assert seen is not None and seen > now - 2 * MINUTE
+    assert seen is not None
+    assert seen > now - 2 * MINUTE
 
 
 async def test_the_people_of_a_process_that_stops_were_last_seen_then(bench: Bench) -> None:
@@ -130,7 +133,8 @@ async def test_the_people_of_a_process_that_stops_were_last_seen_then(bench: Ben
     now = (await store.standing(ANN, None)).at_ms
     await store.leave(NODE)
     seen = await last(store, BOB)
-    assert seen is not None and 0 <= now + 5_000 - seen <= MINUTE + 5_000
+    assert seen is not None
+    assert 0 <= now + 5_000 - seen <= MINUTE + 5_000
     assert await bench.other.beat(OTHER) == []
 
 

@@ -12,6 +12,7 @@ from trio.testing import MockClock
 from konnect_server import cursor as cursors, walk as walk_room
 from konnect_server.conversation import Posting
 from konnect_server.cursor import Cursor
+from konnect_server.passed import Passed
 from konnect_server.receipts import Spread
 from konnect_server.walk import Walk
 from protocol import closing
@@ -204,10 +205,11 @@ async def test_who_is_removed_and_added_again_while_the_state_is_read_gets_no_en
 
 
 async def test_who_is_removed_here_while_an_older_state_is_read_is_told_only_what_stands(
-    autojump_clock: MockClock,
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The state was read while Ann was a member (4, to be removed at 5), and the removal delivered here before the
     answer came. Nothing of the room had been told to her: she must not be given a state that she may not have."""
+    monkeypatch.setattr(walk_room, "FIRST_STATES", 0)
     async with open_deck() as deck:
         await deck.group(ROOM, BOB, ANN)
         await deck.group(HALL, BOB, ANN)
@@ -579,8 +581,11 @@ async def test_who_is_removed_while_walking_gets_the_removal_and_nothing_later(a
         assert ann.seqs == [2, 3]
 
 
-async def test_who_is_removed_as_it_was_read_here_first_is_told_both(autojump_clock: MockClock) -> None:
+async def test_who_is_removed_as_it_was_read_here_first_is_told_both(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The state says "removed", before this process has delivered the removal."""
+    monkeypatch.setattr(walk_room, "FIRST_STATES", 0)
     async with open_deck() as deck:
         await deck.group(ROOM, BOB, ANN)
         await Traveller(deck, BOB).arrive()
@@ -757,8 +762,11 @@ async def test_a_cursor_of_a_known_lineage_goes_on(autojump_clock: MockClock) ->
         assert (await Traveller(deck, ANN, {ROOM: 1}, later).arrive()).of("receipt") == []
 
 
-async def test_a_new_lineage_is_told_to_who_is_up_to_date(autojump_clock: MockClock) -> None:
+async def test_a_new_lineage_is_told_to_who_is_up_to_date(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """docs/hazards.md, A12."""
+    monkeypatch.setattr(walk_room, "FIRST_STATES", 0)
     async with open_deck() as deck:
         await deck.group(ROOM, BOB, ANN)
         walking = Traveller(deck, ANN)
@@ -772,6 +780,83 @@ async def test_a_new_lineage_is_told_to_who_is_up_to_date(autojump_clock: MockCl
         await until(lambda: walking.walk._errand is None)
         walking.tell_cursor()
         assert walking.story[-1] == "cursor"
+
+
+# --- a first start: one question (docs/decisions/0013) ---
+
+
+def passes(deck: Deck, user: UUID, seq: int, *, to_all: bool = True) -> None:
+    """A receipt passes."""
+    deck.registry.receipt(Spread(ReceiptEvent(conversation=ROOM, user=user, delivered=seq, read=seq), to_all))
+
+
+async def test_a_first_start_asks_once(autojump_clock: MockClock) -> None:
+    async with open_deck() as deck:
+        await deck.group(ROOM, BOB, ANN)
+        await deck.group(HALL, BOB, ANN)
+        ann = await Traveller(deck, ANN).arrive()
+        assert deck.store.calls == ["standing"]
+        assert ann.story == ["progress", "conversation", "conversation", "synced"]
+
+
+async def test_what_does_not_come_with_the_first_question_is_asked_for(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(walk_room, "FIRST_STATES", 2)
+    async with open_deck() as deck:
+        for place in (ROOM, HALL):
+            await deck.group(place, BOB, ANN)
+        ann = await Traveller(deck, ANN, recent=1).arrive()
+        assert deck.store.calls == ["standing", "states"]
+        assert {one["conversation"] for one in ann.of("conversation")} == {str(ROOM), str(HALL)}
+
+
+async def test_a_receipt_that_passes_while_the_first_answer_is_on_its_way_is_told(autojump_clock: MockClock) -> None:
+    """It was written after the state was read, and spread before anybody listened."""
+    async with open_deck() as deck:
+        await deck.group(ROOM, BOB, ANN)
+        reading = deck.store.shut("standing")
+        passes(deck, CID, 1)  # before the question: the state tells of it
+        ann = Traveller(deck, ANN).go()
+        await reading.reached.wait()
+        passes(deck, BOB, 1)
+        passes(deck, BOB, 2)
+        deck.registry.receipt(Spread(ReceiptEvent(conversation=HALL, user=BOB, delivered=1, read=1), True))
+        reading.open()
+        await until(lambda: ann.walk.synced)
+        assert ann.story == ["progress", "conversation", "receipt", "synced"]
+        assert ann.of("receipt")[0]["read"] == 2
+
+
+async def test_ones_own_receipts_reach_ones_new_device_whatever_the_conversation_is(autojump_clock: MockClock) -> None:
+    """Where there are too many to tell all of each, one's own devices are told all the same."""
+    async with open_deck() as deck:
+        await deck.group(ROOM, BOB, ANN)
+        reading = deck.store.shut("standing")
+        ann = Traveller(deck, ANN).go()
+        await reading.reached.wait()
+        passes(deck, BOB, 1, to_all=False)
+        passes(deck, ANN, 1, to_all=False)
+        reading.open()
+        await until(lambda: ann.walk.synced)
+        assert [one["user"] for one in ann.of("receipt")] == [str(ANN)]
+
+
+async def test_states_are_asked_for_again_when_too_many_receipts_passed(autojump_clock: MockClock) -> None:
+    """What was read with the standing may be older than a receipt that is not known any more."""
+    async with open_deck() as deck:
+        deck.registry.passed = Passed(kept=2)
+        await deck.group(ROOM, BOB, ANN)
+        reading = deck.store.shut("standing")
+        ann = Traveller(deck, ANN).go()
+        await reading.reached.wait()
+        await deck.other.raise_receipts([Raise(ROOM, BOB, 1, 1)])
+        for _ in range(3):
+            passes(deck, BOB, 1)
+        reading.open()
+        await until(lambda: ann.walk.synced)
+        assert deck.store.calls == ["standing", "states"]
+        assert ann.of("conversation")[0]["receipts"] == [{"user": str(BOB), "delivered": 1, "read": 1}]
 
 
 # --- joining while connected ---
@@ -793,7 +878,10 @@ async def test_who_is_added_while_connected_gets_the_entry_that_added_and_what_f
         assert (state["head"], state["first_seq"], state.get("recent", [])) == (2, 1, [])
 
 
-async def test_a_walk_asked_for_while_one_runs_is_made_after_it(autojump_clock: MockClock) -> None:
+async def test_a_walk_asked_for_while_one_runs_is_made_after_it(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(walk_room, "FIRST_STATES", 0)
     async with open_deck() as deck:
         await deck.group(ROOM, BOB, ANN)
         door = deck.store.shut("states")
@@ -832,7 +920,10 @@ async def test_settle_returns_when_all_is_told(autojump_clock: MockClock) -> Non
 # --- answers ---
 
 
-async def test_an_answer_that_comes_during_a_walk_is_given_after_it(autojump_clock: MockClock) -> None:
+async def test_an_answer_that_comes_during_a_walk_is_given_after_it(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(walk_room, "FIRST_STATES", 0)
     async with open_deck() as deck:
         await deck.group(ROOM, BOB, ANN)
         door = deck.store.shut("states")
@@ -863,8 +954,11 @@ async def test_an_answer_from_where_one_does_not_listen_lets_one_look_first(auto
 # --- faults ---
 
 
-async def test_an_answer_from_where_one_does_not_listen_lets_a_walk_look_again(autojump_clock: MockClock) -> None:
+async def test_an_answer_from_where_one_does_not_listen_lets_a_walk_look_again(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Ann was added after her walk had read where she stands, and the bell did not ring."""
+    monkeypatch.setattr(walk_room, "FIRST_STATES", 0)
     async with open_deck() as deck:
         await deck.group(HALL, BOB, ANN)
         reading = deck.store.shut("states")
@@ -878,7 +972,10 @@ async def test_an_answer_from_where_one_does_not_listen_lets_a_walk_look_again(a
         assert ann.story[-4:] == ["entry 1", "entry 2", "cursor", "ok 1"]
 
 
-async def test_a_short_absence_of_storage_is_waited_out(autojump_clock: MockClock) -> None:
+async def test_a_short_absence_of_storage_is_waited_out(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(walk_room, "FIRST_STATES", 0)
     async with open_deck() as deck:
         await deck.group(ROOM, BOB, ANN)
         for call in ("standing", "states", "receipts_since"):

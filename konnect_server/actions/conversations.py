@@ -65,7 +65,7 @@ async def get(store: Store, user: UUID, command: ConversationGet) -> Conversatio
     """
     for state in await store.states(user, [command.conversation], command.recent):
         if state.until is None:
-            return shown(state)
+            return shown(state, ConversationState)
     raise NotAMember(user, command.conversation)
 
 

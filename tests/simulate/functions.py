@@ -327,6 +327,13 @@ def standing(
     return Standing(at_ms, known, [] if same else spans, number, same, rows, tables.privacy.get(person))
 
 
+def first_standing(tables: Tables, at_ms: int, person: UUID, recent: int, most: int) -> Standing:
+    """All that a first start starts from: the first *most* of the person's conversations with it."""
+    found = standing(tables, at_ms, person, None)
+    now = [span.conversation for span in found.spans if span.until is None][:most]
+    return msgspec.structs.replace(found, states=conversation_states(tables, person, now, recent))
+
+
 def _partner(tables: Tables, conversation: UUID, person: UUID) -> UUID | None:
     if tables.conversations[conversation].kind != "direct":
         return None

@@ -25,6 +25,7 @@ from protocol.frames import (
     AnyAction,
     AnyPersonal,
     Conversations,
+    ConversationState,
     Entry,
     History,
     HistoryPage,
@@ -191,6 +192,10 @@ class FakeStore:
         return await self._read(
             lambda db: personal.personal_rows(db.tables, person, above, through, gone, limit, size_bytes)
         )
+
+    async def first_standing(self, person: UUID, recent: int, most: int) -> Standing:
+        """See :meth:`storage.store.Store.first_standing`."""
+        return await self._read(lambda db: functions.first_standing(db.tables, db.now_ms(), person, recent, most))
 
     async def states(self, person: UUID, conversations: Sequence[UUID], recent: int) -> list[State]:
         """See :meth:`storage.store.Store.states`."""
@@ -410,4 +415,5 @@ def _listing(db: FakeDatabase, person: UUID, below: tuple[int, UUID] | None, lim
     page = places[:limit]
     states = functions.conversation_states(tables, person, [one for _, one in page], 1)
     more = len(places) > limit
-    return Conversations([shown(state) for state in states], f"{page[-1][0]}-{page[-1][1]}" if more else None)
+    views = [shown(state, ConversationState) for state in states]
+    return Conversations(views, f"{page[-1][0]}-{page[-1][1]}" if more else None)

@@ -130,12 +130,12 @@ class Truth:
         return None
 
     def unread(self, person: UUID, conversation: str, read: int, head: int) -> range:
-        """Messages of others above *read* and up to *head* that *person* may see and that were not deleted by then: from
-        those that are not hidden now to those that ever were not."""
+        """Messages of others above *read* and up to *head* that *person* may see and that were not deleted by then:
+        from those that are not hidden now to those that ever were not."""
         count = hidden = 0
         mine = str(person)
         gone = self.tables.hidden.get((person, self.id(conversation)), ())
-        log = [(seq, entry) for seq in range(read + 1, head + 1) if (entry := self.entry(conversation, seq)) is not None]
+        log = [(n, entry) for n in range(read + 1, head + 1) if (entry := self.entry(conversation, n)) is not None]
         deleted = {entry["of"] for _, entry in log if entry["kind"] == "message.deleted"}
         for seq, entry in log:
             if entry["kind"] == "message" and entry["author"] != mine and seq not in deleted:
