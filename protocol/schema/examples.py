@@ -83,7 +83,7 @@ COMMANDS: Final[dict[type[frames.Command], dict[str, Any]]] = {
     },
     frames.PrivacyGet: {"t": "privacy.get", "id": 123},
     frames.PresenceGet: {"t": "presence.get", "id": 124, "users": [str(BOB), str(CLEO)]},
-    frames.MessageReaders: {"t": "message.readers", "id": 121, "conversation": str(GROUP), "seq": 7},
+    frames.MessageReaders: {"t": "message.readers", "id": 121, "conversation": str(DIRECT), "seq": 42},
     frames.DraftSet: {
         "t": "draft.set", "id": 22, "conversation": str(DIRECT), "key": "p-4c01aa", "text": "Make it nine, the",
         "reply_to": 42,
@@ -171,7 +171,7 @@ RESULTS: Final[dict[type[Struct], Struct]] = {
         [frames.PersonPresence(BOB, "online"), frames.PersonPresence(CLEO, "offline", AT_MS)]
     ),
     frames.Privacy: frames.Privacy(False, "contacts", True),
-    frames.Readers: frames.Readers([frames.MessageReader(ANN, True), frames.MessageReader(CLEO, False)]),
+    frames.Readers: frames.Readers([frames.MessageReader(BOB, True)]),
 }
 
 _DRAFT: Final = frames.Draft("Make it nine, the", AT_MS + 46 * 60_000, 42)
@@ -186,7 +186,7 @@ RECORDS: Final[dict[type[Struct], Struct]] = {
     frames.User: frames.User(BOB, "Bob"),
     frames.Version: frames.Version(43, AT_MS + 43 * 60_000, "See you at nine?"),
     frames.OneReaction: frames.OneReaction(BOB, "👍", 45, AT_MS + 45 * 60_000),
-    frames.MessageReader: frames.MessageReader(CLEO, False),
+    frames.MessageReader: frames.MessageReader(BOB, True),
     frames.PersonPresence: frames.PersonPresence(CLEO, "offline", AT_MS),
     frames.Draft: _DRAFT,
     frames.Settings: frames.Settings(
