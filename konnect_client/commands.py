@@ -19,9 +19,13 @@ from konnect_client.model import (
     Entry,
     FoundPage,
     HistoryPage,
+    PersonPresence,
+    Privacy,
     ReactionPage,
+    ReaderPage,
     ScheduledPage,
     Sent,
+    Unread,
     Version,
     Votes,
     take,
@@ -323,21 +327,44 @@ class Commands:
         page = await self.ask("message.scheduled", conversation=asked, limit=limit, cursor=cursor)
         return ScheduledPage.parse(page)
 
+    async def readers(
+        self, conversation: str, seq: int, *, limit: int = 50, cursor: str | None = None
+    ) -> ReaderPage:
+        """Whom message *seq* has reached, and who of them has read it: one page."""
+        return ReaderPage.parse(
+            await self.ask("message.readers", conversation=str(conversation), seq=seq, limit=limit, cursor=cursor)
+        )
+
+    async def unread(self) -> Unread:
+        """What is unread over all one's conversations: a badge."""
+        return Unread.parse(await self.ask("unread.get"))
+
     def receipt(self, conversation: str, *, delivered: int = 0, read: int = 0) -> None:
         """Raise one's cursors: the newest of each conversation is told to the server as soon as that is possible."""
         self._connector.check_alive()
         self._receipts.move(str(conversation), delivered, read)
         self._connector.kick()
 
-    def typing(self, conversation: str) -> None:
-        """Tell the others that one is typing; call it at each keystroke. Told every 3 s, and only while open."""
+    def typing(self, conversation: str, what: str = "text", *, on: bool = True) -> None:
+        """Tell the others that one is typing ("text") or recording ("voice", "media"); call it at each keystroke. Told
+        every 3 s, and only while open. Not *on*: one has stopped, which is told if they know that one began."""
         now = trio.current_time()
-        if self._connector.states.present.phase is not Phase.OPEN or now < self._typed_at.get(conversation, 0.0):
+        if self._connector.states.present.phase is not Phase.OPEN:
             return
-        if len(self._typed_at) >= TYPING_REMEMBERED:
-            self._typed_at.clear()
-        self._typed_at[conversation] = now + TYPING_EVERY_S
-        self._calls.add(Call({"t": "typing", "conversation": str(conversation)}))
+        if on:
+            if now < self._typed_at.get(conversation, 0.0):
+                return
+            if len(self._typed_at) >= TYPING_REMEMBERED:
+                self._typed_at.clear()
+            self._typed_at[conversation] = now + TYPING_EVERY_S
+        elif self._typed_at.pop(conversation, None) is None:
+            return
+        command: dict[str, Any] = {"t": "typing", "conversation": str(conversation)}
+        if what != "text":
+            command["what"] = what
+        if not on:
+            command["on"] = False
+        self._calls.add(Call(command))
         self._connector.kick()
 
     # --- Notifications ------------------------------------------------------------------------------------------------
@@ -380,6 +407,19 @@ class Commands:
             timezone=timezone, hide_content=hide_content,
         )  # fmt: skip
 
+    async def privacy(self) -> Privacy:
+        """How one's switches stand."""
+        return Privacy.parse(await self.ask("privacy.get"))
+
+    async def set_privacy(
+        self, *, read_receipts: bool | None = None, last_seen: str | None = None, typing: bool | None = None,
+        key: str | None = None,
+    ) -> None:  # fmt: skip
+        """Turn switches of one's privacy, those that are given: *last_seen* is "everyone", "contacts" or "nobody"."""
+        await self.ask(
+            "privacy.set", key=key or self._new_key(), read_receipts=read_receipts, last_seen=last_seen, typing=typing
+        )
+
     # --- People -------------------------------------------------------------------------------------------------------
 
     async def names(self, users: Iterable[str]) -> dict[str, str]:
@@ -396,6 +436,11 @@ class Commands:
     def name(self, user: str) -> str | None:
         """The name of *user* if it is known here. Plain memory."""
         return self._people.names.get(user)
+
+    async def presence(self, users: Iterable[str]) -> tuple[PersonPresence, ...]:
+        """Who of *users* (up to 100) is online, and when the others last were; without those one may not see."""
+        found = await self.ask("presence.get", users=[str(user) for user in users])
+        return take_each(found, "people", PersonPresence.parse)
 
     @property
     def online_users(self) -> frozenset[str]:

@@ -393,6 +393,30 @@ class ReactionPage:
 
 
 @dataclass(frozen=True, slots=True)
+class MessageReader:
+    """Somebody whom a message has reached."""
+
+    user: str
+    read: bool  # never, where one of the two hides reading
+
+    @classmethod
+    def parse(cls, frame: Frame) -> "MessageReader":
+        return cls(take(frame, "user", str), take(frame, "read", bool))
+
+
+@dataclass(frozen=True, slots=True)
+class ReaderPage:
+    """A part of those whom a message has reached; the next part comes by ``cursor``, unless it is None."""
+
+    readers: tuple[MessageReader, ...]
+    cursor: str | None
+
+    @classmethod
+    def parse(cls, frame: Frame) -> "ReaderPage":
+        return cls(take_each(frame, "readers", MessageReader.parse), take_maybe(frame, "cursor", str))
+
+
+@dataclass(frozen=True, slots=True)
 class ScheduledMessage:
     """A message of one's own that waits for its time; ``problem`` is the code of the error that stopped it for good."""
 
@@ -449,3 +473,42 @@ class Cursors:
     @classmethod
     def parse(cls, frame: Frame) -> "Cursors":
         return cls(take_seq(frame, "delivered"), take_seq(frame, "read"))
+
+
+@dataclass(frozen=True, slots=True)
+class Privacy:
+    """One's switches."""
+
+    read_receipts: bool
+    last_seen: str  # "everyone", "contacts" or "nobody"
+    typing: bool
+
+    @classmethod
+    def parse(cls, frame: Frame) -> "Privacy":
+        return cls(take(frame, "read_receipts", bool), take(frame, "last_seen", str), take(frame, "typing", bool))
+
+
+@dataclass(frozen=True, slots=True)
+class PersonPresence:
+    """Whether somebody is online, and else when they last were."""
+
+    user: str
+    online: bool
+    last_seen_ms: int | None  # in whole minutes, where it is known
+
+    @classmethod
+    def parse(cls, frame: Frame) -> "PersonPresence":
+        online = take(frame, "state", str) == "online"
+        return cls(take(frame, "user", str), online, take_maybe(frame, "last_seen_ms", int))
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """What is unread over all one's conversations."""
+
+    messages: int  # of others, not deleted; 1,000 stands for that many or more
+    conversations: int  # that have such a message
+
+    @classmethod
+    def parse(cls, frame: Frame) -> "Unread":
+        return cls(take_seq(frame, "messages"), take_seq(frame, "conversations"))

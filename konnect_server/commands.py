@@ -9,17 +9,20 @@ from typing import Any, Final, Protocol, TypeAlias, get_args
 from uuid import UUID
 
 import trio
+from msgspec import UNSET
 
 from konnect_server.actions import conversations as actions, scheduled, search
 from konnect_server.actions.office import Office
 from konnect_server.conversation import Acting, Author, Posting
+from konnect_server.presence import Presence
 from konnect_server.receipts import Receipts
 from konnect_server.registry import Registry
 from protocol import frames
 from protocol.errors import Invalid, Unavailable
 from protocol.frames.content import NOTHING, needs_a_look
+from protocol.limits import TYPING_MEMBERS
 from storage.errors import StorageRefused, StorageUnavailable
-from storage.rows import Kept, Made, Rules
+from storage.rows import Kept, Made, Rules, Seen
 from storage.store import Store
 
 RETRY_S: Final = 0.25
@@ -38,6 +41,8 @@ class Desk(Protocol):
     def store(self) -> Store: ...
     @property
     def registry(self) -> Registry: ...
+    @property
+    def presence(self) -> Presence: ...
     @property
     def receipts(self) -> Receipts: ...
     @property
@@ -114,8 +119,13 @@ def _receipt(asker: Asker, command: frames.ReceiptMove) -> None:
 def _typing(asker: Asker, command: frames.Typing) -> None:
     """Asks the database who is a member; a session knows it, and has a shorter way."""
 
-    async def tell(_: frames.ConversationState) -> frames.Done:
-        asker.desk.typing(frames.TypingEvent(conversation=command.conversation, user=asker.user))
+    async def tell(state: frames.ConversationState) -> frames.Done:
+        shown = await insist(lambda: asker.desk.store.privacy(asker.user), trio.current_time)
+        if shown.typing and len(state.members) <= TYPING_MEMBERS:
+            event = frames.TypingEvent(
+                conversation=command.conversation, user=asker.user, what=command.what, on=command.on
+            )
+            asker.desk.typing(event)
         return frames.Done()
 
     asked = frames.ConversationGet(id=command.id, conversation=command.conversation, recent=0)
@@ -262,6 +272,42 @@ def _search(asker: Asker, command: frames.Search) -> None:
     asker.read(command, lambda: search.search(desk.store, asker.user, command, desk.search_languages))
 
 
+def _privacy_set(asker: Asker, command: frames.PrivacySet) -> None:
+    """Takes effect for the asker's own sessions here before the answer, elsewhere when they hear of it."""
+    desk = asker.desk
+
+    async def tell(number: int) -> frames.Done:
+        desk.registry.changed(asker.user)
+        await asker.told_up_to(number)
+        return frames.Done()
+
+    asker.read_in_order(command, lambda: desk.store.set_privacy(asker.user, command), tell)
+
+
+def _privacy_get(asker: Asker, command: frames.PrivacyGet) -> None:
+    asker.read(command, lambda: asker.desk.store.privacy(asker.user))
+
+
+def _presence(asker: Asker, command: frames.PresenceGet) -> None:
+    async def tell(people: Sequence[Seen]) -> frames.Presences:
+        presence = asker.desk.presence
+        return frames.Presences([
+            frames.PersonPresence(one.user, "online") if presence.online(one.user, one.contact)
+            else frames.PersonPresence(one.user, "offline", one.last_seen_ms or UNSET)
+            for one in people
+        ])  # fmt: skip
+
+    asker.read(command, lambda: asker.desk.store.presences(asker.user, command.users), tell)
+
+
+def _readers(asker: Asker, command: frames.MessageReaders) -> None:
+    asker.read(command, lambda: actions.readers(asker.desk.store, asker.user, command))
+
+
+def _unread(asker: Asker, command: frames.UnreadGet) -> None:
+    asker.read(command, lambda: actions.unread(asker.desk.store, asker.user))
+
+
 HANDLERS: Final[dict[type[frames.Command], Callable[[Asker, Any], None]]] = {
     frames.ConversationDirect: _direct,
     frames.ConversationCreate: _create,
@@ -279,6 +325,11 @@ HANDLERS: Final[dict[type[frames.Command], Callable[[Asker, Any], None]]] = {
     frames.DeviceUnregister: _unregister,
     frames.DeviceList: _devices,
     frames.NotificationList: _notifications,
+    frames.UnreadGet: _unread,
+    frames.MessageReaders: _readers,
+    frames.PrivacySet: _privacy_set,
+    frames.PrivacyGet: _privacy_get,
+    frames.PresenceGet: _presence,
     **dict.fromkeys(get_args(frames.AnyPersonal), _keep),
     frames.MessageSchedule: _schedule,
     frames.PollVoters: _votes,

@@ -24,7 +24,7 @@ from msgspec import UNSET
 
 from protocol import closing, codec
 from protocol.errors import Forbidden, Invalid, KeyReused, KonnectError, NotAMember, SlowMode
-from protocol.frames import Appended, Content, Entry
+from protocol.frames import Appended, Content, Entry, Privacy
 from storage.actions import Deed
 from storage.rows import Acted, Answer, Appendix
 
@@ -52,6 +52,10 @@ class Reader(Author, Protocol):
     """A session, as a conversation sees it. None of these calls waits or raises."""
 
     user: UUID
+
+    @property
+    def privacy(self) -> Privacy:
+        """The person's switches; all off while they are not known."""
 
     def push(self, data: bytes) -> None:
         """Send *data* (whole wire frames) to the device."""
@@ -112,6 +116,9 @@ class House(Protocol):
 
     def sessions_of(self, user: UUID) -> Iterable[Reader]:
         """The person's sessions in this process."""
+
+    def parted(self, user: UUID, others: Sequence[Reader]) -> None:
+        """*user* is no member any more; *others* listen here."""
 
     def altered(self, conversation: UUID) -> None:
         """Messages that were delivered before read otherwise now."""
@@ -380,6 +387,7 @@ class Conversation:
         if entry.kind == "member.added":
             self._house.joined(self.id, entry.user)
             return
+        self._house.parted(entry.user, self.readers())
         for reader in self._house.sessions_of(entry.user):
             if reader not in self._live:
                 knows = self._ahead.get(reader, self._walking.get(reader))

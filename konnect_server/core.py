@@ -22,10 +22,11 @@ from konnect_server.connection import Connection, Socket, Terms
 from konnect_server.conversation import Conversation
 from konnect_server.due import Clerk
 from konnect_server.gateway import Gateway
+from konnect_server.last_seen import LastSeenWriter
 from konnect_server.poller import Poller
 from konnect_server.presence import Presence
 from konnect_server.pump import Pump
-from konnect_server.receipts import Receipts
+from konnect_server.receipts import Receipts, Spread
 from konnect_server.registry import Registry
 from konnect_server.session import Claims, Desk, Session
 from konnect_server.stretches import Stretches
@@ -33,7 +34,7 @@ from konnect_server.telemetry import gauge
 from konnect_server.tidy import Tidy
 from konnect_server.wheel import Wheel
 from konnect_server.writer import Writer
-from protocol.frames import ReceiptEvent, TypingEvent
+from protocol.frames import TypingEvent
 from storage.errors import StorageUnavailable
 from storage.rows import Rules
 from storage.store import Store
@@ -92,7 +93,11 @@ class Core:
         )  # fmt: skip
         self.registry.bells = self.bus
         self.registry.moved = world.moved
-        self.presence = Presence(config.presence_grace_s, trio.current_time, self.bus.presence)
+        self.presence = Presence(config.presence_grace_s, trio.current_time, self.bus.presence, world.wall_ms)
+        self.registry.presence = self.presence
+        self._last_seen = self.bus.seats = LastSeenWriter(
+            world.store, self.bus.node, trio.current_time, lambda: self.registry.users
+        )
         self.receipts = Receipts(world.store, self._receipt, flush)
         stretches = self.registry.stretches = Stretches(world.store.stretches, trio.current_time, self.wheel.add)
         self._desk = Desk(
@@ -160,9 +165,10 @@ class Core:
         self.registry.contain(conversation, call)
 
     def _came(self, user: UUID) -> None:
-        self.presence.came(user)
+        self._last_seen.came(user)  # and present once it is known to whom
 
     def _went(self, user: UUID) -> None:
+        self._last_seen.went(user)
         self.presence.went(user)
 
     def _sooner(self, at_ms: int) -> None:
@@ -172,9 +178,9 @@ class Core:
         self.registry.typing(event)
         self.bus.typing(event)
 
-    def _receipt(self, event: ReceiptEvent, to_all: bool) -> None:
-        self.registry.receipt(event, to_all)
-        self.bus.receipt(event, to_all)
+    def _receipt(self, spread: Spread) -> None:
+        self.registry.receipt(spread)
+        self.bus.receipt(spread)
 
 
 @asynccontextmanager

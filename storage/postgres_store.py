@@ -37,15 +37,20 @@ from protocol.frames import (
     History,
     HistoryPage,
     Hit,
+    MessageReader,
     MessageSchedule,
     MessageScheduled,
     OneReaction,
     OneVote,
+    Privacy,
+    PrivacySet,
     Reactions,
+    Readers,
     Scheduled,
     ScheduledMessage,
     ScheduledPage,
     Search,
+    Unread,
     User,
     Version,
     Versions,
@@ -60,9 +65,19 @@ from protocol.limits import (
     SEARCH_RANKED,
     SEQ_MAX,
     UNREAD,
+    UNREAD_TOTAL,
     VERSIONS_PAGE,
 )
-from storage import actions, personal, reaction_cursor, scheduled, search_cursor, search_query, snippets
+from storage import (
+    actions,
+    personal,
+    reaction_cursor,
+    reader_cursor,
+    scheduled,
+    search_cursor,
+    search_query,
+    snippets,
+)
 from storage.actions import Deed
 from storage.database import Database, OwnConnection
 from storage.errors import StorageConflict
@@ -85,6 +100,7 @@ from storage.rows import (
     Raised,
     Range,
     Rules,
+    Seen,
     Standing,
     State,
     shown,
@@ -112,6 +128,7 @@ class _Outcome(msgspec.Struct):
     conversation: UUID | None = None
     owner: UUID | None = None
     count: int | None = None
+    number: int = 0
 
 
 class _ActedOrNot(msgspec.Struct):
@@ -144,6 +161,7 @@ class _Found(msgspec.Struct):
     votes: list[OneVote] = []
     mine: list[int] = []
     bans: list[Ban] = []
+    readers: list[MessageReader] = []
     more: bool = False
 
 
@@ -253,6 +271,9 @@ _found_personal: Final = msgspec.json.Decoder(list[_FoundPersonal]).decode
 _found_receipts: Final = msgspec.json.Decoder(list[_FoundReceipt]).decode
 _history: Final = msgspec.json.Decoder(HistoryPage | None).decode
 _search: Final = msgspec.json.Decoder(_Search | None).decode
+_privacy: Final = msgspec.json.Decoder(Privacy | None).decode
+_seen: Final = msgspec.json.Decoder(list[Seen]).decode
+_unread: Final = msgspec.json.Decoder(Unread).decode
 _raised: Final = msgspec.json.Decoder(list[Raised]).decode
 _moved: Final = msgspec.json.Decoder(_Moved).decode
 
@@ -422,7 +443,7 @@ class PostgresStore:
         return await self._first.ask((person, recent, most))
 
     async def _ask_first(self, lane: OwnConnection, asks: Sequence[tuple[UUID, int, int]]) -> list[Standing]:
-        rows = [{"q": q, "p": person, "r": recent, "m": most} for q, (person, recent, most) in enumerate(asks)]
+        rows = [{"q": q, "p": person, "r": recent, "m": most, "n": 0} for q, (person, recent, most) in enumerate(asks)]
         found = _found_first(await _call(lane, _FIRST, _encode(rows), str(NAMED_MEMBERS), str(UNREAD)))
         for one in found.states:
             found.standings[one.q].states.append(one.state)
@@ -603,6 +624,14 @@ class PostgresStore:
             raise actions.reading_refusal(found.error, person, conversation, 0)
         return Bans(found.bans, found.more)
 
+    async def readers(self, person: UUID, conversation: UUID, seq: int, cursor: str | None, limit: int) -> Readers:
+        """See Store."""
+        sql: Final = "select message_readers(%s, %s, %s, %s, %s)::text"
+        found = _found(await self._json(sql, person, conversation, seq, reader_cursor.place(cursor), limit))
+        if found.error is not None:
+            raise actions.reading_refusal(found.error, person, conversation, seq)
+        return Readers(found.readers, reader_cursor.text_after(found.readers[-1].user) if found.more else None)
+
     async def listing(self, person: UUID, cursor: str | None, limit: int) -> Conversations:
         """See Store."""
         after_ms, after_id = (SEQ_MAX, UUID(int=0)) if cursor is None else _listing_cursor(cursor)
@@ -635,6 +664,31 @@ class PostgresStore:
         if not wanted:
             return []
         return _entries(await self._json("select last_messages(%s, %s, %s)::text", person, wanted, PREVIEW))
+
+    async def set_privacy(self, person: UUID, command: PrivacySet) -> int:
+        """See Store."""
+        sql: Final = "select set_privacy(%s, %s::json, '{}')::text"
+        outcome = _outcome(await self._json(sql, person, _text(command)))
+        if outcome.error is not None:
+            raise _refusal(outcome, conversation=person, author=person, user=person, key=command.key)
+        return outcome.number
+
+    async def privacy(self, person: UUID) -> Privacy:
+        """See Store."""
+        return _privacy(await self._json("select coalesce(privacy_of(%s)::text, 'null')", person)) or Privacy()
+
+    async def presences(self, person: UUID, users: Sequence[UUID]) -> list[Seen]:
+        """See Store."""
+        return _seen(await self._json("select presences(%s, %s)::text", person, list(users)))
+
+    async def take_seats(self, node: UUID, came: Sequence[UUID], went: Mapping[UUID, int]) -> None:
+        """See Store."""
+        sql: Final = "select take_seats(%s, %s, %s::json)"
+        await self._database.execute(sql, node, list(came), _text(_rows(went, "p", "ago")))
+
+    async def unread_total(self, person: UUID) -> Unread:
+        """See Store."""
+        return _unread(await self._json("select unread_total(%s, %s, %s)::text", person, UNREAD_TOTAL, UNREAD))
 
     async def raise_receipts(self, moves: Sequence[Raise]) -> list[Raised]:
         """See Store."""
@@ -670,22 +724,13 @@ class PostgresStore:
 
     async def beat(self, node: UUID) -> list[UUID]:
         """See Store."""
-        rows = await self._database.fetch_all(
-            """
-            with mine as (
-                insert into node (id) values (%s) on conflict (id) do update set beat = now()
-            ), old as (
-                delete from node where beat < now() - interval '1 hour'
-            )
-            select id from node where id <> %s and beat > now() - interval '5 seconds'
-            """,
-            node, node,
-        )  # fmt: skip
-        return [row[0] for row in rows]
+        row = await self._database.fetch_one("select beat_node(%s)", node)
+        assert row is not None
+        return list(row[0])
 
     async def leave(self, node: UUID) -> None:
         """See Store."""
-        await self._database.execute("delete from node where id = %s", node)
+        await self._database.execute("select leave_node(%s)", node)
 
     async def _call(self, lane: int, sql: LiteralString, *texts: str | bytes) -> bytes:
         return await _call(self._lanes[lane], sql, *texts)

@@ -6,7 +6,7 @@ from uuid import UUID
 from msgspec import Struct
 
 from protocol import limits
-from protocol.frames import Content, ConversationState, Entry, History, Kind, Receipt, StateEvent
+from protocol.frames import Content, ConversationState, Entry, History, Kind, Privacy, Receipt, StateEvent
 
 
 class NewMessage(
@@ -104,6 +104,7 @@ class Span(Struct, frozen=True):
     number: int  # the person's number at the last change of this stretch
     until: int | None = None
     partner: UUID | None = None  # in a direct conversation
+    large: bool = False  # it has more than TYPING_MEMBERS members
 
 
 class Standing(Struct, frozen=True):
@@ -116,6 +117,7 @@ class Standing(Struct, frozen=True):
     states: list["State"] = []  # of `first_standing`: of the first so many of them, in the same snapshot
     same: bool = False  # spans are left out: none has changed since the number that the asker named
     rows: int = 0  # the number of the newest row of table personal, if it is above what the asker was told; else 0
+    privacy: Privacy | None = None  # the person's switches; None: never touched
 
 
 class Personal(Struct, frozen=True):
@@ -218,6 +220,8 @@ class Raised(Struct, frozen=True):
     read: int
     rose: bool
     members: int  # of the conversation
+    arrived: bool = True  # the delivered cursor rose
+    hidden: bool = False  # the person hides reading
 
 
 class OthersReceipt(Struct, frozen=True):
@@ -227,6 +231,14 @@ class OthersReceipt(Struct, frozen=True):
     user: UUID
     delivered: int
     read: int
+
+
+class Seen(Struct, frozen=True):
+    """Somebody whose presence the asker may see."""
+
+    user: UUID
+    contact: bool
+    last_seen_ms: int | None = None  # in whole minutes
 
 
 class Moved(Struct, frozen=True):

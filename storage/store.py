@@ -19,10 +19,14 @@ from protocol.frames import (
     HistoryPage,
     MessageSchedule,
     MessageScheduled,
+    Privacy,
+    PrivacySet,
     Reactions,
+    Readers,
     Scheduled,
     ScheduledPage,
     Search,
+    Unread,
     User,
     Versions,
     Votes,
@@ -44,6 +48,7 @@ from storage.rows import (
     Raised,
     Range,
     Rules,
+    Seen,
     Standing,
     State,
 )
@@ -233,12 +238,41 @@ class Store(Protocol):
             Forbidden
         """
 
+    async def readers(self, person: UUID, conversation: UUID, seq: int, cursor: str | None, limit: int) -> Readers:
+        """A page of those whom message *seq* has reached.
+
+        Raises:
+            NotAMember: *person* is no member now.
+            UnknownMessage: As above.
+            BadCursor
+        """
+
     async def listing(self, person: UUID, cursor: str | None, limit: int) -> Conversations:
         """One page of the conversations *person* is in, last active first.
 
         Raises:
             BadCursor
         """
+
+    async def set_privacy(self, person: UUID, command: PrivacySet) -> int:
+        """Turn the switches that *command* names. The number up to which a device has to be told to know of it.
+
+        Raises:
+            KeyReused
+        """
+
+    async def privacy(self, person: UUID) -> Privacy:
+        """How the person's switches stand."""
+
+    async def presences(self, person: UUID, users: Sequence[UUID]) -> list[Seen]:
+        """Those of *users* whose presence *person* may see, each once, in that order: they share a conversation now,
+        and the switches of both allow it."""
+
+    async def take_seats(self, node: UUID, came: Sequence[UUID], went: Mapping[UUID, int]) -> None:
+        """Who is at process *node* now, and who went so many milliseconds ago and was then last seen."""
+
+    async def unread_total(self, person: UUID) -> Unread:
+        """What is unread over all that *person* is in."""
 
     async def raise_receipts(self, moves: Sequence[Raise]) -> list[Raised]:
         """Raise cursors, clamped to what exists; one move per person and conversation. Answers in the same order."""
@@ -256,7 +290,8 @@ class Store(Protocol):
         """Write a lineage row, before any cursor names it."""
 
     async def beat(self, node: UUID) -> list[UUID]:
-        """Say that process *node* is there; which others said so within the last 5 seconds."""
+        """Say that process *node* is there; which others said so within the last 5 seconds. Of who has not for 15
+        seconds, the people were last seen at the last beat."""
 
     async def leave(self, node: UUID) -> None:
-        """Say that process *node* goes."""
+        """Say that process *node* goes; its people were last seen now."""

@@ -531,6 +531,21 @@ class Peer:
     def _conversation_leave(self, wire: Wire, frame: Frame) -> None:
         self._change(wire, frame, "member.removed", self.user)
 
+    def _message_readers(self, wire: Wire, frame: Frame) -> None:
+        self.ok(wire, frame, readers=[])
+
+    def _privacy_set(self, wire: Wire, frame: Frame) -> None:
+        self.ok(wire, frame)
+
+    def _privacy_get(self, wire: Wire, frame: Frame) -> None:
+        self.ok(wire, frame, read_receipts=True, last_seen="everyone", typing=False)
+
+    def _presence_get(self, wire: Wire, frame: Frame) -> None:
+        self.ok(wire, frame, people=[{"user": user, "state": "online"} for user in frame["users"]])
+
+    def _unread_get(self, wire: Wire, frame: Frame) -> None:
+        self.ok(wire, frame, messages=0, conversations=0)
+
     def _presence_watch(self, wire: Wire, frame: Frame) -> None:
         self.ok(wire, frame, online=self.watchers)
 

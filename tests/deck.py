@@ -35,6 +35,7 @@ from storage.rows import (
     Raised,
     Range,
     Rules,
+    Seen,
     Standing,
     State as StateRow,
 )
@@ -178,6 +179,10 @@ class DoorStore(FakeStore):
     async def moved(self, heads: Mapping[UUID, int], numbers: Mapping[UUID, int]) -> Moved:
         await self._begin("moved", (heads, numbers))
         return await self._pass("moved", await super().moved(heads, numbers))
+
+    async def presences(self, person: UUID, users: Sequence[UUID]) -> list[Seen]:
+        await self._begin("presences", person)
+        return await self._pass("presences", await super().presences(person, users))
 
     async def users(self, ids: Sequence[UUID]) -> list[User]:
         await self._begin("users", ids)

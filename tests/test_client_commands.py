@@ -281,6 +281,19 @@ async def test_receipts_and_typing_of_others_come_as_events(peer: Peer, autojump
         assert await anext(client.events) == TypingSeen(ROOM, BOB)
 
 
+async def test_what_one_does_and_that_one_has_stopped_is_told(peer: Peer, autojump_clock: MockClock) -> None:
+    peer.room()
+    async with client_of(peer) as client:
+        await client.wait_synced()
+        client.typing(ROOM, "voice")
+        client.typing(ROOM, on=False)
+        client.typing(ROOM, on=False)  # they know it
+        client.typing(ROOM)
+        await wait_all_tasks_blocked()
+        told = [(frame.get("what"), frame.get("on")) for frame in peer.received if frame["t"] == "typing"]
+        assert told == [("voice", None), (None, False), (None, None)]
+
+
 async def test_typing_is_told_every_three_seconds_while_open(peer: Peer, autojump_clock: MockClock) -> None:
     async with client_of(peer) as client:
         client.typing(ROOM)  # no connection yet: nothing to tell

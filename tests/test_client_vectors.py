@@ -15,9 +15,13 @@ from konnect_client.model import (
     ConversationPage,
     FoundPage,
     HistoryPage,
+    PersonPresence,
+    Privacy,
     ReactionPage,
+    ReaderPage,
     ScheduledPage,
     Sent,
+    Unread,
     Version,
     Votes,
     take,
@@ -69,6 +73,8 @@ def test_every_answer_is_understood(vector: dict[str, Any]) -> None:
     frame = unpack(bytes.fromhex(vector["hex"]))
     result = take(frame, "result", dict)
     match result:
+        case {"messages": messages, "conversations": conversations}:
+            assert Unread.parse(result) == Unread(messages, conversations)
         case {"conversations": listed}:
             assert [found.id for found in ConversationPage.parse(result).conversations] == [
                 one["conversation"] for one in listed
@@ -81,6 +87,12 @@ def test_every_answer_is_understood(vector: dict[str, Any]) -> None:
             assert [Version.parse(one).text for one in versions] == [one.get("text") for one in versions]
         case {"bans": bans}:
             assert [one.user for one in BanPage.parse(result).bans] == [one["user"] for one in bans]
+        case {"people": people}:
+            assert [PersonPresence.parse(one).user for one in people] == [one["user"] for one in people]
+        case {"last_seen": str(), "typing": bool()}:
+            assert Privacy.parse(result).last_seen == result["last_seen"]
+        case {"readers": readers}:
+            assert [one.read for one in ReaderPage.parse(result).readers] == [one["read"] for one in readers]
         case {"reactions": reactions}:
             found = ReactionPage.parse(result)
             assert [one.emoji for one in found.reactions] == [one["emoji"] for one in reactions]
@@ -101,9 +113,9 @@ def test_every_answer_is_understood(vector: dict[str, Any]) -> None:
         case {"devices": devices}:
             assert [PushDevice.parse(one).device for one in devices] == [one["device"] for one in devices]
         case {"hits": hits}:
-            found = FoundPage.parse(result)
-            assert [(one.seq, one.snippet) for one in found.hits] == [(one["seq"], one["snippet"]) for one in hits]
-            assert [[list(place) for place in one.highlights] for one in found.hits] == [
+            shown = FoundPage.parse(result)
+            assert [(one.seq, one.snippet) for one in shown.hits] == [(one["seq"], one["snippet"]) for one in hits]
+            assert [[list(place) for place in one.highlights] for one in shown.hits] == [
                 one.get("highlights", []) for one in hits
             ]
         case {"seq": seq, "at_ms": at_ms}:
@@ -111,7 +123,7 @@ def test_every_answer_is_understood(vector: dict[str, Any]) -> None:
         case _:
             assert set(result) <= {
                 "user", "session", "at_ms", "data", "expires_in_s", "conversation", "delivered", "read", "online",
-                "users", "scheduled",
+                "users", "scheduled", "last_seen_ms",
             }  # fmt: skip
 
 
@@ -193,6 +205,11 @@ async def test_every_command_of_the_client_is_one_that_the_server_takes(autojump
         await client.watch([BOB], conversation=None)
         await client.watch(conversation=ROOM)
         await client.names(["01900000-0000-7000-8000-0000000000cc"])
+        await client.readers(ROOM, 2)
+        await client.unread()
+        await client.presence([BOB])
+        await client.set_privacy(read_receipts=False, last_seen="contacts", typing=True)
+        assert (await client.privacy()).last_seen == "everyone"
         await client.ping()
         client.receipt(ROOM, delivered=2, read=1)
         client.typing(ROOM)

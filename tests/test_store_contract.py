@@ -1179,6 +1179,8 @@ _operation = st.one_of(
     st.tuples(st.just("since"), _people, st.sampled_from([0, 2**60])),
     st.tuples(st.just("log"), _places, _cursors, st.integers(1, 5)),
     st.tuples(st.just("listing"), _people, st.integers(1, 3)),
+    st.tuples(st.just("unread"), _people),
+    st.tuples(st.just("readers"), _people, _places, st.integers(1, 9), st.integers(1, 2)),
     st.tuples(st.just("moved"), st.dictionaries(_places, _cursors), st.dictionaries(_people, _cursors)),
 )  # fmt: skip
 
@@ -1225,7 +1227,10 @@ class Player:
                 return await store.open_direct(place(c), person(author), person(user))
             case "raise", moves:
                 return [
-                    (one.member, one.rose, one.members, one.member and (one.delivered, one.read))
+                    (
+                        one.member, one.rose, one.members, one.arrived, one.hidden,
+                        one.member and (one.delivered, one.read),
+                    )
                     for one in await store.raise_receipts([Raise(place(c), person(p), d, r) for c, p, d, r in moves])
                 ]
             case "states", p, recent:
@@ -1295,6 +1300,15 @@ class Player:
                     found_states += page.conversations
                     cursor, more = page.cursor, page.cursor is not None
                 return sorted(found_states, key=lambda one: one.conversation)
+            case "readers", p, c, seq, limit:
+                reached, cursor, more = [], None, True
+                while more:
+                    some = await store.readers(person(p), place(c), seq, cursor, limit)
+                    reached.append(some)
+                    cursor, more = some.cursor, some.cursor is not None
+                return reached
+            case "unread", p:
+                return await store.unread_total(person(p))
             case "moved", heads, numbers:
                 moved = await store.moved(
                     {place(c): head for c, head in heads.items()}, {person(p): number for p, number in numbers.items()}

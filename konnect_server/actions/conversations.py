@@ -16,8 +16,11 @@ from protocol.frames import (
     MemberBans,
     MessageEdits,
     MessageReactions,
+    MessageReaders,
     PollVoters,
     Reactions,
+    Readers,
+    Unread,
     UserGet,
     Users,
     Versions,
@@ -129,6 +132,20 @@ async def bans(store: Store, user: UUID, command: MemberBans) -> Bans:
     return await store.bans(user, command.conversation, command.before, command.limit)
 
 
+async def readers(store: Store, user: UUID, command: MessageReaders) -> Readers:
+    """A page of those whom a message has reached.
+
+    Raises:
+        NotAMember, UnknownMessage, BadCursor
+    """
+    return await store.readers(user, command.conversation, command.seq, command.cursor, command.limit)
+
+
 async def users(store: Store, user: UUID, command: UserGet) -> Users:
     """Names of people."""
     return Users(await store.users(command.users))
+
+
+async def unread(store: Store, user: UUID) -> Unread:
+    """What a badge shows."""
+    return await store.unread_total(user)

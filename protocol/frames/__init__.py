@@ -90,9 +90,12 @@ from protocol.frames.messages import (
     MessagePin as MessagePin,
     MessageReact as MessageReact,
     MessageReactions as MessageReactions,
+    MessageReader as MessageReader,
+    MessageReaders as MessageReaders,
     MessageSend as MessageSend,
     OneReaction as OneReaction,
     Reactions as Reactions,
+    Readers as Readers,
     Source as Source,
     Version as Version,
     Versions as Versions,
@@ -133,10 +136,20 @@ from protocol.frames.polls import (
 )
 from protocol.frames.presence import (
     Online as Online,
+    PersonPresence as PersonPresence,
     PresenceEvent as PresenceEvent,
+    PresenceGet as PresenceGet,
+    Presences as Presences,
     PresenceWatch as PresenceWatch,
     Typing as Typing,
     TypingEvent as TypingEvent,
+    What as What,
+)
+from protocol.frames.privacy import (
+    LastSeen as LastSeen,
+    Privacy as Privacy,
+    PrivacyGet as PrivacyGet,
+    PrivacySet as PrivacySet,
 )
 from protocol.frames.receipts import (
     Cursors as Cursors,
@@ -194,12 +207,17 @@ from protocol.frames.states import (
     StateEvent as StateEvent,
     StateKind as StateKind,
 )
+from protocol.frames.unread import (
+    Unread as Unread,
+    UnreadGet as UnreadGet,
+)
 
 AnyCommand = (
     Hello | Ping | AuthRenew | ConversationDirect | ConversationCreate | ConversationList | ConversationGet
     | ConversationAdd | ConversationRemove | ConversationLeave | MessageSend | MessageEdit | MessageDelete
     | MessageReact | MessageEdits | MessageReactions | HistoryGet | ReceiptMove | Typing | PresenceWatch | UserGet
     | DeviceRegister | DeviceUnregister | DeviceList | NotificationList | NotificationRead | NotificationSettings
+    | UnreadGet | MessageReaders | PrivacySet | PrivacyGet | PresenceGet
     | DraftSet | DraftClear | ConversationMute | ConversationArchive | ConversationPin | ConversationMarkUnread
     | ConversationNickname | ConversationFolder | ConversationNotify | MessageHide
     | MessageSchedule | MessageUnschedule | MessageScheduled | ConversationRetention
@@ -269,6 +287,11 @@ RESULTS: dict[type[Command], type[Struct]] = {
     NotificationList: Notifications,
     NotificationRead: Done,
     NotificationSettings: Done,
+    UnreadGet: Unread,
+    MessageReaders: Readers,
+    PrivacySet: Done,
+    PrivacyGet: Privacy,
+    PresenceGet: Presences,
     DraftSet: Done,
     DraftClear: Done,
     ConversationMute: Done,

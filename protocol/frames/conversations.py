@@ -129,7 +129,10 @@ class ConversationState(Struct, frozen=True, omit_defaults=True, kw_only=True):
     ]
     unread: Annotated[
         int,
-        Meta(description="Messages of others above one's own read cursor; of the first 1,000 entries there, no more."),
+        Meta(
+            description="Messages of others above one's own read cursor that are not deleted; of the first 1,000 "
+            "entries there, no more."
+        ),
     ]
     read: Annotated[Seq, Meta(description="One's own read cursor.")]
     delivered: Annotated[Seq, Meta(description="One's own delivered cursor.")]

@@ -132,6 +132,18 @@ class MessageReactions(Command, frozen=True, tag="message.reactions"):
     ] = 50
 
 
+class MessageReaders(Command, frozen=True, tag="message.readers"):
+    """Who has received a message, and who of them has read it, page by page: members who have belonged since before it
+    was sent, without its author. Answered with :class:`Readers`."""
+
+    conversation: Conversation
+    seq: MessageSeq
+    cursor: Annotated[
+        Cursor | None, Meta(description="Of the page before; null for the first. Not the cursor of `hello`.")
+    ] = None
+    limit: Annotated[int, Meta(ge=1, le=limits.READERS_PAGE, description="At most so many people on the page.")] = 50
+
+
 class HistoryGet(Command, frozen=True, tag="history"):
     """A page of the past, oldest first: what ends before *before* (or at the end), what begins behind *after*, or what
     stands around *around*, half of it before and half from there on; one of the three, no more. Answered with
@@ -186,6 +198,22 @@ class Reactions(Struct, frozen=True, omit_defaults=True):
     reactions: Annotated[
         list[OneReaction], Meta(description="By emoji, in the order of code points; then in the order of reacting.")
     ]
+    cursor: Annotated[str | None, Meta(description="Asks for the next page; absent on the last.")] = None
+
+
+class MessageReader(Struct, frozen=True):
+    """One person whom a message has reached."""
+
+    user: Annotated[UUID, Meta(description="Who.")]
+    read: Annotated[
+        bool, Meta(description="Whether they have read it; never when they, or you, hide reading (`privacy.set`).")
+    ]
+
+
+class Readers(Struct, frozen=True, omit_defaults=True):
+    """A page of those whom a message has reached. Who is not named has not received it."""
+
+    readers: Annotated[list[MessageReader], Meta(description="By id.")]
     cursor: Annotated[str | None, Meta(description="Asks for the next page; absent on the last.")] = None
 
 

@@ -8,10 +8,12 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from protocol import limits
 from protocol.frames.base import Event
 from protocol.frames.fields import AtMs, MessageSeq
+from protocol.frames.privacy import Privacy
 
 StateKind = Literal[
     "draft", "settings", "hidden",
     "notification", "notifying",
+    "privacy",
 ]  # fmt: skip
 Notify = Literal["all", "mentions", "none"]
 
@@ -98,7 +100,7 @@ class StateEvent(Event, frozen=True, kw_only=True, omit_defaults=True, tag="stat
         Meta(
             description="Which one of its kind. Of `draft` and `settings`: the conversation's id. Of `hidden`: "
             f"`{{conversation}}/{{block}}`, messages block * {limits.HIDDEN_BLOCK:,} and up. Of `notification`: its "
-            "id; later ones have higher ones. Of `notifying`: empty."
+            "id; later ones have higher ones. Of `notifying` and `privacy`: empty, there is one."
         ),
     ]
     draft: Annotated[Draft, Meta(description="Of `draft`: its value.")] | UnsetType = UNSET
@@ -106,3 +108,4 @@ class StateEvent(Event, frozen=True, kw_only=True, omit_defaults=True, tag="stat
     hidden: Annotated[Hidden, Meta(description="Of `hidden`: its value.")] | UnsetType = UNSET
     notification: Annotated[Notification, Meta(description="Of `notification`: its value.")] | UnsetType = UNSET
     notifying: Annotated[Notifying, Meta(description="Of `notifying`: its value.")] | UnsetType = UNSET
+    privacy: Annotated[Privacy, Meta(description="Of `privacy`: its value.")] | UnsetType = UNSET

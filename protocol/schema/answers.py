@@ -185,6 +185,11 @@ ERRORS: Final[dict[type[frames.Command], tuple[type[errors.KonnectError], ...]]]
     frames.RoomLeave: (errors.NotAMember, errors.WrongKind, errors.KeyReused),
     frames.ConversationSlowMode: (errors.NotAMember, errors.WrongKind, errors.Forbidden, errors.KeyReused),
     frames.Search: (errors.NotAMember, errors.BadCursor),
+    frames.UnreadGet: (),
+    frames.PrivacySet: (errors.KeyReused,),
+    frames.PrivacyGet: (),
+    frames.PresenceGet: (),
+    frames.MessageReaders: (errors.NotAMember, errors.UnknownMessage, errors.BadCursor),
 }
 
 

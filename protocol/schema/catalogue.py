@@ -20,6 +20,8 @@ RECORDS: Final[tuple[type[Struct], ...]] = (
     frames.PollOption,
     frames.OneVote,
     frames.OneReaction,
+    frames.MessageReader,
+    frames.PersonPresence,
     frames.Draft,
     frames.Settings,
     frames.Hidden,

@@ -182,6 +182,13 @@ COMMANDS: Final[dict[type[frames.Command], dict[str, Any]]] = {
         "t": "conversation.slow_mode", "id": 48, "conversation": str(GROUP), "key": "t-2f00b4", "seconds": 30,
     },
     frames.Search: {"t": "search", "id": 60, "query": 'eight "see you" -cinema', "conversation": str(DIRECT)},
+    frames.UnreadGet: {"t": "unread.get", "id": 120},
+    frames.PrivacySet: {
+        "t": "privacy.set", "id": 122, "key": "p-2be4c1", "read_receipts": False, "last_seen": "contacts",
+    },
+    frames.PrivacyGet: {"t": "privacy.get", "id": 123},
+    frames.PresenceGet: {"t": "presence.get", "id": 124, "users": [str(BOB), str(CLEO)]},
+    frames.MessageReaders: {"t": "message.readers", "id": 121, "conversation": str(DIRECT), "seq": 42},
 }  # fmt: skip
 
 
@@ -223,7 +230,7 @@ RESULTS: Final[dict[type[Struct], Struct]] = {
     ),
     frames.Cursors: frames.Cursors(42, 42),
     frames.Done: frames.Done(),
-    frames.Online: frames.Online([BOB]),
+    frames.Online: frames.Online([BOB], {CLEO: AT_MS}),
     frames.Users: frames.Users([frames.User(BOB, "Bob")]),
     frames.Versions: frames.Versions(
         [
@@ -252,6 +259,12 @@ RESULTS: Final[dict[type[Struct], Struct]] = {
     frames.Found: frames.Found(
         [frames.Hit(DIRECT, 42, ANN, AT_MS + 42 * 60_000, "See you at eight?", [[0, 7], [11, 5]])], CURSOR
     ),
+    frames.Unread: frames.Unread(12, 3),
+    frames.Presences: frames.Presences(
+        [frames.PersonPresence(BOB, "online"), frames.PersonPresence(CLEO, "offline", AT_MS)]
+    ),
+    frames.Privacy: frames.Privacy(False, "contacts", True),
+    frames.Readers: frames.Readers([frames.MessageReader(BOB, True)]),
 }
 
 _DRAFT: Final = frames.Draft("Make it nine, the", AT_MS + 46 * 60_000, 42)
@@ -300,6 +313,8 @@ RECORDS: Final[dict[type[Struct], Struct]] = {
     frames.Source: frames.Source(GROUP, 7),
     frames.Ban: frames.Ban(CLEO, ANN, 13, AT_MS + 13 * 60_000, "advertising", 4_102_444_800_000),
     frames.Hit: frames.Hit(DIRECT, 42, ANN, AT_MS + 42 * 60_000, "See you at eight?", [[0, 7], [11, 5]]),
+    frames.MessageReader: frames.MessageReader(BOB, True),
+    frames.PersonPresence: frames.PersonPresence(CLEO, "offline", AT_MS),
 }  # fmt: skip
 
 # Where several commands share a result and the story needs another one.

@@ -165,7 +165,7 @@ return coalesce(p_content ->> 'mention_all' = 'all'
     or p_content @? format('$.entities[*] ? (@.kind == "mention" && @.user == "%s")', p_person)::jsonpath, false);
 
 -- Unread messages of all the person's conversations, as conversation_states counts them.
-create function unread_total(p_person uuid, p_unread integer) returns bigint language sql stable
+create function push_badge(p_person uuid, p_unread integer) returns bigint language sql stable
 set enable_seqscan = off set enable_bitmapscan = off set enable_sort = off
 as $$
     select coalesce(sum(n.unread), 0)::bigint
@@ -351,7 +351,7 @@ as $$
             else 'wait' end as verdict
         from told t
     ), badge as materialized (
-        select account, unread_total(account, p_unread) as unread from (
+        select account, push_badge(account, p_unread) as unread from (
             select distinct account from judged where verdict = 'send') a
     )
     select coalesce(json_agg(json_strip_nulls(json_build_object(
@@ -591,7 +591,7 @@ as $$
         where not coalesce((m.value ->> 'read')::boolean, m.value is null)
             and not is_quiet((o.value ->> 'quiet_from')::integer, (o.value ->> 'quiet_to')::integer, o.value ->> 'timezone')
     ), badge as materialized (
-        select account, unread_total(account, p_unread) as unread from (select distinct account from due) a
+        select account, push_badge(account, p_unread) as unread from (select distinct account from due) a
     )
     select coalesce(json_agg(json_build_object(
         'account', d.account, 'device', d.device, 'token', d.token, 'platform', d.platform, 'title', n.said -> 'title',

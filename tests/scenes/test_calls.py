@@ -96,10 +96,20 @@ async def test_each_command_is_carried_out_and_seen(house: House, world: World) 
         await his.has(club, 4)
         assert [frame["kind"] for frame in his.of("entry", club)][-2:] == ["member.added", "member.removed"]
 
+        assert await by_socket(house, bob, "unread.get") == {"messages": 1, "conversations": 1}
+        assert await result("unread.get") == {"messages": 0, "conversations": 0}
         await result("typing", conversation=club)
         assert (await his.saw("typing"))[0]["user"] == str(ann)
+        await result("typing", conversation=club, what="media", on=False)
+        assert (await his.saw("typing", 2))[1]["what"] == "media"
+        present = await result("presence.get", users=[str(bob), str(cid), str(ann)])
+        assert present == {"people": [{"user": str(bob), "state": "online"}]}
         assert await result("receipt", conversation=club, read=4) == {"delivered": 4, "read": 4}
         assert [frame["read"] for frame in await his.saw("receipt", 1, club)] == [4]
+
+        reached = {"readers": [{"user": str(bob), "read": False}]}
+        await his.result("receipt", conversation=club, delivered=2)
+        assert await result("message.readers", conversation=club, seq=2) == reached
 
         state = await result("conversation.get", conversation=club, recent=2)
         assert (state["members"], state["head"], state["read"]) == ([str(ann), str(bob)], 4, 4)
@@ -179,9 +189,12 @@ async def test_each_command_is_carried_out_and_seen(house: House, world: World) 
         assert (told["notifications"], told["settings"]) == ([], {"timezone": "Europe/Paris"})
         assert await result("notification.read", "nr", ids=[str(ann)]) == {}
 
+        assert await result("privacy.set", "privacy1", last_seen="contacts") == {}
+        switches = {"read_receipts": True, "last_seen": "contacts", "typing": True}
+        assert await result("privacy.get") == switches
+
         left = (await result("conversation.leave", "l1", conversation=club))["seq"]
         await his.has(club, left)
-
         assert await hers.error("message.send", "m2", conversation=club, text="gone") == "not_a_member"
     assert called == set(CALLS)
 
@@ -338,6 +351,7 @@ async def test_a_repeat_is_answered_as_the_first_was_at_either_door(house: House
             ("conversation.photo", {"conversation": club, "photo": None}),
             ("notification.read", {"through": str(ann)}),
             ("notification.settings", {"hide_content": True}),
+            ("privacy.set", {"typing": False}),
             ("conversation.leave", {"conversation": club}),
         ]
         assert {name for name, _ in steps} == {call.name for call in CALLS.values() if call.keyed}
@@ -353,7 +367,7 @@ async def test_a_repeat_is_answered_as_the_first_was_at_either_door(house: House
         assert await hers.result("conversation.create", "make", title="Club", members=[str(bob)]) == {
             "conversation": club
         }
-    elsewhere = 10 + 2 + 1 + 2 + 1  # what is one's own; what is sent later; of the room; the other group
+    elsewhere = 10 + 3 + 1 + 2 + 1  # what is one's own; what is sent later; of the room; the other group
     stored = 1 + len(steps) - elsewhere - 1  # the photo changed nothing
     assert [seq for seq, _ in await world.log(club)] == list(range(1, stored + 1))
 
@@ -429,6 +443,16 @@ async def test_both_doors_refuse_with_the_same_code(house: House, world: World) 
             ("notification.list", {"cursor": "x"}, "bad_cursor"),
             ("notification.read", {"key": "n", "ids": ["x"]}, "invalid"),
             ("notification.settings", {"key": "n", "timezone": "Nowhere"}, "invalid"),
+            ("typing", {"conversation": club, "what": "dancing"}, "invalid"),
+            ("presence.get", {"users": []}, "invalid"),
+            ("presence.get", {"users": [str(ann)] * 101}, "invalid"),
+            ("privacy.set", {"key": "n", "last_seen": "friends"}, "invalid"),
+            ("privacy.set", {"key": "a\0b"}, "invalid"),
+            ("privacy.set", {"key": "p", "typing": 1}, "invalid"),
+            ("message.readers", {"conversation": foreign, "seq": 2}, "not_a_member"),
+            ("message.readers", {"conversation": club, "seq": 99}, "unknown_message"),
+            ("message.readers", {"conversation": club, "seq": 2, "cursor": "é"}, "bad_cursor"),
+            ("message.readers", {"conversation": club, "seq": 2, "limit": 101}, "invalid"),
             ("draft.set", {"conversation": club, "key": "n", "text": ""}, "invalid"),
             ("draft.set", {"conversation": club, "key": "n", "text": "a\0b"}, "invalid"),
             ("draft.set", {"conversation": foreign, "key": "n", "text": "x"}, "not_a_member"),
@@ -523,7 +547,8 @@ async def test_both_doors_refuse_with_the_same_code(house: House, world: World) 
         for command, body, code in cases:
             assert (command, await hers.error(command, **body)) == (command, code)
             assert (command, await phone.error(command, **body)) == (command, code)
-        assert {command for command, _, _ in cases} == set(CALLS)
+        takes_nothing = {"unread.get", "privacy.get"}
+        assert {command for command, _, _ in cases} == set(CALLS) - takes_nothing
 
 
 @pytest.mark.parametrize("command", ON_SOCKET_ONLY, ids=tag)

@@ -476,7 +476,7 @@ async def test_the_badge_never_drifts(pushing: House, world: World) -> None:
         for person, phone in zip(people, (hers, his, cids), strict=True):
             listed = (await phone.result("conversation.list"))["conversations"]
             recount = sum(one["unread"] for one in listed)
-            assert await world.database.fetch_one("select unread_total(%s, 1000)", person.id) == (recount,)
+            assert await world.database.fetch_one("select push_badge(%s, 1000)", person.id) == (recount,)
             assert recount > 0
 
 

@@ -18,7 +18,7 @@ from uuid import UUID
 import trio
 from msgspec import UNSET, Struct, UnsetType
 
-from protocol.frames import Content, Entry, History, Kind, MessageSend, OneVote
+from protocol.frames import Content, Entry, History, Kind, MessageSend, OneVote, Privacy
 from storage import permissions
 from storage.errand import Place, parked
 from storage.errors import StorageUnavailable
@@ -146,6 +146,7 @@ class Receipt(Struct):
     delivered: int
     read: int
     at_ms: int
+    delivered_ms: int | None = None
 
 
 class Personal(Struct, frozen=True):
@@ -183,6 +184,7 @@ class Tables:
         self.reactions: dict[tuple[UUID, int], dict[tuple[str, UUID], Reacted]] = {}  # -> emoji, person
         self.past: dict[tuple[UUID, int], list[Entry]] = {}  # what rows said before, the oldest first: for the judge
         self.receipts: dict[UUID, dict[UUID, Receipt]] = {}  # conversation -> person
+        self.privacy: dict[UUID, Privacy] = {}  # of who touched a switch
         self.personal: dict[UUID, dict[tuple[str, str], Personal]] = {}  # person -> what, subject
         self.hidden: dict[tuple[UUID, UUID], set[int]] = {}  # (person, conversation); replaced, never changed
         self.personal_keys: dict[tuple[UUID, str, str], KeptKey] = {}  # (person, scope, key)
@@ -193,6 +195,8 @@ class Tables:
         self.bans: dict[tuple[UUID, UUID], BanRow] = {}  # conversation, person
         self.slowed: dict[tuple[UUID, UUID], int] = {}  # conversation, person -> at_ms
         self.photos: dict[UUID, UUID] = {}  # ready uploads of kind photo -> owner
+        self.last_seen: dict[UUID, int] = {}
+        self.seats: dict[UUID, dict[UUID, None]] = {}  # process -> its people
         self.lineages: dict[UUID, None] = {}
         self.nodes: dict[UUID, int] = {}
 
@@ -261,6 +265,7 @@ class Tables:
         other.reactions = {place: dict(rows) for place, rows in self.reactions.items()}
         other.past = {place: list(rows) for place, rows in self.past.items()}
         other.receipts = copy.deepcopy(self.receipts)
+        other.privacy = dict(self.privacy)
         other.personal = {person: dict(rows) for person, rows in self.personal.items()}
         other.hidden = dict(self.hidden)
         other.personal_keys = dict(self.personal_keys)
@@ -271,6 +276,8 @@ class Tables:
         other.bans = dict(self.bans)
         other.slowed = dict(self.slowed)
         other.photos = dict(self.photos)
+        other.last_seen = dict(self.last_seen)
+        other.seats = {node: dict(people) for node, people in self.seats.items()}
         other.lineages = dict(self.lineages)
         other.nodes = dict(self.nodes)
         return other

@@ -5,7 +5,7 @@ is to do. Those that read take one snapshot. Both say the same as their SQL, whi
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any, Final, NamedTuple, TypeAlias
 from uuid import UUID
 
@@ -13,7 +13,7 @@ import msgspec
 from msgspec import UNSET
 
 from protocol import limits
-from protocol.frames import Entry, History, HistoryPage, Receipt as ReceiptFrame
+from protocol.frames import Entry, History, HistoryPage, Receipt as ReceiptFrame, Unread
 from storage.rows import (
     Answer,
     Appendix,
@@ -336,6 +336,7 @@ def move_receipts(db: FakeDatabase, moves: Sequence[Raise]) -> Body[list[Raised]
     rows = [(move.conversation, move.person) for move in moves]
     yield in_order("receipt", [row for row in rows if row[1] in tables.receipts.get(row[0], {})])
     at_ms = db.now_ms()
+    shy = [not tables.privacy[p].read_receipts if p in tables.privacy else False for _, p in rows]
     counts = [tables.conversations[c].member_count if c in tables.conversations else 0 for c, _ in rows]
     members = [tables.span(c, p) is not None for c, p in rows]
     before = [_cursors(tables, c, p) for c, p in rows]
@@ -353,10 +354,16 @@ def move_receipts(db: FakeDatabase, moves: Sequence[Raise]) -> Body[list[Raised]
         up = members[index] and (now is None or delivered > now[0] or read > now[1])
         if up:
             delivered, read = max(delivered, now[0] if now else 0), max(read, now[1] if now else 0)
-            rose.append((conversation, person, Receipt(delivered, read, at_ms)))
+            old = tables.receipts[conversation].get(person)
+            delivered_ms = None
+            if old is not None:
+                delivered_ms = at_ms if delivered > old.delivered else old.delivered_ms or old.at_ms
+            rose.append((conversation, person, Receipt(delivered, read, at_ms, delivered_ms)))
         else:
             delivered, read = before[index] or asked[index]
-        raised.append(Raised(members[index], delivered, read, up, counts[index]))
+        earlier = before[index]
+        arrived = up and (earlier is None or delivered != earlier[0])
+        raised.append(Raised(members[index], delivered, read, up, counts[index], arrived, shy[index]))
 
     def commit() -> None:
         for conversation, person, receipt in rose:
@@ -387,6 +394,7 @@ def standing(
         SpanRow(
             conversation, span.joined, span.since, tables.conversations[conversation].last_seq,
             span.number, span.until, _partner(tables, conversation, person),
+            tables.conversations[conversation].member_count > limits.TYPING_MEMBERS,
         )
         for conversation in sorted(tables.joined.get(person, {}))
         for span in tables.spans[conversation][person]
@@ -395,7 +403,9 @@ def standing(
     number = None if account is None else account.number
     rows = 0 if number is None or number <= told else tables.newest_row(person, told)
     same = seen is not None and all(span.number <= seen for span in spans)
-    return Standing(at_ms, known, [] if same else spans, number, same=same, rows=rows)
+    return Standing(
+        at_ms, known, [] if same else spans, number, same=same, rows=rows, privacy=tables.privacy.get(person)
+    )
 
 
 def first_standing(tables: Tables, at_ms: int, person: UUID, recent: int, most: int) -> Standing:
@@ -541,16 +551,14 @@ def _state(tables: Tables, person: UUID, conversation: UUID, recent: int, named:
             names = {other: tables.accounts[other].name for other in members}
             rows = tables.receipts[conversation]
             receipts = [
-                ReceiptFrame(other, rows[other].delivered, rows[other].read)
+                ReceiptFrame(other, rows[other].delivered, 0 if hides(tables, person, other) else rows[other].read)
                 for other in sorted(members)
                 if other != person and other in rows
             ]
     return State(
         conversation=conversation, kind=row.kind, head=row.last_seq if last.until is None else last.until,
         first_seq=last.since, joined=last.joined, read=read, delivered=delivered,
-        unread=sum(
-            1 for e in above[: limits.UNREAD] if e.kind == "message" and e.author != person and e.seq not in hidden
-        ),
+        unread=_unread(above, person, hidden),
         active_at_ms=row.active_at_ms, history=row.history, until=last.until, title=row.title, owner=row.owner,
         retention_s=row.retention_s,
         pins=[] if last.until is not None else [
@@ -563,16 +571,48 @@ def _state(tables: Tables, person: UUID, conversation: UUID, recent: int, named:
     )  # fmt: skip
 
 
+def hides(tables: Tables, person: UUID, other: UUID) -> bool:
+    """Whether *person* may not see how far *other* has read: one of them hides it."""
+    switched = (tables.privacy.get(one) for one in (person, other))
+    return person != other and any(one is not None and not one.read_receipts for one in switched)
+
+
+def _unread(above: Sequence[Entry], person: UUID, hidden: Container[int]) -> int:
+    """Of the entries above the read cursor."""
+    first = above[: limits.UNREAD]
+    return sum(
+        1 for e in first
+        if e.kind == "message" and e.author != person and not e.deleted and e.seq not in hidden
+    )  # fmt: skip
+
+
+def unread_total(tables: Tables, now_ms: int, person: UUID) -> Unread:
+    """What is unread over all that *person* is in."""
+    counts, marked = [], 0
+    for conversation in tables.joined.get(person, {}):
+        if (span := tables.span(conversation, person)) is not None:
+            _, read = _cursors(tables, conversation, person) or (0, 0)
+            row = tables.personal.get(person, {}).get(("settings", str(conversation)))
+            settings = {} if row is None or row.value is None else row.value
+            muted = settings.get("muted", False) and settings.get("muted_until_ms", limits.SEQ_MAX) > now_ms
+            if muted or settings.get("archived", False):
+                continue
+            hidden = tables.hidden.get((person, conversation), ())
+            counts.append(_unread(tables.entries[conversation][max(read, span.since - 1) :], person, hidden))
+            marked += settings.get("unread", False) and not counts[-1]
+    return Unread(min(sum(counts), limits.UNREAD_TOTAL), sum(1 for count in counts if count) + marked)
+
+
 def receipts_since(
     tables: Tables, person: UUID, since_ms: int, named: int = limits.NAMED_MEMBERS
 ) -> list[OthersReceipt]:
     """Receipts written after *since_ms* in the person's conversations."""
     return [
-        OthersReceipt(conversation, other, receipt.delivered, receipt.read)
+        OthersReceipt(conversation, other, receipt.delivered, 0 if hides(tables, person, other) else receipt.read)
         for conversation in tables.joined.get(person, {})
         if tables.span(conversation, person) is not None
         for other, receipt in tables.receipts[conversation].items()
-        if receipt.at_ms > since_ms
+        if (receipt.delivered_ms or receipt.at_ms if hides(tables, person, other) else receipt.at_ms) > since_ms
         and (other == person or tables.conversations[conversation].member_count <= named)
     ]  # fmt: skip
 

@@ -19,6 +19,7 @@ from protocol.frames import (
     MessageForward,
     MessagePin,
     MessageReact,
+    MessageReader,
     MessageSend,
     OneReaction,
     PollCreate,
@@ -419,3 +420,20 @@ def message_reactions(
     )
     found = [OneReaction(who, one, at, at_ms) for one, at, who, at_ms in rows[:limit]]
     return found, len(rows) > limit
+
+
+def message_readers(
+    tables: Tables, person: UUID, conversation: UUID, seq: int, after: UUID, limit: int
+) -> tuple[list[MessageReader], bool] | Refusal:
+    """Whom a message has reached, above *after*; and whether there are more."""
+    if tables.span(conversation, person) is None:
+        return Refusal("not_a_member")
+    message = visible_message(tables, conversation, person, seq)
+    if message is None:
+        return Refusal("unknown_message")
+    found = []
+    for other, row in sorted(tables.receipts[conversation].items()):
+        span = tables.span(conversation, other)
+        if other > after and other != message.author and span is not None and span.joined <= seq <= row.delivered:
+            found.append(MessageReader(other, row.read >= seq and not functions.hides(tables, person, other)))
+    return found[:limit], len(found) > limit

@@ -33,15 +33,19 @@ from protocol.frames import (
     HistoryPage,
     MessageSchedule,
     MessageScheduled,
+    Privacy,
+    PrivacySet,
     Reactions,
+    Readers,
     Scheduled,
     ScheduledPage,
     Search,
+    Unread,
     User,
     Versions,
     Votes,
 )
-from storage import actions, personal as commands, reaction_cursor, scheduled as scheduled_rows
+from storage import actions, personal as commands, reaction_cursor, reader_cursor, scheduled as scheduled_rows
 from storage.actions import Deed
 from storage.rows import (
     Acted,
@@ -59,13 +63,24 @@ from storage.rows import (
     Raised,
     Range,
     Rules,
+    Seen,
     Standing,
     State,
     shown,
 )
 from storage.scheduled import Due
 from storage.store import PLAIN, Change
-from tests.simulate import actions as fake_actions, functions, members, messages, personal, polls, scheduled, search
+from tests.simulate import (
+    actions as fake_actions,
+    functions,
+    members,
+    messages,
+    personal,
+    polls,
+    privacy,
+    scheduled,
+    search,
+)
 from tests.simulate.database import Body, Call, FakeDatabase, Tables, Transaction
 from tests.simulate.faults import Faults, Plan
 from tests.simulate.functions import Refusal
@@ -74,6 +89,7 @@ T = TypeVar("T")
 
 TIMEOUT_S: Final = 5.0  # a caller waits no longer than this
 ALIVE_MS: Final = 5_000  # a process that beat within this is there
+DEAD_MS: Final = 15_000  # one that has not within this is dead
 
 
 class FakeStore:
@@ -181,13 +197,20 @@ class FakeStore:
             now = db.now_ms()
             others = [one for one, at_ms in db.tables.nodes.items() if one != node and now - at_ms < ALIVE_MS]
             yield []
-            return others, lambda: db.tables.nodes.update({node: now})
+
+            def commit() -> None:
+                db.tables.nodes[node] = now
+                for dead, at_ms in list(db.tables.nodes.items()):
+                    if now - at_ms > DEAD_MS:
+                        privacy.clear_seats(db.tables, dead, at_ms)
+
+            return others, commit
 
         return await self._write(body)
 
     async def leave(self, node: UUID) -> None:
         """See :meth:`storage.store.Store.leave`."""
-        await self._write(lambda db: _statement(lambda: db.tables.nodes.pop(node, None)))
+        await self._write(lambda db: _statement(lambda: privacy.clear_seats(db.tables, node, db.now_ms())))
 
     # --- Reading ---
 
@@ -304,10 +327,44 @@ class FakeStore:
             raise actions.reading_refusal(answer.code, person, conversation, 0)
         return answer
 
+    async def readers(self, person: UUID, conversation: UUID, seq: int, cursor: str | None, limit: int) -> Readers:
+        """See :meth:`storage.store.Store.readers`."""
+        after = reader_cursor.place(cursor)
+        answer = await self._read(
+            lambda db: messages.message_readers(db.tables, person, conversation, seq, after, limit)
+        )
+        if isinstance(answer, Refusal):
+            raise actions.reading_refusal(answer.code, person, conversation, seq)
+        found, more = answer
+        return Readers(found, reader_cursor.text_after(found[-1].user) if more else None)
+
     async def listing(self, person: UUID, cursor: str | None, limit: int) -> Conversations:
         """See :meth:`storage.store.Store.listing`."""
         below = None if cursor is None else _place(cursor)
         return await self._read(lambda db: _listing(db, person, below, limit))
+
+    async def set_privacy(self, person: UUID, command: PrivacySet) -> int:
+        """See :meth:`storage.store.Store.set_privacy`."""
+        answer = await self._write(lambda db: privacy.set_privacy(db, person, command))
+        if isinstance(answer, Refusal):
+            _refuse(answer, conversation=person, key=command.key, user=person)
+        return answer
+
+    async def privacy(self, person: UUID) -> Privacy:
+        """See :meth:`storage.store.Store.privacy`."""
+        return await self._read(lambda db: db.tables.privacy.get(person, Privacy()))
+
+    async def presences(self, person: UUID, users: Sequence[UUID]) -> list[Seen]:
+        """See :meth:`storage.store.Store.presences`."""
+        return await self._read(lambda db: privacy.presences(db.tables, person, users))
+
+    async def take_seats(self, node: UUID, came: Sequence[UUID], went: Mapping[UUID, int]) -> None:
+        """See :meth:`storage.store.Store.take_seats`."""
+        await self._write(lambda db: privacy.take_seats(db, node, came, went))
+
+    async def unread_total(self, person: UUID) -> Unread:
+        """See :meth:`storage.store.Store.unread_total`."""
+        return await self._read(lambda db: functions.unread_total(db.tables, db.now_ms(), person))
 
     async def receipts_since(self, person: UUID, since_ms: int) -> list[OthersReceipt]:
         """See :meth:`storage.store.Store.receipts_since`."""

@@ -135,14 +135,15 @@ class Truth:
         return None
 
     def unread(self, person: UUID, conversation: str, read: int, head: int) -> range:
-        """Messages of others above *read* and up to *head* that *person* may see: from those that are not hidden now to
-        those that ever were not."""
+        """Messages of others above *read* and up to *head* that *person* may see and that were not deleted by then:
+        from those that are not hidden now to those that ever were not."""
         count = hidden = 0
         mine = str(person)
         gone = self.tables.hidden.get((person, self.id(conversation)), ())
-        for seq in range(read + 1, head + 1):
-            entry = self.entry(conversation, seq)
-            if entry is not None and entry["kind"] == "message" and entry["author"] != mine:
+        log = [(n, entry) for n in range(read + 1, head + 1) if (entry := self.entry(conversation, n)) is not None]
+        deleted = {entry["of"] for _, entry in log if entry["kind"] == "message.deleted"}
+        for seq, entry in log:
+            if entry["kind"] == "message" and entry["author"] != mine and seq not in deleted:
                 seen = self.visible(person, conversation, seq)
                 count += seen
                 hidden += seen and seq in gone

@@ -144,6 +144,15 @@ def _client() -> Iterator[Vector]:
         "notification.read: one and all that are older": {
             "t": "notification.read", "id": 84, "key": "n", "through": str(examples.NOTICE),
         },
+        "privacy.set: every switch": {
+            "t": "privacy.set", "id": 122, "key": "p-1", "read_receipts": True, "last_seen": "nobody", "typing": False,
+        },
+        "typing: a voice note, ended": {
+            "t": "typing", "id": 14, "conversation": direct, "what": "voice", "on": False,
+        },
+        "message.readers: next page": {
+            "t": "message.readers", "id": 121, "conversation": group, "seq": 7, "cursor": "p2", "limit": 100,
+        },
         "presence.watch: end the watch": {"t": "presence.watch", "id": 15},
         "presence.watch: a conversation": {"t": "presence.watch", "id": 15, "conversation": group},
         "an unknown field is ignored": {**send, "colour": {"deep": [1, 2, {"er": None}]}},
@@ -356,6 +365,15 @@ def _server() -> Iterator[Vector]:
         "event progress: empty cursor": frames.Progress(cursor=""),
         "event synced: longest cursor": frames.Synced(cursor="c" * limits.CURSOR_CHARS),
         "event presence: gone": frames.PresenceEvent(user=BOB, state="offline"),
+        "event presence: gone, and since when": frames.PresenceEvent(
+            user=BOB, state="offline", last_seen_ms=1_795_000_020_000
+        ),
+        "event typing: a voice note is done": frames.TypingEvent(
+            conversation=DIRECT, user=BOB, what="voice", on=False
+        ),
+        "event state: switches of privacy": frames.StateEvent(
+            what="privacy", subject="", privacy=frames.Privacy(False, "nobody", True)
+        ),
         "event state: a draft is gone": frames.StateEvent(what="draft", subject=str(DIRECT)),
         "event state: a muted conversation": frames.StateEvent(
             what="settings", subject=str(GROUP),
