@@ -142,6 +142,7 @@ class Truth:
         gone = self.tables.hidden.get((person, self.id(conversation)), ())
         log = [(n, entry) for n in range(read + 1, head + 1) if (entry := self.entry(conversation, n)) is not None]
         deleted = {entry["of"] for _, entry in log if entry["kind"] == "message.deleted"}
+        deleted.update(*(entry["messages"] for _, entry in log if entry["kind"] == "messages.expired"))
         for seq, entry in log:
             if entry["kind"] == "message" and entry["author"] != mine and seq not in deleted:
                 seen = self.visible(person, conversation, seq)
