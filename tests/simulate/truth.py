@@ -8,6 +8,7 @@ import msgspec
 from msgspec import UNSET
 
 from protocol.frames import Entry
+from protocol.limits import SEQ_MAX
 from tests.simulate.database import FakeDatabase, Tables
 
 
@@ -136,19 +137,20 @@ class Truth:
 
     def unread(self, person: UUID, conversation: str, read: int, head: int) -> range:
         """Messages of others above *read* and up to *head* that *person* may see and that were not deleted by then:
-        from those that are not hidden now to those that ever were not."""
-        count = hidden = 0
-        mine = str(person)
-        gone = self.tables.hidden.get((person, self.id(conversation)), ())
-        log = [(n, entry) for n in range(read + 1, head + 1) if (entry := self.entry(conversation, n)) is not None]
-        deleted = {entry["of"] for _, entry in log if entry["kind"] == "message.deleted"}
-        deleted.update(*(entry["messages"] for _, entry in log if entry["kind"] == "messages.expired"))
-        for seq, entry in log:
-            if entry["kind"] == "message" and entry["author"] != mine and seq not in deleted:
-                seen = self.visible(person, conversation, seq)
+        from those that are neither hidden nor deleted now (a state that ended before tells of messages as they stand)
+        to those that ever were not."""
+        count = less = 0
+        mine, gone = str(person), self.tables.hidden.get((person, self.id(conversation)), ())
+        log = self.tables.entries.get(self.id(conversation), [])
+        deleted_at = {one.of: one.seq for one in log if one.kind == "message.deleted"}
+        deleted_at |= {seq: one.seq for one in log if one.kind == "messages.expired" for seq in one.messages or ()}
+        for entry in log[read:head]:
+            at = deleted_at.get(entry.seq, SEQ_MAX)
+            if entry.kind == "message" and str(entry.author) != mine and at > head:
+                seen = self.visible(person, conversation, entry.seq)
                 count += seen
-                hidden += seen and seq in gone
-        return range(count - hidden, count + 1)
+                less += seen and (entry.seq in gone or at < SEQ_MAX)
+        return range(count - less, count + 1)
 
     # --- membership ---
 
