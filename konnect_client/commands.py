@@ -17,7 +17,9 @@ from konnect_client.model import (
     ConversationPage,
     Entry,
     HistoryPage,
+    MemberPage,
     ReactionPage,
+    RoomPage,
     Sent,
     Version,
     take,
@@ -191,6 +193,25 @@ class Commands:
         return BanPage.parse(
             await self.ask("member.bans", conversation=str(conversation), before=before, limit=limit)
         )
+
+    async def members(self, conversation: str, *, limit: int = 50, cursor: str | None = None) -> MemberPage:
+        """Who belongs to a conversation, in order of joining: one page."""
+        return MemberPage.parse(
+            await self.ask("member.list", conversation=str(conversation), limit=limit, cursor=cursor)
+        )
+
+    async def members_online(self, conversation: str, *, limit: int = 50, cursor: str | None = None) -> MemberPage:
+        """Who of them is connected now: one page, which may be short though others follow."""
+        return MemberPage.parse(
+            await self.ask("room.online", conversation=str(conversation), limit=limit, cursor=cursor)
+        )
+
+    async def rooms(
+        self, query: str | None = None, *, tags: Iterable[str] = (), limit: int = 50, cursor: str | None = None
+    ) -> RoomPage:
+        """Rooms and channels that everybody may join, those first that share most of *tags*: one page. *query*: words
+        that begin words of title, topic or tags."""
+        return RoomPage.parse(await self.ask("room.list", query=query, tags=[*tags], limit=limit, cursor=cursor))
 
     async def set_title(self, conversation: str, title: str, *, key: str | None = None) -> Sent:
         """Give a group another title."""

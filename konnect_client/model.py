@@ -238,6 +238,71 @@ class BanPage:
 
 
 @dataclass(frozen=True, slots=True)
+class Member:
+    """A member of a conversation."""
+
+    user: str
+    name: str
+    role: str  # "owner", "admin" or "member"
+    joined: int  # the entry by which the person joined
+
+    @classmethod
+    def parse(cls, frame: Frame) -> "Member":
+        return cls(
+            take(frame, "user", str), take(frame, "name", str), take(frame, "role", str), take_seq(frame, "joined")
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class MemberPage:
+    """A part of the members of a conversation; the next part comes by ``cursor``, unless it is None."""
+
+    members: tuple[Member, ...]
+    cursor: str | None
+
+    @classmethod
+    def parse(cls, frame: Frame) -> "MemberPage":
+        return cls(take_each(frame, "members", Member.parse), take_maybe(frame, "cursor", str))
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """A room or a channel that everybody may join."""
+
+    conversation: str
+    kind: str
+    title: str
+    member_count: int
+    online: int  # of them connected now, some seconds old
+    joined: bool  # whether one is a member
+    topic: str | None = None
+    tags: tuple[str, ...] = ()
+    photo: str | None = None  # the medium's id
+
+    @classmethod
+    def parse(cls, frame: Frame) -> "Room":
+        return cls(
+            conversation=take(frame, "conversation", str), kind=take(frame, "kind", str),
+            title=take(frame, "title", str), member_count=take(frame, "member_count", int),
+            online=take(frame, "online", int), joined=take(frame, "joined", bool),
+            topic=take_maybe(frame, "topic", str), tags=take_ids(frame, "tags") if "tags" in frame else (),
+            photo=take_maybe(frame, "photo", str),
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class RoomPage:
+    """A part of the public rooms; the next part comes by ``cursor``, unless it is None."""
+
+    rooms: tuple[Room, ...]
+    cursor: str | None
+
+    @classmethod
+    def parse(cls, frame: Frame) -> "RoomPage":
+        return cls(take_each(frame, "rooms", Room.parse), take_maybe(frame, "cursor", str))
+
+
+@dataclass(frozen=True, slots=True)
 class Sent:
     """Where an entry of one's own stands; it is on the server's disk."""
 

@@ -10,8 +10,9 @@ from uuid import UUID
 
 import trio
 
-from konnect_server.actions import conversations as actions
+from konnect_server.actions import conversations as actions, rooms
 from konnect_server.conversation import Acting, Author, Posting
+from konnect_server.presence import Presence
 from konnect_server.receipts import Receipts
 from konnect_server.registry import Registry
 from protocol import frames
@@ -36,6 +37,8 @@ class Desk(Protocol):
     def registry(self) -> Registry: ...
     @property
     def receipts(self) -> Receipts: ...
+    @property
+    def presence(self) -> Presence: ...
     @property
     def new_id(self) -> Callable[[], UUID]: ...
     @property
@@ -148,6 +151,23 @@ def _bans(asker: Asker, command: frames.MemberBans) -> None:
     asker.read(command, lambda: actions.bans(asker.desk.store, asker.user, command))
 
 
+# --- finding rooms, and who is in them ---
+
+
+def _rooms(asker: Asker, command: frames.RoomList) -> None:
+    asker.read(command, lambda: rooms.rooms(asker.desk.store, asker.user, command))
+
+
+def _members(asker: Asker, command: frames.MemberList) -> None:
+    asker.read(command, lambda: rooms.members(asker.desk.store, asker.user, command))
+
+
+def _online(asker: Asker, command: frames.RoomOnline) -> None:
+    desk = asker.desk
+    # Whom the asker may not see online is not seen here either: `is_online` is the one place to say so.
+    asker.read(command, lambda: rooms.online(desk.store, asker.user, command, desk.presence.online))
+
+
 def _users(asker: Asker, command: frames.UserGet) -> None:
     asker.read(command, lambda: actions.users(asker.desk.store, asker.user, command))
 
@@ -166,6 +186,10 @@ HANDLERS: Final[dict[type[frames.Command], Callable[[Asker, Any], None]]] = {
     frames.Typing: _typing,
     frames.UserGet: _users,
     frames.MemberBans: _bans,
+    # finding rooms, and who is in them
+    frames.RoomList: _rooms,
+    frames.RoomOnline: _online,
+    frames.MemberList: _members,
 }
 
 

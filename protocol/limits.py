@@ -35,4 +35,8 @@ SLOW_MODE_S: Final = 21_600
 ROOM_MEMBERS: Final = 10_000  # of a room or a channel
 TAGS: Final = 10  # of one conversation
 TAG_CHARS: Final = 32
+# finding rooms, and who is in them
+QUERY_CHARS: Final = 100  # of room.list
+ROOMS_PAGE: Final = 100
+MEMBERS_PAGE: Final = 100
 SEQ_MAX: Final = 2**63 - 1

@@ -51,6 +51,8 @@ from storage.rows import (
     Appendix,
     Changed,
     Made,
+    MemberPage,
+    MemberRow,
     Moved,
     NewKind,
     NewMessage,
@@ -59,6 +61,7 @@ from storage.rows import (
     Raise,
     Raised,
     Range,
+    RoomPage,
     Rules,
     Standing,
     State,
@@ -107,6 +110,12 @@ class _Found(msgspec.Struct):
     more: bool = False
 
 
+class _FoundMembers(msgspec.Struct):
+    error: str | None = None
+    members: list[MemberRow] = []
+    more: bool = False
+
+
 class _MovedOne(msgspec.Struct):
     conversation: UUID
     seq: int
@@ -139,6 +148,7 @@ class _FoundReceipt(msgspec.Struct):
 class _Moved(msgspec.Struct):
     conversations: list[_MovedOne]
     people: list[UUID]
+    rooms: list[UUID]
 
 
 class _NewRow(msgspec.Struct):
@@ -169,6 +179,8 @@ _history: Final = msgspec.json.Decoder(HistoryPage | None).decode
 _raised: Final = msgspec.json.Decoder(list[Raised]).decode
 _moved: Final = msgspec.json.Decoder(_Moved).decode
 
+_members: Final = msgspec.json.Decoder(_FoundMembers).decode
+_rooms: Final = msgspec.json.Decoder(RoomPage).decode
 _appended: Final = msgspec.json.Decoder(_Appended).decode
 
 _APPEND_NEW: Final = "select append_new($1::json, $2::uuid[], $3::bigint[], $4::integer[])"
@@ -389,6 +401,25 @@ class PostgresStore:
             raise actions.reading_refusal(found.error, person, conversation, 0)
         return Bans(found.bans, found.more)
 
+    async def members(self, person: UUID, conversation: UUID, after: tuple[int, int], limit: int) -> MemberPage:
+        """See Store."""
+        sql: Final = "select member_page(%s, %s, %s, %s, %s)::text"
+        found = _members(await self._json(sql, person, conversation, *after, limit))
+        if found.error is not None:
+            raise actions.reading_refusal(found.error, person, conversation, 0)
+        return MemberPage(found.members, found.more)
+
+    async def rooms(
+        self, person: UUID, query: str | None, tags: Sequence[str], after: tuple[int, int, UUID], limit: int
+    ) -> RoomPage:
+        """See Store."""
+        sql: Final = "select room_list(%s, %s::text, %s::text[], %s, %s, %s, %s)::text"
+        return _rooms(await self._json(sql, person, query, list(tags), *after, limit))
+
+    async def publish_rooms(self, node: UUID, people: Mapping[UUID, int]) -> None:
+        """See Store."""
+        await self._database.execute("select publish_rooms(%s, %s::json)", node, _text(_rows(people, "c", "n")))
+
     async def listing(self, person: UUID, cursor: str | None, limit: int) -> Conversations:
         """See Store."""
         after_ms, after_id = (SEQ_MAX, UUID(int=0)) if cursor is None else _listing_cursor(cursor)
@@ -435,7 +466,7 @@ class PostgresStore:
         """See Store."""
         sql: Final = "select moved(%s::json, %s::json)::text"
         found = _moved(await self._json(sql, _text(_rows(heads, "c", "h")), _text(_rows(numbers, "p", "n"))))
-        return Moved({one.conversation: one.seq for one in found.conversations}, found.people)
+        return Moved({one.conversation: one.seq for one in found.conversations}, found.people, found.rooms)
 
     async def users(self, ids: Sequence[UUID]) -> list[User]:
         """See Store."""

@@ -1,9 +1,9 @@
 """What storage takes and gives: plain rows, the same from PostgreSQL and from the simulated world's fake."""
 
-from typing import TypeVar
+from typing import Literal, TypeVar
 from uuid import UUID
 
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from protocol import limits
 from protocol.frames import ConversationState, Entry, History, Kind, Receipt
@@ -191,8 +191,49 @@ class OthersReceipt(Struct, frozen=True):
     read: int
 
 
+class MemberRow(Struct, frozen=True):
+    """A member, and the place in the order of joining."""
+
+    user: UUID
+    name: str
+    role: Literal["owner", "admin", "member"]
+    joined: int  # seq of the entry that began it
+    place: int  # among those who joined by that entry
+
+
+class MemberPage(Struct, frozen=True):
+    """Members in order of joining."""
+
+    members: list[MemberRow]
+    more: bool
+
+
+class RoomRow(Struct, frozen=True):
+    """A public conversation, and its place in the list."""
+
+    conversation: UUID
+    kind: Literal["room", "channel"]
+    title: str
+    member_count: int
+    online: int
+    joined: bool
+    shared: int  # interests in common with who asks
+    active_at_ms: int  # to the minute
+    tags: list[str] = []
+    topic: str | UnsetType = UNSET
+    photo: UUID | UnsetType = UNSET
+
+
+class RoomPage(Struct, frozen=True):
+    """Public conversations: those first that share most interests, then by activity."""
+
+    rooms: list[RoomRow]
+    more: bool
+
+
 class Moved(Struct, frozen=True):
     """What went on without the asker."""
 
     conversations: dict[UUID, int]  # -> last_seq
     people: list[UUID]
+    rooms: list[UUID] = []  # which of the conversations asked about are public

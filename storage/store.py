@@ -15,6 +15,7 @@ from storage.rows import (
     Appendix,
     Changed,
     Made,
+    MemberPage,
     Moved,
     NewKind,
     NewMessage,
@@ -23,6 +24,7 @@ from storage.rows import (
     Raise,
     Raised,
     Range,
+    RoomPage,
     Rules,
     Standing,
     State,
@@ -135,6 +137,23 @@ class Store(Protocol):
             NotAMember: *person* is none now.
             Forbidden
         """
+
+    async def members(self, person: UUID, conversation: UUID, after: tuple[int, int], limit: int) -> MemberPage:
+        """A page of the members in order of joining, those after (joined, place).
+
+        Raises:
+            NotAMember: *person* is none now.
+        """
+
+    async def rooms(
+        self, person: UUID, query: str | None, tags: Sequence[str], after: tuple[int, int, UUID], limit: int
+    ) -> RoomPage:
+        """A page of the public conversations as *person* sees them, those after (shared, active_at_ms, conversation).
+        *query*: every word of it begins a word of title, topic or tags."""
+
+    async def publish_rooms(self, node: UUID, people: Mapping[UUID, int]) -> None:
+        """Say how many people process *node* has in public conversations now, 0 for no longer any. It counts while the
+        process beats. What is active is told so, to the minute."""
 
     async def listing(self, person: UUID, cursor: str | None, limit: int) -> Conversations:
         """One page of the conversations *person* is in, last active first.

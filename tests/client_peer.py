@@ -399,6 +399,16 @@ class Peer:
     def _member_bans(self, wire: Wire, frame: Frame) -> None:
         self.ok(wire, frame, bans=[{"user": BOB, "author": ANN, "seq": 3, "at_ms": 3}], more=False)
 
+    def _member_list(self, wire: Wire, frame: Frame) -> None:
+        self.ok(wire, frame, members=[{"user": BOB, "name": "Bob", "role": "admin", "joined": 1}])
+
+    def _room_online(self, wire: Wire, frame: Frame) -> None:
+        self.ok(wire, frame, members=[])
+
+    def _room_list(self, wire: Wire, frame: Frame) -> None:
+        room = {"conversation": ROOM, "kind": "room", "title": "Tea", "member_count": 2, "online": 1, "joined": False}
+        self.ok(wire, frame, rooms=[room])
+
     def _conversation_add(self, wire: Wire, frame: Frame) -> None:
         self._change(wire, frame, "member.added", frame["user"])
 

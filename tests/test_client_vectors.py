@@ -9,7 +9,18 @@ import pytest
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from konnect_client import ConversationChanged, Entry, Heads, Rewound
-from konnect_client.model import BanPage, Conversation, ConversationPage, HistoryPage, ReactionPage, Sent, Version, take
+from konnect_client.model import (
+    BanPage,
+    Conversation,
+    ConversationPage,
+    HistoryPage,
+    MemberPage,
+    ReactionPage,
+    RoomPage,
+    Sent,
+    Version,
+    take,
+)
 from konnect_client.pack import pack, unpack
 from konnect_client.timeline import Timeline
 from protocol import codec, frames
@@ -68,6 +79,10 @@ def test_every_answer_is_understood(vector: dict[str, Any]) -> None:
             assert [Version.parse(one).text for one in versions] == [one.get("text") for one in versions]
         case {"bans": bans}:
             assert [one.user for one in BanPage.parse(result).bans] == [one["user"] for one in bans]
+        case {"members": [{"role": _}, *_] as members}:
+            assert [one.user for one in MemberPage.parse(result).members] == [one["user"] for one in members]
+        case {"rooms": rooms}:
+            assert [one.title for one in RoomPage.parse(result).rooms] == [one["title"] for one in rooms]
         case {"reactions": reactions}:
             found = ReactionPage.parse(result)
             assert [one.emoji for one in found.reactions] == [one["emoji"] for one in reactions]
@@ -116,6 +131,9 @@ async def test_every_command_of_the_client_is_one_that_the_server_takes(autojump
         await client.create("Chess", kind="room", tags=["chess"], topic="moves", public=True)
         await client.join(ROOM)
         await client.leave_room(ROOM)
+        await client.rooms("te", tags=["tea"], limit=2)
+        await client.members_online(ROOM, cursor="p2")
+        await client.members(ROOM, limit=5)
         await client.set_title(ROOM, "Tea")
         await client.set_topic(ROOM, "hot")
         await client.set_photo(ROOM, BOB)

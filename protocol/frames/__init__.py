@@ -59,9 +59,12 @@ from protocol.frames.members import (
     Ban as Ban,
     Bans as Bans,
     ConversationHandover as ConversationHandover,
+    Member as Member,
     MemberBan as MemberBan,
     MemberBans as MemberBans,
+    MemberList as MemberList,
     MemberRole as MemberRole,
+    Members as Members,
     MemberUnban as MemberUnban,
 )
 from protocol.frames.messages import (
@@ -97,8 +100,13 @@ from protocol.frames.receipts import (
     ReceiptMove as ReceiptMove,
 )
 from protocol.frames.rooms import (
+    MembersOnline as MembersOnline,
+    Room as Room,
     RoomJoin as RoomJoin,
     RoomLeave as RoomLeave,
+    RoomList as RoomList,
+    RoomOnline as RoomOnline,
+    Rooms as Rooms,
 )
 from protocol.frames.session import (
     AuthRenew as AuthRenew,
@@ -126,6 +134,8 @@ AnyCommand = (
     # members and what they may set
     | MemberRole | ConversationHandover | MemberBan | MemberUnban | MemberBans
     | ConversationTitle | ConversationTopic | ConversationPhoto | ConversationSlowMode | RoomJoin | RoomLeave
+    # finding rooms, and who is in them
+    | RoomList | RoomOnline | MemberList
 )  # fmt: skip
 # Commands that a conversation's log takes one by one: each is stored by a function of the database of its own.
 AnyAction = (
@@ -182,4 +192,8 @@ RESULTS: dict[type[Command], type[Struct]] = {
     ConversationSlowMode: Appended,
     RoomJoin: Appended,
     RoomLeave: Appended,
+    # finding rooms, and who is in them
+    RoomList: Rooms,
+    RoomOnline: MembersOnline,
+    MemberList: Members,
 }

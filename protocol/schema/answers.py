@@ -113,6 +113,10 @@ ERRORS: Final[dict[type[frames.Command], tuple[type[errors.KonnectError], ...]]]
     ),
     frames.RoomLeave: (errors.NotAMember, errors.WrongKind, errors.KeyReused),
     frames.ConversationSlowMode: (errors.NotAMember, errors.WrongKind, errors.Forbidden, errors.KeyReused),
+    # finding rooms, and who is in them
+    frames.RoomList: (errors.BadCursor,),
+    frames.RoomOnline: (errors.NotAMember, errors.BadCursor),
+    frames.MemberList: (errors.NotAMember, errors.BadCursor),
 }
 
 

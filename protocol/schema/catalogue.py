@@ -17,6 +17,8 @@ RECORDS: Final[tuple[type[Struct], ...]] = (
     frames.Version,
     frames.OneReaction,
     frames.Ban,
+    frames.Member,
+    frames.Room,
 )  # nested in the others
 
 

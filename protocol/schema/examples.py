@@ -104,6 +104,9 @@ COMMANDS: Final[dict[type[frames.Command], dict[str, Any]]] = {
         "t": "conversation.photo", "id": 47, "conversation": str(GROUP), "key": "t-2f00b3", "photo": None,
     },
     frames.RoomJoin: {"t": "room.join", "id": 49, "conversation": str(ROOM), "key": "j-44b10e"},
+    frames.RoomList: {"t": "room.list", "id": 51, "query": "hik", "tags": ["hiking", "maps"], "limit": 20},
+    frames.RoomOnline: {"t": "room.online", "id": 52, "conversation": str(ROOM)},
+    frames.MemberList: {"t": "member.list", "id": 53, "conversation": str(ROOM)},
     frames.RoomLeave: {"t": "room.leave", "id": 50, "conversation": str(ROOM), "key": "l-8e0c12"},
     frames.ConversationSlowMode: {
         "t": "conversation.slow_mode", "id": 48, "conversation": str(GROUP), "key": "t-2f00b4", "seconds": 30,
@@ -136,6 +139,12 @@ _DIRECT_STATE: Final[dict[str, Any]] = {
     "receipts": [frames.Receipt(BOB, 41, 40)], "recent": [message(41, ANN, "Cinema tonight?", "m-11d0c4")],
 }  # fmt: skip
 
+_MEMBER: Final = frames.Member(BOB, "Bob", "admin", 1)
+_ROOM: Final = frames.Room(
+    conversation=ROOM, kind="room", title="Hiking", member_count=214, online=12, joined=False, topic="Where to next?",
+    tags=["hiking"],
+)  # fmt: skip
+
 RESULTS: Final[dict[type[Struct], Struct]] = {
     frames.Welcome: frames.Welcome(ANN, SESSION),
     frames.Pong: frames.Pong(AT_MS + 43 * 60_000, Raw(msgpack.encode("are you there?"))),
@@ -161,6 +170,9 @@ RESULTS: Final[dict[type[Struct], Struct]] = {
     frames.Bans: frames.Bans(
         [frames.Ban(CLEO, ANN, 13, AT_MS + 13 * 60_000, "advertising", 4_102_444_800_000)], False
     ),
+    frames.Rooms: frames.Rooms([_ROOM], CURSOR),
+    frames.MembersOnline: frames.MembersOnline([_MEMBER]),
+    frames.Members: frames.Members([frames.Member(ANN, "Ann", "owner", 1), _MEMBER], CURSOR),
     frames.Reactions: frames.Reactions([frames.OneReaction(BOB, "👍", 45, AT_MS + 45 * 60_000)]),
 }
 
@@ -173,6 +185,8 @@ RECORDS: Final[dict[type[Struct], Struct]] = {
     frames.Receipt: frames.Receipt(BOB, 42, 40),
     frames.User: frames.User(BOB, "Bob"),
     frames.Ban: frames.Ban(CLEO, ANN, 13, AT_MS + 13 * 60_000, "advertising", 4_102_444_800_000),
+    frames.Member: _MEMBER,
+    frames.Room: _ROOM,
     frames.Version: frames.Version(43, AT_MS + 43 * 60_000, "See you at nine?"),
     frames.OneReaction: frames.OneReaction(BOB, "👍", 45, AT_MS + 45 * 60_000),
 }  # fmt: skip

@@ -283,6 +283,9 @@ _LIMITS: Final[dict[str, str]] = {
     "REACTIONS_PAGE": "Reactions on one page of `message.reactions`.",
     "VERSIONS_PAGE": "Versions on one page of `message.edits`.",
     "UNREAD": "Entries above the read cursor among which unread messages are counted.",
+    "QUERY_CHARS": "Code points of what `room.list` looks for.",
+    "ROOMS_PAGE": "Rooms on one page of `room.list`.",
+    "MEMBERS_PAGE": "People on one page of `member.list` or `room.online`.",
     "SEQ_MAX": "The highest number that an entry may have.",
 }
 

@@ -167,6 +167,12 @@ async def rooms(
     assert (await result("room.join", "j1", conversation=hall))["seq"] == 2
     state = await result("conversation.get", conversation=hall)
     assert (state["kind"], state["member_count"], state["members"], state["tags"]) == ("room", 2, [], ["chess"])
+    [listed] = (await result("room.list", query="che", tags=["tea"]))["rooms"]
+    assert (listed["conversation"], listed["member_count"], listed["joined"]) == (hall, 2, True)
+    members = (await result("member.list", conversation=hall))["members"]
+    assert [(one["name"], one["role"], one["joined"]) for one in members] == [("Bob", "owner", 1), ("Ann", "member", 2)]
+    online = (await result("room.online", conversation=hall))["members"]
+    assert "Bob" in [one["name"] for one in online]
     assert (await result("room.leave", "l1", conversation=hall))["seq"] == 3
     await his.has(hall, 3)
 
@@ -368,6 +374,13 @@ async def test_both_doors_refuse_with_the_same_code(house: House, world: World) 
             ("room.join", {"conversation": foreign, "key": "n"}, "not_found"),
             ("room.join", {"conversation": nobody, "key": "n"}, "not_found"),
             ("room.leave", {"conversation": foreign, "key": "n"}, "not_a_member"),
+            ("room.list", {"cursor": "nonsense"}, "bad_cursor"),
+            ("room.list", {"query": "a\0"}, "invalid"),
+            ("room.list", {"tags": [""]}, "invalid"),
+            ("room.online", {"conversation": foreign}, "not_a_member"),
+            ("room.online", {"conversation": club, "cursor": "AAAA"}, "bad_cursor"),
+            ("member.list", {"conversation": foreign}, "not_a_member"),
+            ("member.list", {"conversation": club, "limit": 101}, "invalid"),
             ("conversation.title", {"conversation": owned, "key": "n", "title": "x"}, "forbidden"),
             ("conversation.title", {"conversation": club, "key": "n", "title": ""}, "invalid"),
             ("conversation.topic", {"conversation": direct, "key": "n", "topic": "x"}, "wrong_kind"),

@@ -138,6 +138,8 @@ class Tables:
         self.bans: dict[tuple[UUID, UUID], BanRow] = {}  # conversation, person
         self.slowed: dict[tuple[UUID, UUID], int] = {}  # conversation, person -> at_ms
         self.photos: dict[UUID, UUID] = {}  # ready uploads of kind photo -> owner
+        self.listed: dict[UUID, int] = {}  # public conversations -> when they were active, to the minute
+        self.room_online: dict[tuple[UUID, UUID], int] = {}  # conversation, process -> people
         self.lineages: dict[UUID, None] = {}
         self.nodes: dict[UUID, int] = {}
 
@@ -191,6 +193,8 @@ class Tables:
         other.bans = dict(self.bans)
         other.slowed = dict(self.slowed)
         other.photos = dict(self.photos)
+        other.listed = dict(self.listed)
+        other.room_online = dict(self.room_online)
         other.lineages = dict(self.lineages)
         other.nodes = dict(self.nodes)
         return other

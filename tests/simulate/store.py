@@ -40,6 +40,7 @@ from storage.rows import (
     Appendix,
     Changed,
     Made,
+    MemberPage,
     Moved,
     NewKind,
     NewMessage,
@@ -48,13 +49,14 @@ from storage.rows import (
     Raise,
     Raised,
     Range,
+    RoomPage,
     Rules,
     Standing,
     State,
     shown,
 )
 from storage.store import PLAIN, Change
-from tests.simulate import functions, members, messages
+from tests.simulate import functions, members, messages, rooms
 from tests.simulate.database import Body, Call, FakeDatabase, Transaction
 from tests.simulate.faults import Faults, Plan
 from tests.simulate.functions import Refusal
@@ -152,7 +154,22 @@ class FakeStore:
 
     async def leave(self, node: UUID) -> None:
         """See :meth:`storage.store.Store.leave`."""
-        await self._write(lambda db: _statement(lambda: db.tables.nodes.pop(node, None)))
+
+        def body(db: FakeDatabase) -> Body[None]:
+            yield []
+
+            def commit() -> None:
+                db.tables.nodes.pop(node, None)
+                for place in [place for place in db.tables.room_online if place[1] == node]:
+                    del db.tables.room_online[place]
+
+            return None, commit
+
+        await self._write(body)
+
+    async def publish_rooms(self, node: UUID, people: Mapping[UUID, int]) -> None:
+        """See :meth:`storage.store.Store.publish_rooms`."""
+        await self._write(lambda db: rooms.publish_rooms(db, node, people))
 
     # --- Reading ---
 
@@ -223,6 +240,21 @@ class FakeStore:
         if isinstance(answer, Refusal):
             raise actions.reading_refusal(answer.code, person, conversation, 0)
         return answer
+
+    async def members(self, person: UUID, conversation: UUID, after: tuple[int, int], limit: int) -> MemberPage:
+        """See :meth:`storage.store.Store.members`."""
+        answer = await self._read(lambda db: rooms.member_page(db.tables, person, conversation, after, limit))
+        if isinstance(answer, Refusal):
+            raise actions.reading_refusal(answer.code, person, conversation, 0)
+        return answer
+
+    async def rooms(
+        self, person: UUID, query: str | None, tags: Sequence[str], after: tuple[int, int, UUID], limit: int
+    ) -> RoomPage:
+        """See :meth:`storage.store.Store.rooms`."""
+        return await self._read(
+            lambda db: rooms.room_list(db.tables, db.now_ms(), person, query, tags, after, limit)
+        )
 
     async def listing(self, person: UUID, cursor: str | None, limit: int) -> Conversations:
         """See :meth:`storage.store.Store.listing`."""

@@ -104,6 +104,12 @@ def _client() -> Iterator[Vector]:
             "reason": "é" * limits.REASON_CHARS, "until_ms": None,
         },
         "member.bans: next page": {"t": "member.bans", "id": 44, "conversation": group, "before": 13, "limit": 100},
+        "room.list: nothing optional": {"t": "room.list", "id": 51},
+        "room.list: longest query, next page": {
+            "t": "room.list", "id": 51, "query": "é" * limits.QUERY_CHARS, "cursor": "p2", "limit": limits.ROOMS_PAGE,
+        },
+        "room.online: next page": {"t": "room.online", "id": 52, "conversation": group, "cursor": "p2", "limit": 1},
+        "member.list: next page": {"t": "member.list", "id": 53, "conversation": group, "cursor": "p2", "limit": 100},
         "presence.watch: end the watch": {"t": "presence.watch", "id": 15},
         "presence.watch: a conversation": {"t": "presence.watch", "id": 15, "conversation": group},
         "an unknown field is ignored": {**send, "colour": {"deep": [1, 2, {"er": None}]}},
