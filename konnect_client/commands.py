@@ -17,8 +17,12 @@ from konnect_client.model import (
     ConversationPage,
     Entry,
     HistoryPage,
+    Invitation,
+    Joined,
+    Link,
     MemberPage,
     ReactionPage,
+    RequestPage,
     RoomPage,
     Sent,
     Version,
@@ -212,6 +216,48 @@ class Commands:
         """Rooms and channels that everybody may join, those first that share most of *tags*: one page. *query*: words
         that begin words of title, topic or tags."""
         return RoomPage.parse(await self.ask("room.list", query=query, tags=[*tags], limit=limit, cursor=cursor))
+
+    async def create_link(
+        self,
+        conversation: str,
+        *,
+        expires_at_ms: int | None = None,
+        uses: int | None = None,
+        approval: bool = False,
+        key: str | None = None,
+    ) -> Link:
+        """Make a link by which people join. With *approval* they file a request."""
+        made = await self.ask(
+            "link.create", conversation=str(conversation), key=key or self._new_key(), expires_at_ms=expires_at_ms,
+            uses=uses, approval=approval,
+        )  # fmt: skip
+        return Link.parse(take(made, "link", dict))
+
+    async def links(self, conversation: str) -> tuple[Link, ...]:
+        """The links that are not revoked."""
+        return take_each(await self.ask("link.list", conversation=str(conversation)), "links", Link.parse)
+
+    async def revoke_link(self, conversation: str, code: str, *, key: str | None = None) -> None:
+        """End a link for ever."""
+        await self.ask("link.revoke", conversation=str(conversation), key=key or self._new_key(), code=code)
+
+    async def preview_link(self, code: str) -> Invitation:
+        """Where a link leads."""
+        return Invitation.parse(await self.ask("link.preview", code=code))
+
+    async def join_by_link(self, code: str, *, key: str | None = None) -> Joined:
+        """Become a member by a link, or file a request."""
+        return Joined.parse(await self.ask("link.join", code=code, key=key or self._new_key()))
+
+    async def requests(self, conversation: str, *, limit: int = 50, cursor: str | None = None) -> RequestPage:
+        """Who asks to be let in, oldest first: one page."""
+        return RequestPage.parse(
+            await self.ask("request.list", conversation=str(conversation), limit=limit, cursor=cursor)
+        )
+
+    async def answer_request(self, conversation: str, user: str, accept: bool, *, key: str | None = None) -> Sent:
+        """Let in somebody who asked, or do not."""
+        return await self._change("request.answer", conversation, key, user=str(user), accept=accept)
 
     async def set_title(self, conversation: str, title: str, *, key: str | None = None) -> Sent:
         """Give a group another title."""

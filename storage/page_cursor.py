@@ -20,6 +20,9 @@ MEMBERS: Final = msgspec.msgpack.Decoder(tuple[_Seq, _Small])
 # Of rooms: how many interests the last one shares, when it was active, and its id.
 ROOMS: Final = msgspec.msgpack.Decoder(tuple[_Small, _Seq, UUID])
 
+# Of requests: when the last one was filed, and by whom.
+REQUESTS: Final = msgspec.msgpack.Decoder(tuple[_Seq, UUID])
+
 _pack: Final = msgspec.msgpack.Encoder(uuid_format="bytes").encode
 
 

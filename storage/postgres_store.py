@@ -34,8 +34,15 @@ from protocol.frames import (
     Entry,
     History,
     HistoryPage,
+    Invitation,
+    Joined,
+    Link,
+    LinkCreate,
+    LinkJoin,
+    LinkRevoke,
     OneReaction,
     Reactions,
+    Request,
     User,
     Version,
     Versions,
@@ -61,6 +68,7 @@ from storage.rows import (
     Raise,
     Raised,
     Range,
+    RequestPage,
     RoomPage,
     Rules,
     Standing,
@@ -113,6 +121,21 @@ class _Found(msgspec.Struct):
 class _FoundMembers(msgspec.Struct):
     error: str | None = None
     members: list[MemberRow] = []
+    more: bool = False
+
+
+class _Linked(msgspec.Struct):
+    """What a function about links answers."""
+
+    error: str | None = None
+    missing: UUID | None = None
+    link: Link | None = None
+    links: list[Link] = []
+    invitation: Invitation | None = None
+    conversation: UUID | None = None
+    seq: int = 0
+    at_ms: int = 0
+    requests: list[Request] = []
     more: bool = False
 
 
@@ -179,6 +202,7 @@ _history: Final = msgspec.json.Decoder(HistoryPage | None).decode
 _raised: Final = msgspec.json.Decoder(list[Raised]).decode
 _moved: Final = msgspec.json.Decoder(_Moved).decode
 
+_linked: Final = msgspec.json.Decoder(_Linked).decode
 _members: Final = msgspec.json.Decoder(_FoundMembers).decode
 _rooms: Final = msgspec.json.Decoder(RoomPage).decode
 _appended: Final = msgspec.json.Decoder(_Appended).decode
@@ -415,6 +439,52 @@ class PostgresStore:
         """See Store."""
         sql: Final = "select room_list(%s, %s::text, %s::text[], %s, %s, %s, %s)::text"
         return _rooms(await self._json(sql, person, query, list(tags), *after, limit))
+
+    async def create_link(self, author: UUID, command: LinkCreate, rules: Rules) -> Link:
+        """See Store."""
+        sql: Final = "select create_link(%s, %s::json, %s::json)::text"
+        found = _linked(await self._json(sql, author, _text(command), _text(rules)))
+        if found.link is None:
+            raise actions.link_refusal(str(found.error), author, command.conversation, command.key)
+        return found.link
+
+    async def links(self, person: UUID, conversation: UUID) -> list[Link]:
+        """See Store."""
+        found = _linked(await self._json("select conversation_links(%s, %s)::text", person, conversation))
+        if found.error is not None:
+            raise actions.link_refusal(found.error, person, conversation)
+        return found.links
+
+    async def revoke_link(self, author: UUID, command: LinkRevoke) -> None:
+        """See Store."""
+        found = _linked(await self._json("select revoke_link(%s, %s::json)::text", author, _text(command)))
+        if found.error is not None:
+            raise actions.link_refusal(found.error, author, command.conversation, command.key)
+
+    async def preview_link(self, person: UUID, code: str) -> Invitation:
+        """See Store."""
+        found = _linked(await self._json("select preview_link(%s, %s)::text", person, code))
+        if found.invitation is None:
+            raise actions.link_refusal(str(found.error), person, None)
+        return found.invitation
+
+    async def join_by_link(self, person: UUID, command: LinkJoin, rules: Rules) -> Joined:
+        """See Store."""
+        sql: Final = "select join_by_link(%s, %s::json, %s::json)::text"
+        found = _linked(await self._json(sql, person, _text(command), _text(rules)))
+        if found.conversation is None:
+            raise actions.link_refusal(str(found.error), person, found.missing, command.key)
+        if found.seq == 0:
+            return Joined(found.conversation, True)
+        return Joined(found.conversation, False, found.seq, found.at_ms)
+
+    async def requests(self, person: UUID, conversation: UUID, after: tuple[int, UUID], limit: int) -> RequestPage:
+        """See Store."""
+        sql: Final = "select join_requests(%s, %s, %s, %s, %s)::text"
+        found = _linked(await self._json(sql, person, conversation, *after, limit))
+        if found.error is not None:
+            raise actions.link_refusal(found.error, person, conversation)
+        return RequestPage(found.requests, found.more)
 
     async def publish_rooms(self, node: UUID, people: Mapping[UUID, int]) -> None:
         """See Store."""

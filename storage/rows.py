@@ -6,7 +6,7 @@ from uuid import UUID
 from msgspec import UNSET, Struct, UnsetType
 
 from protocol import limits
-from protocol.frames import ConversationState, Entry, History, Kind, Receipt
+from protocol.frames import ConversationState, Entry, History, Kind, Receipt, Request
 
 
 class NewMessage(Struct, frozen=True, rename={"conversation": "c", "author": "a", "key": "k", "text": "x"}):
@@ -47,6 +47,8 @@ class Rules(Struct, frozen=True):
     reaction_users: int = limits.REACTION_USERS
     admins: int = limits.ADMINS
     room_members: int = limits.ROOM_MEMBERS  # of a room or a channel
+    links: int = limits.LINKS
+    requests: int = limits.REQUESTS
 
 
 class NewKind(Struct, frozen=True):
@@ -228,6 +230,13 @@ class RoomPage(Struct, frozen=True):
     """Public conversations: those first that share most interests, then by activity."""
 
     rooms: list[RoomRow]
+    more: bool
+
+
+class RequestPage(Struct, frozen=True):
+    """Requests to be let in, the oldest first."""
+
+    requests: list[Request]
     more: bool
 
 

@@ -55,6 +55,22 @@ from protocol.frames.fields import (
     Token as Token,
     Topic as Topic,
 )
+from protocol.frames.links import (
+    Invitation as Invitation,
+    Joined as Joined,
+    Link as Link,
+    LinkCreate as LinkCreate,
+    LinkJoin as LinkJoin,
+    LinkList as LinkList,
+    LinkMade as LinkMade,
+    LinkPreview as LinkPreview,
+    LinkRevoke as LinkRevoke,
+    Links as Links,
+    Request as Request,
+    RequestAnswer as RequestAnswer,
+    RequestList as RequestList,
+    Requests as Requests,
+)
 from protocol.frames.members import (
     Ban as Ban,
     Bans as Bans,
@@ -136,6 +152,8 @@ AnyCommand = (
     | ConversationTitle | ConversationTopic | ConversationPhoto | ConversationSlowMode | RoomJoin | RoomLeave
     # finding rooms, and who is in them
     | RoomList | RoomOnline | MemberList
+    # links and requests
+    | LinkCreate | LinkList | LinkRevoke | LinkPreview | LinkJoin | RequestList | RequestAnswer
 )  # fmt: skip
 # Commands that a conversation's log takes one by one: each is stored by a function of the database of its own.
 AnyAction = (
@@ -143,6 +161,8 @@ AnyAction = (
     # members and what they may set
     | MemberRole | ConversationHandover | MemberBan | MemberUnban
     | ConversationTitle | ConversationTopic | ConversationPhoto | ConversationSlowMode | RoomJoin | RoomLeave
+    # links and requests
+    | RequestAnswer
 )  # fmt: skip
 AnyEvent = (
     EntryEvent
@@ -196,4 +216,12 @@ RESULTS: dict[type[Command], type[Struct]] = {
     RoomList: Rooms,
     RoomOnline: MembersOnline,
     MemberList: Members,
+    # links and requests
+    LinkCreate: LinkMade,
+    LinkList: Links,
+    LinkRevoke: Done,
+    LinkPreview: Invitation,
+    LinkJoin: Joined,
+    RequestList: Requests,
+    RequestAnswer: Appended,
 }

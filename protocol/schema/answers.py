@@ -117,6 +117,35 @@ ERRORS: Final[dict[type[frames.Command], tuple[type[errors.KonnectError], ...]]]
     frames.RoomList: (errors.BadCursor,),
     frames.RoomOnline: (errors.NotAMember, errors.BadCursor),
     frames.MemberList: (errors.NotAMember, errors.BadCursor),
+    # links and requests
+    frames.LinkCreate: (
+        errors.NotAMember,
+        errors.WrongKind,
+        errors.Forbidden,
+        errors.TooManyLinks,
+        errors.KeyReused,
+    ),
+    frames.LinkList: (errors.NotAMember, errors.Forbidden),
+    frames.LinkRevoke: (errors.NotAMember, errors.Forbidden, errors.UnknownLink, errors.KeyReused),
+    frames.LinkPreview: (errors.UnknownLink, errors.LinkOver, errors.Banned),
+    frames.LinkJoin: (
+        errors.UnknownLink,
+        errors.LinkOver,
+        errors.AlreadyAMember,
+        errors.Banned,
+        errors.ConversationFull,
+        errors.TooManyRequests,
+        errors.KeyReused,
+    ),
+    frames.RequestList: (errors.NotAMember, errors.Forbidden, errors.BadCursor),
+    frames.RequestAnswer: (
+        errors.NotAMember,
+        errors.Forbidden,
+        errors.UnknownRequest,
+        errors.Banned,
+        errors.ConversationFull,
+        errors.KeyReused,
+    ),
 }
 
 

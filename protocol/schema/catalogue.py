@@ -18,6 +18,8 @@ RECORDS: Final[tuple[type[Struct], ...]] = (
     frames.OneReaction,
     frames.Ban,
     frames.Member,
+    frames.Link,
+    frames.Request,
     frames.Room,
 )  # nested in the others
 

@@ -286,6 +286,11 @@ _LIMITS: Final[dict[str, str]] = {
     "QUERY_CHARS": "Code points of what `room.list` looks for.",
     "ROOMS_PAGE": "Rooms on one page of `room.list`.",
     "MEMBERS_PAGE": "People on one page of `member.list` or `room.online`.",
+    "CODE_CHARS": "Code points of a join link's code.",
+    "LINKS": "Join links of one conversation that are not revoked.",
+    "LINK_USES": "How many a join link may let in, where it has a bound.",
+    "REQUESTS": "Requests that wait in one conversation.",
+    "REQUESTS_PAGE": "Requests on one page of `request.list`.",
     "SEQ_MAX": "The highest number that an entry may have.",
 }
 

@@ -181,3 +181,268 @@ as $$
                    from json_to_recordset(numbers) as p(p uuid, n bigint)
                    cross join lateral (select id from account where id = p.p and number > p.n limit 1) a))
 $$;
+
+
+-- Links by which people join who are no members: whoever has the code gets in, or may ask for it. What is not for every
+-- member to see is no entry: a link is a row. Its key is kept as that of an action that stored no entry (settle_action).
+create table join_link (
+    code          text    primary key,
+    conversation  uuid    not null references conversation,
+    author        uuid    not null references account,
+    key_hash      uuid    not null,
+    at_ms         bigint  not null,
+    expires_at_ms bigint,                                     -- null: never
+    uses          integer check (uses > 0),                   -- null: as many as come
+    used          integer not null default 0,                 -- who joined by it, or asked; changes under the conversation's lock
+    approval      boolean not null,                           -- who comes files a request
+    revoked       boolean not null default false,
+    unique (conversation, key_hash)
+);
+create index join_link_shown on join_link (conversation, at_ms, code) where not revoked;
+
+-- Who asked to be let in, and was not answered. A row of somebody who is banned waits for the ban's end.
+create table join_request (
+    conversation uuid   not null references conversation,
+    person       uuid   not null references account,
+    code         text   not null references join_link,
+    at_ms        bigint not null,
+    primary key (conversation, person)
+);
+create index join_request_order on join_request (conversation, at_ms, person);
+
+create function link_json(l join_link) returns json language sql stable
+return json_strip_nulls(json_build_object(
+    'code', l.code, 'author', l.author, 'at_ms', l.at_ms, 'expires_at_ms', l.expires_at_ms, 'uses', l.uses, 'used', l.used,
+    'approval', l.approval));
+
+create function link_is_over(l join_link) returns boolean language sql volatile
+return l.revoked or coalesce(l.expires_at_ms <= now_ms(), false) or coalesce(l.used >= l.uses, false);
+
+
+-- Make a link. The code: 122 random bits, by the database's generator that is fit for secrets.
+--   Returns {"link": ...} or {"error": code}.
+create function create_link(p_author uuid, p_command json, p_rules json) returns json language plpgsql volatile
+set enable_seqscan = off
+as $$
+declare
+    v_conversation uuid := p_command ->> 'conversation';
+    v_expires bigint := p_command ->> 'expires_at_ms';
+    v_uses integer := p_command ->> 'uses';
+    v_approval boolean := p_command ->> 'approval';
+    v_digest uuid := md5(json_build_array('link', v_expires, v_uses, v_approval)::text)::uuid;
+    v_hash uuid := key_hash(p_author, p_command ->> 'key');
+    b begun;
+    l join_link;
+begin
+    select * into b from begin_action(p_author, p_command, v_digest);
+    if b.answer ->> 'error' is not null then return b.answer; end if;
+    if b.answer is null then
+        if (select kind from conversation where id = v_conversation) = 'direct' then
+            return json_build_object('error', 'wrong_kind');
+        end if;
+        if not may(v_conversation, p_author, 'links') then return json_build_object('error', 'forbidden'); end if;
+        if v_expires <= b.at_ms then return json_build_object('error', 'over'); end if;
+        if (select count(*) from join_link where conversation = v_conversation and not revoked)
+            >= (p_rules ->> 'links')::integer then
+            return json_build_object('error', 'too_many_links');
+        end if;
+        insert into join_link (code, conversation, author, key_hash, at_ms, expires_at_ms, uses, approval)
+        values (translate(encode(uuid_send(gen_random_uuid()), 'base64'), '+/=', '-_'), v_conversation, p_author, v_hash,
+                b.at_ms, v_expires, v_uses, v_approval);
+        perform settle_action(p_author, p_command, v_digest, b.seq - 1);
+    end if;
+    select * into l from join_link where conversation = v_conversation and key_hash = v_hash;
+    l.used := 0;                                              -- as the first answer said
+    return json_build_object('link', link_json(l));
+end $$;
+
+-- The links that are not revoked, the oldest first. Returns {"links": [...]} or {"error": code}.
+create function conversation_links(p_person uuid, p_conversation uuid) returns json language plpgsql stable
+set enable_seqscan = off
+as $$
+begin
+    if role_of(p_conversation, p_person) is null then return json_build_object('error', 'not_a_member'); end if;
+    if not may(p_conversation, p_person, 'links') then return json_build_object('error', 'forbidden'); end if;
+    return json_build_object('links', (
+        select coalesce(json_agg(link_json(l) order by l.at_ms, l.code), '[]') from join_link l
+        where conversation = p_conversation and not revoked));
+end $$;
+
+-- End a link for ever. Who asked by it still waits for an answer.
+create function revoke_link(p_author uuid, p_command json) returns json language plpgsql volatile
+set enable_seqscan = off
+as $$
+declare
+    v_conversation uuid := p_command ->> 'conversation';
+    v_digest uuid := md5(json_build_array('revoke', p_command ->> 'code')::text)::uuid;
+    b begun;
+begin
+    select * into b from begin_action(p_author, p_command, v_digest);
+    if b.answer is not null then return b.answer; end if;
+    if not may(v_conversation, p_author, 'links') then return json_build_object('error', 'forbidden'); end if;
+    update join_link set revoked = true where code = p_command ->> 'code' and conversation = v_conversation;
+    if not found then return json_build_object('error', 'unknown_link'); end if;
+    return settle_action(p_author, p_command, v_digest, b.seq - 1);
+end $$;
+
+-- Where a link leads. Returns {"invitation": ...} or {"error": code}.
+create function preview_link(p_person uuid, p_code text) returns json language plpgsql stable
+set enable_seqscan = off
+as $$
+declare
+    l join_link;
+begin
+    select * into l from join_link where code = p_code;
+    if not found then return json_build_object('error', 'unknown_link'); end if;
+    if barred(l.conversation, p_person) then return json_build_object('error', 'banned'); end if;
+    if link_is_over(l) then return json_build_object('error', 'link_over'); end if;
+    return json_build_object('invitation', (
+        select json_strip_nulls(json_build_object(
+            'conversation', v.id, 'kind', v.kind, 'title', v.title, 'topic', v.topic, 'photo', v.photo,
+            'member_count', v.member_count, 'approval', l.approval,
+            'joined', exists (select from span where conversation = v.id and person = p_person and until is null)))
+        from conversation v where v.id = l.conversation));
+end $$;
+
+-- Join by a link, as join_room; or ask for it. All that a link's row says changes under its conversation's lock.
+--   Returns {"conversation", "seq", "at_ms"}, or {"conversation"} of who asked, or {"error": code}.
+create function join_by_link(p_person uuid, p_command json, p_rules json) returns json language plpgsql volatile
+set enable_seqscan = off
+as $$
+declare
+    v_code text := p_command ->> 'code';
+    v_digest uuid := md5('link:' || v_code)::uuid;
+    v_hash uuid := key_hash(p_person, p_command ->> 'key');
+    v_command json;                                           -- with the conversation, as actions have it
+    v_seq bigint;
+    v_at bigint;
+    v_stored uuid;
+    v conversation;
+    l join_link;
+begin
+    select * into l from join_link where code = v_code;
+    if not found then return json_build_object('error', 'unknown_link'); end if;
+    select * into v from conversation where id = l.conversation for no key update;
+    select seq, at_ms, digest into v_seq, v_at, v_stored from entry where key_hash = v_hash and conversation = v.id;
+    if found then
+        if v_stored <> v_digest then return json_build_object('error', 'key_reused'); end if;
+        return json_build_object('conversation', v.id, 'seq', v_seq, 'at_ms', v_at);
+    end if;
+    select digest into v_stored from settled where key_hash = v_hash and conversation = v.id;
+    if found then
+        if v_stored <> v_digest then return json_build_object('error', 'key_reused'); end if;
+        return json_build_object('conversation', v.id);
+    end if;
+
+    if exists (select from span where conversation = v.id and person = p_person and until is null) then
+        return json_build_object('error', 'already_a_member', 'missing', v.id);
+    end if;
+    if barred(v.id, p_person) then return json_build_object('error', 'banned'); end if;
+    select * into l from join_link where code = v_code;       -- as it stands under the lock
+    v_command := json_build_object('conversation', v.id, 'key', p_command ->> 'key');
+    v_at := now_ms();
+    if l.approval and exists (select from join_request where conversation = v.id and person = p_person) then
+        perform settle_action(p_person, v_command, v_digest, v.last_seq);   -- asked already
+        return json_build_object('conversation', v.id);
+    end if;
+    if link_is_over(l) then return json_build_object('error', 'link_over'); end if;
+    if l.approval then
+        if (select count(*) from join_request where conversation = v.id) >= (p_rules ->> 'requests')::integer then
+            return json_build_object('error', 'too_many_requests');
+        end if;
+        insert into join_request (conversation, person, code, at_ms) values (v.id, p_person, v_code, v_at);
+        update join_link set used = used + 1 where code = v_code;
+        perform settle_action(p_person, v_command, v_digest, v.last_seq);
+        return json_build_object('conversation', v.id);
+    end if;
+    if is_full(v, p_rules) then return json_build_object('error', 'conversation_full'); end if;
+    update join_link set used = used + 1 where code = v_code;
+    perform let_in(v, p_person, p_person, v_command, v_digest, v_at);
+    return json_build_object('conversation', v.id, 'seq', v.last_seq + 1, 'at_ms', v_at);
+end $$;
+
+create function is_full(v conversation, p_rules json) returns boolean language sql immutable
+return v.member_count >= (p_rules ->> case v.kind when 'group' then 'group_members' else 'room_members' end)::integer;
+
+-- *p_person* joins by an entry of *p_author*'s. The conversation's row is locked, and nothing stands against it.
+create function let_in(
+    v conversation, p_author uuid, p_person uuid, p_command json, p_digest uuid, p_at bigint
+) returns json language plpgsql volatile
+set enable_seqscan = off
+as $$
+begin
+    perform begin_span(v, p_person, v.last_seq + 1, p_at);
+    update conversation set member_count = member_count + 1 where id = v.id;
+    return end_action_on(p_author, p_command, p_digest, (null, v.last_seq + 1, p_at)::begun, 'member.added', p_person,
+                         case when v.kind <> 'group' then json_build_object('count', v.member_count + 1) end);
+end $$;
+
+-- As in 0009; new: who is a member asks no more.
+create or replace function begin_span(v conversation, p_person uuid, p_seq bigint, p_at bigint) returns void
+language plpgsql volatile
+set enable_seqscan = off
+as $$
+declare
+    v_number bigint;
+begin
+    update account set number = next_number(number) where id = p_person returning number into v_number;
+    insert into span (conversation, person, joined, since, number)
+    values (v.id, p_person, p_seq,
+            case when v.history = 'all' and not exists (select from span where conversation = v.id and person = p_person)
+                 then 1 else p_seq end, v_number);
+    insert into receipt (conversation, person, delivered, read, at_ms) values (v.id, p_person, p_seq, p_seq, p_at)
+    on conflict (conversation, person) do update set delivered = p_seq, read = p_seq, at_ms = p_at;   -- the past is no news
+    delete from join_request where conversation = v.id and person = p_person;   -- 0013
+end $$;
+
+
+-- A page of the requests of those who may be let in, the oldest first, those after (*p_at*, *p_after*).
+--   Returns {"requests": [{"user", "name", "code", "at_ms"}, ...], "more": bool} or {"error": code}.
+create function join_requests(p_person uuid, p_conversation uuid, p_at bigint, p_after uuid, p_limit integer)
+returns json language plpgsql stable
+set enable_seqscan = off
+as $$
+begin
+    if role_of(p_conversation, p_person) is null then return json_build_object('error', 'not_a_member'); end if;
+    if not may(p_conversation, p_person, 'links') then return json_build_object('error', 'forbidden'); end if;
+    return (
+        with page as materialized (
+            select * from join_request r where conversation = p_conversation and (at_ms, person) > (p_at, p_after)
+                and not barred(p_conversation, r.person)
+            order by at_ms, person limit p_limit + 1
+        ), first as (
+            select * from page order by at_ms, person limit p_limit
+        )
+        select json_build_object(
+            'requests', (select coalesce(json_agg(json_build_object(
+                             'user', f.person, 'name', a.name, 'code', f.code, 'at_ms', f.at_ms) order by f.at_ms, f.person), '[]')
+                         from first f cross join lateral (select name from account where id = f.person limit 1) a),
+            'more', (select count(*) from page) > p_limit));
+end $$;
+
+-- Let in who asked, or do not.
+create function answer_request(p_author uuid, p_command json, p_rules json) returns json language plpgsql volatile
+set enable_seqscan = off
+as $$
+declare
+    v_user uuid := p_command ->> 'user';
+    v_accept boolean := p_command ->> 'accept';
+    v_digest uuid := md5(json_build_array('answer', v_user, v_accept)::text)::uuid;
+    v conversation;
+    b begun;
+begin
+    select * into b from begin_action(p_author, p_command, v_digest);
+    if b.answer is not null then return b.answer; end if;
+    select * into v from conversation where id = (p_command ->> 'conversation')::uuid;
+    if not may(v.id, p_author, 'links') then return json_build_object('error', 'forbidden'); end if;
+    if not exists (select from join_request where conversation = v.id and person = v_user) then
+        return json_build_object('error', 'unknown_request');
+    end if;
+    if not v_accept then
+        delete from join_request where conversation = v.id and person = v_user;
+        return settle_action(p_author, p_command, v_digest, b.seq - 1);
+    end if;
+    if barred(v.id, v_user) then return json_build_object('error', 'banned'); end if;
+    if is_full(v, p_rules) then return json_build_object('error', 'conversation_full'); end if;
+    return let_in(v, p_author, v_user, p_command, v_digest, b.at_ms);
+end $$;

@@ -233,6 +233,7 @@ def begin_span(tables: Tables, conversation: UUID, person: UUID, seq: int, at_ms
     tables.joined.setdefault(person, {})[conversation] = None
     tables.receipts[conversation][person] = Receipt(seq, seq, at_ms)
     row.member_count += 1
+    tables.requests.pop((conversation, person), None)
 
 
 def end_span(tables: Tables, conversation: UUID, person: UUID, seq: int, at_ms: int) -> None:

@@ -12,6 +12,8 @@ from protocol.frames import (
     Command,
     Entry,
     EntryKind,
+    LinkCreate,
+    LinkRevoke,
     MessageDelete,
     MessageEdit,
     MessageReact,
@@ -26,6 +28,7 @@ from tests.simulate.database import Body, FakeDatabase, Key, Reacted, Stored, Ta
 from tests.simulate.functions import Refusal, visible
 
 VERSION_OVERHEAD: Final = 200
+Keyed: TypeAlias = AnyAction | LinkCreate | LinkRevoke  # what is said of a conversation, with a key
 Digest: TypeAlias = tuple[Any, ...]
 
 
@@ -37,7 +40,7 @@ class Begun(NamedTuple):
 
 
 def begin_action(
-    db: FakeDatabase, author: UUID, action: AnyAction, digest: Digest
+    db: FakeDatabase, author: UUID, action: Keyed, digest: Digest
 ) -> Generator[list[Key], None, Begun | Acted | Refusal]:
     """The lock, the key, the membership."""
     tables, conversation = db.tables, action.conversation
@@ -81,7 +84,7 @@ def end_action(
 
 
 def settle_action(
-    tables: Tables, author: UUID, action: AnyAction, digest: Digest, seq: int
+    tables: Tables, author: UUID, action: Keyed, digest: Digest, seq: int
 ) -> tuple[Acted, Callable[[], None]]:
     """Keep the key of an action that changes nothing."""
     at_ms = tables.entries[action.conversation][seq - 1].at_ms

@@ -30,6 +30,12 @@ from protocol.frames import (
     Entry,
     History,
     HistoryPage,
+    Invitation,
+    Joined,
+    Link,
+    LinkCreate,
+    LinkJoin,
+    LinkRevoke,
     Reactions,
     User,
     Versions,
@@ -49,6 +55,7 @@ from storage.rows import (
     Raise,
     Raised,
     Range,
+    RequestPage,
     RoomPage,
     Rules,
     Standing,
@@ -56,14 +63,14 @@ from storage.rows import (
     shown,
 )
 from storage.store import PLAIN, Change
-from tests.simulate import functions, members, messages, rooms
+from tests.simulate import functions, links, members, messages, rooms
 from tests.simulate.database import Body, Call, FakeDatabase, Transaction
 from tests.simulate.faults import Faults, Plan
 from tests.simulate.functions import Refusal
 
 T = TypeVar("T")
 
-ACTIONS: Final = {**messages.ACTIONS, **members.ACTIONS}
+ACTIONS: Final = {**messages.ACTIONS, **members.ACTIONS, **links.ACTIONS}
 TIMEOUT_S: Final = 5.0  # a caller waits no longer than this
 ALIVE_MS: Final = 5_000  # a process that beat within this is there
 
@@ -167,6 +174,26 @@ class FakeStore:
 
         await self._write(body)
 
+    async def create_link(self, author: UUID, command: LinkCreate, rules: Rules) -> Link:
+        """See :meth:`storage.store.Store.create_link`."""
+        answer = await self._write(lambda db: links.create_link(db, author, command, rules))
+        if isinstance(answer, Refusal):
+            raise actions.link_refusal(answer.code, author, command.conversation, command.key)
+        return answer
+
+    async def revoke_link(self, author: UUID, command: LinkRevoke) -> None:
+        """See :meth:`storage.store.Store.revoke_link`."""
+        answer = await self._write(lambda db: links.revoke_link(db, author, command))
+        if isinstance(answer, Refusal):
+            raise actions.link_refusal(answer.code, author, command.conversation, command.key)
+
+    async def join_by_link(self, person: UUID, command: LinkJoin, rules: Rules) -> Joined:
+        """See :meth:`storage.store.Store.join_by_link`."""
+        answer = await self._write(lambda db: links.join_by_link(db, person, command, rules))
+        if isinstance(answer, Refusal):
+            raise actions.link_refusal(answer.code, person, answer.missing, command.key)
+        return answer
+
     async def publish_rooms(self, node: UUID, people: Mapping[UUID, int]) -> None:
         """See :meth:`storage.store.Store.publish_rooms`."""
         await self._write(lambda db: rooms.publish_rooms(db, node, people))
@@ -239,6 +266,29 @@ class FakeStore:
         )
         if isinstance(answer, Refusal):
             raise actions.reading_refusal(answer.code, person, conversation, 0)
+        return answer
+
+    async def links(self, person: UUID, conversation: UUID) -> list[Link]:
+        """See :meth:`storage.store.Store.links`."""
+        answer = await self._read(lambda db: links.conversation_links(db.tables, person, conversation))
+        if isinstance(answer, Refusal):
+            raise actions.link_refusal(answer.code, person, conversation)
+        return answer
+
+    async def preview_link(self, person: UUID, code: str) -> Invitation:
+        """See :meth:`storage.store.Store.preview_link`."""
+        answer = await self._read(lambda db: links.preview_link(db.tables, db.now_ms(), person, code))
+        if isinstance(answer, Refusal):
+            raise actions.link_refusal(answer.code, person, None)
+        return answer
+
+    async def requests(self, person: UUID, conversation: UUID, after: tuple[int, UUID], limit: int) -> RequestPage:
+        """See :meth:`storage.store.Store.requests`."""
+        answer = await self._read(
+            lambda db: links.join_requests(db.tables, db.now_ms(), person, conversation, after, limit)
+        )
+        if isinstance(answer, Refusal):
+            raise actions.link_refusal(answer.code, person, conversation)
         return answer
 
     async def members(self, person: UUID, conversation: UUID, after: tuple[int, int], limit: int) -> MemberPage:

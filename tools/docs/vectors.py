@@ -110,6 +110,15 @@ def _client() -> Iterator[Vector]:
         },
         "room.online: next page": {"t": "room.online", "id": 52, "conversation": group, "cursor": "p2", "limit": 1},
         "member.list: next page": {"t": "member.list", "id": 53, "conversation": group, "cursor": "p2", "limit": 100},
+        "link.create: nothing optional": {"t": "link.create", "id": 54, "conversation": group, "key": "n"},
+        "link.create: all bounds": {
+            "t": "link.create", "id": 54, "conversation": group, "key": "n", "expires_at_ms": _SEQ_MAX,
+            "uses": limits.LINK_USES, "approval": False,
+        },
+        "request.list: next page": {"t": "request.list", "id": 59, "conversation": group, "cursor": "p2", "limit": 100},
+        "request.answer: no": {
+            "t": "request.answer", "id": 60, "conversation": group, "key": "q", "user": bob, "accept": False,
+        },
         "presence.watch: end the watch": {"t": "presence.watch", "id": 15},
         "presence.watch: a conversation": {"t": "presence.watch", "id": 15, "conversation": group},
         "an unknown field is ignored": {**send, "colour": {"deep": [1, 2, {"er": None}]}},
