@@ -82,7 +82,7 @@ FUNCTIONS: Final[dict[type[Command], LiteralString]] = {
 }
 MEMBERSHIP: Final = (ConversationAdd, ConversationRemove, ConversationLeave, RoomLeave)
 _FORBIDDEN: Final[dict[type[Command], str]] = {
-    MessageEdit: "only its author may edit a message",
+    MessageEdit: "only its author may edit a message, and only while the person may write there",
     MessageDelete: "only its author, and the owner and admins of the group, may delete a message",
     # members and what they may set
     MemberRole: "only the owner and admins of the group may do this, and to nobody who owns it",

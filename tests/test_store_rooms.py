@@ -7,7 +7,17 @@ import pytest
 import trio
 
 from protocol.errors import KeyReused, NotAMember, Refused
-from protocol.frames import AnyAction, ConversationSlowMode, Entry, MemberBan, MemberRole, MessageReact, RoomJoin
+from protocol.frames import (
+    AnyAction,
+    ConversationSlowMode,
+    Entry,
+    MemberBan,
+    MemberRole,
+    MessageDelete,
+    MessageEdit,
+    MessageReact,
+    RoomJoin,
+)
 from storage.rows import Acted, NewKind, Rules
 from storage.store import Store
 from tests.test_store_contract import (
@@ -193,6 +203,20 @@ async def test_in_a_channel_few_write(bench: Bench) -> None:
     await act(store, ANN, MemberRole(id=1, conversation=G, key="r2", user=BOB, role="member"))
     again, late = (await store.append(0, [say(G, BOB, "b"), say(G, BOB, "late")], {})).answers
     assert (again.seq, again.error, late.error) == (4, None, "forbidden"), "a repeat gets its first answer"
+
+
+async def test_who_may_no_longer_write_edits_no_more(bench: Bench) -> None:
+    """In a channel; an edit's repeat gets its first answer, and one's own messages may still be deleted."""
+    store = bench.store
+    await make(store, "channel", ANN, BOB)
+    await act(store, ANN, MemberRole(id=1, conversation=G, key="r", user=BOB, role="admin"))
+    assert await talk(store, G, BOB, "k") == [3]
+    first = MessageEdit(id=1, conversation=G, key="e", seq=3, text="better")
+    edited = await act(store, BOB, first)
+    await act(store, ANN, MemberRole(id=1, conversation=G, key="r2", user=BOB, role="member"))
+    assert (await act(store, BOB, first)).seq == edited.seq
+    assert await refusal(store, BOB, MessageEdit(id=1, conversation=G, key="e2", seq=3, text="worse")) == "forbidden"
+    assert (await act(store, BOB, MessageDelete(id=1, conversation=G, key="d", seq=3))).entry is not None
 
 
 async def test_a_message_that_waits_for_the_loss_of_the_right_is_refused(bench: Bench) -> None:

@@ -446,3 +446,37 @@ begin
     if is_full(v, p_rules) then return json_build_object('error', 'conversation_full'); end if;
     return let_in(v, p_author, v_user, p_command, v_digest, b.at_ms);
 end $$;
+
+
+-- As in 0005; new: who may no longer write, in a channel, edits no more what was written before.
+create or replace function edit_message(p_author uuid, p_command json, p_rules json) returns json language plpgsql volatile
+set enable_seqscan = off
+as $$
+declare
+    v_conversation uuid := p_command ->> 'conversation';
+    v_text text := p_command ->> 'text';
+    v_digest uuid := md5(json_build_array('edit', p_command -> 'seq', v_text)::text)::uuid;
+    v_within_s bigint := p_rules ->> 'edit_within_s';          -- 0: never; below: for ever
+    b begun;
+    m entry;
+begin
+    select * into b from begin_action(p_author, p_command, v_digest);
+    if b.answer is not null then return b.answer; end if;
+    select * into m from visible_message(v_conversation, p_author, (p_command ->> 'seq')::bigint);
+    if not found then return json_build_object('error', 'unknown_message'); end if;
+    if m.detail ->> 'deleted' is not null then return json_build_object('error', 'message_deleted'); end if;
+    if m.author <> p_author then return json_build_object('error', 'forbidden'); end if;
+    if (select guarded from conversation where id = v_conversation) and not may(v_conversation, p_author, 'write') then
+        return json_build_object('error', 'forbidden');      -- 0013
+    end if;
+    if v_within_s = 0 or (v_within_s > 0 and b.at_ms - m.at_ms > v_within_s * 1000) then
+        return json_build_object('error', 'too_late');
+    end if;
+    insert into version (conversation, message, seq, text) values (v_conversation, m.seq, m.seq, m.text)
+        on conflict do nothing;                             -- the first text is there since the first edit
+    insert into version (conversation, message, seq) values (v_conversation, m.seq, b.seq);
+    update entry set text = v_text, detail = message_detail(b.at_ms, null, m.detail -> 'reactions', b.seq)
+        where conversation = v_conversation and seq = m.seq;
+    return end_action(p_author, p_command, v_digest, b, 'message.edited', v_text,
+                      json_strip_nulls(json_build_object('of', m.seq)));
+end $$;

@@ -124,7 +124,7 @@ def test_secrets_are_marked_and_empty() -> None:
     """Nobody publishes a token by sharing the environment."""
     values = {one["key"]: one for one in ENVIRONMENT["values"]}
     assert {name for name, one in values.items() if one["type"] == "secret"} == {
-        "password", "access_token", "refresh_token",
+        "password", "access_token", "refresh_token", "cleo_token",
     }  # fmt: skip
     assert values["access_token"]["value"] == values["refresh_token"]["value"] == ""
     assert ENVIRONMENT["_postman_variable_scope"] == "environment"

@@ -108,6 +108,8 @@ def edit_message(db: FakeDatabase, author: UUID, action: MessageEdit, rules: Rul
         return Refusal("message_deleted"), None
     if message.author != author:
         return Refusal("forbidden"), None
+    if tables.conversations[action.conversation].guarded and not tables.may(action.conversation, author, "write"):
+        return Refusal("forbidden"), None
     within = rules.edit_within_s
     if within == 0 or (within > 0 and begun.at_ms - message.at_ms > within * 1000):
         return Refusal("too_late"), None
