@@ -7,7 +7,7 @@ calls, receipts. The application reads events from :attr:`Client.events` and cal
 import os
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AbstractContextManager, asynccontextmanager, suppress
 from functools import partial
 from random import Random
@@ -19,6 +19,7 @@ from konnect_client.backoff import CEILING_S, FLOOR_S, Backoff
 from konnect_client.calls import Calls
 from konnect_client.commands import Commands
 from konnect_client.connector import Connector, Desks, Way
+from konnect_client.content import Content, Entity
 from konnect_client.errors import ClientClosed, OutboxUnwritable, ServerRefused
 from konnect_client.heads import Heads
 from konnect_client.inbox import BYTES as INBOX_BYTES, EVENTS as INBOX_EVENTS, Inbox
@@ -26,7 +27,9 @@ from konnect_client.journal import FileJournal, Journal, MemoryJournal
 from konnect_client.liveness import Liveness
 from konnect_client.model import Sent
 from konnect_client.outbox import BYTES as OUTBOX_BYTES, MESSAGES as OUTBOX_MESSAGES, WINDOW, Outbox, Outgoing
+from konnect_client.parts import without_defaults
 from konnect_client.people import People
+from konnect_client.personal import Personal
 from konnect_client.receipts import Receipts
 from konnect_client.savings import Savings
 from konnect_client.statefile import StateFile, StateStore
@@ -56,6 +59,8 @@ class Client(Commands):
         )  # fmt: skip
         self._outbox, self._savings = desks.outbox, desks.savings
         self._send_turn = trio.Lock()
+        self.personal: Final = Personal(desks.inbox.handled)
+        """What is one's own, as far as :attr:`events` has shown it: drafts, settings, hidden messages."""
         self.events: Final = desks.inbox
         """What happened, in order: ``async for event in client.events``, by one task at a time. An event counts as
         handled once the next one is asked for; see :mod:`konnect_client.events`."""
@@ -116,14 +121,17 @@ class Client(Commands):
 
     # --- Sending ------------------------------------------------------------------------------------------------------
 
-    async def send(self, conversation: str, text: str, *, key: str | None = None) -> Sent:
+    async def send(
+        self, conversation: str, text: str = "", *, content: Content | None = None, key: str | None = None
+    ) -> Sent:
         """Send a message and wait until the server has it on disk, over as many connections as it takes.
 
         Waits for room first when the outbox is full. If this call is cancelled later, the message is sent all the same.
 
         Args:
             conversation: Where to.
-            text: What; 1 to 8,192 characters, none of them U+0000.
+            text: What; 1 to 8,192 characters, none of them U+0000; may be empty beside media, a location or a contact.
+            content: What the message is beside its text.
             key: Unique for this message in this conversation, 1 to 64 characters; made up when None.
 
         Returns:
@@ -135,12 +143,20 @@ class Client(Commands):
             OutboxUnwritable: The outbox file could not be written; the message was not taken.
             ClientClosed: The client has stopped; if that came after the message was taken, the file still has it.
         """
-        return await self._send(Outgoing(str(conversation), key or self._new_key(), text))
+        return await self._send(self._message(conversation, text, content, key))
 
-    async def edit(self, conversation: str, seq: int, text: str, *, key: str | None = None) -> Sent:
-        """Give message *seq*, one's own, another text. Sent and raising as :meth:`send`, in order with messages."""
-        message = Outgoing(str(conversation), key or self._new_key(), text, "message.edit", {"seq": seq})
-        return await self._send(message)
+    def _message(self, conversation: str, text: str, content: Content | None, key: str | None) -> Outgoing:
+        more = {} if content is None else {"content": content.frame()}
+        return Outgoing(str(conversation), key or self._new_key(), text, "message.send", more)
+
+    async def edit(
+        self, conversation: str, seq: int, text: str, *, entities: Iterable[Entity] = (),
+        mention_all: str | None = None, key: str | None = None,
+    ) -> Sent:  # fmt: skip
+        """Give message *seq*, one's own, another text, with these entities and mentions. Sent and raising as
+        :meth:`send`, in order with messages."""
+        more = without_defaults(seq=seq, entities=[one.frame() for one in entities], mention_all=mention_all)
+        return await self._send(Outgoing(str(conversation), key or self._new_key(), text, "message.edit", more))
 
     async def delete(self, conversation: str, seq: int, *, key: str | None = None) -> Sent:
         """Delete message *seq* for everybody. Sent and raising as :meth:`send`, in order with messages."""
@@ -153,6 +169,74 @@ class Client(Commands):
         more = {"seq": seq, "emoji": emoji, "on": on}
         return await self._send(Outgoing(str(conversation), key or self._new_key(), "", "message.react", more))
 
+    # What is one's own. Each is sent and raises as :meth:`send`, in order with the conversation's messages; when
+    # it returns, all of one's devices that are there have been told.
+
+    async def set_draft(
+        self, conversation: str, text: str, *, reply_to: int | None = None, key: str | None = None
+    ) -> None:
+        """Keep what one has begun to write; no text: throw it away. A newer one takes the place of one that waits."""
+        if not text:
+            await self.clear_draft(conversation, key=key)
+            return
+        more = {} if reply_to is None else {"reply_to": reply_to}
+        await self._send(Outgoing(str(conversation), key or self._new_key(), text, "draft.set", more))
+
+    async def clear_draft(self, conversation: str, *, key: str | None = None) -> None:
+        """Throw away what one has begun to write."""
+        await self._keep("draft.clear", conversation, key)
+
+    async def mute(
+        self, conversation: str, on: bool = True, *, until_ms: int | None = None, key: str | None = None
+    ) -> None:
+        """Mute a conversation until then (Unix milliseconds) or for ever, or hear it again."""
+        await self._keep("conversation.mute", conversation, key, on=on, until_ms=until_ms)
+
+    async def archive(self, conversation: str, on: bool = True, *, key: str | None = None) -> None:
+        """Put a conversation apart, or take it back."""
+        await self._keep("conversation.archive", conversation, key, on=on)
+
+    async def pin_conversation(self, conversation: str, on: bool = True, *, key: str | None = None) -> None:
+        """Pin a conversation above one's others, or let it go."""
+        await self._keep("conversation.pin", conversation, key, on=on)
+
+    async def mark_unread(self, conversation: str, on: bool = True, *, key: str | None = None) -> None:
+        """Mark a conversation as unread by hand, or take the mark away."""
+        await self._keep("conversation.mark_unread", conversation, key, on=on)
+
+    async def nickname(
+        self, conversation: str, name: str | None, *, user: str | None = None, key: str | None = None
+    ) -> None:
+        """Say what one calls a conversation, or *user* in it; None takes that back."""
+        await self._keep(
+            "conversation.nickname", conversation, key, name=name, user=None if user is None else str(user)
+        )
+
+    async def put_into_folder(self, conversation: str, folder: str | None, *, key: str | None = None) -> None:
+        """Put a conversation into a folder; None takes it out."""
+        await self._keep("conversation.folder", conversation, key, folder=folder)
+
+    async def notify_of(self, conversation: str, level: str, *, key: str | None = None) -> None:
+        """Say of which messages one is to be notified: "all", "mentions" or "none"."""
+        await self._keep("conversation.notify", conversation, key, level=level)
+
+    async def hide(self, conversation: str, seqs: Iterable[int], *, key: str | None = None) -> None:
+        """Delete messages for oneself, up to 100, for ever."""
+        await self._keep("message.hide", conversation, key, seqs=list(seqs))
+
+    async def _keep(self, kind: str, conversation: str, key: str | None, **fields: object) -> None:
+        await self._send(Outgoing(str(conversation), key or self._new_key(), "", kind, fields))
+
+    async def forward(self, conversation: str, source: str, seq: int, *, key: str | None = None) -> Sent:
+        """Send to *conversation* a copy of message *seq* of conversation *source*. Sent and raising as :meth:`send`."""
+        more = {"source": {"conversation": str(source), "seq": seq}}
+        return await self._send(Outgoing(str(conversation), key or self._new_key(), "", "message.forward", more))
+
+    async def pin(self, conversation: str, seq: int, on: bool = True, *, key: str | None = None) -> Sent:
+        """Pin message *seq* for everybody, or take it down. Sent and raising as :meth:`send`."""
+        more = {"seq": seq, "on": on}
+        return await self._send(Outgoing(str(conversation), key or self._new_key(), "", "message.pin", more))
+
     async def _send(self, message: Outgoing) -> Sent:
         async with self._send_turn:  # first come, first served
             while True:
@@ -164,7 +248,9 @@ class Client(Commands):
         self._connector.kick()
         return await message.wait()
 
-    def send_nowait(self, conversation: str, text: str, *, key: str | None = None) -> Outgoing:
+    def send_nowait(
+        self, conversation: str, text: str = "", *, content: Content | None = None, key: str | None = None
+    ) -> Outgoing:
         """Take a message for sending. When this returns, it is in the outbox file, if there is one (one fsync).
 
         Returns:
@@ -175,7 +261,7 @@ class Client(Commands):
             TooLarge, ValueError, OutboxUnwritable, ClientClosed: As in :meth:`send`.
         """
         self._connector.check_alive()
-        message = Outgoing(str(conversation), key or self._new_key(), text)
+        message = self._message(conversation, text, content, key)
         self._outbox.add(message)
         self._connector.kick()
         return message

@@ -1,6 +1,8 @@
 """What the application hears from the client, in the order in which it happened."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from konnect_client.model import Conversation, Entry
 
@@ -29,11 +31,23 @@ class ReceiptMoved:
 
 
 @dataclass(frozen=True, slots=True)
+class StateChanged:
+    """A row of one's own is now *value*; None: it is gone. Repeats are possible and do no harm; see
+    :attr:`Client.personal`, which keeps all of them, over restarts too."""
+
+    what: str  # "draft", "settings", "hidden" ...; newer servers may know more
+    subject: str  # a conversation's id, or as the kind says
+    value: Mapping[str, Any] | None  # as it came
+
+
+@dataclass(frozen=True, slots=True)
 class TypingSeen:
-    """Somebody is typing; show it for a few seconds."""
+    """Somebody is typing or recording, or (not ``on``) has stopped; show it for 6 seconds."""
 
     conversation: str
     user: str
+    what: str = "text"  # or "voice", "media"
+    on: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +56,7 @@ class PresenceChanged:
 
     user: str
     online: bool
+    last_seen_ms: int | None = None  # of who is offline, in whole minutes, where it is told
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +89,7 @@ class CursorMoved:
 
 
 Event = (
-    Entry | ConversationChanged | ReceiptMoved | TypingSeen | PresenceChanged | Synced | Rewound | Violation
+    Entry | ConversationChanged | ReceiptMoved | StateChanged | TypingSeen | PresenceChanged | Synced | Rewound
+    | Violation
 )  # what the application sees
 AnyEvent = Event | CursorMoved

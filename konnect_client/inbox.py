@@ -14,7 +14,7 @@ from typing import Final
 
 import trio
 
-from konnect_client.events import AnyEvent, CursorMoved, Event
+from konnect_client.events import AnyEvent, CursorMoved, Event, StateChanged
 from konnect_client.heads import Heads
 
 EVENTS: Final = 1_000
@@ -107,6 +107,8 @@ class Inbox:
             self._size_bytes -= size_bytes
             if self.behind and self.half_empty:
                 self.on_room()
+            if isinstance(event, StateChanged):
+                self.handled.note(event)  # so that who is shown it finds it; told again, it does no harm
             if not isinstance(event, CursorMoved):
                 self._given = event
                 return event

@@ -38,9 +38,9 @@ class Kept(NamedTuple):
     more: Mapping[str, Any] = MappingProxyType({})  # its other fields
 
     def record(self) -> list[Any]:
-        """What its line says; that of a message has been the same since there were only messages."""
+        """What its line says; that of a plain message has been the same since there were only messages."""
         plain = [self.conversation, self.key, self.text]
-        return plain if self.t == "message.send" else [*plain, self.t, dict(self.more)]
+        return plain if self.t == "message.send" and not self.more else [*plain, self.t, dict(self.more)]
 
 
 class Journal(Protocol):

@@ -14,6 +14,7 @@ from typing import Final
 
 from konnect_client.events import AnyEvent, ConversationChanged, Rewound
 from konnect_client.model import Entry, Reaction
+from konnect_client.personal import Personal
 
 KEPT: Final = 1_000  # messages of one conversation
 
@@ -21,9 +22,10 @@ KEPT: Final = 1_000  # messages of one conversation
 class Messages:
     """The messages of one's conversations, as entries of kind ``message`` that say what each says now."""
 
-    def __init__(self, kept: int = KEPT) -> None:
-        """*kept*: how many messages of a conversation to keep; beyond it the oldest are forgotten."""
-        self._kept = kept
+    def __init__(self, kept: int = KEPT, *, personal: Personal | None = None) -> None:
+        """*kept*: how many messages of a conversation to keep; beyond it the oldest are forgotten. *personal*:
+        ``client.personal``; what one has deleted for oneself is then not shown."""
+        self._kept, self._personal = kept, personal
         self._of: dict[str, dict[int, Entry]] = {}
 
     def note(self, event: AnyEvent) -> None:
@@ -55,30 +57,46 @@ class Messages:
 
     def get(self, conversation: str, seq: int) -> Entry | None:
         """What message *seq* is now; None when it is not known here."""
-        return self._of.get(conversation, {}).get(seq)
+        return None if self._is_hidden(conversation, seq) else self._of.get(conversation, {}).get(seq)
 
     def of(self, conversation: str) -> Iterator[Entry]:
         """The messages of *conversation* that are known here, oldest first."""
         known = self._of.get(conversation, {})
-        return (known[seq] for seq in sorted(known))
+        return (known[seq] for seq in sorted(known) if not self._is_hidden(conversation, seq))
+
+    def _is_hidden(self, conversation: str, seq: int) -> bool:
+        return self._personal is not None and self._personal.is_hidden(conversation, seq)
 
     def _take(self, entry: Entry) -> None:
         if entry.kind == "message":
             self._keep(entry)
             return
         known = self._of.get(entry.conversation, {})
+        for seq in entry.messages if entry.kind == "messages.expired" else ():
+            if (gone := known.get(seq)) is not None and not gone.deleted and entry.seq > gone.changed:
+                known[seq] = _blank(gone, entry.seq)
         message = None if entry.of is None else known.get(entry.of)
         if message is None or message.deleted or entry.seq <= message.changed:
             return
         match entry:
             case Entry(kind="message.edited", text=str(text)):
-                message = replace(message, text=text, edited_at_ms=entry.at_ms, changed=entry.seq)
+                message = replace(
+                    message, text=text, content=entry.content, edited_at_ms=entry.at_ms, changed=entry.seq
+                )
             case Entry(kind="message.edited"):
                 return  # the text is gone with a deletion that is on its way here
             case Entry(kind="message.deleted"):
-                message = replace(
-                    message, text=None, edited_at_ms=None, reactions=(), deleted=True, changed=entry.seq
+                message = _blank(message, entry.seq)
+            case Entry(kind="poll.voted", voters=int(voters)) if message.poll is not None:
+                options = tuple(
+                    replace(one, count=count) for one, count in zip(message.poll.options, entry.counts, strict=False)
                 )
+                poll = replace(message.poll, options=options, voters=voters)
+                message = replace(message, poll=poll, changed=entry.seq)
+            case Entry(kind="poll.closed") if message.poll is not None:
+                message = replace(message, poll=replace(message.poll, closed=True), changed=entry.seq)
+            case Entry(kind="message.pinned", on=bool(on)):
+                message = replace(message, pinned=on, changed=entry.seq)
             case Entry(kind="message.reacted", emoji=str(emoji)):
                 reactions = _with(message.reactions, Reaction(emoji, entry.count, entry.users))
                 message = replace(message, reactions=reactions, changed=entry.seq)
@@ -93,6 +111,14 @@ class Messages:
             known[message.seq] = message
             if len(known) > self._kept:
                 del known[min(known)]
+
+
+def _blank(message: Entry, seq: int) -> Entry:
+    """*message* once entry *seq* has taken away what it said."""
+    return replace(
+        message, text=None, content=None, edited_at_ms=None, reactions=(), expires_at_ms=None, pinned=False,
+        poll=None, deleted=True, changed=seq,
+    )  # fmt: skip
 
 
 def _with(reactions: Iterable[Reaction], now: Reaction) -> tuple[Reaction, ...]:

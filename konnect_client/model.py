@@ -5,58 +5,23 @@ map with ``parse``; unknown fields are ignored, a missing or mistyped one is a
 :class:`~konnect_client.ProtocolViolation`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeVar
+from typing import Final
 
+from konnect_client.content import Content
 from konnect_client.errors import ProtocolViolation
-
-Frame = Mapping[str, Any]
-T = TypeVar("T")
-_MISSING: Final = object()
-
-
-def take(frame: Frame, name: str, kind: type[T]) -> T:
-    """Field *name* of *frame*, which must be a *kind* (a bool is no int)."""
-    value = frame.get(name, _MISSING)
-    if type(value) is not kind:
-        what = "is missing" if value is _MISSING else f"is a {type(value).__name__}, not a {kind.__name__}"
-        raise ProtocolViolation(f"field {name!r} of a {frame.get('t', 'part')!r} frame {what}")
-    return value
-
-
-def take_or(frame: Frame, name: str, kind: type[T], default: T) -> T:
-    """Like :func:`take`, with *default* for a missing field."""
-    return take(frame, name, kind) if name in frame else default
-
-
-def take_maybe(frame: Frame, name: str, kind: type[T]) -> T | None:
-    """Like :func:`take`, with None for a missing or null field."""
-    return None if frame.get(name) is None else take(frame, name, kind)
-
-
-def take_seq(frame: Frame, name: str) -> int:
-    """A position in a log: an integer that is not negative."""
-    value = take(frame, name, int)
-    if value < 0:
-        raise ProtocolViolation(f"field {name!r} of a {frame.get('t', 'part')!r} frame is negative")
-    return value
-
-
-def take_ids(frame: Frame, name: str) -> tuple[str, ...]:
-    """A list of ids."""
-    ids = take(frame, name, list)
-    if not all(isinstance(one, str) for one in ids):
-        raise ProtocolViolation(f"field {name!r} of a {frame.get('t', 'part')!r} frame holds something that is no id")
-    return tuple(ids)
-
-
-def take_each(frame: Frame, name: str, read: Callable[[Frame], T]) -> tuple[T, ...]:
-    """A list of maps, each read with *read*."""
-    parts = take(frame, name, list)
-    if not all(isinstance(part, dict) for part in parts):
-        raise ProtocolViolation(f"field {name!r} of a {frame.get('t', 'part')!r} frame holds something that is no map")
-    return tuple(read(part) for part in parts)
+from konnect_client.parts import (
+    Frame as Frame,
+    take as take,
+    take_each as take_each,
+    take_ids as take_ids,
+    take_ints as take_ints,
+    take_maybe as take_maybe,
+    take_or as take_or,
+    take_part as take_part,
+    take_seq as take_seq,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +35,67 @@ class Reaction:
     @classmethod
     def parse(cls, frame: Frame) -> "Reaction":
         return cls(take(frame, "emoji", str), take(frame, "count", int), take_ids(frame, "users"))
+
+
+@dataclass(frozen=True, slots=True)
+class PollOption:
+    """Something to choose, and how many have."""
+
+    text: str
+    count: int
+
+    @classmethod
+    def parse(cls, frame: Frame) -> "PollOption":
+        return cls(take(frame, "text", str), take(frame, "count", int))
+
+
+@dataclass(frozen=True, slots=True)
+class Poll:
+    """What a message asks, and how people have chosen so far."""
+
+    question: str
+    options: tuple[PollOption, ...]
+    voters: int
+    multiple: bool = False
+    anonymous: bool = False
+    closed: bool = False
+
+    @classmethod
+    def parse(cls, frame: Frame) -> "Poll":
+        return cls(
+            take(frame, "question", str), take_each(frame, "options", PollOption.parse), take(frame, "voters", int),
+            take_or(frame, "multiple", bool, False), take_or(frame, "anonymous", bool, False),
+            take_or(frame, "closed", bool, False),
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class OneVote:
+    """What one person chose: places of options, from 0."""
+
+    user: str
+    options: tuple[int, ...]
+    seq: int  # the entry that says so
+    at_ms: int
+
+    @classmethod
+    def parse(cls, frame: Frame) -> "OneVote":
+        return cls(
+            take(frame, "user", str), take_ints(frame, "options"), take_seq(frame, "seq"), take(frame, "at_ms", int)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Votes:
+    """A part of the votes of a poll, and what one chose oneself."""
+
+    votes: tuple[OneVote, ...]
+    mine: tuple[int, ...]
+    more: bool
+
+    @classmethod
+    def parse(cls, frame: Frame) -> "Votes":
+        return cls(take_each(frame, "votes", OneVote.parse), take_ints(frame, "mine"), take(frame, "more", bool))
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +117,13 @@ class Entry:
     on: bool | None = None  # whether the author now reacts so,
     count: int = 0  # how many people then do, (of members of a room or a channel: how many they are)
     users: tuple[str, ...] = ()  # and the first few of them
+    poll: Poll | None = None  # of a message: what it asks
+    counts: tuple[int, ...] = ()  # of a vote: how many then have chosen each option,
+    voters: int | None = None  # how many people have,
+    options: tuple[int, ...] | None = None  # and what its author chose, unless nobody is named
+    messages: tuple[int, ...] = ()  # of messages.expired: which have disappeared
+    retention_s: int | None = None  # of conversation.retention: how long messages are kept now; None: for ever
+    expires_at_ms: int | None = None  # of a message: when it disappears
     edited_at_ms: int | None = None  # of a message: when it was last edited
     deleted: bool = False  # of a message, and of the edits of such
     reactions: tuple[Reaction, ...] = ()  # of a message, by emoji in the order of code points
@@ -103,6 +136,8 @@ class Entry:
     photo: str | None = None  # of conversation.photo: the medium's id; None for none
     seconds: int | None = None  # of conversation.slow_mode
     changed: int = 0  # of a message: the newest entry that it already shows the change of; 0 for none
+    content: Content | None = None  # of a message and of an edit: what the message is beside its text
+    pinned: bool = False  # of a message
 
     @classmethod
     def parse(cls, frame: Frame) -> "Entry":
@@ -122,6 +157,13 @@ class Entry:
             on=take_maybe(frame, "on", bool),
             count=take_or(frame, "count", int, 0),
             users=take_ids(frame, "users") if "users" in frame else (),
+            poll=take_part(frame, "poll", Poll.parse),
+            counts=take_ints(frame, "counts") if "counts" in frame else (),
+            voters=take_maybe(frame, "voters", int),
+            options=take_ints(frame, "options") if "options" in frame else None,
+            messages=take_ints(frame, "messages") if "messages" in frame else (),
+            retention_s=take_maybe(frame, "retention_s", int),
+            expires_at_ms=take_maybe(frame, "expires_at_ms", int),
             edited_at_ms=take_maybe(frame, "edited_at_ms", int),
             deleted=take_or(frame, "deleted", bool, False),
             reactions=take_each(frame, "reactions", Reaction.parse) if "reactions" in frame else (),
@@ -134,6 +176,8 @@ class Entry:
             photo=take_maybe(frame, "photo", str),
             seconds=take_maybe(frame, "seconds", int),
             changed=take_or(frame, "changed", int, 0),
+            content=take_part(frame, "content", Content.parse),
+            pinned=take_or(frame, "pinned", bool, False),
         )
 
 
@@ -168,6 +212,8 @@ class Conversation:
     recent: tuple[Entry, ...] = ()  # the last entries up to head, oldest first
     history: str = "all"
     owner: str | None = None  # of a group
+    retention_s: int | None = None  # how long new messages are kept; None: for ever
+    pins: tuple[int, ...] = ()  # the messages that are pinned, by seq
     admins: tuple[str, ...] = ()  # of a group, without its owner, by id
     topic: str | None = None  # of a group
     photo: str | None = None  # of a group: the medium's id
@@ -196,6 +242,8 @@ class Conversation:
             recent=take_each(frame, "recent", Entry.parse) if "recent" in frame else (),
             history=take_or(frame, "history", str, "all"),
             owner=take_maybe(frame, "owner", str),
+            retention_s=take_maybe(frame, "retention_s", int),
+            pins=take_ints(frame, "pins") if "pins" in frame else (),
             admins=take_ids(frame, "admins") if "admins" in frame else (),
             topic=take_maybe(frame, "topic", str),
             photo=take_maybe(frame, "photo", str),
@@ -399,29 +447,71 @@ class Sent:
         return cls(take_seq(frame, "seq"), take(frame, "at_ms", int))
 
 
+KEPT: Final = Sent(0, 0)  # of what is one's own and stands in no log
+
+
 @dataclass(frozen=True, slots=True)
 class HistoryPage:
     """A part of the past, oldest first; ``more`` when older entries exist that one may see."""
 
     entries: tuple[Entry, ...]
     more: bool
+    newer: bool = False  # newer ones exist; told only of pages around or after a place
 
     @classmethod
     def parse(cls, frame: Frame) -> "HistoryPage":
-        return cls(take_each(frame, "entries", Entry.parse), take(frame, "more", bool))
+        return cls(
+            take_each(frame, "entries", Entry.parse), take(frame, "more", bool), take_or(frame, "newer", bool, False)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A message that a search found: see it where it stands by ``history`` around its seq."""
+
+    conversation: str
+    seq: int
+    author: str
+    at_ms: int
+    snippet: str
+    highlights: tuple[tuple[int, int], ...]  # (offset, length) in the snippet, in code points
+
+    @classmethod
+    def parse(cls, frame: Frame) -> "Hit":
+        places = tuple((int(place[0]), int(place[1])) for place in frame.get("highlights", ()))
+        return cls(
+            take(frame, "conversation", str), take_seq(frame, "seq"), take(frame, "author", str),
+            take(frame, "at_ms", int), take(frame, "snippet", str), places,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class FoundPage:
+    """A part of what was found; the next part comes by ``cursor``, unless it is None."""
+
+    hits: tuple[Hit, ...]
+    cursor: str | None
+
+    @classmethod
+    def parse(cls, frame: Frame) -> "FoundPage":
+        return cls(take_each(frame, "hits", Hit.parse), take_maybe(frame, "cursor", str))
 
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """What a message said for a time; ``text`` is None once it is deleted."""
+    """What a message said for a time; ``text`` and ``content`` are None once it is deleted."""
 
     seq: int  # the entry that made it say so
     at_ms: int
     text: str | None
+    content: Content | None = None
 
     @classmethod
     def parse(cls, frame: Frame) -> "Version":
-        return cls(take_seq(frame, "seq"), take(frame, "at_ms", int), take_maybe(frame, "text", str))
+        return cls(
+            take_seq(frame, "seq"), take(frame, "at_ms", int), take_maybe(frame, "text", str),
+            take_part(frame, "content", Content.parse),
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -453,15 +543,74 @@ class ReactionPage:
 
 
 @dataclass(frozen=True, slots=True)
-class ConversationPage:
-    """A part of one's conversations, last active first; the next part comes by ``cursor``, unless it is None."""
+class MessageReader:
+    """Somebody whom a message has reached."""
 
-    conversations: tuple[Conversation, ...]
+    user: str
+    read: bool  # never, where one of the two hides reading
+
+    @classmethod
+    def parse(cls, frame: Frame) -> "MessageReader":
+        return cls(take(frame, "user", str), take(frame, "read", bool))
+
+
+@dataclass(frozen=True, slots=True)
+class ReaderPage:
+    """A part of those whom a message has reached; the next part comes by ``cursor``, unless it is None."""
+
+    readers: tuple[MessageReader, ...]
     cursor: str | None
 
     @classmethod
+    def parse(cls, frame: Frame) -> "ReaderPage":
+        return cls(take_each(frame, "readers", MessageReader.parse), take_maybe(frame, "cursor", str))
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduledMessage:
+    """A message of one's own that waits for its time; ``problem`` is the code of the error that stopped it for good."""
+
+    id: str
+    conversation: str
+    at_ms: int
+    text: str
+    problem: str | None = None
+    content: Content | None = None
+
+    @classmethod
+    def parse(cls, frame: Frame) -> "ScheduledMessage":
+        return cls(
+            take(frame, "scheduled", str), take(frame, "conversation", str), take(frame, "at_ms", int),
+            take_or(frame, "text", str, ""), take_maybe(frame, "problem", str),
+            take_part(frame, "content", Content.parse),
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduledPage:
+    """A part of one's scheduled messages; the next part comes by ``cursor``, unless it is None."""
+
+    scheduled: tuple[ScheduledMessage, ...]
+    cursor: str | None
+
+    @classmethod
+    def parse(cls, frame: Frame) -> "ScheduledPage":
+        return cls(take_each(frame, "scheduled", ScheduledMessage.parse), take_maybe(frame, "cursor", str))
+
+
+@dataclass(frozen=True, slots=True)
+class ConversationPage:
+    """A part of one's conversations, last active first; the next part comes by ``cursor``, unless it is None.
+    ``last_messages``: of those whose last entry is no message."""
+
+    conversations: tuple[Conversation, ...]
+    cursor: str | None
+    last_messages: tuple[Entry, ...] = ()
+
+    @classmethod
     def parse(cls, frame: Frame) -> "ConversationPage":
-        return cls(take_each(frame, "conversations", Conversation.parse), take_maybe(frame, "cursor", str))
+        last = take_each(frame, "last_messages", Entry.parse) if "last_messages" in frame else ()
+        return cls(take_each(frame, "conversations", Conversation.parse), take_maybe(frame, "cursor", str), last)
 
 
 @dataclass(frozen=True, slots=True)
@@ -474,3 +623,42 @@ class Cursors:
     @classmethod
     def parse(cls, frame: Frame) -> "Cursors":
         return cls(take_seq(frame, "delivered"), take_seq(frame, "read"))
+
+
+@dataclass(frozen=True, slots=True)
+class Privacy:
+    """One's switches."""
+
+    read_receipts: bool
+    last_seen: str  # "everyone", "contacts" or "nobody"
+    typing: bool
+
+    @classmethod
+    def parse(cls, frame: Frame) -> "Privacy":
+        return cls(take(frame, "read_receipts", bool), take(frame, "last_seen", str), take(frame, "typing", bool))
+
+
+@dataclass(frozen=True, slots=True)
+class PersonPresence:
+    """Whether somebody is online, and else when they last were."""
+
+    user: str
+    online: bool
+    last_seen_ms: int | None  # in whole minutes, where it is known
+
+    @classmethod
+    def parse(cls, frame: Frame) -> "PersonPresence":
+        online = take(frame, "state", str) == "online"
+        return cls(take(frame, "user", str), online, take_maybe(frame, "last_seen_ms", int))
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """What is unread over all one's conversations."""
+
+    messages: int  # of others, not deleted; 1,000 stands for that many or more
+    conversations: int  # that have such a message
+
+    @classmethod
+    def parse(cls, frame: Frame) -> "Unread":
+        return cls(take_seq(frame, "messages"), take_seq(frame, "conversations"))

@@ -28,13 +28,19 @@ import trio
 from konnect_client.backoff import Backoff
 from konnect_client.errors import ClientClosed, OutboxFull, ServerRefused
 from konnect_client.journal import Journal, Kept
-from konnect_client.model import Sent
+from konnect_client.model import KEPT, Sent
 from konnect_client.pack import pack
 
 MESSAGES: Final = 1_000
 BYTES: Final = 4 * 1024 * 1024
 WINDOW: Final = 16  # messages on their way at once
 _NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
+DRAFTS: Final = frozenset({"draft.set", "draft.clear"})
+# Commands that change what is one's own: they keep their place and their key, and stand in no log.
+OWN: Final = DRAFTS | {
+    "conversation.mute", "conversation.archive", "conversation.pin", "conversation.mark_unread",
+    "conversation.nickname", "conversation.folder", "conversation.notify", "message.hide",
+}  # fmt: skip
 
 
 class Delivery(StrEnum):
@@ -50,6 +56,7 @@ class Outgoing:
 
     __slots__ = (
         "_settled", "conversation", "error", "in_flight", "key", "more", "result", "size_bytes", "stopped", "t", "text",
+        "tried",
     )  # fmt: skip
 
     def __init__(
@@ -58,7 +65,7 @@ class Outgoing:
         """*t* is the command's name, *more* its fields beside conversation, key and text; an empty text is left out."""
         self.conversation, self.key, self.text, self.t, self.more = conversation, key, text, t, more
         self.size_bytes = len(pack(self.command(2**53 - 1)))  # refuses what could never be sent
-        self.in_flight = False
+        self.in_flight = self.tried = False
         self.result: Sent | None = None
         self.error: ServerRefused | None = None
         self.stopped: str | None = None  # why the client closed before an answer came
@@ -66,7 +73,7 @@ class Outgoing:
 
     def command(self, number: int) -> dict[str, Any]:
         """The frame that sends it."""
-        said = {"text": self.text} if self.text or self.t == "message.send" else {}
+        said = {"text": self.text} if self.text or (self.t == "message.send" and not self.more) else {}
         return {"t": self.t, "id": number, "conversation": self.conversation, "key": self.key, **said, **self.more}
 
     @property
@@ -145,7 +152,9 @@ class Outbox:
         self._held_until = 0.0  # all lanes
         self._hold_all = backoff()
         for kept in journal.load():
-            self._insert(Outgoing(*kept))
+            message = Outgoing(*kept)
+            message.tried = True  # as far as anybody knows
+            self._insert(message)
 
     def __len__(self) -> int:
         return len(self._all)
@@ -182,7 +191,18 @@ class Outbox:
         if not self.has_room(message):
             raise OutboxFull(f"{len(self._all)} messages ({self._size_bytes} bytes) wait to be sent")
         self._journal.add(Kept(message.conversation, message.key, message.text, message.t, message.more))
+        if message.t in DRAFTS:
+            self._supersede(message)
         self._insert(message)
+
+    def _supersede(self, draft: Outgoing) -> None:
+        """Forget older drafts of the conversation that were never sent: only the newest counts, and who writes for an
+        hour without a network must not fill the outbox. One that was sent may arrive at any time, so it is repeated
+        before *draft*: else it could come after it, and would stand."""
+        for old in [one for one in self._all.values() if one.conversation == draft.conversation]:
+            if old.t in DRAFTS and not old.tried:
+                self._settle(old, self._lanes[old.conversation])
+                old.settle(result=KEPT)
 
     def take(self, now: float) -> Outgoing | None:
         """The next message to send on this connection, or None when none may be sent now.
@@ -201,7 +221,7 @@ class Outbox:
             if not lane.sendable(now):
                 continue
             lane.held_until = None
-            message.in_flight = True
+            message.in_flight = message.tried = True
             lane.in_flight += 1
             self._in_flight += 1
             return message

@@ -14,8 +14,8 @@ from konnect_client.errors import NotOpen, ProtocolViolation, ServerRefused
 from konnect_client.events import AnyEvent, Synced
 from konnect_client.heads import Heads
 from konnect_client.liveness import Pulse
-from konnect_client.model import Sent, take, take_maybe
-from konnect_client.outbox import Outbox, Outgoing
+from konnect_client.model import KEPT, Sent, take, take_maybe
+from konnect_client.outbox import OWN, Outbox, Outgoing
 from konnect_client.pack import pack, unpack
 from konnect_client.receipts import Moving, Receipts
 from konnect_client.timeline import Timeline
@@ -184,4 +184,4 @@ class Session:
         self._receipts.accepted(moving)
 
     def _message_stored(self, message: Outgoing, result: Result) -> None:
-        self._outbox.accepted(message, Sent.parse(result))
+        self._outbox.accepted(message, KEPT if message.t in OWN else Sent.parse(result))

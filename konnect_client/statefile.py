@@ -60,8 +60,9 @@ class StateFile:
             return None
         match content:
             case {"user": str(user), "cursor": None | str() as cursor, "heads": dict(seqs)}:
-                if all(type(seq) is int and seq >= 0 for seq in seqs.values()):
-                    return Saved(user, Heads(seqs, cursor))
+                rows = content.get("rows", {})  # in files of before there were any, the cursor knows of none
+                if all(type(seq) is int and seq >= 0 for seq in seqs.values()) and _are_rows(rows):
+                    return Saved(user, Heads(seqs, cursor, rows))
         return None
 
     def save(self, saved: Saved) -> None:
@@ -72,10 +73,19 @@ class StateFile:
         """
         self._path.parent.mkdir(parents=True, exist_ok=True)
         fresh = self._path.with_name(self._path.name + ".new")
-        content = {"user": saved.user, "cursor": saved.heads.cursor, "heads": saved.heads.seqs}
+        heads = saved.heads
+        content = {"user": saved.user, "cursor": heads.cursor, "heads": heads.seqs, "rows": heads.rows}
         fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with open(fd, "w", encoding="utf-8") as file:
             json.dump(content, file)
             file.flush()
             os.fsync(fd)
         fresh.replace(self._path)
+
+
+def _are_rows(rows: object) -> bool:
+    """Whether *rows* is kind -> subject -> value."""
+    return isinstance(rows, dict) and all(
+        isinstance(of_kind, dict) and all(isinstance(value, dict) for value in of_kind.values())
+        for of_kind in rows.values()
+    )

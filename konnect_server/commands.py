@@ -11,19 +11,24 @@ from uuid import UUID
 import trio
 from msgspec import UNSET
 
-from konnect_server.actions import conversations as actions, links, rooms
+from konnect_server.actions import conversations as actions, links, rooms, scheduled, search
+from konnect_server.actions.office import Office
 from konnect_server.conversation import Acting, Author, Posting
 from konnect_server.presence import Presence
 from konnect_server.receipts import Receipts
 from konnect_server.registry import Registry
 from protocol import frames
 from protocol.errors import Invalid, Unavailable
+from protocol.frames.content import NOTHING, needs_a_look
+from protocol.limits import TYPING_MEMBERS
 from storage.errors import StorageRefused, StorageUnavailable
-from storage.rows import Made, Rules
+from storage.rows import Kept, Made, Rules, Seen
 from storage.store import Store
 
 RETRY_S: Final = 0.25
 GIVE_UP_S: Final = 10.0  # how long a question to storage is repeated before its asker is told "unavailable"
+
+_RULES: Final = Rules()  # of what is one's own a server has no rules beside the protocol's
 
 Ask: TypeAlias = Callable[[], Awaitable[Any]]
 Then: TypeAlias = Callable[[Any], Awaitable[Any]]
@@ -37,17 +42,23 @@ class Desk(Protocol):
     @property
     def registry(self) -> Registry: ...
     @property
-    def receipts(self) -> Receipts: ...
-    @property
     def presence(self) -> Presence: ...
+    @property
+    def receipts(self) -> Receipts: ...
     @property
     def new_id(self) -> Callable[[], UUID]: ...
     @property
     def typing(self) -> Callable[[frames.TypingEvent], None]: ...
     @property
+    def sooner(self) -> Callable[[int], None]: ...
+    @property
     def group_members(self) -> int: ...
     @property
     def room_members(self) -> int: ...
+    @property
+    def office(self) -> Office | None: ...
+    @property
+    def search_languages(self) -> Sequence[str]: ...
 
 
 class Asker(Author, Protocol):
@@ -55,6 +66,8 @@ class Asker(Author, Protocol):
 
     user: UUID
 
+    @property
+    def sign_in(self) -> UUID | None: ...  # by which the person came; None where nobody knows
     @property
     def desk(self) -> Desk: ...
 
@@ -67,6 +80,13 @@ class Asker(Author, Protocol):
     def read(self, command: frames.Command, ask: Ask, then: Then | None = None) -> None:
         """Answer *command* with what *ask* finds, put through *then*."""
 
+    def read_in_order(self, command: frames.Command, ask: Ask, then: Then | None = None) -> None:
+        """The same, after all that the asker gave so before it. Without an answer from storage there is none at all:
+        what follows must not overtake it."""
+
+    async def told_up_to(self, number: int) -> None:
+        """Wait until what is the person's own up to *number* has reached this very device."""
+
     async def told_of(self, conversation: UUID) -> None:
         """Wait until what the person just opened has reached this very device."""
 
@@ -74,8 +94,18 @@ class Asker(Author, Protocol):
 # --- messages and actions ---
 
 
+def sending(asker: Author, user: UUID, command: frames.MessageSend) -> Posting | Acting:
+    """What a message is on its way into the log; nearly all are postings, which many share a commit."""
+    content = command.content
+    if content is None:
+        return Posting(asker, command.id, user, command.key, command.text)
+    if needs_a_look(content):
+        return Acting(asker, user, command)
+    return Posting(asker, command.id, user, command.key, command.text, None if content == NOTHING else content)
+
+
 def _send(asker: Asker, command: frames.MessageSend) -> None:
-    asker.post(command.conversation, Posting(asker, command.id, asker.user, command.key, command.text))
+    asker.post(command.conversation, sending(asker, asker.user, command))
 
 
 def _act(asker: Asker, command: frames.AnyAction) -> None:
@@ -89,12 +119,33 @@ def _receipt(asker: Asker, command: frames.ReceiptMove) -> None:
 def _typing(asker: Asker, command: frames.Typing) -> None:
     """Asks the database who is a member; a session knows it, and has a shorter way."""
 
-    async def tell(_: frames.ConversationState) -> frames.Done:
-        asker.desk.typing(frames.TypingEvent(conversation=command.conversation, user=asker.user))
+    async def tell(state: frames.ConversationState) -> frames.Done:
+        shown = await insist(lambda: asker.desk.store.privacy(asker.user), trio.current_time)
+        if shown.typing and len(state.members) <= TYPING_MEMBERS:
+            event = frames.TypingEvent(
+                conversation=command.conversation, user=asker.user, what=command.what, on=command.on
+            )
+            asker.desk.typing(event)
         return frames.Done()
 
     asked = frames.ConversationGet(id=command.id, conversation=command.conversation, recent=0)
     asker.read(command, lambda: actions.get(asker.desk.store, asker.user, asked), tell)
+
+
+# --- what is one's own ---
+
+
+def _keep(asker: Asker, command: frames.AnyPersonal) -> None:
+    """The state's event reaches the asker's device before the answer."""
+    desk = asker.desk
+
+    async def tell(kept: Kept) -> frames.Done:
+        if kept.new:
+            desk.registry.changed(asker.user)
+        await asker.told_up_to(kept.number)
+        return frames.Done()
+
+    asker.read_in_order(command, lambda: desk.store.keep(asker.user, command, _RULES), tell)
 
 
 # --- what asks the database ---
@@ -148,6 +199,28 @@ def _reactions(asker: Asker, command: frames.MessageReactions) -> None:
     asker.read(command, lambda: actions.reactions(asker.desk.store, asker.user, command))
 
 
+def _votes(asker: Asker, command: frames.PollVoters) -> None:
+    asker.read(command, lambda: actions.votes(asker.desk.store, asker.user, command))
+
+
+def _schedule(asker: Asker, command: frames.MessageSchedule) -> None:
+    desk, new_id = asker.desk, asker.desk.new_id()
+
+    async def look(kept: frames.Scheduled) -> frames.Scheduled:
+        desk.sooner(kept.at_ms)
+        return kept
+
+    asker.read(command, lambda: scheduled.schedule(desk.store, asker.user, new_id, command), look)
+
+
+def _unschedule(asker: Asker, command: frames.MessageUnschedule) -> None:
+    asker.read(command, lambda: scheduled.unschedule(asker.desk.store, asker.user, command))
+
+
+def _scheduled(asker: Asker, command: frames.MessageScheduled) -> None:
+    asker.read(command, lambda: scheduled.listing(asker.desk.store, asker.user, command))
+
+
 def _bans(asker: Asker, command: frames.MemberBans) -> None:
     asker.read(command, lambda: actions.bans(asker.desk.store, asker.user, command))
 
@@ -165,7 +238,6 @@ def _members(asker: Asker, command: frames.MemberList) -> None:
 
 def _online(asker: Asker, command: frames.RoomOnline) -> None:
     desk = asker.desk
-    # Whom the asker may not see online is not seen here either: `is_online` is the one place to say so.
     asker.read(command, lambda: rooms.online(desk.store, asker.user, command, desk.presence.online))
 
 
@@ -217,19 +289,112 @@ def _users(asker: Asker, command: frames.UserGet) -> None:
     asker.read(command, lambda: actions.users(asker.desk.store, asker.user, command))
 
 
+# --- devices and notifications ---
+
+
+def _office(asker: Asker) -> Office:
+    """Raises Unavailable where there is none: on a store that is no database."""
+    if asker.desk.office is None:
+        raise Unavailable("this server keeps neither devices nor notifications")
+    return asker.desk.office
+
+
+def _register(asker: Asker, command: frames.DeviceRegister) -> None:
+    async def ask() -> frames.Done:
+        return await _office(asker).register(asker.user, asker.sign_in, command)
+
+    asker.read(command, ask)
+
+
+def _unregister(asker: Asker, command: frames.DeviceUnregister) -> None:
+    async def ask() -> frames.Done:
+        return await _office(asker).unregister(asker.user, command)
+
+    asker.read(command, ask)
+
+
+def _devices(asker: Asker, command: frames.DeviceList) -> None:
+    async def ask() -> frames.Devices:
+        return await _office(asker).devices(asker.user, command)
+
+    asker.read(command, ask)
+
+
+def _notifications(asker: Asker, command: frames.NotificationList) -> None:
+    async def ask() -> frames.Notifications:
+        return await _office(asker).notifications(asker.user, command)
+
+    asker.read(command, ask)
+
+
+def _search(asker: Asker, command: frames.Search) -> None:
+    desk = asker.desk
+    asker.read(command, lambda: search.search(desk.store, asker.user, command, desk.search_languages))
+
+
+def _privacy_set(asker: Asker, command: frames.PrivacySet) -> None:
+    """Takes effect for the asker's own sessions here before the answer, elsewhere when they hear of it."""
+    desk = asker.desk
+
+    async def tell(number: int) -> frames.Done:
+        desk.registry.changed(asker.user)
+        await asker.told_up_to(number)
+        return frames.Done()
+
+    asker.read_in_order(command, lambda: desk.store.set_privacy(asker.user, command), tell)
+
+
+def _privacy_get(asker: Asker, command: frames.PrivacyGet) -> None:
+    asker.read(command, lambda: asker.desk.store.privacy(asker.user))
+
+
+def _presence(asker: Asker, command: frames.PresenceGet) -> None:
+    async def tell(people: Sequence[Seen]) -> frames.Presences:
+        presence = asker.desk.presence
+        return frames.Presences([
+            frames.PersonPresence(one.user, "online") if presence.online(one.user, one.contact)
+            else frames.PersonPresence(one.user, "offline", one.last_seen_ms or UNSET)
+            for one in people
+        ])  # fmt: skip
+
+    asker.read(command, lambda: asker.desk.store.presences(asker.user, command.users), tell)
+
+
+def _readers(asker: Asker, command: frames.MessageReaders) -> None:
+    asker.read(command, lambda: actions.readers(asker.desk.store, asker.user, command))
+
+
+def _unread(asker: Asker, command: frames.UnreadGet) -> None:
+    asker.read(command, lambda: actions.unread(asker.desk.store, asker.user))
+
+
 HANDLERS: Final[dict[type[frames.Command], Callable[[Asker, Any], None]]] = {
     frames.ConversationDirect: _direct,
     frames.ConversationCreate: _create,
     frames.ConversationList: _list,
     frames.ConversationGet: _get,
-    frames.MessageSend: _send,
     **dict.fromkeys(get_args(frames.AnyAction), _act),
+    frames.MessageSend: _send,
     frames.MessageEdits: _edits,
     frames.MessageReactions: _reactions,
     frames.HistoryGet: _history,
     frames.ReceiptMove: _receipt,
     frames.Typing: _typing,
     frames.UserGet: _users,
+    frames.DeviceRegister: _register,
+    frames.DeviceUnregister: _unregister,
+    frames.DeviceList: _devices,
+    frames.NotificationList: _notifications,
+    frames.UnreadGet: _unread,
+    frames.MessageReaders: _readers,
+    frames.PrivacySet: _privacy_set,
+    frames.PrivacyGet: _privacy_get,
+    frames.PresenceGet: _presence,
+    **dict.fromkeys(get_args(frames.AnyPersonal), _keep),
+    frames.MessageSchedule: _schedule,
+    frames.PollVoters: _votes,
+    frames.MessageUnschedule: _unschedule,
+    frames.MessageScheduled: _scheduled,
     frames.MemberBans: _bans,
     # finding rooms, and who is in them
     frames.RoomList: _rooms,
@@ -242,6 +407,7 @@ HANDLERS: Final[dict[type[frames.Command], Callable[[Asker, Any], None]]] = {
     frames.LinkPreview: _preview_link,
     frames.LinkJoin: _join_by_link,
     frames.RequestList: _requests,
+    frames.Search: _search,
 }
 
 

@@ -20,15 +20,19 @@ from itertools import chain
 from typing import Final, Protocol
 from uuid import UUID
 
+from msgspec import UNSET
+
 from protocol import closing, codec
 from protocol.errors import Forbidden, Invalid, KeyReused, KonnectError, NotAMember, SlowMode
-from protocol.frames import AnyAction, Appended, Entry
+from protocol.frames import Appended, Content, Entry, Privacy
+from storage.actions import Deed
 from storage.rows import Acted, Answer, Appendix
 
 INBOX_LIMIT: Final = 256  # postings that wait; beyond it the senders' sockets are not read
 BATCH_LIMIT: Final = 256  # postings of one conversation in one append
 MEMBERSHIP: Final = frozenset({"member.added", "member.removed", "member.banned"})
-ALTERS: Final = frozenset({"message.edited", "message.deleted"})  # what was said before is not to be told any more
+# After these, what was said before is not to be told any more.
+ALTERS: Final = frozenset({"message.edited", "message.deleted", "messages.expired"})
 
 
 class Author(Protocol):
@@ -49,6 +53,10 @@ class Reader(Author, Protocol):
 
     user: UUID
 
+    @property
+    def privacy(self) -> Privacy:
+        """The person's switches; all off while they are not known."""
+
     def push(self, data: bytes) -> None:
         """Send *data* (whole wire frames) to the device."""
 
@@ -66,20 +74,24 @@ class Reader(Author, Protocol):
 
 
 class Posting:
-    """One message on its way into the log."""
+    """One message on its way into the log; *content* is what it is beside its text, which may be empty then."""
 
-    __slots__ = ("author", "id", "key", "reader", "text")
+    __slots__ = ("author", "content", "id", "key", "reader", "text")
 
-    def __init__(self, reader: Author, command_id: int, author: UUID, key: str, text: str) -> None:
+    def __init__(
+        self, reader: Author, command_id: int, author: UUID, key: str, text: str, content: Content | None = None
+    ) -> None:
         self.reader, self.id, self.author, self.key, self.text = reader, command_id, author, key, text
+        self.content = content
 
 
 class Acting:
-    """One action on its way into the log: any command but a message that changes the conversation."""
+    """One action on its way into the log: any command that changes the conversation, but a message that needs no look
+    at more than its author's membership."""
 
     __slots__ = ("action", "author", "id", "reader")
 
-    def __init__(self, reader: Author, author: UUID, action: AnyAction) -> None:
+    def __init__(self, reader: Author, author: UUID, action: Deed) -> None:
         self.reader, self.id, self.author, self.action = reader, action.id, author, action
 
 
@@ -104,6 +116,9 @@ class House(Protocol):
 
     def sessions_of(self, user: UUID) -> Iterable[Reader]:
         """The person's sessions in this process."""
+
+    def parted(self, user: UUID, others: Sequence[Reader]) -> None:
+        """*user* is no member any more; *others* listen here."""
 
     def altered(self, conversation: UUID) -> None:
         """Messages that were delivered before read otherwise now."""
@@ -252,7 +267,9 @@ class Conversation:
                 due = max(due, answer.seq)
                 if answer.new:
                     own.append(Entry(conversation=self.id, seq=answer.seq, kind="message", author=posting.author,
-                                     key=posting.key, at_ms=answer.at_ms, text=posting.text))  # fmt: skip
+                                     key=posting.key, at_ms=answer.at_ms, text=posting.text or UNSET,
+                                     content=posting.content or UNSET,
+                                     expires_at_ms=answer.expires_at_ms or UNSET))  # fmt: skip
             answers.append((posting.reader, data))
         self._follow(outcome.missed, own, answers, due)
 
@@ -370,6 +387,7 @@ class Conversation:
         if entry.kind == "member.added":
             self._house.joined(self.id, entry.user)
             return
+        self._house.parted(entry.user, self.readers())
         for reader in self._house.sessions_of(entry.user):
             if reader not in self._live:
                 knows = self._ahead.get(reader, self._walking.get(reader))

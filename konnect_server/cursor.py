@@ -1,8 +1,8 @@
-"""The opaque cursor: which database wrote it, the person's number, and up to when receipts are known."""
+"""The opaque cursor: which database wrote it, how far the person's own rows were told, and up to when receipts were."""
 
 import base64
 import binascii
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 from uuid import UUID
 
 import msgspec
@@ -17,12 +17,24 @@ class Cursor(msgspec.Struct, frozen=True, array_like=True):
     """What a client carries for the server from one connection to the next."""
 
     lineage: UUID  # a row that the database had when this was written; unknown later means restored from an older copy
-    number: _Whole  # the person's number; all rows of one's own up to it were sent
+    number: _Whole  # the person's number: memberships that changed up to it were told
     receipts_ms: _Whole  # database time; receipts written before it were sent
     form: int = _FORM
+    rows: _Whole = 0  # the person's number again: rows of table personal up to it were told; missing in old cursors
+
+
+class _AnyForm(msgspec.Struct, array_like=True):
+    """As much as all forms have in common."""
+
+    lineage: UUID
+    number: _Whole
+    receipts_ms: _Whole
+    form: int = _FORM
+    rest: Any = None
 
 
 _decode: Final = msgspec.msgpack.Decoder(Cursor).decode
+_decode_any: Final = msgspec.msgpack.Decoder(_AnyForm).decode
 _encode: Final = msgspec.msgpack.Encoder(uuid_format="bytes").encode
 
 
@@ -38,9 +50,9 @@ def decode(text: str) -> Cursor:
         BadCursor: Not one that a Konnect server wrote.
     """
     try:
-        cursor = _decode(base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True))
+        raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+        if _decode_any(raw).form == _FORM:
+            return _decode(raw)
     except (binascii.Error, ValueError, msgspec.DecodeError, UnicodeDecodeError) as problem:
         raise BadCursor("this cursor was not written by a Konnect server") from problem
-    if cursor.form != _FORM:
-        raise BadCursor("this cursor was written by another version of Konnect")
-    return cursor
+    raise BadCursor("this cursor was written by another version of Konnect")

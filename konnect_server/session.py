@@ -7,7 +7,7 @@ is cancelled with it; what changes a conversation goes into that conversation's 
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias, get_args
 from uuid import UUID
 
 import msgspec
@@ -15,7 +15,8 @@ import trio
 
 from konnect_server import cursor as cursors
 from konnect_server.actions import conversations as actions
-from konnect_server.commands import HANDLERS, Ask, Then, insist
+from konnect_server.actions.office import Office
+from konnect_server.commands import HANDLERS, Ask, Then, insist, sending
 from konnect_server.conversation import Acting, Posting
 from konnect_server.limiter import TokenBucket
 from konnect_server.outbox import LOW_WATER_BYTES
@@ -38,8 +39,10 @@ from protocol.errors import (
     RateLimited,
     TooManySockets,
     Unauthorized,
+    Unavailable,
 )
 from storage.errand import by_task
+from storage.rows import Seen
 from storage.store import Store
 
 READS_AT_ONCE: Final = 4  # tasks of one session that ask the database
@@ -56,7 +59,9 @@ _WHY: Final = {
 }
 _BY_CLIENT: Final = CLOSED.labels("client")
 
-_Read: TypeAlias = tuple[int, Ask, Then | None]
+_Read: TypeAlias = tuple[int, Ask, Then | None, bool]  # the last: in order
+_IN_ORDER: Final = get_args(frames.AnyPersonal)  # what of a session is carried out in the order of coming
+_UNKNOWN: Final = frames.Privacy(False, "nobody", False)  # in doubt, everything is hidden
 _NOBODY: Final = UUID(int=0)
 _INBOX, _RATE, _READS, _ANSWERS = 1, 2, 4, 8  # why the socket is not read
 
@@ -121,7 +126,10 @@ class Desk(msgspec.Struct, frozen=True):
     sockets_per_user: int
     group_members: int
     room_members: int
+    search_languages: Sequence[str]
     hello_timeout_s: float
+    sooner: Callable[[int], None]  # something was given to this server that is due then, Unix milliseconds
+    office: Office | None = None
 
 
 class Session:
@@ -133,17 +141,20 @@ class Session:
         self.push_droppable = link.push_droppable
         self.close = link.close
         self.id = desk.new_id()
-        self.user = self.sign_in = _NOBODY
+        self.user = _NOBODY
+        self.sign_in: UUID = _NOBODY
         self.device = ""
         self.gone = False
+        self.privacy = _UNKNOWN
         self._walk: Walk | None = None
         self._messages = TokenBucket(desk.messages_per_s, desk.messages_burst)
         self._commands = TokenBucket(desk.commands_per_s, desk.commands_burst)
         self._refusals: TokenBucket | None = None  # most connections never need one
         self._paused = 0
-        self._stalled: frames.MessageSend | None = None
+        self._stalled: frames.Command | None = None  # over its rate, and nothing may overtake it
         self._reads: list[_Read] = []  # a deque takes 600 bytes even when it is empty
         self._reading: dict[int, trio.CancelScope] = {}
+        self._ordered = False  # one of those that go in order is under way
         self._read_count = 0
         self._watched: list[UUID] = []
         self._room: trio.Event | None = None
@@ -172,6 +183,8 @@ class Session:
                 self.close(closing.HELLO_FIRST)
         elif isinstance(command, frames.MessageSend):
             self._send(command)
+        elif isinstance(command, _IN_ORDER):
+            self._in_order(command)
         else:
             wait_s = self._commands.take(self._desk.now())
             if wait_s:
@@ -258,6 +271,15 @@ class Session:
         if data:
             self.push(data)
 
+    def heed(self, privacy: frames.Privacy) -> None:
+        """The person's switches stand so, as far as is known here; a change makes every device look."""
+        before, self.privacy = self.privacy, privacy
+        presence = self._desk.presence
+        presence.came(self.user, privacy.last_seen)
+        if privacy.last_seen != before.last_seen and self._walk is not None:
+            presence.unfollow(self, [*self._walk.partners, *self._watched])  # who hides sees nobody
+            self._watch_again()
+
     def greet(self) -> None:
         """Answer the hello now, if nothing was pushed since."""
         self.push(b"")
@@ -288,11 +310,23 @@ class Session:
 
     def _send(self, command: frames.MessageSend) -> None:
         wait_s = self._messages.take(self._desk.now())
-        if wait_s:  # not refused, or what follows would overtake it: the socket is not read until it may go
-            self._stalled = command
-            self._rest(wait_s)
+        if wait_s:
+            self._stall(command, wait_s)
             return
-        self.post(command.conversation, Posting(self, command.id, self.user, command.key, command.text))
+        self.post(command.conversation, sending(self, self.user, command))
+
+    def _in_order(self, command: frames.Command) -> None:
+        """Carry out a command that nothing may overtake."""
+        wait_s = self._commands.take(self._desk.now())
+        if wait_s:
+            self._stall(command, wait_s)
+        else:
+            _HANDLERS[type(command)](self, command)
+
+    def _stall(self, command: frames.Command, wait_s: float) -> None:
+        """Not refused, or what follows would overtake it: the socket is not read until it may go."""
+        self._stalled = command
+        self._rest(wait_s)
 
     def post(self, conversation: UUID, piece: Posting | Acting) -> None:
         """Put *piece* into the conversation's inbox. If that is full with it, the socket is not read."""
@@ -307,8 +341,11 @@ class Session:
         if self._walk is None or not self._walk.may_hear(command.conversation):
             self.push(codec.error(command.id, NotAMember(self.user, command.conversation)))
             return
-        if command.conversation in self._walk.attached:
-            self._desk.typing(frames.TypingEvent(conversation=command.conversation, user=self.user))
+        if self.privacy.typing and command.conversation in self._walk.attached.keys() - self._walk.large:
+            event = frames.TypingEvent(
+                conversation=command.conversation, user=self.user, what=command.what, on=command.on
+            )
+            self._desk.typing(event)
         self.push(codec.ok(command.id, frames.Done()))
 
     def _hello_again(self, command: frames.Hello) -> None:
@@ -327,43 +364,85 @@ class Session:
         if self._walk is not None and conversation not in self._walk.attached:
             await self._walk.settle()
 
-    async def _to_watch(self, command: frames.PresenceWatch) -> list[UUID]:
-        if command.conversation is None:
-            return [user.id for user in await self._desk.store.users(command.users)]
-        asked = frames.ConversationGet(id=command.id, conversation=command.conversation, recent=0)
-        return (await actions.get(self._desk.store, self.user, asked)).members
+    async def told_up_to(self, number: int) -> None:
+        """Wait until what is the person's own up to *number* has reached this device."""
+        if self._walk is not None and (self._walk.number is None or self._walk.number < number):
+            await self._walk.settle()
 
-    async def _watching(self, users: Sequence[UUID]) -> frames.Online:
-        partners = self._walk.partners if self._walk is not None else {}
-        self._desk.presence.unfollow(self, [user for user in self._watched if user not in partners])
-        self._watched = [user for user in users if user != self.user]
-        return frames.Online(self._desk.presence.follow(self, self._watched))
+    async def _to_watch(self, command: frames.PresenceWatch) -> list[Seen]:
+        users = command.users
+        if command.conversation is not None:
+            asked = frames.ConversationGet(id=command.id, conversation=command.conversation, recent=0)
+            users = (await actions.get(self._desk.store, self.user, asked)).members
+        return await self._desk.store.presences(self.user, users) if users else []
+
+    def _watch_again(self) -> None:
+        """What this device may see has changed: ask once more for whom it watches."""
+        watched = list(self._watched)
+        if not watched:
+            return
+
+        async def ask() -> None:
+            seen = await insist(lambda: self._desk.store.presences(self.user, watched), self._desk.now)
+            if not self.gone and self._watched == watched:
+                await self._watching(seen)
+
+        self._desk.registry.spawn(self.close, ask)
+
+    async def _watching(self, people: Sequence[Seen]) -> frames.Online:
+        presence, partners = self._desk.presence, self._walk.partners if self._walk is not None else {}
+        presence.unfollow(self, [user for user in self._watched if user not in partners])
+        if self.privacy.last_seen == "nobody":  # since it was asked
+            people = []
+        self._watched = [one.user for one in people]
+        online = [one.user for one in people if presence.follow(self, [one.user], one.contact)]
+        here = set(map(str, online))
+        seen = {one.user: one.last_seen_ms for one in people if one.last_seen_ms and str(one.user) not in here}
+        return frames.Online(online, seen)
 
     def read(self, command: frames.Command, ask: Ask, then: Then | None = None) -> None:
         """Answer *command* with what *ask* finds, put through *then*."""
-        self._reads.append((command.id, ask, then))
+        self._read(command.id, ask, then, False)
+
+    def read_in_order(self, command: frames.Command, ask: Ask, then: Then | None = None) -> None:
+        """The same, after all that came so before it; without an answer from storage the connection ends, and the
+        client repeats all of them in order."""
+        self._read(command.id, ask, then, True)
+
+    def _read(self, command_id: int, ask: Ask, then: Then | None, in_order: bool) -> None:
+        self._reads.append((command_id, ask, then, in_order))
         if len(self._reads) >= READS_WAITING:
             self._pause(_READS)
         self._start_reads()
 
     def _start_reads(self) -> None:
-        while self._reads and len(self._reading) < READS_AT_ONCE:
+        while len(self._reading) < READS_AT_ONCE:
+            place = next((nth for nth, one in enumerate(self._reads) if not (one[3] and self._ordered)), None)
+            if place is None:
+                break
+            read = self._reads.pop(place)
+            self._ordered = self._ordered or read[3]
             self._read_count += 1
-            run = partial(self._run_read, self._read_count, *self._reads.pop(0))
+            run = partial(self._run_read, self._read_count, *read)
             self._reading[self._read_count] = self._desk.registry.spawn(self.close, run)
         if len(self._reads) < READS_WAITING:
             self._go_on(_READS)
 
-    async def _run_read(self, number: int, command_id: int, ask: Ask, then: Then | None) -> None:
+    async def _run_read(self, number: int, command_id: int, ask: Ask, then: Then | None, in_order: bool) -> None:
         try:
             found = await insist(ask, self._desk.now)
             await trio.lowlevel.checkpoint_if_cancelled()  # else one that is gone would begin to follow, or to walk
             data = codec.ok(command_id, found if then is None else await then(found))
         except KonnectError as problem:
+            if in_order and isinstance(problem, Unavailable):
+                self.close(closing.UNAVAILABLE)  # nothing after it begins
+                return
             data = codec.error(command_id, problem)
         await self.room()  # an answer may be a page: several at once would make an honest client "slow"
         self.push(data)
         del self._reading[number]
+        if in_order:
+            self._ordered = False
         self._start_reads()
 
     # --- reading the socket, or not ---
@@ -389,8 +468,10 @@ class Session:
             return
         self._go_on(_RATE)
         stalled, self._stalled = self._stalled, None
-        if stalled is not None:
+        if isinstance(stalled, frames.MessageSend):
             self._send(stalled)
+        elif stalled is not None:
+            self._in_order(stalled)
         self._desk.flush()
 
     # --- what conversations and the walk call ---
@@ -409,6 +490,7 @@ class Session:
         """The person was removed from a conversation."""
         if self._walk is not None:
             self._walk.lost(conversation, seq)
+            self._watch_again()  # of whom one has seen by that conversation alone
 
     def receipt(self, conversation: UUID, user: UUID, data: bytes) -> None:
         """Somebody's cursors rose."""
@@ -451,7 +533,7 @@ class Session:
 
     def online(self, partners: Sequence[UUID]) -> list[UUID]:
         """Follow these people's presence; those who are online now."""
-        return self._desk.presence.follow(self, partners)
+        return [] if self.privacy.last_seen == "nobody" else self._desk.presence.follow(self, partners)
 
     def hold_answers(self, waiting: int) -> None:
         """So many answers wait for the end of a walk."""

@@ -32,6 +32,7 @@ from protocol.frames import (
     CursorEvent,
     Entry,
     PresenceEvent,
+    Privacy,
     Progress,
     ReceiptEvent,
     Rewound,
@@ -44,6 +45,7 @@ from storage.rows import OthersReceipt, Range, Span, Standing, State
 from storage.store import Store
 
 PAGE_ENTRIES: Final = 500  # entries one page asks for at most
+PAGE_ROWS: Final = 500  # the same of the person's own rows
 STRETCHES_AT_ONCE: Final = 64  # short ranges read together: about two pages
 STATES_AT_ONCE: Final = 50  # states read in one query, fewer where each brings many entries
 FIRST_STATES: Final = 50  # the same, of those that come with the standing of a first start
@@ -63,6 +65,9 @@ class Walker(Seat, Protocol):
 
     def greet(self) -> None:
         """Answer the hello now, if that was not done: the first push does it, too."""
+
+    def heed(self, privacy: Privacy) -> None:
+        """The person's switches stand so."""
 
     def flush(self) -> None:
         """Let what was pushed leave now."""
@@ -116,10 +121,15 @@ class Walk:
         self.number: int | None = None  # the person's number up to which this session was told
         self.synced = False
         self._receipts_ms = 0  # database time; others' receipts written before it were sent
+        self.large: set[UUID] = set()  # conversations with so many members that typing is not told there
         self.partners: dict[UUID, bool] = {}  # of direct conversations -> followed
         self._left: dict[UUID, int] = {}  # conversations that were told and then left -> the client's head there
         self._targets: dict[UUID, _Target] = {}
         self._told = None if cursor is None else cursor.number  # the same on the way there; None: a first start
+        self._rows = 0 if cursor is None else cursor.rows  # the same of the rows of table personal
+        self._afresh = self._rows == 0  # of these nothing is known: what is gone need not be told
+        self._reopened = False  # the person sees how far others have read, and did not before
+        self._unsure = False  # the standing was asked for with a number that means nothing
         self._held: list[tuple[UUID, int, bytes]] | None = None
         self._held_bytes = 0
         self._answers: list[bytes] = []
@@ -199,8 +209,7 @@ class Walk:
         """The server has a new lineage: let the client's cursor name it, so that a restore of anything older than this
         moment is seen (docs/hazards.md, A12). A walk under way ends with a cursor anyway."""
         if self.synced and self._errand is None:
-            cursor = cursors.encode(Cursor(self._lineage(), self.number or 0, self._receipts_ms))
-            self._walker.push(wire(CursorEvent(cursor=cursor)))
+            self._walker.push(wire(CursorEvent(cursor=self._write_cursor(self.number, self._receipts_ms))))
 
     def stop(self) -> None:
         """The session is gone."""
@@ -226,9 +235,11 @@ class Walk:
                     self._walker.greet()
                     self._walker.close(UNAUTHORIZED)  # a good token of somebody who is no more
                     break
+                self._heed(standing.privacy or Privacy())
                 steps = self._plan(standing)
                 await self._carry_out(steps)
                 await self._receipts()
+                await self._personal(standing)
                 await self._switch()
                 self._finish(standing)
         except StorageUnavailable:
@@ -246,16 +257,32 @@ class Walk:
             self._begun = True
             self._walker.push(wire(Progress(cursor=self._progress_cursor())))
 
+    def _heed(self, privacy: Privacy) -> None:
+        """Before anything is told by this standing."""
+        before = self._walker.privacy
+        if self._planned and privacy.read_receipts and not before.read_receipts:
+            self._reopened = True
+        if privacy.last_seen != before.last_seen:
+            self.partners = dict.fromkeys(self.partners, False)  # who hides follows nobody: ask again
+        self._walker.heed(privacy)
+
     async def _stand(self) -> Standing:
         """Where the person stands: read after every answer that waits here, and after every removal we know of."""
         while True:
             self._stale = False
             if self._planned or self._resuming:
-                standing = await self._insist(lambda: self._store.standing(self._walker.user, self._asked_lineage()))
+                standing = await self._insist(
+                    lambda: self._store.standing(self._walker.user, self._asked_lineage(), self._rows, self._known())
+                )
             else:
                 standing = await self._stand_first()
             if not self._stale:
                 return standing
+
+    def _known(self) -> int | None:
+        """Up to which number the spans need not be read again. Every open one is attached then; where the person was
+        removed, a return may be older than that."""
+        return self._told if self.synced and not self._left else None
 
     async def _stand_first(self) -> Standing:
         """The same for a first start, with the states: one question instead of two (docs/decisions/0013)."""
@@ -289,14 +316,22 @@ class Walk:
     # --- planning: one turn, no await, so that no conversation moves unseen between the reading and the registering ---
 
     def _plan(self, standing: Standing) -> deque[Range | _Tell]:
-        if not standing.known:  # the cursor comes from a future that a restore undid; its heads may, too
+        if standing.same:
+            return deque()
+        lost = self._cursor is not None and self._rows > (standing.number or 0)
+        if not standing.known or lost:  # the cursor comes from a future that a restore undid; its heads may, too
             self._walker.push(wire(Rewound()))
             self._heads, self._cursor, self._told, self._resuming = {}, None, None, False
+            self._rows, self._afresh, self._unsure = 0, True, True
         if self._told is None:  # a first start: a membership that ended before it is no news
             self._told = standing.number or 0
         steps: deque[Range | _Tell] = deque()
         for conversation, group in groupby(standing.spans, key=lambda span: span.conversation):
             spans = list(group)
+            if spans[-1].large:
+                self.large.add(conversation)
+            else:
+                self.large.discard(conversation)
             if spans[-1].partner is not None:
                 self.partners.setdefault(spans[-1].partner, False)
             if conversation in self.attached or conversation in self._targets:
@@ -320,8 +355,9 @@ class Walk:
         self._states = {state.conversation: state for state in states}
         for receipt in passed:
             target = self._targets.get(receipt.conversation) if self._concerns(receipt) else None
-            if target is not None and target.receipts is not None:
-                target.receipts[receipt.user] = receipt.data
+            told = receipt.told_to(self._walker.user, sees_reading=self._walker.privacy.read_receipts)
+            if told and target is not None and target.receipts is not None:
+                target.receipts[receipt.user] = told
 
     def _concerns(self, receipt: Receipt) -> bool:
         return receipt.to_all or receipt.user == self._walker.user
@@ -488,22 +524,48 @@ class Walk:
 
     def _progress_cursor(self) -> str:
         """What may be kept half-way: the heads have moved, the person's own rows and the receipts were not all told."""
-        receipts_ms = 0 if self._cursor is None else self._cursor.receipts_ms
-        return cursors.encode(Cursor(self._lineage(), self._told or 0, receipts_ms))
+        return self._write_cursor(self._told, 0 if self._cursor is None else self._cursor.receipts_ms)
+
+    def _write_cursor(self, number: int | None, receipts_ms: int) -> str:
+        return cursors.encode(Cursor(self._lineage(), number or 0, receipts_ms, rows=self._rows))
 
     async def _receipts(self) -> None:
-        """Tell others' receipts since the cursor; a first start has them in the states."""
-        if self.synced or not self._resuming:
+        """Tell others' receipts since the cursor, or all where they were hidden before; a first start has them in the
+        states."""
+        if not self._reopened and (self.synced or not self._resuming):
             return
-        since = 0 if self._cursor is None else max(0, self._cursor.receipts_ms - OVERLAP_MS)
+        since = 0 if self._cursor is None or self._reopened else max(0, self._cursor.receipts_ms - OVERLAP_MS)
+        self._reopened = False
         rows = await self._insist(lambda: self._store.receipts_since(self._walker.user, since))
         for first in range(0, len(rows), RECEIPTS_AT_ONCE):
             await self._room()
             for row in rows[first : first + RECEIPTS_AT_ONCE]:
                 target = self._targets.get(row.conversation)  # none, or one that was left: joined since, and its state,
-                if target is not None and target.conversation is not None and target.last is None:  # to come, has them
+                going = target is not None and target.conversation is not None and target.last is None
+                if going or row.conversation in self.attached:  # to come, has them
                     self._begin()
                     self._walker.push(wire(_receipt(row)))
+
+    async def _personal(self, standing: Standing) -> None:
+        """Tell the person's own rows up to the standing's number, in the order of their last change: what changes
+        meanwhile gets a higher one, and is told by the next look. Where the standing knows of none, none is read."""
+        through = standing.number or 0
+        more = standing.rows > self._rows or self._unsure
+        while more:
+            await self._room()
+            page = await self._insist(
+                lambda: self._store.personal(
+                    self._walker.user, self._rows, through, not self._afresh, PAGE_ROWS, PAGE_BYTES
+                )
+            )
+            if page.rows:
+                self._begin()
+                self._walker.push(b"".join(wire(row.state) for row in page.rows))
+                self._rows = page.rows[-1].number
+            more = page.cut
+            if more and not self.synced:
+                self._walker.push(wire(Progress(cursor=self._progress_cursor())))
+        self._rows, self._afresh, self._unsure = max(self._rows, through), False, False
 
     async def _room(self) -> None:
         await self._walker.room()
@@ -553,7 +615,7 @@ class Walk:
         self._targets.clear()
         self.number = self._told = standing.number
         self._receipts_ms = standing.at_ms
-        cursor = cursors.encode(Cursor(self._lineage(), standing.number or 0, standing.at_ms))
+        cursor = self._write_cursor(standing.number, standing.at_ms)
         self._walker.push(wire(CursorEvent(cursor=cursor) if self.synced else Synced(cursor=cursor)))
         self.synced = True
         new = [partner for partner, followed in self.partners.items() if not followed]

@@ -26,6 +26,12 @@
     │   ├── MessageDeleted          message_deleted      the message was deleted
     │   ├── TooLate                 too_late             the time for it is over
     │   ├── TooManyReactions        too_many_reactions   the message has its most reactions
+    │   ├── TooManyOfOnesOwn        too_many             as many of these are one's own as may be
+    │   ├── UnknownPoll             unknown_poll         the message is no poll
+    │   ├── PollClosed              poll_closed          the poll was closed
+    │   ├── UnknownScheduled        unknown_scheduled    no scheduled message of this person by that id
+    │   ├── TooManyScheduled        too_many_scheduled   as many messages wait as may
+    │   ├── TooManyPins             too_many_pins        the conversation has its most pins
     │   ├── ConversationFull        conversation_full    the group has its most members
     │   ├── Banned                  banned               the person is barred from the conversation
     │   ├── TooManyAdmins           too_many_admins      the conversation has its most admins
@@ -238,6 +244,42 @@ class TooManyReactions(Refused):
     """The person has reacted to the message with as many emoji as one may, or it has as many as a message may."""
 
     code, status, fix = "too_many_reactions", 409, "Take a reaction back first, or use an emoji that is there already."
+
+
+class TooManyOfOnesOwn(Refused):
+    """The person has as many of these as one may have: pinned conversations, names for the people of one."""
+
+    code, status, fix = "too_many", 409, "Let one go first."
+
+
+class UnknownPoll(Refused):
+    """The message asks nothing."""
+
+    code, status, fix = "unknown_poll", 404, "Check the message's seq: only messages with a poll are polls."
+
+
+class PollClosed(Refused):
+    """The poll was closed; nobody may choose any more."""
+
+    code, status, fix = "poll_closed", 409, "Show its result."
+
+
+class UnknownScheduled(Refused):
+    """The person has no scheduled message with that id."""
+
+    code, status, fix = "unknown_scheduled", 404, "Read them again with message.scheduled."
+
+
+class TooManyScheduled(Refused):
+    """As many of the person's messages wait in the conversation as may, those that failed among them."""
+
+    code, status, fix = "too_many_scheduled", 409, "Take one back, or wait until one is sent."
+
+
+class TooManyPins(Refused):
+    """The conversation has as many pinned messages as it may have."""
+
+    code, status, fix = "too_many_pins", 409, "Take another one down first."
 
 
 class ConversationFull(Refused):

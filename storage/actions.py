@@ -6,7 +6,7 @@ command, rules) in a new migration (0005_messages.sql says what it is made of), 
 from another.
 """
 
-from typing import TYPE_CHECKING, Final, Literal, LiteralString
+from typing import TYPE_CHECKING, Final, Literal, LiteralString, TypeAlias
 from uuid import UUID
 
 from msgspec import UNSET
@@ -18,20 +18,25 @@ from protocol.errors import (
     Forbidden,
     Invalid,
     KeyReused,
+    KonnectError,
     LinkOver,
     MessageDeleted,
     NotAMember,
     NotFound,
     NotReady,
+    PollClosed,
     Refused,
+    SlowMode,
     TooLate,
     TooManyAdmins,
     TooManyLinks,
+    TooManyPins,
     TooManyReactions,
     TooManyRequests,
     UnknownLink,
     UnknownMedium,
     UnknownMessage,
+    UnknownPoll,
     UnknownRequest,
     UnknownUser,
     WrongKind,
@@ -40,11 +45,13 @@ from protocol.errors import (
 from protocol.frames import (
     AnyAction,
     Command,
+    Content,
     ConversationAdd,
     ConversationHandover,
     ConversationLeave,
     ConversationPhoto,
     ConversationRemove,
+    ConversationRetention,
     ConversationSlowMode,
     ConversationTitle,
     ConversationTopic,
@@ -54,20 +61,40 @@ from protocol.frames import (
     MemberUnban,
     MessageDelete,
     MessageEdit,
+    MessageForward,
+    MessagePin,
     MessageReact,
+    MessageSend,
+    PollClose,
+    PollCreate,
+    PollVote,
     RequestAnswer,
     RoomJoin,
     RoomLeave,
 )
+from storage import scheduled
 from storage.rows import Acted, Rules
+from storage.scheduled import ExpireMessages, SendScheduled
 
 if TYPE_CHECKING:
     from storage.store import Store
 
-FUNCTIONS: Final[dict[type[Command], LiteralString]] = {
+Deed: TypeAlias = AnyAction | SendScheduled | ExpireMessages
+"""What a conversation's log takes one by one: actions, and what the server does by itself."""
+
+FUNCTIONS: Final[dict[type[Command] | type[SendScheduled] | type[ExpireMessages], LiteralString]] = {
     MessageEdit: "select edit_message($1::uuid, $2::json, $3::json)",
     MessageDelete: "select delete_message($1::uuid, $2::json, $3::json)",
     MessageReact: "select react_to_message($1::uuid, $2::json, $3::json)",
+    ExpireMessages: "select expire_messages($1::uuid, $2::json, $3::json)",
+    ConversationRetention: "select set_retention($1::uuid, $2::json, $3::json)",
+    PollCreate: "select create_poll($1::uuid, $2::json, $3::json)",
+    PollVote: "select vote_poll($1::uuid, $2::json, $3::json)",
+    PollClose: "select close_poll($1::uuid, $2::json, $3::json)",
+    SendScheduled: "select send_scheduled($1::uuid, $2::json, $3::json)",
+    MessageSend: "select send_message($1::uuid, $2::json, $3::json)",
+    MessageForward: "select forward_message($1::uuid, $2::json, $3::json)",
+    MessagePin: "select pin_message($1::uuid, $2::json, $3::json)",
     # members and what they may set
     MemberRole: "select set_role($1::uuid, $2::json, $3::json)",
     ConversationHandover: "select hand_over($1::uuid, $2::json, $3::json)",
@@ -81,9 +108,12 @@ FUNCTIONS: Final[dict[type[Command], LiteralString]] = {
     ConversationSlowMode: "select set_conversation('slow_mode', $1::uuid, $2::json, $3::json)",
 }
 MEMBERSHIP: Final = (ConversationAdd, ConversationRemove, ConversationLeave, RoomLeave)
-_FORBIDDEN: Final[dict[type[Command], str]] = {
+_FORBIDDEN: Final[dict[type, str]] = {
+    ConversationRetention: "only the owner and admins of the group may say how long messages are kept",
+    PollClose: "only who asked, and the owner and admins of the group, may close a poll",
     MessageEdit: "only its author may edit a message, and only while the person may write there",
     MessageDelete: "only its author, and the owner and admins of the group, may delete a message",
+    MessagePin: "only the owner and admins of the group may pin a message",
     # members and what they may set
     MemberRole: "only the owner and admins of the group may do this, and to nobody who owns it",
     ConversationHandover: "only the owner of the group may hand it over",
@@ -124,19 +154,46 @@ async def change_member(store: "Store", lane: int, author: UUID, action: AnyActi
     return Acted(outcome.seq, outcome.at_ms, entry)
 
 
-def refusal(code: str, author: UUID, action: AnyAction, missing: UUID | None = None) -> Refused:
-    """What the *code* that a function of ``FUNCTIONS`` answered with stands for; *missing*: whom it is about."""
+def refusal(
+    code: str, author: UUID, action: Deed, missing: UUID | None = None, retry_after_ms: int = 0
+) -> KonnectError:
+    """What the *code* that a function of ``FUNCTIONS`` answered with stands for; *missing*: who or what is missing."""
     match code:
+        case "slow_mode":
+            return SlowMode(retry_after_ms)
         case "key_reused":
             return KeyReused(action.key)
         case "forbidden":
-            return Forbidden(_FORBIDDEN[type(action)])
+            return Forbidden(_FORBIDDEN.get(type(action), "only its owner and admins write in a channel"))
         case "message_deleted":
             return MessageDeleted("the message was deleted")
         case "too_late":
             return TooLate("the time in which a message may be edited is over")
         case "too_many_reactions":
             return TooManyReactions("you, or all together, have reacted with as many emoji as a message may have")
+        case "too_many_pins":
+            return TooManyPins("the conversation has as many pinned messages as it may have")
+        case "nothing_to_forward":
+            return Invalid("there is nothing in this message that can be forwarded")
+        case "unknown_medium" if missing is not None:
+            return UnknownMedium(missing)
+        case "not_ready":
+            return NotReady("the upload is not done yet")
+        case "wrong_use":
+            return WrongUse("a medium is shown as what it was announced as, and a profile photo in a profile alone")
+        case "poll_closed":
+            return PollClosed("the poll was closed")
+        case "no_such_option":
+            return Invalid("the poll has no such option, or takes no more than one - at `$.options`")
+        case "unknown_scheduled" if isinstance(action, SendScheduled):
+            return scheduled.refusal(code, author, action.conversation, action.key, action.scheduled)
+    found = _members_refusal(code, author, action, missing)
+    return reading_refusal(code, author, *_about(action, code)) if found is None else found
+
+
+def _members_refusal(code: str, author: UUID, action: Deed, missing: UUID | None) -> Refused | None:
+    """The same, of what is about members and what they may set."""
+    match code:
         case "wrong_kind":
             return WrongKind("a direct conversation has its two members for ever")
         case "too_many_admins":
@@ -145,10 +202,6 @@ def refusal(code: str, author: UUID, action: AnyAction, missing: UUID | None = N
             return UnknownUser(missing)
         case "unknown_medium" if isinstance(action, ConversationPhoto) and action.photo is not None:
             return UnknownMedium(action.photo)
-        case "not_ready":
-            return NotReady("the upload is not done yet")
-        case "wrong_use":
-            return WrongUse("the photo of a group is an upload of kind photo")
         case "no_room":
             return NotFound("there is no room here that one may join")
         case "already_a_member":
@@ -163,7 +216,17 @@ def refusal(code: str, author: UUID, action: AnyAction, missing: UUID | None = N
             return Invalid("the end is over already - at `$.until_ms`")
         case "not_a_member" if missing is not None:
             return NotAMember(missing, action.conversation)
-    return reading_refusal(code, author, action.conversation, getattr(action, "seq", 0))
+    return None
+
+
+def _about(action: Deed, code: str) -> tuple[UUID, int]:
+    """The message that *action* is about, or answers, or forwards."""
+    match action:
+        case MessageSend(content=Content(reply_to=int(reply_to))):
+            return action.conversation, reply_to
+        case MessageForward(source=source) if code == "unknown_message":
+            return source.conversation, source.seq
+    return action.conversation, getattr(action, "seq", 0)
 
 
 def reading_refusal(code: str | None, person: UUID, conversation: UUID, seq: int) -> Refused:
@@ -173,6 +236,8 @@ def reading_refusal(code: str | None, person: UUID, conversation: UUID, seq: int
             return NotAMember(person, conversation)
         case "unknown_message":
             return UnknownMessage(conversation, seq)
+        case "unknown_poll":
+            return UnknownPoll(f"message {seq} asks nothing")
         case "forbidden":
             return Forbidden("only the owner and admins of the group may ask for this")
     raise AssertionError(f"the database answered {code!r}")

@@ -26,29 +26,66 @@ from protocol.errors import (
     WrongKind,
 )
 from protocol.frames import (
-    AnyAction,
+    AnyPersonal,
     Ban,
     Bans,
+    Content,
     Conversations,
     ConversationState,
     Entry,
+    Found,
     History,
     HistoryPage,
+    Hit,
     Invitation,
     Joined,
     Link,
     LinkCreate,
     LinkJoin,
     LinkRevoke,
+    MessageReader,
+    MessageSchedule,
+    MessageScheduled,
     OneReaction,
+    OneVote,
+    Privacy,
+    PrivacySet,
     Reactions,
+    Readers,
     Request,
+    Scheduled,
+    ScheduledMessage,
+    ScheduledPage,
+    Search,
+    Unread,
     User,
     Version,
     Versions,
+    Votes,
 )
-from protocol.limits import NAMED_MEMBERS, PAGE_BYTES, SEQ_MAX, UNREAD, VERSIONS_PAGE
-from storage import actions, reaction_cursor
+from protocol.limits import (
+    NAMED_MEMBERS,
+    PAGE_BYTES,
+    PREVIEW,
+    SCHEDULED,
+    SCHEDULED_AHEAD_MS,
+    SEARCH_RANKED,
+    SEQ_MAX,
+    UNREAD,
+    UNREAD_TOTAL,
+    VERSIONS_PAGE,
+)
+from storage import (
+    actions,
+    personal,
+    reaction_cursor,
+    reader_cursor,
+    scheduled,
+    search_cursor,
+    search_query,
+    snippets,
+)
+from storage.actions import Deed
 from storage.database import Database, OwnConnection
 from storage.errors import StorageConflict
 from storage.gather import Gather, Kind
@@ -57,6 +94,7 @@ from storage.rows import (
     Answer,
     Appendix,
     Changed,
+    Kept,
     Made,
     MemberPage,
     MemberRow,
@@ -65,21 +103,26 @@ from storage.rows import (
     NewMessage,
     OthersReceipt,
     Page,
+    Personal,
+    PersonalPage,
     Raise,
     Raised,
     Range,
     RequestPage,
     RoomPage,
     Rules,
+    Seen,
     Standing,
     State,
     shown,
 )
+from storage.scheduled import Due
 from storage.store import PLAIN, Change
 
 ASKING: Final = 2  # connections for the questions of those who come back
 _ENTRIES: Final = 62  # that weigh as much as a question without any: so eight whole pages in one query, no more
 _NO_PAGE: Final = Page([], False)
+_NO_PERSONAL: Final = PersonalPage([], False)
 
 _encode: Final = msgspec.json.Encoder().encode
 _pack: Final = msgspec.msgpack.Encoder(uuid_format="bytes").encode
@@ -96,6 +139,7 @@ class _Outcome(msgspec.Struct):
     conversation: UUID | None = None
     owner: UUID | None = None
     count: int | None = None
+    number: int = 0
 
 
 class _ActedOrNot(msgspec.Struct):
@@ -103,9 +147,20 @@ class _ActedOrNot(msgspec.Struct):
 
     error: str | None = None
     missing: UUID | None = None
+    retry_after_ms: int = 0
     seq: int = 0
     at_ms: int = 0
     entry: Entry | None = None
+
+
+class _KeptOrNot(msgspec.Struct):
+    """What a function of a command that changes what is one's own answers."""
+
+    error: str | None = None
+    missing: UUID | None = None
+    seq: int = 0
+    number: int = 0
+    new: bool = False
 
 
 class _Found(msgspec.Struct):
@@ -114,7 +169,10 @@ class _Found(msgspec.Struct):
     error: str | None = None
     versions: list[Version] = []
     reactions: list[OneReaction] = []
+    votes: list[OneVote] = []
+    mine: list[int] = []
     bans: list[Ban] = []
+    readers: list[MessageReader] = []
     more: bool = False
 
 
@@ -139,6 +197,42 @@ class _Linked(msgspec.Struct):
     more: bool = False
 
 
+class _ScheduledOrNot(msgspec.Struct):
+    """What a function about a scheduled message answers."""
+
+    error: str | None = None
+    missing: UUID | None = None
+    scheduled: UUID | None = None
+    at_ms: int = 0
+
+
+class _FoundScheduled(msgspec.Struct):
+    scheduled: list[ScheduledMessage]
+    more: bool
+
+
+class _Hit(msgspec.Struct):
+    conversation: UUID
+    seq: int
+    author: UUID
+    at_ms: int
+    rank: float
+    text: str
+    marked: list[str]
+
+    def shown(self) -> Hit:
+        """As it travels."""
+        found = snippets.union(place for one in self.marked for place in snippets.ranges(one))
+        snippet, places = snippets.cut(self.text, found)
+        return Hit(self.conversation, self.seq, self.author, self.at_ms, snippet, places)
+
+
+class _Search(msgspec.Struct):
+    hits: list[_Hit]
+    more: bool
+    top: search_cursor.Top | None
+
+
 class _MovedOne(msgspec.Struct):
     conversation: UUID
     seq: int
@@ -160,6 +254,12 @@ class _FoundPage(msgspec.Struct):
     cut: bool
 
 
+class _FoundPersonal(msgspec.Struct):
+    q: int
+    rows: list[Personal]
+    cut: bool
+
+
 class _FoundReceipt(msgspec.Struct):
     q: int
     conversation: UUID
@@ -174,37 +274,48 @@ class _Moved(msgspec.Struct):
     rooms: list[UUID]
 
 
-class _NewRow(msgspec.Struct):
+class _NewRow(msgspec.Struct, omit_defaults=True):
     i: int  # place of its conversation, from 1
     o: int  # its own within that conversation, from 1
     a: UUID
     k: str
     x: str
+    j: Content | None = None
 
 
 class _Appended(msgspec.Struct):
     tops: list[int]
     at_ms: int
     missed: list[Entry]
+    kept: list[int | None] | None = None  # for how many seconds each conversation keeps what was stored
 
 
 _appendix: Final = msgspec.json.Decoder(Appendix).decode
 _outcome: Final = msgspec.json.Decoder(_Outcome).decode
 _acted: Final = msgspec.json.Decoder(_ActedOrNot).decode
+_kept: Final = msgspec.json.Decoder(_KeptOrNot).decode
 _found: Final = msgspec.json.Decoder(_Found).decode
 _entries: Final = msgspec.json.Decoder(list[Entry]).decode
 _found_standings: Final = msgspec.json.Decoder(list[Standing]).decode
 _found_states: Final = msgspec.json.Decoder(list[_FoundState]).decode
 _found_first: Final = msgspec.json.Decoder(_FoundFirst).decode
 _found_pages: Final = msgspec.json.Decoder(list[_FoundPage]).decode
+_found_personal: Final = msgspec.json.Decoder(list[_FoundPersonal]).decode
 _found_receipts: Final = msgspec.json.Decoder(list[_FoundReceipt]).decode
 _history: Final = msgspec.json.Decoder(HistoryPage | None).decode
+_search: Final = msgspec.json.Decoder(_Search | None).decode
+_privacy: Final = msgspec.json.Decoder(Privacy | None).decode
+_seen: Final = msgspec.json.Decoder(list[Seen]).decode
+_unread: Final = msgspec.json.Decoder(Unread).decode
 _raised: Final = msgspec.json.Decoder(list[Raised]).decode
 _moved: Final = msgspec.json.Decoder(_Moved).decode
 
 _linked: Final = msgspec.json.Decoder(_Linked).decode
 _members: Final = msgspec.json.Decoder(_FoundMembers).decode
 _rooms: Final = msgspec.json.Decoder(RoomPage).decode
+_scheduled_or_not: Final = msgspec.json.Decoder(_ScheduledOrNot).decode
+_found_scheduled: Final = msgspec.json.Decoder(_FoundScheduled).decode
+_due: Final = msgspec.json.Decoder(Due).decode
 _appended: Final = msgspec.json.Decoder(_Appended).decode
 
 _APPEND_NEW: Final = "select append_new($1::json, $2::uuid[], $3::bigint[], $4::integer[])"
@@ -237,6 +348,7 @@ class PostgresStore:
         self._pages = Kind(gather, self._ask_pages, _page_weight)
         self._stretches = Kind(gather, self._ask_stretches, lambda ask: len(ask[0]))
         self._receipts = Kind(gather, self._ask_receipts)
+        self._personal = Kind(gather, self._ask_personal, lambda ask: 1 + ask[4] // _ENTRIES)
 
     async def append(self, lane: int, messages: Sequence[NewMessage], heads: Mapping[UUID, int]) -> Appendix:
         """See Store."""
@@ -254,7 +366,7 @@ class PostgresStore:
         ids = sorted(counts)
         places = {conversation: place for place, conversation in enumerate(ids, 1)}
         rows = [
-            _NewRow(places[one.conversation], offset, one.author, one.key, one.text)
+            _NewRow(places[one.conversation], offset, one.author, one.key, one.text, one.content)
             for one, offset in zip(messages, offsets, strict=True)
         ]
         delivered = [heads.get(conversation, "null") for conversation in ids]
@@ -263,17 +375,24 @@ class PostgresStore:
                 lane, _APPEND_NEW, _encode(rows), _array(ids), _array(delivered), _array(map(counts.__getitem__, ids))
             )
         )
-        answers = [Answer(True, False, found.tops[row.i - 1] + row.o, found.at_ms) for row in rows]
+        kept = found.kept or [None] * len(ids)
+        answers = [
+            Answer(
+                True, False, found.tops[row.i - 1] + row.o, found.at_ms,
+                None if (kept_s := kept[row.i - 1]) is None else found.at_ms + kept_s * 1000,
+            )
+            for row in rows
+        ]  # fmt: skip
         return Appendix(answers, found.missed)
 
-    async def act(self, lane: int, author: UUID, action: AnyAction, rules: Rules) -> Acted:
+    async def act(self, lane: int, author: UUID, action: Deed, rules: Rules) -> Acted:
         """See Store."""
         if isinstance(action, actions.MEMBERSHIP):
             return await actions.change_member(self, lane, author, action, rules)
         sql = actions.FUNCTIONS[type(action)]
         outcome = _acted(await self._call(lane, sql, str(author), _encode(action), _encode(rules)))
         if outcome.error is not None:
-            raise actions.refusal(outcome.error, author, action, outcome.missing)
+            raise actions.refusal(outcome.error, author, action, outcome.missing, outcome.retry_after_ms)
         return Acted(outcome.seq, outcome.at_ms, outcome.entry)
 
     async def change_member(
@@ -316,20 +435,51 @@ class PostgresStore:
             raise _refusal(outcome, conversation=new_id, author=author, user=user, key="")
         return Made(outcome.conversation, outcome.new)
 
-    async def standing(self, person: UUID, lineage: UUID | None) -> Standing:
+    async def standing(
+        self, person: UUID, lineage: UUID | None, told: int = 0, known: int | None = None
+    ) -> Standing:
         """See Store."""
-        return await self._standings.ask((person, lineage))
+        return await self._standings.ask((person, lineage, told, known))
 
-    async def _ask_standings(self, lane: OwnConnection, asks: Sequence[tuple[UUID, UUID | None]]) -> list[Standing]:
-        rows = [{"p": person, "l": lineage} for person, lineage in asks]
+    async def _ask_standings(
+        self, lane: OwnConnection, asks: Sequence[tuple[UUID, UUID | None, int, int | None]]
+    ) -> list[Standing]:
+        rows = [{"p": person, "l": lineage, "n": told, "s": known} for person, lineage, told, known in asks]
         return _found_standings(await _call(lane, "select standings($1::json)", _encode(rows)))
+
+    async def personal(
+        self, person: UUID, above: int, through: int, gone: bool, limit: int, size_bytes: int
+    ) -> PersonalPage:
+        """See Store."""
+        return await self._personal.ask((person, above, through, gone, limit, size_bytes))
+
+    async def _ask_personal(
+        self, lane: OwnConnection, asks: Sequence[tuple[UUID, int, int, bool, int, int]]
+    ) -> list[PersonalPage]:
+        rows = [
+            {"q": number, "p": person, "lo": above, "hi": through, "g": gone}
+            for number, (person, above, through, gone, _, _) in enumerate(asks)
+        ]
+        limit, size_bytes = min(ask[4] for ask in asks), min(ask[5] for ask in asks)
+        answers = [_NO_PERSONAL] * len(asks)
+        sql: Final = "select personal_rows($1::json, $2::integer, $3::integer)"
+        for found in _found_personal(await _call(lane, sql, _encode(rows), str(limit), str(size_bytes))):
+            answers[found.q] = PersonalPage(found.rows, found.cut)
+        return answers
+
+    async def keep(self, person: UUID, command: AnyPersonal, rules: Rules) -> Kept:
+        """See Store."""
+        found = _kept(await self._json(personal.FUNCTIONS[type(command)], person, _text(command), _text(rules)))
+        if found.error is not None:
+            raise personal.refusal(found.error, found.missing or person, found.seq, command)
+        return Kept(found.number, found.new)
 
     async def first_standing(self, person: UUID, recent: int, most: int) -> Standing:
         """See Store."""
         return await self._first.ask((person, recent, most))
 
     async def _ask_first(self, lane: OwnConnection, asks: Sequence[tuple[UUID, int, int]]) -> list[Standing]:
-        rows = [{"q": q, "p": person, "r": recent, "m": most} for q, (person, recent, most) in enumerate(asks)]
+        rows = [{"q": q, "p": person, "r": recent, "m": most, "n": 0} for q, (person, recent, most) in enumerate(asks)]
         found = _found_first(await _call(lane, _FIRST, _encode(rows), str(NAMED_MEMBERS), str(UNREAD)))
         for one in found.states:
             found.standings[one.q].states.append(one.state)
@@ -398,6 +548,49 @@ class PostgresStore:
             raise NotAMember(person, conversation)
         return page
 
+    async def around(self, person: UUID, conversation: UUID, at: int, older: int, newer: int) -> HistoryPage:
+        """See Store."""
+        sql: Final = "select coalesce(history_around(%s, %s, %s, %s, %s, %s)::text, 'null')"
+        page: HistoryPage | None = _history(
+            await self._json(sql, person, conversation, at, older, newer, PAGE_BYTES)
+        )
+        if page is None:
+            raise NotAMember(person, conversation)
+        return page
+
+    async def search(self, person: UUID, query: Search, languages: Sequence[str]) -> Found:
+        """See Store."""
+        by_rank = query.order == "rank"
+        after = search_cursor.place(query.cursor, by_rank)
+        last = None if after is None else _hit(after.last)
+        top = None if after is None or after.top is None else _hit(after.top)
+        sql: Final = """
+            select coalesce(search_messages(
+                %s, %s::uuid, %s::json, %s::regconfig[], %s::uuid, %s, %s, %s, %s::search_hit, %s::real,
+                %s::search_hit, %s, %s, %s)::text, 'null')"""
+        found: _Search | None = _search(
+            await self._json(
+                sql, person, query.conversation, _text(search_query.parse(query.query)), list(languages), query.author,
+                query.kind, query.from_ms, query.to_ms, last, None if after is None else after.rank, top, by_rank,
+                query.limit, SEARCH_RANKED,
+            )
+        )  # fmt: skip
+        if found is None:
+            assert query.conversation is not None
+            raise NotAMember(person, query.conversation)
+        cursor = None
+        if found.more:
+            end = found.hits[-1]
+            place = search_cursor.Place(end.at_ms, end.conversation, end.seq)
+            if by_rank:
+                first = after.top if after is not None else None
+                if found.top is not None and first is None:
+                    first = found.top.place()
+                cursor = search_cursor.text_of(search_cursor.After(place, end.rank, first))
+            else:
+                cursor = search_cursor.text_of(search_cursor.After(place))
+        return Found([hit.shown() for hit in found.hits], cursor)
+
     async def edits(self, person: UUID, conversation: UUID, seq: int, after: int) -> Versions:
         """See Store."""
         sql: Final = "select message_edits(%s, %s, %s, %s, %s, %s)::text"
@@ -416,6 +609,48 @@ class PostgresStore:
         if found.error is not None:
             raise actions.reading_refusal(found.error, person, conversation, seq)
         return Reactions(found.reactions, reaction_cursor.text_after(found.reactions[-1]) if found.more else None)
+
+    async def votes(self, person: UUID, conversation: UUID, seq: int, after: int, limit: int) -> Votes:
+        """See Store."""
+        sql: Final = "select poll_voters(%s, %s, %s, %s, %s)::text"
+        found = _found(await self._json(sql, person, conversation, seq, after, limit))
+        if found.error is not None:
+            raise actions.reading_refusal(found.error, person, conversation, seq)
+        return Votes(found.votes, found.mine, found.more)
+
+    async def schedule(self, new_id: UUID, author: UUID, command: MessageSchedule) -> Scheduled:
+        """See Store."""
+        sql: Final = "select schedule_message(%s, %s, %s::json, %s, %s)::text"
+        kept = _scheduled_or_not(await self._json(sql, new_id, author, _text(command), SCHEDULED, SCHEDULED_AHEAD_MS))
+        if kept.scheduled is None:
+            assert kept.error is not None
+            raise scheduled.refusal(
+                kept.error, author, command.conversation, command.key, missing=kept.missing
+            )
+        return Scheduled(kept.scheduled, kept.at_ms)
+
+    async def unschedule(self, author: UUID, scheduled_id: UUID) -> None:
+        """See Store."""
+        kept = _scheduled_or_not(await self._json("select unschedule_message(%s, %s)::text", author, scheduled_id))
+        if kept.error is not None:
+            raise scheduled.refusal(kept.error, author, scheduled_id, "", scheduled_id)
+
+    async def scheduled(self, author: UUID, command: MessageScheduled) -> ScheduledPage:
+        """See Store."""
+        sql: Final = "select scheduled_messages(%s, %s::uuid, %s, %s, %s, %s)::text"
+        after_ms, after = scheduled.place(command.cursor)
+        found = _found_scheduled(
+            await self._json(sql, author, command.conversation, after_ms, after, command.limit, PAGE_BYTES)
+        )
+        return ScheduledPage(found.scheduled, scheduled.text_after(found.scheduled[-1]) if found.more else None)
+
+    async def take_due(self, limit: int, lease_s: float) -> Due:
+        """See Store."""
+        return _due(await self._json("select take_due(%s, %s)::text", limit, int(lease_s * 1000)))
+
+    async def set_default_retention(self, retention_s: int | None) -> None:
+        """How long conversations that are made from now on keep messages; None: for ever."""
+        await self._database.execute("update terms set retention_s = %s where one", retention_s)
 
     async def bans(self, person: UUID, conversation: UUID, before: int | None, limit: int) -> Bans:
         """See Store."""
@@ -490,6 +725,14 @@ class PostgresStore:
         """See Store."""
         await self._database.execute("select publish_rooms(%s, %s::json)", node, _text(_rows(people, "c", "n")))
 
+    async def readers(self, person: UUID, conversation: UUID, seq: int, cursor: str | None, limit: int) -> Readers:
+        """See Store."""
+        sql: Final = "select message_readers(%s, %s, %s, %s, %s)::text"
+        found = _found(await self._json(sql, person, conversation, seq, reader_cursor.place(cursor), limit))
+        if found.error is not None:
+            raise actions.reading_refusal(found.error, person, conversation, seq)
+        return Readers(found.readers, reader_cursor.text_after(found.readers[-1].user) if found.more else None)
+
     async def listing(self, person: UUID, cursor: str | None, limit: int) -> Conversations:
         """See Store."""
         after_ms, after_id = (SEQ_MAX, UUID(int=0)) if cursor is None else _listing_cursor(cursor)
@@ -511,10 +754,42 @@ class PostgresStore:
             view = shown(state, ConversationState)
             size_bytes += len(_pack(view))
             if page and size_bytes > PAGE_BYTES:
-                return Conversations(page, last)
+                return Conversations(page, last, await self._last_messages(person, page))
             page.append(view)
             last = _listing_text(active_at_ms, one)
-        return Conversations(page, last if len(rows) > limit else None)
+        return Conversations(page, last if len(rows) > limit else None, await self._last_messages(person, page))
+
+    async def _last_messages(self, person: UUID, states: Sequence[ConversationState]) -> list[Entry]:
+        """The last message of each of *states* whose last entry is none, where there is one near its end."""
+        wanted = [one.conversation for one in states if one.recent and one.recent[-1].kind != "message"]
+        if not wanted:
+            return []
+        return _entries(await self._json("select last_messages(%s, %s, %s)::text", person, wanted, PREVIEW))
+
+    async def set_privacy(self, person: UUID, command: PrivacySet) -> int:
+        """See Store."""
+        sql: Final = "select set_privacy(%s, %s::json, '{}')::text"
+        outcome = _outcome(await self._json(sql, person, _text(command)))
+        if outcome.error is not None:
+            raise _refusal(outcome, conversation=person, author=person, user=person, key=command.key)
+        return outcome.number
+
+    async def privacy(self, person: UUID) -> Privacy:
+        """See Store."""
+        return _privacy(await self._json("select coalesce(privacy_of(%s)::text, 'null')", person)) or Privacy()
+
+    async def presences(self, person: UUID, users: Sequence[UUID]) -> list[Seen]:
+        """See Store."""
+        return _seen(await self._json("select presences(%s, %s)::text", person, list(users)))
+
+    async def take_seats(self, node: UUID, came: Sequence[UUID], went: Mapping[UUID, int]) -> None:
+        """See Store."""
+        sql: Final = "select take_seats(%s, %s, %s::json)"
+        await self._database.execute(sql, node, list(came), _text(_rows(went, "p", "ago")))
+
+    async def unread_total(self, person: UUID) -> Unread:
+        """See Store."""
+        return _unread(await self._json("select unread_total(%s, %s, %s)::text", person, UNREAD_TOTAL, UNREAD))
 
     async def raise_receipts(self, moves: Sequence[Raise]) -> list[Raised]:
         """See Store."""
@@ -550,22 +825,13 @@ class PostgresStore:
 
     async def beat(self, node: UUID) -> list[UUID]:
         """See Store."""
-        rows = await self._database.fetch_all(
-            """
-            with mine as (
-                insert into node (id) values (%s) on conflict (id) do update set beat = now()
-            ), old as (
-                delete from node where beat < now() - interval '1 hour'
-            )
-            select id from node where id <> %s and beat > now() - interval '5 seconds'
-            """,
-            node, node,
-        )  # fmt: skip
-        return [row[0] for row in rows]
+        row = await self._database.fetch_one("select beat_node(%s)", node)
+        assert row is not None
+        return list(row[0])
 
     async def leave(self, node: UUID) -> None:
         """See Store."""
-        await self._database.execute("delete from node where id = %s", node)
+        await self._database.execute("select leave_node(%s)", node)
 
     async def _call(self, lane: int, sql: LiteralString, *texts: str | bytes) -> bytes:
         return await _call(self._lanes[lane], sql, *texts)
@@ -602,6 +868,11 @@ async def _call(lane: OwnConnection, sql: LiteralString, *texts: str | bytes) ->
 
 def _rows(numbers: Mapping[UUID, int], key: str, value: str) -> list[dict[str, object]]:
     return [{key: one, value: number} for one, number in numbers.items()]
+
+
+def _hit(place: search_cursor.Place) -> str:
+    """As PostgreSQL reads a row of three."""
+    return f"({place.at_ms},{place.conversation},{place.seq})"
 
 
 def _page_weight(ask: tuple[UUID, Sequence[Range], int]) -> int:

@@ -6,16 +6,30 @@ from uuid import UUID
 from msgspec import UNSET, Struct, UnsetType
 
 from protocol import limits
-from protocol.frames import ConversationState, Entry, History, Kind, Receipt, Request
+from protocol.frames import (
+    Content,
+    ConversationState,
+    Entry,
+    History,
+    Kind,
+    Privacy,
+    Receipt,
+    Request,
+    StateEvent,
+)
 
 
-class NewMessage(Struct, frozen=True, rename={"conversation": "c", "author": "a", "key": "k", "text": "x"}):
+class NewMessage(
+    Struct, frozen=True, omit_defaults=True,
+    rename={"conversation": "c", "author": "a", "key": "k", "text": "x", "content": "j"},
+):  # fmt: skip
     """A message to append."""
 
     conversation: UUID
     author: UUID
     key: str
-    text: str
+    text: str  # empty: none, and then there is content
+    content: Content | None = None
 
 
 class Answer(Struct, frozen=True):
@@ -25,6 +39,7 @@ class Answer(Struct, frozen=True):
     reused: bool  # the key stands for other content; nothing was stored
     seq: int | None = None  # None: the author is not a member, or there is no such conversation
     at_ms: int | None = None
+    expires_at_ms: int | None = None  # of a new message: when it disappears
     refused: bool = False  # storage can never take this text
     error: str | None = None  # a member, but may not write now: "forbidden", or "slow_mode" for retry_after_ms
     retry_after_ms: int = 0
@@ -45,6 +60,12 @@ class Rules(Struct, frozen=True):
     reactions_of_one: int = limits.REACTIONS_OF_ONE
     reactions: int = limits.REACTIONS
     reaction_users: int = limits.REACTION_USERS
+    pinned: int = limits.PINNED
+    nicknames: int = limits.NICKNAMES
+    hidden_block: int = limits.HIDDEN_BLOCK
+    expired: int = limits.EXPIRED
+    pins: int = limits.PINS
+    media_unused_ms: int = 86_400_000  # how long a medium is kept that nothing names any more
     admins: int = limits.ADMINS
     room_members: int = limits.ROOM_MEMBERS  # of a room or a channel
     links: int = limits.LINKS
@@ -95,6 +116,7 @@ class Span(Struct, frozen=True):
     number: int  # the person's number at the last change of this stretch
     until: int | None = None
     partner: UUID | None = None  # in a direct conversation
+    large: bool = False  # it has more than TYPING_MEMBERS members
 
 
 class Standing(Struct, frozen=True):
@@ -105,6 +127,30 @@ class Standing(Struct, frozen=True):
     spans: list[Span]  # by (conversation, joined)
     number: int | None = None  # raised by every change of the person's own rows; None: there is no such person
     states: list["State"] = []  # of `first_standing`: of the first so many of them, in the same snapshot
+    same: bool = False  # spans are left out: none has changed since the number that the asker named
+    rows: int = 0  # the number of the newest row of table personal, if it is above what the asker was told; else 0
+    privacy: Privacy | None = None  # the person's switches; None: never touched
+
+
+class Personal(Struct, frozen=True):
+    """A row of a person's own."""
+
+    number: int  # the person's number at its last change
+    state: StateEvent
+
+
+class Kept(Struct, frozen=True):
+    """The outcome of a command that changes what is one's own."""
+
+    number: int  # up to which a device has to be told to know what came of it; 0: there was nothing to do
+    new: bool  # by this very call
+
+
+class PersonalPage(Struct, frozen=True):
+    """Rows of a person's own, in the order of their last change."""
+
+    rows: list[Personal]
+    cut: bool  # more follow
 
 
 class State(Struct, frozen=True):
@@ -123,10 +169,12 @@ class State(Struct, frozen=True):
     until: int | None = None
     title: str | None = None
     owner: UUID | None = None
+    retention_s: int | None = None
     members: list[UUID] = []
     names: dict[UUID, str] = {}
     receipts: list[Receipt] = []
     recent: list[Entry] = []
+    pins: list[int] = []
     admins: list[UUID] = []
     topic: str | None = None
     photo: UUID | None = None
@@ -145,6 +193,8 @@ def shown(state: State, form: type[_Shown]) -> _Shown:
         conversation=state.conversation, kind=state.kind, title=state.title, members=state.members, head=state.head,
         first_seq=state.first_seq, unread=state.unread, read=state.read, delivered=state.delivered, names=state.names,
         receipts=state.receipts, recent=state.recent, history=state.history, owner=state.owner,
+        retention_s=state.retention_s,
+        pins=state.pins,
         admins=state.admins, topic=state.topic, photo=state.photo, slow_mode_s=state.slow_mode_s,
         tags=state.tags, public=state.public, member_count=state.member_count,
     )  # fmt: skip
@@ -182,6 +232,8 @@ class Raised(Struct, frozen=True):
     read: int
     rose: bool
     members: int  # of the conversation
+    arrived: bool = True  # the delivered cursor rose
+    hidden: bool = False  # the person hides reading
 
 
 class OthersReceipt(Struct, frozen=True):
@@ -238,6 +290,12 @@ class RequestPage(Struct, frozen=True):
 
     requests: list[Request]
     more: bool
+class Seen(Struct, frozen=True):
+    """Somebody whose presence the asker may see."""
+
+    user: UUID
+    contact: bool
+    last_seen_ms: int | None = None  # in whole minutes
 
 
 class Moved(Struct, frozen=True):

@@ -10,10 +10,11 @@ from typing import Final, Literal, Protocol
 from uuid import UUID
 
 from protocol.frames import (
-    AnyAction,
+    AnyPersonal,
     Bans,
     Conversations,
     Entry,
+    Found,
     History,
     HistoryPage,
     Invitation,
@@ -22,14 +23,26 @@ from protocol.frames import (
     LinkCreate,
     LinkJoin,
     LinkRevoke,
+    MessageSchedule,
+    MessageScheduled,
+    Privacy,
+    PrivacySet,
     Reactions,
+    Readers,
+    Scheduled,
+    ScheduledPage,
+    Search,
+    Unread,
     User,
     Versions,
+    Votes,
 )
+from storage.actions import Deed
 from storage.rows import (
     Acted,
     Appendix,
     Changed,
+    Kept,
     Made,
     MemberPage,
     Moved,
@@ -37,15 +50,18 @@ from storage.rows import (
     NewMessage,
     OthersReceipt,
     Page,
+    PersonalPage,
     Raise,
     Raised,
     Range,
     RequestPage,
     RoomPage,
     Rules,
+    Seen,
     Standing,
     State,
 )
+from storage.scheduled import Due
 
 PLAIN: Final = NewKind()
 Change = Literal["add", "remove", "leave"]
@@ -64,7 +80,7 @@ class Store(Protocol):
                 others stored above comes back.
         """
 
-    async def act(self, lane: int, author: UUID, action: AnyAction, rules: Rules) -> Acted:
+    async def act(self, lane: int, author: UUID, action: Deed, rules: Rules) -> Acted:
         """Store one action: anything but a message that changes a conversation. The key is looked at first, then
         membership, then what else may be refused (docs/hazards.md, A11).
 
@@ -103,8 +119,30 @@ class Store(Protocol):
             UnknownUser
         """
 
-    async def standing(self, person: UUID, lineage: UUID | None) -> Standing:
-        """What a resume starts from. *lineage*: the one the client's cursor names."""
+    async def standing(
+        self, person: UUID, lineage: UUID | None, told: int = 0, known: int | None = None
+    ) -> Standing:
+        """What a resume starts from.
+
+        Args:
+            person: Who comes back.
+            lineage: The one that the client's cursor names.
+            told: Up to which number the client was told of the person's own rows.
+            known: Up to which number the asker knows the spans: they are left out if none has changed since.
+        """
+
+    async def personal(
+        self, person: UUID, above: int, through: int, gone: bool, limit: int, size_bytes: int
+    ) -> PersonalPage:
+        """The person's own rows with above < number <= through, in that order: at most *limit*, up to about
+        *size_bytes* (at least one if there is any). *gone*: those that are gone, too."""
+
+    async def keep(self, person: UUID, command: AnyPersonal, rules: Rules) -> Kept:
+        """Change what is the person's own. The key is looked at first, then all else (docs/hazards.md, A11).
+
+        Raises:
+            Refused: As ``protocol/schema/answers.py`` says of each command.
+        """
 
     async def first_standing(self, person: UUID, recent: int, most: int) -> Standing:
         """What a first start starts from: the same, with what ``states`` would tell of the first *most* conversations
@@ -129,6 +167,25 @@ class Store(Protocol):
             NotAMember: *person* was never a member.
         """
 
+    async def around(self, person: UUID, conversation: UUID, at: int, older: int, newer: int) -> HistoryPage:
+        """A page of the past around a place, oldest first: the newest *older* entries below seq *at*, and the oldest
+        *newer* from it on, each of the two up to half a page's bytes.
+
+        Raises:
+            NotAMember: *person* was never a member.
+        """
+
+    async def search(self, person: UUID, query: Search, languages: Sequence[str]) -> Found:
+        """A page of the messages that match *query* and that *person* may see.
+
+        Args:
+            languages: By whose stems words are sought, beside the words as they are written.
+
+        Raises:
+            NotAMember: *person* was never a member of the one conversation to search in.
+            BadCursor
+        """
+
     async def edits(self, person: UUID, conversation: UUID, seq: int, after: int) -> Versions:
         """What message *seq* has said, the versions above *after*, oldest first.
 
@@ -146,6 +203,41 @@ class Store(Protocol):
             NotAMember, UnknownMessage: As above.
             BadCursor
         """
+
+    async def votes(self, person: UUID, conversation: UUID, seq: int, after: int, limit: int) -> Votes:
+        """A page of the votes of poll *seq*, those above *after*; and what *person* chose.
+
+        Raises:
+            NotAMember, UnknownMessage: As above.
+            UnknownPoll
+        """
+
+    async def schedule(self, new_id: UUID, author: UUID, command: MessageSchedule) -> Scheduled:
+        """Keep a message until its time. *new_id*: its id, if it is new.
+
+        Raises:
+            NotAMember, TooManyScheduled, KeyReused, UnknownMedium, NotReady, WrongUse
+            Invalid: Its time is too far ahead.
+        """
+
+    async def unschedule(self, author: UUID, scheduled_id: UUID) -> None:
+        """Take a scheduled message back.
+
+        Raises:
+            UnknownScheduled
+            TooLate: It was sent.
+        """
+
+    async def scheduled(self, author: UUID, command: MessageScheduled) -> ScheduledPage:
+        """A page of *author*'s messages that wait for their time, or could not be sent.
+
+        Raises:
+            BadCursor
+        """
+
+    async def take_due(self, limit: int, lease_s: float) -> Due:
+        """Take what is due now, at most *limit*, for this process to do; who has not done it within *lease_s* may find
+        that another process does it."""
 
     async def bans(self, person: UUID, conversation: UUID, before: int | None, limit: int) -> Bans:
         """A page of the bans that hold now, newest first, those below *before* (a ban's seq).
@@ -214,12 +306,41 @@ class Store(Protocol):
         """Say how many people process *node* has in public conversations now, 0 for no longer any. It counts while the
         process beats. What is active is told so, to the minute."""
 
+    async def readers(self, person: UUID, conversation: UUID, seq: int, cursor: str | None, limit: int) -> Readers:
+        """A page of those whom message *seq* has reached.
+
+        Raises:
+            NotAMember: *person* is no member now.
+            UnknownMessage: As above.
+            BadCursor
+        """
+
     async def listing(self, person: UUID, cursor: str | None, limit: int) -> Conversations:
         """One page of the conversations *person* is in, last active first.
 
         Raises:
             BadCursor
         """
+
+    async def set_privacy(self, person: UUID, command: PrivacySet) -> int:
+        """Turn the switches that *command* names. The number up to which a device has to be told to know of it.
+
+        Raises:
+            KeyReused
+        """
+
+    async def privacy(self, person: UUID) -> Privacy:
+        """How the person's switches stand."""
+
+    async def presences(self, person: UUID, users: Sequence[UUID]) -> list[Seen]:
+        """Those of *users* whose presence *person* may see, each once, in that order: they share a conversation now,
+        and the switches of both allow it."""
+
+    async def take_seats(self, node: UUID, came: Sequence[UUID], went: Mapping[UUID, int]) -> None:
+        """Who is at process *node* now, and who went so many milliseconds ago and was then last seen."""
+
+    async def unread_total(self, person: UUID) -> Unread:
+        """What is unread over all that *person* is in."""
 
     async def raise_receipts(self, moves: Sequence[Raise]) -> list[Raised]:
         """Raise cursors, clamped to what exists; one move per person and conversation. Answers in the same order."""
@@ -237,7 +358,8 @@ class Store(Protocol):
         """Write a lineage row, before any cursor names it."""
 
     async def beat(self, node: UUID) -> list[UUID]:
-        """Say that process *node* is there; which others said so within the last 5 seconds."""
+        """Say that process *node* is there; which others said so within the last 5 seconds. Of who has not for 15
+        seconds, the people were last seen at the last beat."""
 
     async def leave(self, node: UUID) -> None:
-        """Say that process *node* goes."""
+        """Say that process *node* goes; its people were last seen now."""

@@ -108,8 +108,11 @@ class Peer:
         self.user = user
         self.logs: dict[str, list[Frame]] = {}
         self.members: dict[str, list[str]] = {}
+        self.scheduled: dict[str, Frame] = {}
         self.receipts: dict[tuple[str, str], tuple[int, int]] = {}
         self.keys: dict[tuple[str, str, str], Frame] = {}
+        self.own: dict[tuple[str, str], Frame | None] = {}  # what, subject -> value, in the order of the last change
+        self.own_keys: dict[tuple[str, str], Frame] = {}  # conversation, key -> the command
         self.wires: dict[Wire, None] = {}
         self.received: list[Frame] = []  # every frame of every connection
         self.dialled = 0
@@ -237,7 +240,7 @@ class Peer:
         """Store a message once; shown to who is connected before its answer."""
         author = author or self.user
         known = self.keys.get((frame["conversation"], author, frame["key"]))
-        return known or self.say(frame["text"], frame["conversation"], author, frame["key"])
+        return known or self.say(frame.get("text", ""), frame["conversation"], author, frame["key"])
 
     def _hello(self, wire: Wire, frame: Frame) -> None:
         self.ok(wire, frame, user=self.user, session="s")
@@ -251,12 +254,15 @@ class Peer:
                 wire.push(entry)
             wire.heads[conversation] = len(log)
             wire.push({"t": "progress", "cursor": self.cursor()})
+        if frame.get("cursor") is None:
+            for (what, subject), value in self.own.items():
+                wire.push(_state(what, subject, value))
         wire.push({"t": "synced", "cursor": self.cursor()})
         wire.signed_in = True
 
     def _message_send(self, wire: Wire, frame: Frame) -> None:
         entry = self.store(wire, frame)
-        if entry["text"] != frame["text"]:
+        if entry["text"] != frame.get("text", ""):
             self.error(wire, frame, "key_reused")
         else:
             self.ok(wire, frame, seq=entry["seq"], at_ms=entry["at_ms"])
@@ -271,6 +277,44 @@ class Peer:
                 self.show(one, entry)
         self.ok(wire, frame, seq=entry["seq"], at_ms=entry["at_ms"])
 
+    def _conversation_retention(self, wire: Wire, frame: Frame) -> None:
+        entry = self.keys.get((frame["conversation"], self.user, frame["key"]))
+        if entry is None:
+            kept = {"retention_s": frame["seconds"]} if frame["seconds"] else {}
+            said = {"kind": "conversation.retention", "author": self.user, "key": frame["key"], **kept}
+            entry = self.append(frame["conversation"], said)
+            for one in list(self.wires):
+                self.show(one, entry)
+        self.ok(wire, frame, seq=entry["seq"], at_ms=entry["at_ms"])
+
+    def _poll_create(self, wire: Wire, frame: Frame) -> None:
+        entry = self.keys.get((frame["conversation"], self.user, frame["key"]))
+        if entry is None:
+            options = [{"text": text, "count": 0} for text in frame["options"]]
+            poll = {"question": frame["question"], "options": options, "voters": 0}
+            said = {"kind": "message", "author": self.user, "key": frame["key"], "poll": poll}
+            entry = self.append(frame["conversation"], said)
+            for one in list(self.wires):
+                self.show(one, entry)
+        self.ok(wire, frame, seq=entry["seq"], at_ms=entry["at_ms"])
+
+    def _poll_vote(self, wire: Wire, frame: Frame) -> None:
+        counts = [int(place in frame["options"]) for place in range(2)]
+        more = {"counts": counts, "voters": int(any(counts)), "options": frame["options"]}
+        self._touch(wire, frame, "poll.voted", **more)
+
+    def _poll_close(self, wire: Wire, frame: Frame) -> None:
+        self._touch(wire, frame, "poll.closed")
+
+    def _poll_voters(self, wire: Wire, frame: Frame) -> None:
+        votes = [
+            {"user": entry["author"], **{name: entry[name] for name in ("options", "seq", "at_ms")}}
+            for entry in self.logs[frame["conversation"]]
+            if entry["kind"] == "poll.voted" and entry["of"] == frame["seq"] and entry["seq"] > frame["after"]
+        ]
+        mine: list[int] = next((one["options"] for one in reversed(votes) if one["user"] == self.user), [])
+        self.ok(wire, frame, votes=votes[: frame["limit"]], mine=mine, more=len(votes) > frame["limit"])
+
     def _message_edit(self, wire: Wire, frame: Frame) -> None:
         self._touch(wire, frame, "message.edited", text=frame["text"])
 
@@ -281,6 +325,26 @@ class Peer:
         users = [self.user] if frame["on"] else []
         more = {"emoji": frame["emoji"], "on": frame["on"], "count": len(users), "users": users}
         self._touch(wire, frame, "message.reacted", **more)
+
+    def _message_pin(self, wire: Wire, frame: Frame) -> None:
+        self._touch(wire, frame, "message.pinned", on=frame["on"])
+
+    def _message_forward(self, wire: Wire, frame: Frame) -> None:
+        source = self.logs[frame["source"]["conversation"]][frame["source"]["seq"] - 1]
+        content = {"forwarded": {"author": source["author"]}}
+        entry = self.store(wire, {**frame, "text": source["text"], "content": content})
+        self.ok(wire, frame, seq=entry["seq"], at_ms=entry["at_ms"])
+
+    def _device_register(self, wire: Wire, frame: Frame) -> None:
+        self.ok(wire, frame)
+
+    _device_unregister = _notification_read = _notification_settings = _device_register
+
+    def _device_list(self, wire: Wire, frame: Frame) -> None:
+        self.ok(wire, frame, devices=[{"device": "phone", "platform": "ios", "at_ms": 1}])
+
+    def _notification_list(self, wire: Wire, frame: Frame) -> None:
+        self.ok(wire, frame, notifications=[], unread=0, settings={})
 
     def _message_edits(self, wire: Wire, frame: Frame) -> None:
         log = [entry for entry in self.logs[frame["conversation"]] if frame["seq"] in (entry["seq"], entry.get("of"))]
@@ -298,6 +362,65 @@ class Peer:
         start = int(frame.get("cursor") or 0)
         end = start + frame["limit"]
         self.ok(wire, frame, reactions=found[start:end], **({"cursor": str(end)} if end < len(found) else {}))
+
+    def set_own(self, what: str, subject: str, value: Frame | None) -> None:
+        """A row of the person's own changes; shown to who is connected."""
+        self.own.pop((what, subject), None)
+        self.own[what, subject] = value
+        for wire in list(self.wires):
+            if wire.signed_in:
+                wire.push(_state(what, subject, value))
+
+    def _draft_set(self, wire: Wire, frame: Frame) -> None:
+        if self.own_keys.setdefault((frame["conversation"], frame["key"]), frame) is frame:
+            value: Frame = {name: frame[name] for name in ("text", "reply_to") if name in frame}
+            self.set_own("draft", frame["conversation"], value | {"at_ms": 5})
+        self.ok(wire, frame)
+
+    def _draft_clear(self, wire: Wire, frame: Frame) -> None:
+        if self.own_keys.setdefault((frame["conversation"], frame["key"]), frame) is frame:
+            self.set_own("draft", frame["conversation"], None)
+        self.ok(wire, frame)
+
+    def _taken(self, wire: Wire, frame: Frame) -> None:
+        self.own_keys.setdefault((frame["conversation"], frame["key"]), frame)
+        self.ok(wire, frame)
+
+    _conversation_mute = _conversation_archive = _conversation_pin = _conversation_mark_unread = _taken
+    _conversation_nickname = _conversation_folder = _conversation_notify = _message_hide = _taken
+
+    def _message_schedule(self, wire: Wire, frame: Frame) -> None:
+        known = self.scheduled.setdefault(
+            frame["key"], {"scheduled": f"01900000-0000-7000-8000-{len(self.scheduled):012}"} | {
+                name: frame[name] for name in ("conversation", "at_ms", "text")
+            },
+        )  # fmt: skip
+        self.ok(wire, frame, scheduled=known["scheduled"], at_ms=known["at_ms"])
+
+    def _message_unschedule(self, wire: Wire, frame: Frame) -> None:
+        self.scheduled = {key: one for key, one in self.scheduled.items() if one["scheduled"] != frame["scheduled"]}
+        self.ok(wire, frame)
+
+    def _message_scheduled(self, wire: Wire, frame: Frame) -> None:
+        waiting = sorted(self.scheduled.values(), key=lambda one: int(one["at_ms"]))
+        start = int(frame.get("cursor") or 0)
+        end = start + frame["limit"]
+        self.ok(wire, frame, scheduled=waiting[start:end], **({"cursor": str(end)} if end < len(waiting) else {}))
+
+    def _search(self, wire: Wire, frame: Frame) -> None:
+        word = frame["query"].strip()
+        hits = [
+            {
+                "conversation": conversation, "seq": entry["seq"], "author": entry["author"], "at_ms": entry["at_ms"],
+                "snippet": entry["text"], "highlights": [[entry["text"].index(word), len(word)]],
+            }
+            for conversation, log in self.logs.items()
+            for entry in reversed(log)
+            if word in entry.get("text", "")
+        ]  # fmt: skip
+        start = int(frame.get("cursor") or 0)
+        end = start + frame["limit"]
+        self.ok(wire, frame, hits=hits[start:end], **({"cursor": str(end)} if end < len(hits) else {}))
 
     def _ping(self, wire: Wire, frame: Frame) -> None:
         self.ok(wire, frame, at_ms=int(trio.current_time() * 1000))
@@ -441,12 +564,31 @@ class Peer:
     def _conversation_leave(self, wire: Wire, frame: Frame) -> None:
         self._change(wire, frame, "member.removed", self.user)
 
+    def _message_readers(self, wire: Wire, frame: Frame) -> None:
+        self.ok(wire, frame, readers=[])
+
+    def _privacy_set(self, wire: Wire, frame: Frame) -> None:
+        self.ok(wire, frame)
+
+    def _privacy_get(self, wire: Wire, frame: Frame) -> None:
+        self.ok(wire, frame, read_receipts=True, last_seen="everyone", typing=False)
+
+    def _presence_get(self, wire: Wire, frame: Frame) -> None:
+        self.ok(wire, frame, people=[{"user": user, "state": "online"} for user in frame["users"]])
+
+    def _unread_get(self, wire: Wire, frame: Frame) -> None:
+        self.ok(wire, frame, messages=0, conversations=0)
+
     def _presence_watch(self, wire: Wire, frame: Frame) -> None:
         self.ok(wire, frame, online=self.watchers)
 
     def _user_get(self, wire: Wire, frame: Frame) -> None:
         known = {ANN: "Ann", BOB: "Bob"}
         self.ok(wire, frame, users=[{"id": user, "name": known[user]} for user in frame["users"] if user in known])
+
+
+def _state(what: str, subject: str, value: Frame | None) -> Frame:
+    return {"t": "state", "what": what, "subject": subject, **({} if value is None else {what: value})}
 
 
 def _part(entry: Frame) -> Frame:

@@ -15,23 +15,27 @@ from konnect_server.presence import Presence
 from konnect_server.registry import Registry
 from konnect_server.stretches import Stretches
 from konnect_server.writer import Writer
-from protocol.frames import AnyAction, Entry, History, HistoryPage, User
+from protocol.frames import AnyAction, AnyPersonal, Entry, History, HistoryPage, User
+from storage.actions import Deed
 from storage.errand import by_task
 from storage.errors import StorageUnavailable
 from storage.rows import (
     Acted,
     Appendix,
     Changed,
+    Kept,
     Made,
     Moved,
     NewKind,
     NewMessage,
     OthersReceipt,
     Page,
+    PersonalPage,
     Raise,
     Raised,
     Range,
     Rules,
+    Seen,
     Standing,
     State as StateRow,
 )
@@ -39,6 +43,7 @@ from storage.store import PLAIN, Change
 from tests.fakes import people
 from tests.simulate.agenda import Agenda
 from tests.simulate.database import FakeDatabase
+from tests.simulate.personal import set_personal
 from tests.simulate.store import FakeStore
 
 MOST = 50
@@ -99,7 +104,7 @@ class DoorStore(FakeStore):
         await self._begin("append", messages)
         return await self._pass("append", await super().append(lane, messages, heads))
 
-    async def act(self, lane: int, author: UUID, action: AnyAction, rules: Rules) -> Acted:
+    async def act(self, lane: int, author: UUID, action: Deed, rules: Rules) -> Acted:
         await self._begin("act", action)
         return await self._pass("act", await super().act(lane, author, action, rules))
 
@@ -127,9 +132,21 @@ class DoorStore(FakeStore):
         await self._begin("open_direct", user)
         return await self._pass("open_direct", await super().open_direct(new_id, author, user))
 
-    async def standing(self, person: UUID, lineage: UUID | None) -> Standing:
+    async def standing(
+        self, person: UUID, lineage: UUID | None, told: int = 0, known: int | None = None
+    ) -> Standing:
         await self._begin("standing", person)
-        return await self._pass("standing", await super().standing(person, lineage))
+        return await self._pass("standing", await super().standing(person, lineage, told, known))
+
+    async def keep(self, person: UUID, command: AnyPersonal, rules: Rules) -> Kept:
+        await self._begin("keep", command)
+        return await self._pass("keep", await super().keep(person, command, rules))
+
+    async def personal(
+        self, person: UUID, above: int, through: int, gone: bool, limit: int, size_bytes: int
+    ) -> PersonalPage:
+        await self._begin("personal", (above, through))
+        return await self._pass("personal", await super().personal(person, above, through, gone, limit, size_bytes))
 
     async def first_standing(self, person: UUID, recent: int, most: int) -> Standing:
         await self._begin("standing", person)
@@ -162,6 +179,10 @@ class DoorStore(FakeStore):
     async def moved(self, heads: Mapping[UUID, int], numbers: Mapping[UUID, int]) -> Moved:
         await self._begin("moved", (heads, numbers))
         return await self._pass("moved", await super().moved(heads, numbers))
+
+    async def presences(self, person: UUID, users: Sequence[UUID]) -> list[Seen]:
+        await self._begin("presences", person)
+        return await self._pass("presences", await super().presences(person, users))
 
     async def users(self, ids: Sequence[UUID]) -> list[User]:
         await self._begin("users", ids)
@@ -237,6 +258,11 @@ class Deck:
     async def act(self, author: UUID, action: AnyAction) -> Acted:
         """Another process stores an action; nobody rings."""
         return await self.other.act(0, author, action, Rules(MOST))
+
+    def set(self, person: UUID, subject: UUID, text: str | None) -> int:
+        """Another process sets a row of *person*'s own, a draft; nobody rings."""
+        value = None if text is None else {"text": text, "at_ms": 5}
+        return set_personal(self.database.tables, self.database.now_ms(), person, "draft", str(subject), value)
 
     async def group(self, conversation: UUID, *members: UUID, history: History = "all") -> None:
         """A group, made elsewhere."""

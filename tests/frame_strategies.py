@@ -2,12 +2,14 @@
 
 import re
 from typing import Any, get_args
+from uuid import UUID
 
 import msgspec
 from hypothesis import strategies as st
-from msgspec import NODEFAULT, Raw, Struct, inspect
+from msgspec import NODEFAULT, UNSET, Raw, Struct, inspect
 
 from protocol import frames
+from protocol.frames.content import speaks
 
 CHARACTERS = st.characters(exclude_categories=["Cs"], exclude_characters="\0")  # what a text of the protocol may hold
 TEXT = st.text(CHARACTERS)
@@ -32,8 +34,45 @@ def struct_of(cls: type[Struct], **fixed: Any) -> st.SearchStrategy[Any]:
         field.name: st.just(fixed[field.name]) if field.name in fixed else _field(field) for field in described.fields
     }
     return st.fixed_dictionaries(chosen).map(
-        lambda values: cls(**{name: value for name, value in values.items() if value is not NODEFAULT})
+        lambda values: cls(**_mend(cls, {name: one for name, one in values.items() if one is not NODEFAULT}))
     )
+
+
+def _mend(cls: type[Struct], values: dict[str, Any]) -> dict[str, Any]:
+    """*values* of *cls*, changed where its fields must fit each other."""
+    match cls:
+        case frames.Entity:
+            wanted = {"link": ("url",), "mention": ("user",)}.get(values["kind"], ())
+            values = {name: one for name, one in values.items() if name not in ("url", "user") or name in wanted}
+            return {**{name: "tel:1" if name == "url" else UUID(int=1) for name in wanted}, **values}
+        case frames.Attachment:
+            wrong = {
+                "photo": ("duration_ms", "waveform"),
+                "video": ("waveform",),
+                "voice": ("width", "height", "blurhash"),
+                "file": ("width", "height", "blurhash", "duration_ms", "waveform"),
+            }[values["kind"]]
+            return {name: one for name, one in values.items() if name not in wrong}
+        case frames.Content:
+            return {**values, "media": [*{one.id: one for one in values.get("media", ())}.values()]}
+        case frames.PollCreate:
+            options = [*dict.fromkeys(values["options"])]
+            return {**values, "options": options if len(options) > 1 else ["x", "y"]}
+        case frames.MessageSend | frames.MessageSchedule:
+            text, content = values.get("text", ""), values.get("content")
+            if content is not None:
+                fitting = [one for one in content.entities if one.offset + one.length <= len(text)]
+                content = msgspec.structs.replace(content, entities=fitting, forwarded=UNSET)
+                values = {**values, "content": content}
+            return values if text or speaks(content) else {**values, "text": "x"}
+        case frames.MessageEdit:
+            size = len(values["text"])
+            return {
+                **values,
+                "entities": [one for one in values.get("entities", ()) if one.offset + one.length <= size],
+            }
+        case _:
+            return values
 
 
 def command_map(cls: type[frames.Command]) -> st.SearchStrategy[dict[str, Any]]:
@@ -42,7 +81,7 @@ def command_map(cls: type[frames.Command]) -> st.SearchStrategy[dict[str, Any]]:
     assert isinstance(described, inspect.StructType)
     required = {field.name: _of_type(field.type) for field in described.fields if field.required}
     optional = {field.name: _of_type(field.type) for field in described.fields if not field.required}
-    known = st.fixed_dictionaries(required, optional=optional)
+    known = st.fixed_dictionaries(required, optional=optional).map(lambda values: _mend(cls, values))
     extra = st.dictionaries(st.text("xyz", min_size=1, max_size=3), ENCODABLE, max_size=2)
     return st.builds(lambda a, b: {**b, **a, "t": described.tag}, known, extra).map(plain)
 
@@ -78,6 +117,13 @@ def _of_type(kind: inspect.Type) -> st.SearchStrategy[Any]:
             return st.booleans()
         case inspect.IntType(ge=least, le=most):
             return st.integers(-(2**63) if least is None else least, 2**63 - 1 if most is None else most)
+        case inspect.FloatType(ge=float() | int() as least, le=float() | int() as most):
+            return st.floats(least, most)
+        case inspect.StrType(min_length=least, max_length=int(most), pattern=str(pattern)) if pattern.endswith(
+            "(?![\\s\\S])"
+        ):
+            shape = pattern if not least else pattern.replace("]+(?!", f"]{{{least},}}(?!")
+            return _short(st.from_regex(shape, fullmatch=True), most)
         case inspect.StrType(min_length=least, max_length=most, pattern=str(pattern)) if "(?!" in pattern:
             return _text(least or 0, most).filter(lambda text: re.search(pattern, text))  # others only forbid U+0000
         case inspect.StrType(min_length=least, max_length=most):
@@ -102,6 +148,13 @@ def _of_type(kind: inspect.Type) -> st.SearchStrategy[Any]:
             return struct_of(cls)
         case _:
             raise TypeError(f"no strategy for {kind}")
+
+
+def _short(texts: st.SearchStrategy[str], most: int) -> st.SearchStrategy[str]:
+    def fits(text: str) -> bool:
+        return len(text) <= most
+
+    return texts.filter(fits)
 
 
 def _text(least: int, most: int | None) -> st.SearchStrategy[str]:

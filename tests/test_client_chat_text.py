@@ -7,7 +7,7 @@ from random import Random
 import pytest
 from hypothesis import given, strategies as st
 
-from konnect_client import Conversation, Entry
+from konnect_client import Attachment, Contact, Content, Conversation, Entry, Location
 from konnect_client.journal import Kept
 from konnect_server.chat.line_editor import LINE_CHARS, LineEditor
 from konnect_server.chat.room import Room, entry_lines
@@ -138,6 +138,16 @@ def test_an_entry_is_a_line(shown: Entry, said: str) -> None:
         (entry("message.deleted", of=1), "* Ann deleted an earlier message"),
         (entry("message.reacted", of=1, emoji="x\x1b", on=True), "* Ann reacted with x\u241b"),
         (entry("message.reacted", of=1, emoji="x", on=False), "* Ann took back x"),
+        (entry("message.pinned", of=1, on=True), "* Ann pinned a message"),
+        (entry("message.pinned", of=1, on=False), "* Ann took a pinned message down"),
+        (
+            entry("message", content=Content(media=(Attachment(BOB, "photo"),), location=Location(1, 2.5, "Ca\x1bfé"))),
+            "Ann: [photo] [Ca\u241bfé: 1.00000, 2.50000]",
+        ),
+        (
+            entry("message", text="look", content=Content(contact=Contact("Cid", "+43 1"), forwarded_from=BOB)),
+            "Ann: look [Cid, +43 1] [said by Bob]",
+        ),
     ],
 )
 def test_what_is_done_to_a_message_is_a_line(shown: Entry, said: str) -> None:

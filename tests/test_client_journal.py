@@ -53,6 +53,14 @@ def test_other_commands_outlast_a_restart_and_messages_are_kept_as_ever(tmp_path
     assert content(path) == [ONE, react, TWO]
 
 
+def test_a_message_with_content_outlasts_a_restart(tmp_path: Path) -> None:
+    """Its text, which may be empty, and what it is beside it."""
+    path = tmp_path / "outbox"
+    place = Kept(ROOM, "k6", "", "message.send", {"content": {"location": {"lat": 1.5, "lon": 2}}})
+    written(path, ONE, place, TWO)
+    assert content(path) == [ONE, place, TWO]
+
+
 def test_what_was_settled_is_gone(tmp_path: Path) -> None:
     path = tmp_path / "outbox"
     written(path, ONE, TWO, THREE)

@@ -7,7 +7,17 @@ from typing import Any
 import pytest
 from hypothesis import given, strategies as st
 
-from konnect_client import Conversation, ConversationChanged, Entry, Messages, Reaction, Rewound, TypingSeen
+from konnect_client import (
+    Content,
+    Conversation,
+    ConversationChanged,
+    Entity,
+    Entry,
+    Messages,
+    Reaction,
+    Rewound,
+    TypingSeen,
+)
 from tests.client_peer import ANN, BOB, HALL, ROOM
 
 
@@ -18,6 +28,10 @@ def entry(seq: int, kind: str = "message", **more: Any) -> Entry:
 
 def edited(seq: int, of: int, text: str | None) -> Entry:
     return entry(seq, "message.edited", of=of, text=text, deleted=text is None)
+
+
+def pinned(seq: int, of: int, on: bool = True) -> Entry:
+    return entry(seq, "message.pinned", of=of, on=on)
 
 
 def deleted(seq: int, of: int) -> Entry:
@@ -48,6 +62,19 @@ def test_changes_are_applied() -> None:
     assert two == replace(entry(2), reactions=(Reaction("a", 1, (BOB,)),), changed=6)
     [gone] = after(entry(1), edited(2, 1, "new"), reacted(3, 1, "a", BOB), deleted(4, 1))
     assert gone == replace(entry(1), text=None, deleted=True, changed=4)
+
+
+def test_content_and_pins_are_applied() -> None:
+    bold, plain = Content(entities=(Entity("bold", 0, 1),)), Content(reply_to=1)
+    said = entry(2, content=plain)
+    [_, two] = after(entry(1), said, replace(edited(3, 2, "new"), content=bold), pinned(4, 2), reacted(5, 2, "a", BOB))
+    assert two == replace(
+        said, text="new", content=bold, pinned=True, edited_at_ms=30, reactions=(Reaction("a", 1, (BOB,)),), changed=5
+    )
+    [_, two] = after(entry(1), said, pinned(3, 2), edited(4, 2, "new"), pinned(5, 2, on=False))
+    assert (two.content, two.pinned, two.changed) == (None, False, 5), "an edit says all of the content"
+    [_, two] = after(entry(1), said, pinned(3, 2), deleted(4, 2), pinned(5, 2))
+    assert two == replace(said, text=None, content=None, deleted=True, changed=4)
 
 
 def test_what_a_message_shows_already_is_skipped() -> None:
@@ -104,6 +131,7 @@ users = st.lists(st.sampled_from([ANN, BOB]), unique=True)
 change = st.one_of(
     st.tuples(st.just("edit"), st.integers(1, 3), st.sampled_from("xyz")),
     st.tuples(st.just("react"), st.integers(1, 3), st.sampled_from("ab"), users),
+    st.tuples(st.just("pin"), st.integers(1, 3), st.booleans()),
     st.tuples(st.just("delete"), st.integers(1, 3)),
 )
 
@@ -116,7 +144,10 @@ def test_all_ways_end_alike(changes: list[Any], seed: int, data: st.DataObject) 
     for one in changes:
         match one:
             case "edit", of, text:
-                new = edited(len(log) + 1, of, text)
+                content = None if text == "x" else Content(mention_all=text)
+                new = replace(edited(len(log) + 1, of, text), content=content)
+            case "pin", of, on:
+                new = pinned(len(log) + 1, of, on)
             case "react", of, emoji, users:
                 new = reacted(len(log) + 1, of, emoji, *users)
             case _:

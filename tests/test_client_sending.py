@@ -14,8 +14,10 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from konnect_client import (
     ClientClosed,
     ConnectFailed,
+    Content,
     Delivery,
     Entry,
+    Location,
     MemoryJournal,
     MemoryState,
     OutboxFull,
@@ -412,6 +414,27 @@ async def live(seed: int, badness: float, restarts: int, window: int) -> None:
     for name, entries in complete.items():
         # what was said before the conversation was first announced comes with the announcement, not as entries
         assert seen[name] == {seq: text for seq, text in entries.items() if seen[name] and seq >= first_seen[name]}
+
+
+async def test_content_is_sent_with_and_without_a_text(
+    peer: Peer, tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    """After a restart as well; a text that is empty is left out."""
+    path, place = tmp_path / "outbox", Content(location=Location(48.25, 16.5))
+    peer.frozen = True
+    async with client_of(peer, outbox_path=path) as client:
+        client.send_nowait(ROOM, content=place)
+        client.send_nowait(ROOM, "here", content=place)
+        client.send_nowait(ROOM, "plain")
+    peer.frozen = False
+    peer.thawed.set()
+    async with client_of(peer, outbox_path=path, new_key=numbered_keys("other")) as client:
+        await client.flush()
+    sent = [frame for frame in peer.received if frame["t"] == "message.send"][-3:]
+    said = {"content": {"location": {"lat": 48.25, "lon": 16.5}}}
+    assert [{name: frame[name] for name in ("text", "content") if name in frame} for frame in sent] == [
+        said, {"text": "here", **said}, {"text": "plain"},
+    ]  # fmt: skip
 
 
 async def test_what_is_done_to_messages_keeps_its_place_and_its_key(

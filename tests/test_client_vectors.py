@@ -8,23 +8,31 @@ import msgpack  # type: ignore[import-untyped]  # the package ships no types
 import pytest
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from konnect_client import ConversationChanged, Entry, Heads, Rewound
+from konnect_client import Content, ConversationChanged, Entity, Entry, Heads, Location, Rewound
 from konnect_client.model import (
     BanPage,
     Conversation,
     ConversationPage,
+    FoundPage,
     HistoryPage,
     Invitation,
     Joined,
     Link,
     MemberPage,
+    PersonPresence,
+    Privacy,
     ReactionPage,
+    ReaderPage,
     RequestPage,
     RoomPage,
+    ScheduledPage,
     Sent,
+    Unread,
     Version,
+    Votes,
     take,
 )
+from konnect_client.notifications import NotificationPage, PushDevice
 from konnect_client.pack import pack, unpack
 from konnect_client.timeline import Timeline
 from protocol import codec, frames
@@ -71,6 +79,8 @@ def test_every_answer_is_understood(vector: dict[str, Any]) -> None:
     frame = unpack(bytes.fromhex(vector["hex"]))
     result = take(frame, "result", dict)
     match result:
+        case {"messages": messages, "conversations": conversations}:
+            assert Unread.parse(result) == Unread(messages, conversations)
         case {"conversations": listed}:
             assert [found.id for found in ConversationPage.parse(result).conversations] == [
                 one["conversation"] for one in listed
@@ -97,16 +107,43 @@ def test_every_answer_is_understood(vector: dict[str, Any]) -> None:
             assert [one.user for one in RequestPage.parse(result).requests] == [one["user"] for one in requests]
         case {"conversation": _, "seq": seq}:
             assert Joined.parse(result).seq == seq
+        case {"people": people}:
+            assert [PersonPresence.parse(one).user for one in people] == [one["user"] for one in people]
+        case {"last_seen": str(), "typing": bool()}:
+            assert Privacy.parse(result).last_seen == result["last_seen"]
+        case {"readers": readers}:
+            assert [one.read for one in ReaderPage.parse(result).readers] == [one["read"] for one in readers]
         case {"reactions": reactions}:
             found = ReactionPage.parse(result)
             assert [one.emoji for one in found.reactions] == [one["emoji"] for one in reactions]
             assert found.cursor == result.get("cursor")
+        case {"votes": listed, "mine": mine}:
+            votes = Votes.parse(result)
+            assert [list(one.options) for one in votes.votes] == [one["options"] for one in listed]
+            assert list(votes.mine) == mine
+        case {"scheduled": list(listed)}:
+            page = ScheduledPage.parse(result)
+            assert [(one.id, one.text, one.problem) for one in page.scheduled] == [
+                (one["scheduled"], one["text"], one.get("problem")) for one in listed
+            ]
+        case {"notifications": listed, "unread": unread}:
+            told = NotificationPage.parse(result)
+            assert [one.id for one in told.notifications] == [one["id"] for one in listed]
+            assert (told.unread, told.settings.timezone) == (unread, result["settings"].get("timezone"))
+        case {"devices": devices}:
+            assert [PushDevice.parse(one).device for one in devices] == [one["device"] for one in devices]
+        case {"hits": hits}:
+            shown = FoundPage.parse(result)
+            assert [(one.seq, one.snippet) for one in shown.hits] == [(one["seq"], one["snippet"]) for one in hits]
+            assert [[list(place) for place in one.highlights] for one in shown.hits] == [
+                one.get("highlights", []) for one in hits
+            ]
         case {"seq": seq, "at_ms": at_ms}:
             assert Sent.parse(result) == Sent(seq, at_ms)
         case _:
             assert set(result) <= {
                 "user", "session", "at_ms", "data", "expires_in_s", "conversation", "delivered", "read", "online",
-                "users",
+                "users", "scheduled", "last_seen_ms",
             }  # fmt: skip
 
 
@@ -134,6 +171,10 @@ async def test_every_command_of_the_client_is_one_that_the_server_takes(autojump
         await client.edit(ROOM, 2, "hello")
         await client.react(ROOM, 2, "👍")
         await client.react(ROOM, 2, "👍", on=False)
+        await client.forward(ROOM, ROOM, 2)
+        await client.pin(ROOM, 2)
+        await client.send(ROOM, content=Content(location=Location(48.2, 16.4)))
+        await client.edit(ROOM, 2, "hello", entities=[Entity("bold", 0, 5)], mention_all="here")
         await client.edits(ROOM, 2)
         await client.reactions(ROOM, 2, emoji="👍")
         await client.delete(ROOM, 2)
@@ -160,9 +201,45 @@ async def test_every_command_of_the_client_is_one_that_the_server_takes(autojump
         await client.set_photo(ROOM, BOB)
         await client.set_slow_mode(ROOM, 30)
         await client.history(ROOM, before=2)
+        await client.set_draft(ROOM, "See", reply_to=2)
+        await client.set_draft(ROOM, "See you")
+        await client.set_draft(ROOM, "")
+        await client.mute(ROOM, until_ms=5)
+        await client.mute(ROOM, on=False)
+        await client.archive(ROOM)
+        await client.pin_conversation(ROOM)
+        await client.mark_unread(ROOM)
+        await client.nickname(ROOM, "the room")
+        await client.nickname(ROOM, None, user=BOB)
+        await client.put_into_folder(ROOM, "Friends")
+        await client.put_into_folder(ROOM, None)
+        await client.notify_of(ROOM, "mentions")
+        await client.hide(ROOM, [2])
+        await client.unschedule(await client.schedule(ROOM, "later", 2_114_380_800_000))
+        await client.scheduled(ROOM)
+        await client.retention(ROOM, 60)
+        asked = await client.ask_people(ROOM, "When?", ["8", "9"])
+        await client.vote(ROOM, asked.seq, [1])
+        assert (await client.votes(ROOM, asked.seq)).mine == (1,)
+        await client.close_poll(ROOM, asked.seq)
+        await client.register_device("phone", "android", "token")
+        await client.devices()
+        await client.unregister_device("phone")
+        await client.notifications(cursor="0", unread_only=True)
+        await client.read_notifications([BOB])
+        await client.read_notifications(through=BOB)
+        await client.set_notifying(quiet_from=1350, quiet_to=420, timezone="Europe/Berlin", hide_content=True)
+        await client.set_notifying()
+        await client.history(ROOM, around=2)
+        await client.search("hi", conversation=ROOM, author=BOB, kind="text", from_ms=1, to_ms=2, order="rank")
         await client.watch([BOB], conversation=None)
         await client.watch(conversation=ROOM)
         await client.names(["01900000-0000-7000-8000-0000000000cc"])
+        await client.readers(ROOM, 2)
+        await client.unread()
+        await client.presence([BOB])
+        await client.set_privacy(read_receipts=False, last_seen="contacts", typing=True)
+        assert (await client.privacy()).last_seen == "everyone"
         await client.ping()
         client.receipt(ROOM, delivered=2, read=1)
         client.typing(ROOM)

@@ -9,7 +9,16 @@ from konnect_server import conversation as room
 from konnect_server.conversation import Acting, Conversation, Posting
 from protocol import closing
 from protocol.errors import Forbidden
-from protocol.frames import ConversationAdd, ConversationRemove, Entry, EntryKind, MessageEdit, MessageReact
+from protocol.frames import (
+    Content,
+    ConversationAdd,
+    ConversationRemove,
+    Entry,
+    EntryKind,
+    Location,
+    MessageEdit,
+    MessageReact,
+)
 from storage.rows import Acted, Answer, Appendix
 from storage.store import Change
 from tests import fakes
@@ -147,6 +156,18 @@ def test_everybody_gets_the_same_bytes_and_the_author_its_ok_after_its_entry(sta
     ]  # fmt: skip
     assert ann.frames[1]["result"] == {"seq": 5, "at_ms": 5}
     assert stage.house.rung == [(ROOM, 5)]
+
+
+def test_what_a_message_is_beside_its_text_is_told(stage: Stage) -> None:
+    """A text that is empty is none."""
+    ann, bob = stage.listener(ANN), stage.listener(BOB)
+    place = Content(location=Location(48.25, 16.5))
+    stage.conversation.post(Posting(ann, 1, ANN, "k1", "", place))
+    stage.appended(stored(5))
+    assert bob.frames == [
+        {"t": "entry", "conversation": str(ROOM), "seq": 5, "kind": "message", "author": str(ANN), "key": "k1",
+         "at_ms": 5, "content": {"location": {"lat": 48.25, "lon": 16.5}}}
+    ]  # fmt: skip
 
 
 def test_a_batch_goes_to_a_reader_in_one_piece(stage: Stage) -> None:

@@ -9,7 +9,7 @@ from konnect_server.actions import rooms
 from protocol.errors import BadCursor
 from protocol.frames import RoomOnline
 from storage.page_cursor import text_of
-from storage.rows import MemberPage, MemberRow
+from storage.rows import MemberPage, MemberRow, Seen
 from tests.simulate.store import FakeStore
 from tests.test_store_contract import uid
 
@@ -22,6 +22,10 @@ class Listing(FakeStore):
     def __init__(self, people: Sequence[UUID]) -> None:
         self.rows = [MemberRow(one, f"p{n}", "member", n + 1, 0) for n, one in enumerate(people)]
         self.told = 0
+        self.hidden: set[UUID] = set()
+
+    async def presences(self, person: UUID, users: Sequence[UUID]) -> list[Seen]:
+        return [Seen(one, False) for one in users if one != person and one not in self.hidden]
 
     async def members(self, person: UUID, conversation: UUID, after: tuple[int, int], limit: int) -> MemberPage:
         left = [row for row in self.rows if (row.joined, row.place) > after]
@@ -34,7 +38,7 @@ async def ask(store: Listing, here: set[UUID], limit: int) -> list[list[UUID]]:
     pages, cursor = [], None
     while True:
         command = RoomOnline(id=1, conversation=HALL, cursor=cursor, limit=limit)
-        page = await rooms.online(store, uid(1), command, here.__contains__)
+        page = await rooms.online(store, uid(1), command, lambda one, contact: one in here)
         pages.append([one.user for one in page.members])
         if (cursor := page.cursor) is None:
             return pages
@@ -63,7 +67,15 @@ async def test_one_page_looks_at_so_many_and_the_next_goes_on(monkeypatch: pytes
     assert store.told == len(people), "nobody is looked at twice"
 
 
+async def test_who_hides_is_not_online_to_others() -> None:
+    people = [uid(n) for n in range(1, 5)]
+    store = Listing(people)
+    store.hidden = {people[1]}
+    assert await ask(store, set(people), 5) == [[people[0], people[2], people[3]]]
+
+
 @pytest.mark.parametrize("cursor", ["", "x", text_of((1,)), text_of((-1, 0)), text_of((1, 2**31)), text_of((2**63, 0))])
 async def test_a_cursor_of_somebody_elses_is_refused(cursor: str) -> None:
     with pytest.raises(BadCursor):
-        await rooms.online(Listing([]), uid(1), RoomOnline(id=1, conversation=HALL, cursor=cursor), bool)
+        command = RoomOnline(id=1, conversation=HALL, cursor=cursor)
+        await rooms.online(Listing([]), uid(1), command, lambda one, contact: True)

@@ -29,7 +29,6 @@ from protocol.errors import (
     WrongKind,
 )
 from protocol.frames import (
-    AnyAction,
     ConversationHandover,
     ConversationPhoto,
     ConversationSlowMode,
@@ -49,17 +48,19 @@ from protocol.frames import (
     Receipt,
     RequestAnswer,
 )
-from storage.actions import FUNCTIONS
+from storage.actions import FUNCTIONS, Deed
 from storage.database import open_database
 from storage.postgres_store import open_store
 from storage.rows import Answer, Made, NewMessage, OthersReceipt, Raise, Range, Rules, Standing, State
 from storage.store import Change, Store
+from tests.simulate.actions import ACTIONS
 from tests.simulate.agenda import Agenda
-from tests.simulate.database import Body, Call, FakeDatabase
+from tests.simulate.database import Body, Call, FakeDatabase, Upload
 from tests.simulate.faults import WELL
 from tests.simulate.functions import append_messages, change_member, move_receipts, open_direct
 from tests.simulate.links import join_by_link, revoke_link
-from tests.simulate.store import ACTIONS, FakeStore
+from tests.simulate.personal import set_personal
+from tests.simulate.store import FakeStore
 
 MOST = 5  # members of a group in these tests
 PAGE = 1_000_000
@@ -81,7 +82,7 @@ Held: TypeAlias = (
     | tuple[Literal["change"], Change, UUID, UUID, str, UUID]
     | tuple[Literal["direct"], UUID, UUID, UUID]
     | tuple[Literal["receipts"], Sequence[Raise]]
-    | tuple[Literal["act"], UUID, AnyAction]
+    | tuple[Literal["act"], UUID, Deed]
     | tuple[Literal["link"], UUID, LinkJoin | LinkRevoke]
 )  # fmt: skip
 
@@ -106,6 +107,15 @@ class Bench(Protocol):
 
     async def add_photo(self, photo: UUID, owner: UUID) -> None:
         """Make an upload of kind photo that is done."""
+
+    async def set_personal(self, person: UUID, what: str, subject: str, value: Any) -> int:
+        """Set a row of a person's own; the number that a device has to be told up to."""
+
+    async def add_upload(self, upload: UUID, owner: UUID, kind: str, state: str = "ready") -> None:
+        """Let *owner* have announced a file, which is done if *state* is "ready"."""
+
+    async def uses(self, upload: UUID) -> list[tuple[UUID, int]]:
+        """Where *upload* is named."""
 
 
 class FakeBench:
@@ -162,6 +172,15 @@ class FakeBench:
 
     async def add_photo(self, photo: UUID, owner: UUID) -> None:
         self.database.tables.photos[photo] = owner
+
+    async def set_personal(self, person: UUID, what: str, subject: str, value: Any) -> int:
+        return set_personal(self.database.tables, self.database.now_ms(), person, what, subject, value)
+
+    async def add_upload(self, upload: UUID, owner: UUID, kind: str, state: str = "ready") -> None:
+        self.database.tables.uploads[upload] = Upload(owner, kind, state)
+
+    async def uses(self, upload: UUID) -> list[tuple[UUID, int]]:
+        return sorted((c, seq) for one, c, seq in self.database.tables.uses if one == upload)
 
 
 class PostgresBench:
@@ -223,6 +242,25 @@ class PostgresBench:
             "due_at_ms) values (%s, %s, 'photo', 'ready', 1, 'image/png', %s, 1, 1, 0, 0)",
             (photo, owner, bytes(32)),
         )
+
+    async def set_personal(self, person: UUID, what: str, subject: str, value: Any) -> int:
+        text = None if value is None else msgspec.json.encode(value).decode()
+        row = self.control.execute("select set_personal(%s, %s, %s, %s)", (person, what, subject, text)).fetchone()
+        assert row is not None
+        return int(row[0])
+
+    async def add_upload(self, upload: UUID, owner: UUID, kind: str, state: str = "ready") -> None:
+        self.control.execute(
+            "insert into upload (id, owner, kind, state, size_bytes, content_type, sha256, tries, kept, created_at_ms,"
+            " due_at_ms) values (%s, %s, %s, %s, 1, 'x/y', sha256(''), 1, case %s when 'ready' then 1 end, 0, 0)",
+            (upload, owner, kind, state, state),
+        )
+
+    async def uses(self, upload: UUID) -> list[tuple[UUID, int]]:
+        rows = self.control.execute(
+            "select conversation, seq from upload_use where upload = %s order by 1, 2", (upload,)
+        )
+        return rows.fetchall()
 
     def close(self) -> None:
         self.control.close()
@@ -1164,6 +1202,8 @@ _operation = st.one_of(
     st.tuples(st.just("since"), _people, st.sampled_from([0, 2**60])),
     st.tuples(st.just("log"), _places, _cursors, st.integers(1, 5)),
     st.tuples(st.just("listing"), _people, st.integers(1, 3)),
+    st.tuples(st.just("unread"), _people),
+    st.tuples(st.just("readers"), _people, _places, st.integers(1, 9), st.integers(1, 2)),
     st.tuples(st.just("moved"), st.dictionaries(_places, _cursors), st.dictionaries(_people, _cursors)),
 )  # fmt: skip
 
@@ -1217,7 +1257,10 @@ class Player:
                 return await store.open_direct(place(c), person(author), person(user))
             case "raise", moves:
                 return [
-                    (one.member, one.rose, one.members, one.member and (one.delivered, one.read))
+                    (
+                        one.member, one.rose, one.members, one.arrived, one.hidden,
+                        one.member and (one.delivered, one.read),
+                    )
                     for one in await store.raise_receipts([Raise(place(c), person(p), d, r) for c, p, d, r in moves])
                 ]
             case "states", p, recent:
@@ -1310,6 +1353,15 @@ class Player:
                     found_states += page.conversations
                     cursor, more = page.cursor, page.cursor is not None
                 return sorted(found_states, key=lambda one: one.conversation)
+            case "readers", p, c, seq, limit:
+                reached, cursor, more = [], None, True
+                while more:
+                    some = await store.readers(person(p), place(c), seq, cursor, limit)
+                    reached.append(some)
+                    cursor, more = some.cursor, some.cursor is not None
+                return reached
+            case "unread", p:
+                return await store.unread_total(person(p))
             case "moved", heads, numbers:
                 moved = await store.moved(
                     {place(c): head for c, head in heads.items()}, {person(p): number for p, number in numbers.items()}

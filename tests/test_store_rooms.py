@@ -9,16 +9,23 @@ import trio
 from protocol.errors import KeyReused, NotAMember, Refused
 from protocol.frames import (
     AnyAction,
+    Content,
     ConversationSlowMode,
     Entry,
     MemberBan,
     MemberRole,
     MessageDelete,
     MessageEdit,
+    MessageForward,
     MessageReact,
+    MessageSchedule,
+    MessageSend,
+    PollCreate,
     RoomJoin,
+    Source,
 )
 from storage.rows import Acted, NewKind, Rules
+from storage.scheduled import SendScheduled
 from storage.store import Store
 from tests.test_store_contract import (
     ANN,
@@ -217,6 +224,24 @@ async def test_who_may_no_longer_write_edits_no_more(bench: Bench) -> None:
     assert (await act(store, BOB, first)).seq == edited.seq
     assert await refusal(store, BOB, MessageEdit(id=1, conversation=G, key="e2", seq=3, text="worse")) == "forbidden"
     assert (await act(store, BOB, MessageDelete(id=1, conversation=G, key="d", seq=3))).entry is not None
+
+
+async def test_by_an_action_only_they_write_too(bench: Bench) -> None:
+    """Answers, forwards, polls and scheduled messages are messages."""
+    store = bench.store
+    await make(store, "channel", ANN, BOB)
+    await store.append(0, [say(G, ANN, "a")], {})
+    answer = MessageSend(id=1, conversation=G, key="k", text="so", content=Content(reply_to=2))
+    assert await refusal(store, BOB, answer) == "forbidden"
+    forward = MessageForward(id=1, conversation=G, key="f", source=Source(G, 2))
+    assert await refusal(store, BOB, forward) == "forbidden"
+    poll = PollCreate(id=1, conversation=G, key="q", question="When?", options=["8", "9"])
+    assert await refusal(store, BOB, poll) == "forbidden"
+    assert (await act(store, ANN, answer)).seq == 3
+    kept = await store.schedule(uid(80), BOB, MessageSchedule(id=1, conversation=G, key="l", at_ms=0, text="later"))
+    with pytest.raises(Refused) as caught:
+        await store.act(0, BOB, SendScheduled(G, kept.scheduled), Rules(MOST))
+    assert caught.value.code == "forbidden"
 
 
 async def test_a_message_that_waits_for_the_loss_of_the_right_is_refused(bench: Bench) -> None:

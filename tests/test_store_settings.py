@@ -6,17 +6,22 @@ from uuid import UUID
 import pytest
 import trio
 
-from protocol.errors import Refused
+from protocol.errors import Refused, SlowMode
 from protocol.frames import (
     AnyAction,
+    Content,
     ConversationPhoto,
     ConversationSlowMode,
     ConversationTitle,
     ConversationTopic,
     Entry,
     MemberRole,
+    MessageSchedule,
+    MessageSend,
+    PollCreate,
 )
 from storage.rows import Acted, Answer, Rules
+from storage.scheduled import SendScheduled
 from storage.store import Store
 from tests.test_store_contract import (
     ANN,
@@ -176,6 +181,27 @@ async def test_slow_mode_slows_members_and_nobody_else(bench: Bench) -> None:
     assert [one.new for one in await write(store, CID, "c1", "c2")] == [True, True], "an admin"
     assert [one.new for one in await write(store, ANN, "a1", "a2")] == [True, True], "the owner"
     assert [one.seq for one in await log(store, G)] == list(range(1, 10)), "no number was spent"
+
+
+async def test_what_is_said_by_an_action_is_slowed_too(bench: Bench) -> None:
+    """Answers, forwards and polls go another way into the log than plain messages. What is scheduled is in no hurry."""
+    store = bench.store
+    await group(store, ANN, BOB)
+    await talk(store, G, ANN, "first")
+    await act(store, ANN, slow(30))
+    poll = PollCreate(id=1, conversation=G, key="q", question="When?", options=["8", "9"])
+    assert (await act(store, BOB, poll)).entry is not None
+    [plain] = await write(store, BOB, "k1")
+    assert plain.error == "slow_mode", "it counts"
+    answer = MessageSend(id=1, conversation=G, key="k2", text="late", content=Content(reply_to=2))
+    with pytest.raises(SlowMode) as caught:
+        await act(bench.other, BOB, answer)
+    assert 25_000 < (caught.value.retry_after_ms or 0) <= 30_000
+    assert (await act(store, BOB, poll)).entry is None, "a repeat gets its first answer"
+    assert (await act(store, ANN, answer)).entry is not None, "the owner"
+    later = await store.schedule(uid(80), BOB, MessageSchedule(id=1, conversation=G, key="l", at_ms=0, text="later"))
+    sent = await store.act(0, BOB, SendScheduled(G, later.scheduled), Rules(MOST))
+    assert sent.entry is not None
 
 
 async def test_a_repeat_is_answered_first_in_slow_mode_too(bench: Bench) -> None:

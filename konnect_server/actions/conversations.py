@@ -16,10 +16,15 @@ from protocol.frames import (
     MemberBans,
     MessageEdits,
     MessageReactions,
+    MessageReaders,
+    PollVoters,
     Reactions,
+    Readers,
+    Unread,
     UserGet,
     Users,
     Versions,
+    Votes,
 )
 from storage.rows import Made, NewKind, shown
 from storage.store import Store
@@ -76,8 +81,16 @@ async def history(store: Store, user: UUID, command: HistoryGet) -> HistoryPage:
     """A page of the past.
 
     Raises:
+        Invalid: More than one place is named.
         NotAMember: Never was one.
     """
+    if [command.before, command.around, command.after].count(None) < 2:
+        raise Invalid("a page has one of `before`, `around` and `after` - at `$`")
+    if command.around is not None:
+        older = command.limit // 2
+        return await store.around(user, command.conversation, command.around, older, command.limit - older)
+    if command.after is not None:
+        return await store.around(user, command.conversation, command.after + 1, 0, command.limit)
     return await store.history(user, command.conversation, command.before, command.limit)
 
 
@@ -101,6 +114,15 @@ async def reactions(store: Store, user: UUID, command: MessageReactions) -> Reac
     )
 
 
+async def votes(store: Store, user: UUID, command: PollVoters) -> Votes:
+    """A page of who chose what.
+
+    Raises:
+        NotAMember, UnknownMessage, UnknownPoll
+    """
+    return await store.votes(user, command.conversation, command.seq, command.after, command.limit)
+
+
 async def bans(store: Store, user: UUID, command: MemberBans) -> Bans:
     """A page of who is banned.
 
@@ -110,6 +132,20 @@ async def bans(store: Store, user: UUID, command: MemberBans) -> Bans:
     return await store.bans(user, command.conversation, command.before, command.limit)
 
 
+async def readers(store: Store, user: UUID, command: MessageReaders) -> Readers:
+    """A page of those whom a message has reached.
+
+    Raises:
+        NotAMember, UnknownMessage, BadCursor
+    """
+    return await store.readers(user, command.conversation, command.seq, command.cursor, command.limit)
+
+
 async def users(store: Store, user: UUID, command: UserGet) -> Users:
     """Names of people."""
     return Users(await store.users(command.users))
+
+
+async def unread(store: Store, user: UUID) -> Unread:
+    """What a badge shows."""
+    return await store.unread_total(user)

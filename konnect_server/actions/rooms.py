@@ -50,9 +50,11 @@ async def members(store: Store, user: UUID, command: MemberList) -> Members:
     return Members([_shown(one) for one in page.members], _after(page.members[-1]) if page.more else None)
 
 
-async def online(store: Store, user: UUID, command: RoomOnline, is_online: Callable[[UUID], bool]) -> MembersOnline:
-    """A page of the members for whom *is_online* says so. It looks at LOOKED members at most, and where it stopped the
-    next page goes on.
+async def online(
+    store: Store, user: UUID, command: RoomOnline, is_online: Callable[[UUID, bool], bool]
+) -> MembersOnline:
+    """A page of the members for whom *is_online* (person, to a contact) says so, and who let *user* see it.
+    It looks at LOOKED members at most, and where it stopped the next page goes on.
 
     Raises:
         NotAMember, BadCursor
@@ -61,8 +63,11 @@ async def online(store: Store, user: UUID, command: RoomOnline, is_online: Calla
     found: list[Member] = []
     for _ in range(LOOKED // LOOK):
         page = await store.members(user, command.conversation, after, LOOK)
+        here = [one.user for one in page.members if is_online(one.user, True)]
+        allowed = await store.presences(user, here) if here else []
+        seen = {one.user for one in allowed if is_online(one.user, one.contact)} | ({user} & set(here))
         for nth, one in enumerate(page.members, 1):
-            if is_online(one.user):
+            if one.user in seen:
                 found.append(_shown(one))
                 if len(found) == command.limit:
                     more = page.more or nth < len(page.members)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from konnect_client import Conversation, Entry
+from konnect_client import Content, Conversation, Entry
 from konnect_server.chat.text import harmless, lines_of
 
 Named = Callable[[str], str]
@@ -47,9 +47,18 @@ def entry_lines(entry: Entry, me: str, named: Named) -> list[str]:
     match entry.kind:
         case "message" if entry.deleted:
             return [f"{at} * {author} said something that is deleted now"]
+        case "message" if entry.poll is not None:
+            asked = [f"      {place}: {harmless(one.text)}" for place, one in enumerate(entry.poll.options, 1)]
+            return [f"{at} {author} asks: {harmless(entry.poll.question)}", *asked]
+        case "poll.voted" if entry.options is None:
+            return [f"{at} * somebody voted"]
+        case "poll.voted":
+            return [f"{at} * {author} voted" if entry.options else f"{at} * {author} took a vote back"]
+        case "poll.closed":
+            return [f"{at} * {author} closed a poll"]
         case "message":
             mark = " \u2713" if entry.author == me else ""
-            first, *more = lines_of(entry.text or "")
+            first, *more = lines_of(" ".join(filter(None, (entry.text, *beside(entry.content, named)))))
             return [f"{at} {author}: {first}{mark}", *(f"      {line}" for line in more)]
         case "created":
             return [f"{at} * {author} opened this conversation"]
@@ -90,8 +99,30 @@ def entry_lines(entry: Entry, me: str, named: Named) -> list[str]:
         case "message.reacted":
             verb = "reacted with" if entry.on else "took back"
             return [f"{at} * {author} {verb} {harmless(entry.emoji or '')}"]
+        case "conversation.retention" if entry.retention_s:
+            return [f"{at} * {author} lets new messages disappear after {entry.retention_s} s"]
+        case "conversation.retention":
+            return [f"{at} * {author} keeps new messages for ever"]
+        case "messages.expired":
+            return [f"{at} * {len(entry.messages)} earlier messages have disappeared"]
+        case "message.pinned":
+            return [f"{at} * {author} {'pinned a message' if entry.on else 'took a pinned message down'}"]
         case _:
             return [f"{at} * {author}: {harmless(entry.kind)}"]  # from a newer server
+
+
+def beside(content: Content | None, named: Named) -> list[str]:
+    """What a message is beside its text, as far as a line of a terminal shows it; each in square brackets."""
+    if content is None:
+        return []
+    parts = [f"[{one.kind}]" for one in content.media]
+    if (place := content.location) is not None:
+        parts.append(f"[{place.label or 'place'}: {place.lat:.5f}, {place.lon:.5f}]")
+    if (card := content.contact) is not None:
+        parts.append(f"[{', '.join(filter(None, (card.name, card.phone, card.email)))}]")
+    if content.forwarded_from is not None:
+        parts.append(f"[said by {named(content.forwarded_from)}]")
+    return parts
 
 
 def day_of(entry: Entry) -> str:

@@ -15,6 +15,14 @@ from protocol.frames.base import (
     Event as Event,
     Ok as Ok,
 )
+from protocol.frames.content import (
+    Attachment as Attachment,
+    Contact as Contact,
+    Content as Content,
+    Entity as Entity,
+    Forwarded as Forwarded,
+    Location as Location,
+)
 from protocol.frames.conversations import (
     ConversationAdd as ConversationAdd,
     ConversationCreate as ConversationCreate,
@@ -27,6 +35,14 @@ from protocol.frames.conversations import (
     Conversations as Conversations,
     ConversationState as ConversationState,
     Opened as Opened,
+)
+from protocol.frames.devices import (
+    DeviceList as DeviceList,
+    DeviceRegister as DeviceRegister,
+    Devices as Devices,
+    DeviceUnregister as DeviceUnregister,
+    Platform as Platform,
+    PushDevice as PushDevice,
 )
 from protocol.frames.entries import (
     Appended as Appended,
@@ -89,31 +105,79 @@ from protocol.frames.messages import (
     MessageDelete as MessageDelete,
     MessageEdit as MessageEdit,
     MessageEdits as MessageEdits,
+    MessageForward as MessageForward,
+    MessagePin as MessagePin,
     MessageReact as MessageReact,
     MessageReactions as MessageReactions,
+    MessageReader as MessageReader,
+    MessageReaders as MessageReaders,
     MessageSend as MessageSend,
     OneReaction as OneReaction,
     Reactions as Reactions,
+    Readers as Readers,
+    Source as Source,
     Version as Version,
     Versions as Versions,
+)
+from protocol.frames.notifications import (
+    ListedNotification as ListedNotification,
+    NotificationList as NotificationList,
+    NotificationRead as NotificationRead,
+    Notifications as Notifications,
+    NotificationSettings as NotificationSettings,
 )
 from protocol.frames.people import (
     User as User,
     UserGet as UserGet,
     Users as Users,
 )
+from protocol.frames.personal import (
+    ConversationArchive as ConversationArchive,
+    ConversationFolder as ConversationFolder,
+    ConversationMarkUnread as ConversationMarkUnread,
+    ConversationMute as ConversationMute,
+    ConversationNickname as ConversationNickname,
+    ConversationNotify as ConversationNotify,
+    ConversationPin as ConversationPin,
+    DraftClear as DraftClear,
+    DraftSet as DraftSet,
+    MessageHide as MessageHide,
+)
+from protocol.frames.polls import (
+    OneVote as OneVote,
+    Poll as Poll,
+    PollClose as PollClose,
+    PollCreate as PollCreate,
+    PollOption as PollOption,
+    PollVote as PollVote,
+    PollVoters as PollVoters,
+    Votes as Votes,
+)
 from protocol.frames.presence import (
     Online as Online,
+    PersonPresence as PersonPresence,
     PresenceEvent as PresenceEvent,
+    PresenceGet as PresenceGet,
+    Presences as Presences,
     PresenceWatch as PresenceWatch,
     Typing as Typing,
     TypingEvent as TypingEvent,
+    What as What,
+)
+from protocol.frames.privacy import (
+    LastSeen as LastSeen,
+    Privacy as Privacy,
+    PrivacyGet as PrivacyGet,
+    PrivacySet as PrivacySet,
 )
 from protocol.frames.receipts import (
     Cursors as Cursors,
     Receipt as Receipt,
     ReceiptEvent as ReceiptEvent,
     ReceiptMove as ReceiptMove,
+)
+from protocol.frames.retention import (
+    ConversationRetention as ConversationRetention,
 )
 from protocol.frames.rooms import (
     MembersOnline as MembersOnline,
@@ -123,6 +187,21 @@ from protocol.frames.rooms import (
     RoomList as RoomList,
     RoomOnline as RoomOnline,
     Rooms as Rooms,
+)
+from protocol.frames.scheduled import (
+    MessageSchedule as MessageSchedule,
+    MessageScheduled as MessageScheduled,
+    MessageUnschedule as MessageUnschedule,
+    Scheduled as Scheduled,
+    ScheduledMessage as ScheduledMessage,
+    ScheduledPage as ScheduledPage,
+)
+from protocol.frames.search import (
+    Found as Found,
+    Hit as Hit,
+    Search as Search,
+    SearchKind as SearchKind,
+    SearchLanguage as SearchLanguage,
 )
 from protocol.frames.session import (
     AuthRenew as AuthRenew,
@@ -142,11 +221,32 @@ from protocol.frames.settings import (
     ConversationTitle as ConversationTitle,
     ConversationTopic as ConversationTopic,
 )
+from protocol.frames.states import (
+    Draft as Draft,
+    Hidden as Hidden,
+    Notification as Notification,
+    Notify as Notify,
+    Notifying as Notifying,
+    Settings as Settings,
+    StateEvent as StateEvent,
+    StateKind as StateKind,
+)
+from protocol.frames.unread import (
+    Unread as Unread,
+    UnreadGet as UnreadGet,
+)
 
 AnyCommand = (
     Hello | Ping | AuthRenew | ConversationDirect | ConversationCreate | ConversationList | ConversationGet
     | ConversationAdd | ConversationRemove | ConversationLeave | MessageSend | MessageEdit | MessageDelete
     | MessageReact | MessageEdits | MessageReactions | HistoryGet | ReceiptMove | Typing | PresenceWatch | UserGet
+    | DeviceRegister | DeviceUnregister | DeviceList | NotificationList | NotificationRead | NotificationSettings
+    | UnreadGet | MessageReaders | PrivacySet | PrivacyGet | PresenceGet
+    | DraftSet | DraftClear | ConversationMute | ConversationArchive | ConversationPin | ConversationMarkUnread
+    | ConversationNickname | ConversationFolder | ConversationNotify | MessageHide
+    | MessageSchedule | MessageUnschedule | MessageScheduled | ConversationRetention
+    | PollCreate | PollVote | PollClose | PollVoters
+    | MessageForward | MessagePin
     # members and what they may set
     | MemberRole | ConversationHandover | MemberBan | MemberUnban | MemberBans
     | ConversationTitle | ConversationTopic | ConversationPhoto | ConversationSlowMode | RoomJoin | RoomLeave
@@ -154,10 +254,20 @@ AnyCommand = (
     | RoomList | RoomOnline | MemberList
     # links and requests
     | LinkCreate | LinkList | LinkRevoke | LinkPreview | LinkJoin | RequestList | RequestAnswer
+    | Search
+)  # fmt: skip
+# Commands that change what is one's own: each is stored by a function of the database of its own.
+AnyPersonal = (
+    DraftSet | DraftClear | ConversationMute | ConversationArchive | ConversationPin | ConversationMarkUnread
+    | ConversationNickname | ConversationFolder | ConversationNotify | MessageHide
+    | NotificationRead | NotificationSettings
 )  # fmt: skip
 # Commands that a conversation's log takes one by one: each is stored by a function of the database of its own.
+# A message is one of them when it needs a look at more than its author's membership (content.py).
 AnyAction = (
-    ConversationAdd | ConversationRemove | ConversationLeave | MessageEdit | MessageDelete | MessageReact
+    ConversationAdd | ConversationRemove | ConversationLeave | MessageEdit | MessageDelete | MessageReact | MessageSend
+    | ConversationRetention | PollCreate | PollVote | PollClose
+    | MessageForward | MessagePin
     # members and what they may set
     | MemberRole | ConversationHandover | MemberBan | MemberUnban
     | ConversationTitle | ConversationTopic | ConversationPhoto | ConversationSlowMode | RoomJoin | RoomLeave
@@ -174,6 +284,7 @@ AnyEvent = (
     | ReceiptEvent
     | TypingEvent
     | PresenceEvent
+    | StateEvent
 )
 AnyReply = Ok | Error
 
@@ -200,6 +311,37 @@ RESULTS: dict[type[Command], type[Struct]] = {
     Typing: Done,
     PresenceWatch: Online,
     UserGet: Users,
+    DeviceRegister: Done,
+    DeviceUnregister: Done,
+    DeviceList: Devices,
+    NotificationList: Notifications,
+    NotificationRead: Done,
+    NotificationSettings: Done,
+    UnreadGet: Unread,
+    MessageReaders: Readers,
+    PrivacySet: Done,
+    PrivacyGet: Privacy,
+    PresenceGet: Presences,
+    DraftSet: Done,
+    DraftClear: Done,
+    ConversationMute: Done,
+    ConversationArchive: Done,
+    ConversationPin: Done,
+    ConversationMarkUnread: Done,
+    ConversationNickname: Done,
+    ConversationFolder: Done,
+    ConversationNotify: Done,
+    MessageHide: Done,
+    MessageSchedule: Scheduled,
+    MessageUnschedule: Done,
+    MessageScheduled: ScheduledPage,
+    ConversationRetention: Appended,
+    PollCreate: Appended,
+    PollVote: Appended,
+    PollClose: Appended,
+    PollVoters: Votes,
+    MessageForward: Appended,
+    MessagePin: Appended,
     # members and what they may set
     MemberRole: Appended,
     ConversationHandover: Appended,
@@ -224,4 +366,5 @@ RESULTS: dict[type[Command], type[Struct]] = {
     LinkJoin: Joined,
     RequestList: Requests,
     RequestAnswer: Appended,
+    Search: Found,
 }

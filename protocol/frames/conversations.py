@@ -51,7 +51,8 @@ class ConversationCreate(Command, frozen=True, tag="conversation.create"):
 
 
 class ConversationList(Command, frozen=True, tag="conversation.list"):
-    """One page of one's conversations, last active first. Answered with :class:`Conversations`."""
+    """One page of one's conversations, last active first. Answered with :class:`Conversations`. `recent` is
+    the last entry of each; where that is no message, the last message is told beside, in `last_messages`."""
 
     cursor: Annotated[
         Cursor | None, Meta(description="Of the page before; null for the first. Not the cursor of `hello`.")
@@ -128,7 +129,10 @@ class ConversationState(Struct, frozen=True, omit_defaults=True, kw_only=True):
     ]
     unread: Annotated[
         int,
-        Meta(description="Messages of others above one's own read cursor; of the first 1,000 entries there, no more."),
+        Meta(
+            description="Messages of others above one's own read cursor that are not deleted; of the first 1,000 "
+            "entries there, no more."
+        ),
     ]
     read: Annotated[Seq, Meta(description="One's own read cursor.")]
     delivered: Annotated[Seq, Meta(description="One's own delivered cursor.")]
@@ -143,6 +147,12 @@ class ConversationState(Struct, frozen=True, omit_defaults=True, kw_only=True):
         list[Entry], Meta(description="The last entries up to head, oldest first; as many as were asked for and exist.")
     ] = msgspec.field(default_factory=list)
     history: Annotated[History, Meta(description="What a newcomer sees of the past.")] = "all"
+    retention_s: Annotated[
+        int | None, Meta(description="How many seconds new messages are kept; absent: for ever.")
+    ] = None
+    pins: Annotated[
+        list[int], Meta(description="The messages that are pinned, of those that one may see, by seq; at most 50.")
+    ] = msgspec.field(default_factory=list)
     owner: Annotated[UUID | None, Meta(description="Of a group: whose it is.")] = None
     admins: Annotated[
         list[UUID],
@@ -163,6 +173,13 @@ class Conversations(Struct, frozen=True, omit_defaults=True):
 
     conversations: Annotated[list[ConversationState], Meta(description="Last active first.")]
     cursor: Annotated[str | None, Meta(description="Asks for the next page; absent on the last.")] = None
+    last_messages: Annotated[
+        list[Entry],
+        Meta(
+            description="The last message of each of those whose last entry is another kind of entry, if it is among "
+            "their last 100: what to show of them in a list."
+        ),
+    ] = msgspec.field(default_factory=list)
 
 
 class ConversationEvent(

@@ -6,7 +6,9 @@ from uuid import UUID
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from protocol.frames.base import Event
+from protocol.frames.content import Content
 from protocol.frames.fields import AtMs, Conversation, EntryKind, Seq
+from protocol.frames.polls import Poll
 
 
 class Reaction(Struct, frozen=True, omit_defaults=True):
@@ -29,11 +31,19 @@ class Entry(Struct, frozen=True, omit_defaults=True, kw_only=True):
     kind: Annotated[
         EntryKind, Meta(description="What happened. Ignore a kind that you do not know, but count its seq.")
     ]
-    author: Annotated[UUID, Meta(description="Who did it.")]
+    author: Annotated[UUID, Meta(description="Who did it; of `messages.expired` nobody: the nil UUID.")]
     key: Annotated[str, Meta(description="The key that its author gave it.")]
     at_ms: Annotated[AtMs, Meta(description="When it was stored: Unix milliseconds (UTC), by the database's clock.")]
     text: (
         Annotated[str, Meta(description="Of `message` and `message.edited`: what is said; absent once it is deleted.")]
+        | UnsetType
+    ) = UNSET
+    content: (
+        Annotated[
+            Content,
+            Meta(description="Of `message` and `message.edited`: what the message is beside its text; absent of plain "
+                 "text, and once it is deleted."),
+        ]
         | UnsetType
     ) = UNSET
     user: Annotated[UUID, Meta(description="Of `member.` entries: who.")] | UnsetType = UNSET
@@ -45,11 +55,20 @@ class Entry(Struct, frozen=True, omit_defaults=True, kw_only=True):
         | UnsetType
     ) = UNSET
     of: (
-        Annotated[int, Meta(description="Of `message.edited`, `message.deleted`, `message.reacted`: which message.")]
+        Annotated[int, Meta(description="Of an entry that changes a message, `message.edited` and so on: which one.")]
         | UnsetType
     ) = UNSET
     emoji: Annotated[str, Meta(description="Of `message.reacted`: with what.")] | UnsetType = UNSET
-    on: Annotated[bool, Meta(description="Of `message.reacted`: whether the author now reacts so.")] | UnsetType = UNSET
+    on: (
+        Annotated[
+            bool,
+            Meta(
+                description="Of `message.reacted`: whether the author now reacts so. Of `message.pinned`: whether the "
+                "message is pinned now."
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
     count: (
         Annotated[
             int,
@@ -64,6 +83,45 @@ class Entry(Struct, frozen=True, omit_defaults=True, kw_only=True):
         Annotated[list[UUID], Meta(description="Of `message.reacted`: the first 5 of them, in the order of reacting.")]
         | UnsetType
     ) = UNSET
+    messages: (
+        Annotated[list[int], Meta(description="Of `messages.expired`: which messages have disappeared; at most 100.")]
+        | UnsetType
+    ) = UNSET
+    retention_s: (
+        Annotated[
+            int,
+            Meta(
+                description="Of `conversation.retention`: how many seconds messages are kept that are sent after it; "
+                "absent: for ever."
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
+    expires_at_ms: (
+        Annotated[
+            AtMs,
+            Meta(
+                description="Of `message`: when it disappears. Hide it then; the `messages.expired` that blanks it for "
+                "good comes a moment later."
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
+    poll: Annotated[Poll, Meta(description="Of `message`: what it asks, and how people chose.")] | UnsetType = UNSET
+    counts: (
+        Annotated[list[int], Meta(description="Of `poll.voted`: how many then have chosen each option.")] | UnsetType
+    ) = UNSET
+    voters: Annotated[int, Meta(description="Of `poll.voted`: how many people then have chosen.")] | UnsetType = UNSET
+    options: (
+        Annotated[
+            list[int],
+            Meta(
+                description="Of `poll.voted`: what its author chose now; absent in an anonymous poll, where its author "
+                "is nobody, the nil UUID."
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
     edited_at_ms: (
         Annotated[AtMs, Meta(description="Of `message`: when its author last edited it; absent if never.")] | UnsetType
     ) = UNSET
@@ -73,12 +131,14 @@ class Entry(Struct, frozen=True, omit_defaults=True, kw_only=True):
     reactions: Annotated[
         list[Reaction], Meta(description="Of `message`: by emoji, in the order of their code points; at most 20.")
     ] = []
+    pinned: Annotated[bool, Meta(description="Of `message`: it is pinned.")] = False
     changed: (
         Annotated[
             int,
             Meta(
-                description="Of `message`: the newest entry that edited or deleted it, or reacted to it: this is how "
-                "it stands after that entry. Absent if there is none. Of two copies the one with the higher is newer."
+                description="Of `message`: the newest entry that changed it, by an edit, a deletion, a reaction or a "
+                "pin: this is how it stands after that entry. Absent if there is none. Of two copies the one with the "
+                "higher is newer."
             ),
         ]
         | UnsetType

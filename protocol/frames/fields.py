@@ -44,9 +44,9 @@ SentKey = Annotated[
 Text = Annotated[
     str,
     Meta(
-        min_length=1,
         max_length=limits.TEXT_CHARS,
-        description="The message. Its length is counted in code points, not bytes.",
+        description="The message. Its length is counted in code points, not bytes. It is empty only beside media, a "
+        "location or a contact.",
         extra_json_schema={"pattern": NO_NUL},
     ),
 ]
@@ -86,6 +86,9 @@ EntryKind = Literal[
     "created", "message", "member.added", "member.removed", "message.edited", "message.deleted", "message.reacted",
     "member.role", "member.banned", "member.unbanned", "conversation.owner",
     "conversation.title", "conversation.topic", "conversation.photo", "conversation.slow_mode",
+    "message.pinned",
+    "conversation.retention", "messages.expired",
+    "poll.voted", "poll.closed",
 ]  # fmt: skip
 MessageSeq = Annotated[int, Meta(ge=1, le=limits.SEQ_MAX, description="The message's number in the log.")]
 Emoji = Annotated[

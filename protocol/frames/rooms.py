@@ -47,9 +47,9 @@ class RoomList(Command, frozen=True, tag="room.list"):
 
 
 class RoomOnline(Command, frozen=True, tag="room.online"):
-    """Who of a conversation's members is connected now, to any process, in order of joining, page by page; its members
-    may ask. A page may hold fewer than *limit*, and even nobody, and others follow. Answered with
-    :class:`MembersOnline`."""
+    """Who of a conversation's members is connected now, to any process, and lets one see it (`privacy.set`), in order
+    of joining, page by page; its members may ask. A page may hold fewer than *limit*, and even nobody, and others
+    follow. Answered with :class:`MembersOnline`."""
 
     conversation: Conversation
     cursor: Annotated[Cursor | None, Meta(description="Of the page before; null for the first.")] = None
@@ -66,8 +66,8 @@ class Room(Struct, frozen=True, omit_defaults=True):
     online: Annotated[
         int,
         Meta(
-            description="How many of them are connected now, some seconds old; who is connected to two processes "
-            "counts twice."
+            description="How many of them are connected now, some seconds old, also those who let nobody see it; "
+            "who is connected to two processes counts twice."
         ),
     ]
     joined: Annotated[bool, Meta(description="Whether one is a member.")]

@@ -21,6 +21,7 @@ from protocol.errors import (
 from protocol.schema import prose
 
 AT_MS: Final = 1_795_000_000_000  # 2026-11-18 11:06:40 UTC
+NEW_YEAR_MS: Final = 2_114_380_800_000  # 2037-01-01 00:00:00 UTC
 
 
 def _id(number: int, at_ms: int = AT_MS) -> UUID:
@@ -34,10 +35,14 @@ CLEO: Final = _id(0xC)
 DIRECT: Final = _id(0xD1)
 GROUP: Final = _id(0x61)
 ROOM: Final = _id(0x71)
+POLL_SEQ: Final = 48
+SCHEDULED: Final = _id(0x5C)
 SESSION: Final = _id(0x5E, AT_MS + 41 * 60_000)
 TOKEN: Final = "eyJhbGciOiJFZERTQSJ9.eyJzdWIiOiJhbm4ifQ.c2ln"  # shortened: a true one has some 400 characters
 CODE: Final = "mJ0pQ2kqT3yH1v8sZbXw4A"
 CURSOR: Final = "AZ9-2Kx7QmCq"
+NOTICE: Final = _id(0x0E, AT_MS + 46 * 60_000)
+PUSH_TOKEN: Final = "dGhpcyBpcw:APA91bF2k"  # shortened too
 
 # What a client sends, as it would write it: optional fields that it does not need are left out.
 COMMANDS: Final[dict[type[frames.Command], dict[str, Any]]] = {
@@ -62,6 +67,7 @@ COMMANDS: Final[dict[type[frames.Command], dict[str, Any]]] = {
     frames.ConversationLeave: {"t": "conversation.leave", "id": 10, "conversation": str(GROUP), "key": "l-07aa31"},
     frames.MessageSend: {
         "t": "message.send", "id": 11, "conversation": str(DIRECT), "key": "m-3f9a61", "text": "See you at eight?",
+        "content": {"mention_all": "here"},
     },
     frames.HistoryGet: {"t": "history", "id": 12, "conversation": str(DIRECT), "before": 41, "limit": 2},
     frames.ReceiptMove: {"t": "receipt", "id": 13, "conversation": str(DIRECT), "delivered": 42, "read": 42},
@@ -80,6 +86,73 @@ COMMANDS: Final[dict[type[frames.Command], dict[str, Any]]] = {
     },
     frames.MessageEdits: {"t": "message.edits", "id": 20, "conversation": str(DIRECT), "seq": 42},
     frames.MessageReactions: {"t": "message.reactions", "id": 21, "conversation": str(DIRECT), "seq": 42},
+    frames.DeviceRegister: {
+        "t": "device.register", "id": 80, "device": "ann-phone", "platform": "android", "token": PUSH_TOKEN,
+    },
+    frames.DeviceUnregister: {"t": "device.unregister", "id": 81, "device": "ann-phone"},
+    frames.DeviceList: {"t": "device.list", "id": 82},
+    frames.NotificationList: {"t": "notification.list", "id": 83, "unread_only": True},
+    frames.NotificationRead: {"t": "notification.read", "id": 84, "key": "n-70b1c2", "ids": [str(NOTICE)]},
+    frames.NotificationSettings: {
+        "t": "notification.settings", "id": 85, "key": "n-70b1c3", "quiet_from": 1350, "quiet_to": 420,
+        "timezone": "Europe/Berlin", "hide_content": True,
+    },
+    frames.DraftSet: {
+        "t": "draft.set", "id": 22, "conversation": str(DIRECT), "key": "p-4c01aa", "text": "Make it nine, the",
+        "reply_to": 42,
+    },
+    frames.DraftClear: {"t": "draft.clear", "id": 23, "conversation": str(DIRECT), "key": "p-4c01ab"},
+    frames.ConversationMute: {
+        "t": "conversation.mute", "id": 24, "conversation": str(GROUP), "key": "p-4c01ac",
+        "on": True, "until_ms": AT_MS + 480 * 60_000,
+    },
+    frames.ConversationArchive: {
+        "t": "conversation.archive", "id": 25, "conversation": str(GROUP), "key": "p-4c01ad", "on": False,
+    },
+    frames.ConversationPin: {
+        "t": "conversation.pin", "id": 26, "conversation": str(GROUP), "key": "p-4c01ae", "on": True,
+    },
+    frames.ConversationMarkUnread: {
+        "t": "conversation.mark_unread", "id": 27, "conversation": str(GROUP), "key": "p-4c01af", "on": True,
+    },
+    frames.ConversationNickname: {
+        "t": "conversation.nickname", "id": 28, "conversation": str(GROUP), "key": "p-4c01b0", "user": str(BOB),
+        "name": "Bobby",
+    },
+    frames.ConversationFolder: {
+        "t": "conversation.folder", "id": 29, "conversation": str(GROUP), "key": "p-4c01b1", "folder": "Friends",
+    },
+    frames.ConversationNotify: {
+        "t": "conversation.notify", "id": 30, "conversation": str(GROUP), "key": "p-4c01b2", "level": "mentions",
+    },
+    frames.MessageHide: {
+        "t": "message.hide", "id": 31, "conversation": str(DIRECT), "key": "p-4c01b3", "seqs": [12, 40],
+    },
+    frames.MessageSchedule: {
+        "t": "message.schedule", "id": 22, "conversation": str(DIRECT), "key": "s-2b60d7", "at_ms": NEW_YEAR_MS,
+        "text": "Happy New Year!",
+    },
+    frames.MessageUnschedule: {"t": "message.unschedule", "id": 23, "scheduled": str(SCHEDULED)},
+    frames.MessageScheduled: {"t": "message.scheduled", "id": 24},
+    frames.PollCreate: {
+        "t": "poll.create", "id": 26, "conversation": str(DIRECT), "key": "q-40c1b7", "question": "Which film?",
+        "options": ["The Third Man", "Before Sunrise"],
+    },
+    frames.PollVote: {
+        "t": "poll.vote", "id": 27, "conversation": str(DIRECT), "key": "v-8d02aa", "seq": POLL_SEQ, "options": [1],
+    },
+    frames.PollVoters: {"t": "poll.voters", "id": 28, "conversation": str(DIRECT), "seq": POLL_SEQ},
+    frames.PollClose: {"t": "poll.close", "id": 29, "conversation": str(DIRECT), "key": "z-19f3e5", "seq": POLL_SEQ},
+    frames.ConversationRetention: {
+        "t": "conversation.retention", "id": 25, "conversation": str(DIRECT), "key": "t-3e81c0", "seconds": 604_800,
+    },
+    frames.MessageForward: {
+        "t": "message.forward", "id": 22, "conversation": str(DIRECT), "key": "f-2be7c1",
+        "source": {"conversation": str(DIRECT), "seq": 41},
+    },
+    frames.MessagePin: {
+        "t": "message.pin", "id": 23, "conversation": str(DIRECT), "key": "p-90d41e", "seq": 42,
+    },
     # members and what they may set
     frames.MemberRole: {
         "t": "member.role", "id": 40, "conversation": str(GROUP), "key": "p-6e11c8", "user": str(BOB), "role": "admin",
@@ -127,6 +200,14 @@ COMMANDS: Final[dict[type[frames.Command], dict[str, Any]]] = {
     frames.ConversationSlowMode: {
         "t": "conversation.slow_mode", "id": 48, "conversation": str(GROUP), "key": "t-2f00b4", "seconds": 30,
     },
+    frames.Search: {"t": "search", "id": 60, "query": 'eight "see you" -cinema', "conversation": str(DIRECT)},
+    frames.UnreadGet: {"t": "unread.get", "id": 120},
+    frames.PrivacySet: {
+        "t": "privacy.set", "id": 122, "key": "p-2be4c1", "read_receipts": False, "last_seen": "contacts",
+    },
+    frames.PrivacyGet: {"t": "privacy.get", "id": 123},
+    frames.PresenceGet: {"t": "presence.get", "id": 124, "users": [str(BOB), str(CLEO)]},
+    frames.MessageReaders: {"t": "message.readers", "id": 121, "conversation": str(DIRECT), "seq": 42},
 }  # fmt: skip
 
 
@@ -177,7 +258,7 @@ RESULTS: Final[dict[type[Struct], Struct]] = {
     ),
     frames.Cursors: frames.Cursors(42, 42),
     frames.Done: frames.Done(),
-    frames.Online: frames.Online([BOB]),
+    frames.Online: frames.Online([BOB], {CLEO: AT_MS}),
     frames.Users: frames.Users([frames.User(BOB, "Bob")]),
     frames.Versions: frames.Versions(
         [
@@ -185,6 +266,20 @@ RESULTS: Final[dict[type[Struct], Struct]] = {
             frames.Version(43, AT_MS + 43 * 60_000, "See you at nine?"),
         ],
         False,
+    ),
+    frames.Notifications: frames.Notifications(
+        [frames.ListedNotification(
+            id=NOTICE, kind="reaction", at_ms=AT_MS + 45 * 60_000, conversation=DIRECT, seq=45, of=42, user=BOB,
+            emoji="👍",
+        )],
+        1, frames.Notifying(1350, 420, "Europe/Berlin", True),
+    ),
+    frames.Devices: frames.Devices([frames.PushDevice("ann-phone", "android", AT_MS, True)]),
+    frames.Reactions: frames.Reactions([frames.OneReaction(BOB, "👍", 45, AT_MS + 45 * 60_000)]),
+    frames.Votes: frames.Votes([frames.OneVote(ANN, [1], 49, AT_MS + 49 * 60_000)], [1], False),
+    frames.Scheduled: frames.Scheduled(SCHEDULED, NEW_YEAR_MS),
+    frames.ScheduledPage: frames.ScheduledPage(
+        [frames.ScheduledMessage(SCHEDULED, DIRECT, NEW_YEAR_MS, "Happy New Year!")]
     ),
     frames.Bans: frames.Bans(
         [frames.Ban(CLEO, ANN, 13, AT_MS + 13 * 60_000, "advertising", 4_102_444_800_000)], False
@@ -200,7 +295,23 @@ RESULTS: Final[dict[type[Struct], Struct]] = {
     frames.MembersOnline: frames.MembersOnline([_MEMBER]),
     frames.Members: frames.Members([frames.Member(ANN, "Ann", "owner", 1), _MEMBER], CURSOR),
     frames.Reactions: frames.Reactions([frames.OneReaction(BOB, "👍", 45, AT_MS + 45 * 60_000)]),
+    frames.Found: frames.Found(
+        [frames.Hit(DIRECT, 42, ANN, AT_MS + 42 * 60_000, "See you at eight?", [[0, 7], [11, 5]])], CURSOR
+    ),
+    frames.Unread: frames.Unread(12, 3),
+    frames.Presences: frames.Presences(
+        [frames.PersonPresence(BOB, "online"), frames.PersonPresence(CLEO, "offline", AT_MS)]
+    ),
+    frames.Privacy: frames.Privacy(False, "contacts", True),
+    frames.Readers: frames.Readers([frames.MessageReader(BOB, True)]),
 }
+
+_DRAFT: Final = frames.Draft("Make it nine, the", AT_MS + 46 * 60_000, 42)
+PHOTO: Final = _id(0xF0)
+_ENTITY: Final = frames.Entity("bold", 11, 4)
+_ATTACHMENT: Final = frames.Attachment(
+    PHOTO, "photo", width=1_600, height=1_200, blurhash="LEHV6nWB2yk8pyo0adR*.7kCMdnj"
+)
 
 RECORDS: Final[dict[type[Struct], Struct]] = {
     frames.Entry: structs.replace(
@@ -217,6 +328,37 @@ RECORDS: Final[dict[type[Struct], Struct]] = {
     frames.Room: _ROOM,
     frames.Version: frames.Version(43, AT_MS + 43 * 60_000, "See you at nine?"),
     frames.OneReaction: frames.OneReaction(BOB, "👍", 45, AT_MS + 45 * 60_000),
+    frames.PushDevice: frames.PushDevice("ann-phone", "android", AT_MS, True),
+    frames.Notification: frames.Notification(
+        kind="reaction", at_ms=AT_MS + 45 * 60_000, conversation=DIRECT, seq=45, of=42, user=BOB, emoji="👍",
+    ),
+    frames.ListedNotification: frames.ListedNotification(
+        id=NOTICE, kind="mention", at_ms=AT_MS + 7 * 60_000, read=True, conversation=GROUP, seq=7, user=BOB,
+    ),
+    frames.Notifying: frames.Notifying(1350, 420, "Europe/Berlin", True),
+    frames.Draft: _DRAFT,
+    frames.Settings: frames.Settings(
+        muted=True, muted_until_ms=AT_MS + 480 * 60_000, pinned_at_ms=AT_MS, nicknames={BOB: "Bobby"},
+        folder="Friends", notify="mentions",
+    ),
+    frames.Hidden: frames.Hidden([12, 40]),
+    frames.Poll: frames.Poll(
+        "Which film?", [frames.PollOption("The Third Man", 0), frames.PollOption("Before Sunrise", 1)], 1
+    ),
+    frames.PollOption: frames.PollOption("Before Sunrise", 1),
+    frames.OneVote: frames.OneVote(ANN, [1], 49, AT_MS + 49 * 60_000),
+    frames.ScheduledMessage: frames.ScheduledMessage(SCHEDULED, DIRECT, NEW_YEAR_MS, "Happy New Year!"),
+    frames.Content: frames.Content(reply_to=41, entities=[_ENTITY], media=[_ATTACHMENT]),
+    frames.Entity: _ENTITY,
+    frames.Attachment: _ATTACHMENT,
+    frames.Location: frames.Location(48.2082, 16.3738, "Stephansplatz", 10.0),
+    frames.Contact: frames.Contact("Cleo", "+43 1 234567", "cleo@example.com", CLEO),
+    frames.Forwarded: frames.Forwarded(BOB),
+    frames.Source: frames.Source(GROUP, 7),
+    frames.Ban: frames.Ban(CLEO, ANN, 13, AT_MS + 13 * 60_000, "advertising", 4_102_444_800_000),
+    frames.Hit: frames.Hit(DIRECT, 42, ANN, AT_MS + 42 * 60_000, "See you at eight?", [[0, 7], [11, 5]]),
+    frames.MessageReader: frames.MessageReader(BOB, True),
+    frames.PersonPresence: frames.PersonPresence(CLEO, "offline", AT_MS),
 }  # fmt: skip
 
 # Where several commands share a result and the story needs another one.
@@ -228,6 +370,12 @@ _OWN_RESULTS: Final[dict[type[frames.Command], Struct]] = {
     frames.MessageEdit: frames.Appended(43, AT_MS + 43 * 60_000),
     frames.MessageDelete: frames.Appended(44, AT_MS + 44 * 60_000),
     frames.MessageReact: frames.Appended(45, AT_MS + 45 * 60_000),
+    frames.PollCreate: frames.Appended(48, AT_MS + 48 * 60_000),
+    frames.PollVote: frames.Appended(49, AT_MS + 49 * 60_000),
+    frames.PollClose: frames.Appended(50, AT_MS + 50 * 60_000),
+    frames.ConversationRetention: frames.Appended(46, AT_MS + 46 * 60_000),
+    frames.MessageForward: frames.Appended(46, AT_MS + 46 * 60_000),
+    frames.MessagePin: frames.Appended(47, AT_MS + 47 * 60_000),
     frames.MemberRole: frames.Appended(11, AT_MS + 11 * 60_000),
     frames.ConversationHandover: frames.Appended(12, AT_MS + 12 * 60_000),
     frames.MemberBan: frames.Appended(13, AT_MS + 13 * 60_000),
@@ -254,6 +402,7 @@ EVENTS: Final[dict[type[frames.Event], frames.Event]] = {
     frames.ReceiptEvent: frames.ReceiptEvent(conversation=DIRECT, user=BOB, delivered=42, read=42),
     frames.TypingEvent: frames.TypingEvent(conversation=DIRECT, user=BOB),
     frames.PresenceEvent: frames.PresenceEvent(user=BOB, state="online"),
+    frames.StateEvent: frames.StateEvent(what="draft", subject=str(DIRECT), draft=_DRAFT),
 }  # fmt: skip
 
 ERROR: Final = frames.Error(11, NotAMember.code, str(NotAMember(ANN, DIRECT)))
@@ -261,7 +410,6 @@ ERROR: Final = frames.Error(11, NotAMember.code, str(NotAMember(ANN, DIRECT)))
 _ME: Final = http.Me(ANN, "Ann", "ann@example.com", AT_MS)
 REFRESH_TOKEN: Final = "kr1-5c0f2a-Zm9yIHNob3cgb25seQ"  # shortened too
 
-PHOTO: Final = _id(0xF0)
 _SHA256: Final = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
 _SIGNED: Final = "signature=6b1f"  # shortened too
 
@@ -273,6 +421,10 @@ REQUESTS: Final[dict[type[Struct], dict[str, Any]]] = {
     http.Logout: {"refresh_token": REFRESH_TOKEN},
     http.BeginUpload: {
         "kind": "photo", "size_bytes": 184_211, "content_type": "image/jpeg", "sha256": _SHA256, "name": "holiday.jpg",
+    },
+    http.SendNotification: {
+        "key": "spring-1", "to": {"users": [str(BOB)]}, "title": "Spring is here",
+        "body": "The hiking groups are open.", "data": {"page": "groups"},
     },
     # Of calls: the key comes in the header.
     **{
@@ -291,6 +443,7 @@ BODIES: Final[dict[type[Struct], Struct]] = {
         PHOTO, "photo", 184_211, "image/jpeg", _SHA256, "holiday.jpg", AT_MS,
         f"https://chat.example.com/v1/blobs/media/{PHOTO}-1?expires=1795000300&{_SIGNED}", 300,
     ),
+    http.NoticeState: http.NoticeState(NOTICE, AT_MS + 46 * 60_000, 1, AT_MS + 46 * 60_000 + 120),
     frames.User: frames.User(BOB, "Bob"),
     http.Jwks: http.Jwks([http.Jwk("2026-11-18", "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo")]),
     http.Index: http.Index(

@@ -90,6 +90,8 @@ def _schema(kind: inspect.Type, inside: list[type[Struct]]) -> Schema:
             return {"type": "boolean"}
         case inspect.IntType():
             return {"type": "integer", "format": "int64", **_bounds(kind, minimum="ge", maximum="le")}
+        case inspect.FloatType():
+            return {"type": "number", "format": "double", **_bounds(kind, minimum="ge", maximum="le")}
         case inspect.StrType():
             return {
                 "type": "string",

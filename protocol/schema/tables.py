@@ -192,6 +192,7 @@ def _meaning(kind: inspect.Type) -> str:
 _PLAIN: Final[dict[type[inspect.Type], str]] = {
     inspect.BoolType: "yes or no",
     inspect.IntType: "whole number",
+    inspect.FloatType: "number",
     inspect.StrType: "text",
     inspect.NoneType: "null",
     inspect.UUIDType: "id",
@@ -234,6 +235,8 @@ def _limits(kind: inspect.Type) -> str:
             return _range(least, most, "keys")
         case inspect.IntType(ge=least, le=most):
             return _range(least, most, "")
+        case inspect.FloatType(ge=float() | int() as least, le=float() | int() as most):
+            return _range(int(least), int(most), "")  # whole numbers, all of them
         case _:
             return ""
 
@@ -282,6 +285,13 @@ _LIMITS: Final[dict[str, str]] = {
     "SLOW_MODE_S": "Seconds between two messages that slow mode may ask for.",
     "REACTIONS_PAGE": "Reactions on one page of `message.reactions`.",
     "VERSIONS_PAGE": "Versions on one page of `message.edits`.",
+    "PREVIEW": "Last entries of a conversation among which the message that `conversation.list` shows is sought.",
+    "SEARCH_CHARS": "Code points of a search query.",
+    "SEARCH_TERMS": "Words and phrases of a query that count.",
+    "SEARCH_HITS": "Hits on one page of `search`.",
+    "SEARCH_RANKED": "Hits that are put in order by rank: the newest ones.",
+    "SNIPPET_CHARS": "Code points of a hit's text.",
+    "HIGHLIGHTS": "Places in a hit's text that are told.",
     "UNREAD": "Entries above the read cursor among which unread messages are counted.",
     "QUERY_CHARS": "Code points of what `room.list` looks for.",
     "ROOMS_PAGE": "Rooms on one page of `room.list`.",
@@ -291,7 +301,46 @@ _LIMITS: Final[dict[str, str]] = {
     "LINK_USES": "How many a join link may let in, where it has a bound.",
     "REQUESTS": "Requests that wait in one conversation.",
     "REQUESTS_PAGE": "Requests on one page of `request.list`.",
+    "TYPING_MEMBERS": "Up to so many members, the others are told who is typing.",
+    "READERS_PAGE": "People on one page of `message.readers`.",
+    "UNREAD_TOTAL": "Unread messages that `unread.get` counts; a badge shows 999+ there.",
+    "PINNED": "Conversations that one person may have pinned.",
+    "NICKNAMES": "People of one conversation to whom one person may give names.",
+    "FOLDER_CHARS": "Code points of a folder's name.",
+    "HIDE_MESSAGES": "Messages that one `message.hide` may name.",
+    "HIDDEN_BLOCK": "Numbers of a log that one row of hidden messages speaks of.",
+    "SCHEDULED": "Scheduled messages of one person in one conversation that wait, or failed.",
+    "SCHEDULED_PAGE": "Messages on one page of `message.scheduled`.",
+    "SCHEDULED_AHEAD_MS": "Milliseconds that a scheduled message may be ahead: a hundred years.",
+    "RETENTION_S": "The longest time after which messages disappear, in seconds: ten years.",
+    "EXPIRED": "Messages that disappear by one entry `messages.expired`.",
+    "POLL_OPTIONS": "Options of a poll.",
+    "QUESTION_CHARS": "What a poll asks, in code points.",
+    "OPTION_CHARS": "One of its options, in code points.",
+    "VOTES_PAGE": "Votes on one page of `poll.voters`.",
+    "PUSH_TOKEN_CHARS": "Characters of a push service's token.",
+    "PUSH_DEVICES": "Devices of one person that take pushes; a further one takes the oldest one's place.",
+    "NOTIFICATIONS": "Notifications that are kept of one person; the oldest go.",
+    "NOTIFICATIONS_PAGE": "Notifications on one page of `notification.list`, or named by `notification.read`.",
+    "TIMEZONE_CHARS": "Characters of a time zone's name.",
+    "NOTICE_TITLE_CHARS": "Code points of an operator's notification's title.",
+    "NOTICE_BODY_CHARS": "Code points of what it says.",
+    "NOTICE_DATA": "Fields of its data.",
+    "NOTICE_DATA_CHARS": "Code points of one such field.",
+    "NOTICE_USERS": "People that it may name.",
     "SEQ_MAX": "The highest number that an entry may have.",
+    "ENTITIES": "Entities of one message.",
+    "URL_CHARS": "Code points of a link's address.",
+    "LABEL_CHARS": "Code points of a place's label or a contact's name.",
+    "PHONE_CHARS": "Characters of a contact's telephone number.",
+    "EMAIL_CHARS": "Code points of a contact's mail address.",
+    "ACCURACY_M": "The least exact that a place may be, in metres.",
+    "MEDIA": "Media of one message.",
+    "MEDIA_SIDE": "Pixels of the longest side of a photo or video.",
+    "DURATION_MS": "Milliseconds of the longest voice note or video.",
+    "BLURHASH_CHARS": "Characters of a blurhash.",
+    "WAVEFORM": "Points of a voice note's waveform.",
+    "PINS": "Messages that a conversation may have pinned.",
 }
 
 

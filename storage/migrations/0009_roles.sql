@@ -83,24 +83,6 @@ end $$;
 
 select add_entry_kinds('member.role', 'member.banned', 'member.unbanned', 'conversation.owner');
 
--- As in 0005; new: what this migration's entries tell (their block comes last).
-create or replace function entry_json(e entry) returns json language sql immutable parallel safe
-return case when e.detail is null then
-    json_strip_nulls(json_build_object(
-        'conversation', e.conversation, 'seq', e.seq, 'kind', e.kind, 'author', e.author, 'key', e.key, 'at_ms', e.at_ms,
-        'text', e.text, 'user', e.subject))
-else
-    json_strip_nulls(json_build_object(
-        'conversation', e.conversation, 'seq', e.seq, 'kind', e.kind, 'author', e.author, 'key', e.key, 'at_ms', e.at_ms,
-        'text', e.text, 'user', e.subject, 'title', e.detail -> 'title', 'members', e.detail -> 'members',
-        'of', e.detail -> 'of', 'emoji', e.detail -> 'emoji', 'on', e.detail -> 'on', 'count', e.detail -> 'count',
-        'users', e.detail -> 'users', 'edited_at_ms', e.detail -> 'edited_at_ms', 'deleted', e.detail -> 'deleted',
-        'reactions', e.detail -> 'reactions', 'changed', e.detail -> 'changed',
-        -- 0009
-        'role', e.detail -> 'role', 'owner', e.detail -> 'owner', 'reason', e.detail -> 'reason',
-        'until_ms', e.detail -> 'until_ms', 'topic', e.detail -> 'topic', 'photo', e.detail -> 'photo',
-        'seconds', e.detail -> 'seconds', 'tags', e.detail -> 'tags'))
-end;
 
 -- As end_action, for an entry about somebody: *p_subject*.
 create function end_action_on(
@@ -417,8 +399,7 @@ end $$;
 
 
 -- As in 0005; new: whoever `may` delete others' messages, in place of the owner alone.
-create or replace function delete_message(p_author uuid, p_command json, p_rules json) returns json
-language plpgsql volatile
+create or replace function delete_message(p_author uuid, p_command json, p_rules json) returns json language plpgsql volatile
 set enable_seqscan = off
 as $$
 declare
@@ -437,13 +418,7 @@ begin
     if m.detail ->> 'deleted' is not null then
         return settle_action(p_author, p_command, v_digest, (m.detail ->> 'changed')::bigint);
     end if;
-    update entry set text = null, detail = json_strip_nulls(json_build_object('of', m.seq, 'deleted', true))
-        where conversation = v_conversation and seq = any (array(
-            select seq from version where conversation = v_conversation and message = m.seq and seq <> m.seq));
-    update version set text = null where conversation = v_conversation and message = m.seq and seq = m.seq;
-    delete from reaction where conversation = v_conversation and message = m.seq;
-    update entry set text = null, detail = message_detail(null, true, null, b.seq)
-        where conversation = v_conversation and seq = m.seq;
+    perform erase_message(m, b.seq, p_rules);
     return end_action(p_author, p_command, v_digest, b, 'message.deleted', null,
                       json_strip_nulls(json_build_object('of', m.seq)));
 end $$;
@@ -534,13 +509,15 @@ begin
 end $$;
 
 
--- As in 0002; new are the lines marked 0009: a guarded conversation's messages go the longer way.
+-- As in 0008; new are the lines marked 0009: a guarded conversation's messages go the longer way.
 create or replace function append_new(batch json, p_ids uuid[], p_heads bigint[], p_counts integer[]) returns json language plpgsql volatile
 set enable_seqscan = off set enable_bitmapscan = off set plan_cache_mode = force_generic_plan
 as $$
 declare
     ids uuid[];
     tops bigint[];
+    kept bigint[];
+    v_kept bigint;                                          -- how many of these conversations let messages disappear
     v_at bigint;                                            -- taken under the locks: a conversation's times do not go back
     stored bigint;
     missed json;
@@ -549,23 +526,37 @@ begin
     with raised as (
         update conversation v set last_seq = v.last_seq + p_counts[array_position(p_ids, v.id)], active_at_ms = now_ms()
         where v.id = any (p_ids)
-        returning v.id, v.last_seq - p_counts[array_position(p_ids, v.id)] as top, v.active_at_ms,
+        returning v.id, v.last_seq - p_counts[array_position(p_ids, v.id)] as top, v.active_at_ms, v.retention_s,
                   v.guarded                                 -- 0009
     )
-    select array_agg(id), array_agg(top), max(active_at_ms), bool_or(guarded) into ids, tops, v_at, v_guarded from raised;
+    select array_agg(id), array_agg(top), max(active_at_ms), array_agg(retention_s), count(retention_s), bool_or(guarded)
+        into ids, tops, v_at, kept, v_kept, v_guarded from raised;
     if ids is distinct from p_ids then
         raise unique_violation using message = 'not all of these conversations exist';
     end if;
     if v_guarded then                                       -- 0009
         raise unique_violation using message = 'not everybody may write in all of these conversations';
     end if;
-    insert into entry (conversation, seq, kind, author, key, key_hash, digest, at_ms, text)
-    select p_ids[i], tops[i] + o, 'message', a, k, key_hash(a, k), md5('message:' || x)::uuid, v_at, x
-    from json_to_recordset(batch) as r(i integer, o integer, a uuid, k text, x text)
-    where exists (select from span m where m.conversation = p_ids[i] and m.person = a and m.until is null);
+    if v_kept = 0 then
+        insert into entry (conversation, seq, kind, author, key, key_hash, digest, at_ms, text, content)
+        select p_ids[i], tops[i] + o, 'message', a, k, key_hash(a, k),
+               case when j is null then md5('message:' || x)::uuid else message_digest(x, j) end, v_at, nullif(x, ''), j
+        from json_to_recordset(batch) as r(i integer, o integer, a uuid, k text, x text, j json)
+        where exists (select from span m where m.conversation = p_ids[i] and m.person = a and m.until is null);
+    else
+        insert into entry (conversation, seq, kind, author, key, key_hash, digest, at_ms, text, content, detail)
+        select p_ids[i], tops[i] + o, 'message', a, k, key_hash(a, k), message_digest(x, j), v_at, nullif(x, ''), j,
+               case when kept[i] is not null then json_strip_nulls(json_build_object('expires_at_ms', v_at + kept[i] * 1000)) end
+        from json_to_recordset(batch) as r(i integer, o integer, a uuid, k text, x text, j json)
+        where exists (select from span m where m.conversation = p_ids[i] and m.person = a and m.until is null);
+    end if;
     get diagnostics stored = row_count;
     if stored <> json_array_length(batch) then
         raise unique_violation using message = 'not all of these authors are members';
+    end if;
+    if v_kept > 0 then
+        perform expire_later(p_ids[i], tops[i] + 1, tops[i] + p_counts[i], v_at + kept[i] * 1000)
+            from generate_subscripts(p_ids, 1) i where kept[i] is not null;
     end if;
     if tops is distinct from p_heads then
         select json_agg(entry_json(e.*) order by e.conversation, e.seq) into missed
@@ -573,10 +564,11 @@ begin
             select * from entry where conversation = p_ids[i] and seq > p_heads[i] and seq <= tops[i] order by seq limit 500) e
         where p_heads[i] < tops[i];
     end if;
-    return json_build_object('tops', to_json(tops), 'at_ms', v_at, 'missed', coalesce(missed, '[]'));
+    return json_build_object('tops', to_json(tops), 'at_ms', v_at, 'missed', coalesce(missed, '[]'),
+                             'kept', case when v_kept > 0 then to_json(kept) end);
 end $$;
 
--- As in 0002; new are the lines marked 0009: an answer may be {"error": 'forbidden' or 'slow_mode', "retry_after_ms"}.
+-- As in 0008; new are the lines marked 0009: an answer may be {"error": 'forbidden' or 'slow_mode', "retry_after_ms"}.
 create or replace function append_messages(batch json, heads json) returns json language plpgsql volatile
 set enable_seqscan = off set plan_cache_mode = force_generic_plan
 as $$
@@ -586,10 +578,10 @@ declare
 begin
     select array_agg(id) filter (where guarded) into v_guarded from (
         select id, guarded from conversation where id = any (array(select c from json_to_recordset(batch) as x(c uuid)))
-        order by id for no key update) locked;                      -- wait here; the next statement has a new snapshot
+        order by id for no key update) locked;              -- wait here; the next statement has a new snapshot
     with i as materialized (
-        select x.*, key_hash(x.a, x.k) as hash, md5('message:' || x.t)::uuid as digest
-        from rows from (json_to_recordset(batch) as (c uuid, a uuid, k text, x text)) with ordinality as x(c, a, k, t, n)
+        select x.*, key_hash(x.a, x.k) as hash, message_digest(x.t, x.j) as digest
+        from rows from (json_to_recordset(batch) as (c uuid, a uuid, k text, x text, j json)) with ordinality as x(c, a, k, t, j, n)
     ), old as materialized (                                -- the key first: a repeat is answered even after a removal
         select i.n, e.*
         from i cross join lateral (select seq, at_ms, digest from entry
@@ -611,9 +603,9 @@ begin
         select c, hash, coalesce(error, 'slow_mode') as error, case when error is null then slow_ms else wait_ms end as wait_ms
         from paced where n not in (select n from fresh)
     ), numbered as materialized (
-        select f.*, (select last_seq from conversation where id = f.c) + row_number() over (partition by f.c order by f.n) as seq,
-               now_ms() as at_ms
-        from fresh f
+        select f.*, v.last_seq + row_number() over (partition by f.c order by f.n) as seq, now_ms() as at_ms,
+               v.retention_s * 1000 as kept_ms
+        from fresh f cross join lateral (select last_seq, retention_s from conversation where id = f.c limit 1) v
     ), top as materialized (
         select c, max(seq) as seq, max(at_ms) as at_ms from numbered group by c
     ), raised as (
@@ -623,34 +615,41 @@ begin
         insert into slowed (conversation, person, at_ms) select c, a, at_ms from numbered where slow_ms > 0
         on conflict (conversation, person) do update set at_ms = excluded.at_ms
     ), stored as (
-        insert into entry (conversation, seq, kind, author, key, key_hash, digest, at_ms, text)
-        select c, seq, 'message', a, k, hash, digest, at_ms, t from numbered
-        returning conversation, key_hash, seq, at_ms, digest
+        insert into entry (conversation, seq, kind, author, key, key_hash, digest, at_ms, text, content, detail)
+        select c, seq, 'message', a, k, hash, digest, at_ms, nullif(t, ''), j,
+               case when kept_ms is not null then json_strip_nulls(json_build_object('expires_at_ms', at_ms + kept_ms)) end
+        from numbered
+        returning conversation, key_hash, seq, at_ms, digest, (detail ->> 'expires_at_ms')::bigint as expires_at_ms
+    ), later as materialized (
+        select expire_later(conversation, seq, seq, expires_at_ms) from stored where expires_at_ms is not null
     )
     select json_build_object(
         'missed', (select coalesce(json_agg(entry_json(e.*) order by e.conversation, e.seq), '[]')
                    from json_to_recordset(heads) as h(c uuid, h bigint)
                    cross join lateral (select from conversation v where v.id = h.c and v.last_seq > h.h limit 1) behind
                    cross join lateral (select * from entry where conversation = h.c and seq > h.h order by seq limit 500) e),
-        'answers', (select coalesce(json_agg(json_build_object(
+        'answers', (select coalesce(json_agg(json_strip_nulls(json_build_object(
                         'seq', coalesce(o.seq, s.seq), 'at_ms', coalesce(o.at_ms, s.at_ms), 'new', f.n is not null,
                         'error', r.error, 'retry_after_ms', coalesce(r.wait_ms, 0),   -- 0009
                         'reused', coalesce(o.digest, s.digest) is distinct from i.digest
-                                  and coalesce(o.seq, s.seq) is not null) order by i.n), '[]')
+                                  and coalesce(o.seq, s.seq) is not null,
+                        'expires_at_ms', s.expires_at_ms)) order by i.n), '[]')
                     from i left join old o using (n) left join fresh f using (n)
                     left join stored s on (s.key_hash, s.conversation) = (i.hash, i.c)
-                    left join refused r on (r.c, r.hash) = (i.c, i.hash)))
+                    left join refused r on (r.c, r.hash) = (i.c, i.hash)),
+        'later', (select count(*) from later))              -- asked for, or it would not be done
     into answer;
     return answer;
 end $$;
 
 
--- As in 0002; new are the lines marked 0009.
+-- As in 0006 to 0008; new are the lines marked 0009.
 create or replace function conversation_states(asks json, p_named integer, p_unread integer) returns json language sql stable
 set enable_seqscan = off set enable_bitmapscan = off set enable_sort = off
 as $$
     select coalesce(json_agg(json_build_object('q', i.q, 'state', json_strip_nulls(json_build_object(
         'conversation', v.id, 'kind', v.kind, 'title', v.title, 'history', v.history, 'owner', v.owner,
+        'retention_s', v.retention_s, 'pins', case when m.until is null then conversation_pins(v.id, i.p) end,
         'head', coalesce(m.until, v.last_seq), 'first_seq', m.since, 'joined', m.joined, 'until', m.until,
         'read', coalesce(mine.read, 0), 'delivered', coalesce(mine.delivered, 0), 'active_at_ms', v.active_at_ms,
         'members', case when m.until is null and v.kind in ('direct', 'group') then   -- 0009: nobody lists a room
@@ -668,8 +667,8 @@ as $$
         'admins', case when m.until is null then           -- 0009
             (select json_agg(s.person order by s.person) from span s
              where s.conversation = v.id and s.until is null and s.role = 'admin') end,
-        'unread', (select count(*) filter (where e.kind = 'message' and e.author <> i.p) from
-                   (select kind, author from entry where conversation = v.id
+        'unread', (select count(*) filter (where e.kind = 'message' and e.author <> i.p and e.seq <> all (h.seqs)) from
+                   (select kind, author, seq from entry where conversation = v.id
                         and seq > greatest(mine.read, m.since - 1) and seq <= coalesce(m.until, 9223372036854775807)
                     order by seq limit p_unread) e),
         'recent', (select json_agg(entry_json(e.*) order by e.seq) from
@@ -682,6 +681,8 @@ as $$
     cross join lateral (select * from conversation where id = i.c limit 1) v
     cross join lateral (select * from span where conversation = v.id and person = i.p order by joined desc limit 1) m
     left join lateral (select * from receipt where conversation = v.id and person = i.p limit 1) mine on true
+    cross join lateral (select coalesce(array_agg(seq), '{}') as seqs from hidden
+                        where person = i.p and conversation = v.id and seq > coalesce(mine.read, 0)) h
 $$;
 
 
@@ -771,4 +772,147 @@ begin
     update conversation set member_count = member_count + 1 where id = v.id;
     return end_action_on(p_author, p_command, v_digest, (null, v.last_seq + 1, v_at)::begun, 'member.added', p_author,
                          json_strip_nulls(json_build_object('count', v.member_count + 1)));
+end $$;
+
+
+-- What was there before asks the table, too: who may pin, say how long messages are kept, and close others' polls.
+create or replace function pin_message(p_author uuid, p_command json, p_rules json) returns json language plpgsql volatile
+set enable_seqscan = off
+as $$
+declare
+    v_conversation uuid := p_command ->> 'conversation';
+    v_on boolean := p_command ->> 'on';
+    v_digest uuid := md5(json_build_array('pin', p_command -> 'seq', v_on)::text)::uuid;
+    b begun;
+    m entry;
+begin
+    select * into b from begin_action(p_author, p_command, v_digest);
+    if b.answer is not null then return b.answer; end if;
+    select * into m from visible_message(v_conversation, p_author, (p_command ->> 'seq')::bigint);
+    if not found then return json_build_object('error', 'unknown_message'); end if;
+    if m.detail ->> 'deleted' is not null then return json_build_object('error', 'message_deleted'); end if;
+    if not may(v_conversation, p_author, 'pin') then        -- 0009
+        return json_build_object('error', 'forbidden');
+    end if;
+    if v_on = coalesce(m.pinned, false) then
+        return settle_action(p_author, p_command, v_digest, coalesce((m.detail ->> 'changed')::bigint, m.seq));
+    end if;
+    if v_on then
+        if (select count(*) from pin where conversation = v_conversation) >= (p_rules ->> 'pins')::integer then
+            return json_build_object('error', 'too_many_pins');
+        end if;
+        insert into pin (conversation, message, seq) values (v_conversation, m.seq, b.seq);
+    else
+        delete from pin where conversation = v_conversation and message = m.seq;
+    end if;
+    update entry set pinned = nullif(v_on, false), detail = detail_with(m.detail, json_build_object('changed', b.seq))
+        where conversation = v_conversation and seq = m.seq;
+    return end_action(p_author, p_command, v_digest, b, 'message.pinned', null,
+                      json_build_object('of', m.seq, 'on', v_on));
+end $$;
+
+create or replace function close_poll(p_author uuid, p_command json, p_rules json) returns json language plpgsql volatile
+set enable_seqscan = off
+as $$
+declare
+    v_conversation uuid := p_command ->> 'conversation';
+    v_digest uuid := md5(json_build_array('close', p_command -> 'seq')::text)::uuid;
+    v_poll jsonb;
+    b begun;
+    m entry;
+begin
+    select * into b from begin_action(p_author, p_command, v_digest);
+    if b.answer is not null then return b.answer; end if;
+    select * into m from visible_message(v_conversation, p_author, (p_command ->> 'seq')::bigint);
+    if not found then return json_build_object('error', 'unknown_message'); end if;
+    if m.detail ->> 'deleted' is not null then return json_build_object('error', 'message_deleted'); end if;
+    v_poll := m.detail -> 'poll';
+    if v_poll is null then return json_build_object('error', 'unknown_poll'); end if;
+    if m.author <> p_author and not may(v_conversation, p_author, 'delete') then   -- 0009
+        return json_build_object('error', 'forbidden');
+    end if;
+    if v_poll ->> 'closed' is not null then
+        return settle_action(p_author, p_command, v_digest, (m.detail ->> 'changed')::bigint);
+    end if;
+    update entry set detail = detail_with(m.detail, json_build_object('poll', v_poll || '{"closed": true}', 'changed', b.seq))
+        where conversation = v_conversation and seq = m.seq;
+    return end_action(p_author, p_command, v_digest, b, 'poll.closed', null, json_build_object('of', m.seq));
+end $$;
+
+create or replace function may_retain(p_conversation uuid, p_person uuid) returns boolean language sql stable
+return may(p_conversation, p_person, 'retention');
+
+-- As in 0005; new: whoever may not write, or not yet, says nothing by an action either.
+create or replace function begin_action(p_author uuid, p_command json, p_digest uuid) returns begun language plpgsql volatile
+set enable_seqscan = off
+as $$
+declare
+    v_conversation uuid := p_command ->> 'conversation';
+    v_hash uuid := key_hash(p_author, p_command ->> 'key');
+    v_last bigint;
+    v_seq bigint;                                             -- of what stands under this key, and so on; no record: what
+    v_at bigint;                                              -- comes from two tables would have two types, and a plan one
+    v_stored uuid;
+    v_guarded boolean;
+    h record;
+begin
+    select last_seq, guarded into v_last, v_guarded from conversation where id = v_conversation for no key update;
+    if not found then
+        return (json_build_object('error', 'not_a_member', 'missing', p_author), null, null)::begun;
+    end if;
+    -- It waited for the lock; what it read of other tables is older than that, and of the row is not.
+    select seq, at_ms, digest into v_seq, v_at, v_stored from entry
+        where key_hash = v_hash and conversation = v_conversation;
+    if not found then
+        select seq, at_ms, digest into v_seq, v_at, v_stored from settled
+            where key_hash = v_hash and conversation = v_conversation;
+    end if;
+    if found then
+        if v_stored <> p_digest then return (json_build_object('error', 'key_reused'), null, null)::begun; end if;
+        return (json_build_object('seq', v_seq, 'at_ms', v_at), null, null)::begun;
+    end if;
+    if not exists (select from span where conversation = v_conversation and person = p_author and until is null) then
+        return (json_build_object('error', 'not_a_member', 'missing', p_author), null, null)::begun;
+    end if;
+    -- What says something: a command of that name, or a scheduled message, which has none and was not sent in a hurry.
+    if v_guarded and coalesce(p_command ->> 't', 'scheduled') in ('message.send', 'message.forward', 'poll.create', 'scheduled')
+    then
+        select * into h from held_back(v_conversation, p_author);
+        if h.error = 'forbidden' or (h.error = 'slow_mode' and p_command ->> 't' is not null) then
+            return (json_build_object('error', h.error, 'retry_after_ms', h.wait_ms), null, null)::begun;
+        end if;
+    end if;
+    return (null, v_last + 1, now_ms())::begun;
+end $$;
+
+-- As in 0008; new: a message sent by an action counts for slow mode, too.
+create or replace function end_action(
+    p_author uuid, p_command json, p_digest uuid, p_begun begun, p_kind text, p_text text, p_detail json, p_content json
+) returns json language plpgsql volatile as $$
+declare
+    v_conversation uuid := p_command ->> 'conversation';
+    v_key text := p_command ->> 'key';
+    v_detail json := p_detail;
+    v_ends bigint;
+    v_guarded boolean;
+    e entry;
+begin
+    if p_kind = 'message' then
+        select p_begun.at_ms + retention_s * 1000 into v_ends from conversation where id = v_conversation;
+        if v_ends is not null then
+            v_detail := detail_with(v_detail, json_build_object('expires_at_ms', v_ends));
+            perform expire_later(v_conversation, p_begun.seq, p_begun.seq, v_ends);
+        end if;
+    end if;
+    insert into entry (conversation, seq, kind, author, key, key_hash, digest, at_ms, text, detail, content)
+    values (v_conversation, p_begun.seq, p_kind, p_author, v_key, key_hash(p_author, v_key), p_digest, p_begun.at_ms,
+            p_text, v_detail, p_content)
+    returning * into e;
+    update conversation set last_seq = e.seq, active_at_ms = e.at_ms where id = v_conversation
+        returning guarded into v_guarded;
+    if v_guarded and p_kind = 'message' and (select slow_ms from held_back(v_conversation, p_author)) > 0 then
+        insert into slowed (conversation, person, at_ms) values (v_conversation, p_author, e.at_ms)
+            on conflict (conversation, person) do update set at_ms = excluded.at_ms;
+    end if;
+    return json_build_object('seq', e.seq, 'at_ms', e.at_ms, 'entry', entry_json(e));
 end $$;

@@ -89,11 +89,14 @@ create function publish_rooms(p_node uuid, p_counts json) returns void language 
 set enable_seqscan = off
 as $$
 begin
+    -- The process's row first, as whoever clears up after a dead one does.
+    perform from node where id = p_node for key share;
+    if not found then return; end if;
     delete from room_online where node = p_node
         and conversation = any (array(select c from json_to_recordset(p_counts) as x(c uuid, n integer) where n = 0));
     insert into room_online (conversation, node, people)
     select c, p_node, n from json_to_recordset(p_counts) as x(c uuid, n integer)
-    where n > 0 and exists (select from listed where conversation = c) and exists (select from node where id = p_node)
+    where n > 0 and exists (select from listed where conversation = c)
     on conflict (conversation, node) do update set people = excluded.people where room_online.people <> excluded.people;
     -- Nobody waits here: whom another process is just telling of the same needs it told once.
     update listed l set active_at_ms = v.active_at_ms from conversation v
@@ -448,15 +451,19 @@ begin
 end $$;
 
 
--- As in 0005; new: who may no longer write, in a channel, edits no more what was written before.
+-- As in 0007; new: who may no longer write, in a channel, edits no more what was written before.
 create or replace function edit_message(p_author uuid, p_command json, p_rules json) returns json language plpgsql volatile
 set enable_seqscan = off
 as $$
 declare
     v_conversation uuid := p_command ->> 'conversation';
     v_text text := p_command ->> 'text';
-    v_digest uuid := md5(json_build_array('edit', p_command -> 'seq', v_text)::text)::uuid;
+    v_said jsonb := jsonb_strip_nulls(jsonb_build_object(
+        'entities', nullif((p_command -> 'entities')::jsonb, '[]'), 'mention_all', p_command ->> 'mention_all'));
+    v_digest uuid := case when v_said = '{}' then md5(json_build_array('edit', p_command -> 'seq', v_text)::text)::uuid
+                     else md5(json_build_array('edit', p_command -> 'seq', v_text, v_said)::text)::uuid end;
     v_within_s bigint := p_rules ->> 'edit_within_s';          -- 0: never; below: for ever
+    v_content json;
     b begun;
     m entry;
 begin
@@ -472,11 +479,14 @@ begin
     if v_within_s = 0 or (v_within_s > 0 and b.at_ms - m.at_ms > v_within_s * 1000) then
         return json_build_object('error', 'too_late');
     end if;
-    insert into version (conversation, message, seq, text) values (v_conversation, m.seq, m.seq, m.text)
+    v_content := json_strip_nulls(nullif(
+        (coalesce(m.content::jsonb, '{}') - array['entities', 'mention_all']) || v_said, '{}')::json);
+    insert into version (conversation, message, seq, text, content) values (v_conversation, m.seq, m.seq, m.text, m.content)
         on conflict do nothing;                             -- the first text is there since the first edit
     insert into version (conversation, message, seq) values (v_conversation, m.seq, b.seq);
-    update entry set text = v_text, detail = message_detail(b.at_ms, null, m.detail -> 'reactions', b.seq)
+    update entry set text = v_text, content = v_content,
+            detail = detail_with(m.detail, json_build_object('edited_at_ms', b.at_ms, 'changed', b.seq))
         where conversation = v_conversation and seq = m.seq;
     return end_action(p_author, p_command, v_digest, b, 'message.edited', v_text,
-                      json_strip_nulls(json_build_object('of', m.seq)));
+                      json_strip_nulls(json_build_object('of', m.seq)), v_content);
 end $$;

@@ -12,7 +12,18 @@ import pytest
 import trio
 from hypothesis import HealthCheck, given, settings, strategies as st
 
-from konnect_client import Client, Entry, MemoryState, Messages, Reaction, ServerRefused
+from konnect_client import (
+    Client,
+    Contact,
+    Content,
+    Entity,
+    Entry,
+    Location,
+    MemoryState,
+    Messages,
+    Reaction,
+    ServerRefused,
+)
 from tests.client_scene import Cast, Person, open_scene
 from tests.simulate.phone import as_frame
 
@@ -23,6 +34,10 @@ SNAPSHOT = """
            d.seq is not null,
            (select max(c.seq) from entry c
             where c.conversation = m.conversation and (c.detail ->> 'of')::bigint = m.seq),
+           case when d.seq is null then case when e.seq is null then m.content else e.content end end,
+           d.seq is null and (select c.detail ->> 'on' from entry c
+                              where c.conversation = m.conversation and c.kind = 'message.pinned'
+                                  and (c.detail ->> 'of')::bigint = m.seq order by c.seq desc limit 1) = 'true',
            (select json_agg(json_build_object('emoji', emoji, 'count', count, 'users', users)
                             order by emoji collate "C")
             from (select emoji, count(*) as count, (array_agg(person::text order by seq))[1:5] as users from reaction r
@@ -40,7 +55,9 @@ def snapshot(dsn: str, conversation: str) -> bytes:
     """The messages of *conversation* as canonical bytes, out of the database."""
     with psycopg.connect(dsn, autocommit=True) as control:
         rows = control.execute(SNAPSHOT, (conversation,)).fetchall()
-    names = ("seq", "author", "key", "at_ms", "text", "edited_at_ms", "deleted", "changed", "reactions")
+    names = (
+        "seq", "author", "key", "at_ms", "text", "edited_at_ms", "deleted", "changed", "content", "pinned", "reactions",
+    )  # fmt: skip
     found = []
     for row in rows:
         beside = {name: value for name, value in zip(names, row, strict=True) if value not in (None, False)}
@@ -158,9 +175,23 @@ async def test_who_comes_back_ends_where_who_starts_afresh_does(dsn: str, folder
 
 
 PERSON, NTH = st.integers(0, 2), st.integers(0, 6)
+CONTENT = st.sampled_from(
+    [
+        None, None,
+        Content(entities=(Entity("bold", 0, 2), Entity("link", 0, 1, url="https://example.com/ü")), mention_all="all"),
+        Content(location=Location(48.25, 16.5, "Café 𝄞", 3.5), contact=Contact("Bob", "+43 1", "b@example.com")),
+        Content(reply_to=2), Content(reply_to=3, entities=(Entity("code", 1, 1),)),
+    ]
+)  # fmt: skip
 OPERATION = st.one_of(
-    st.tuples(st.just("send"), PERSON, st.sampled_from(["hi", "grüße 𝄞", "x" * 2_000])),
-    st.tuples(st.just("edit"), PERSON, NTH, st.sampled_from(["edited", "again", "é" * 500])),
+    st.tuples(st.just("send"), PERSON, st.sampled_from(["hi", "grüße 𝄞", "x" * 2_000]), CONTENT),
+    st.tuples(
+        st.just("edit"), PERSON, NTH, st.sampled_from(["edited", "again", "é" * 500]),
+        st.sampled_from([(), (), (Entity("italic", 1, 3),)]),
+    ),
+    st.tuples(st.just("forward"), PERSON, NTH),
+    st.tuples(st.just("pin"), PERSON, NTH, st.booleans()),
+    st.tuples(st.just("pin"), st.just(0), NTH, st.just(True)),
     st.tuples(st.just("react"), PERSON, NTH, st.sampled_from(["👍", "a", "𝄞", "\uffff"]), st.booleans()),
     st.tuples(st.just("react"), PERSON, NTH, st.sampled_from(["👍", "a"]), st.just(True)),
     st.tuples(st.just("delete"), PERSON, NTH),
@@ -168,7 +199,7 @@ OPERATION = st.one_of(
     st.tuples(st.just("wait")),
 )  # fmt: skip
 _example = itertools.count()
-_REFUSALS = {"forbidden", "unknown_message", "message_deleted", "too_many_reactions"}
+_REFUSALS = {"forbidden", "unknown_message", "message_deleted", "too_many_reactions", "too_many_pins"}
 
 
 @settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
@@ -199,8 +230,10 @@ async def test_every_device_shows_what_the_database_holds(dsn: str, folder: Path
         for screen in everybody:
             await screen.has(last)
         truth = snapshot(dsn, room)
+        state = await people[2].client.conversation(room)
         for screen in everybody:
             assert shown(screen.messages, room) == truth
+            assert state.pins == tuple(one.seq for one in screen.messages.of(room) if one.pinned)
         async with fresh(cast, people[1], room) as messages:
             assert shown(messages, room) == truth
         devices.cancel_scope.cancel()
@@ -209,10 +242,14 @@ async def test_every_device_shows_what_the_database_holds(dsn: str, folder: Path
 async def _do(client: Client, room: str, name: str, *rest: Any) -> None:
     try:
         match name, rest:
-            case "send", (text,):
-                await client.send(room, text)
-            case "edit", (nth, text):
-                await client.edit(room, nth + 1, text)
+            case "send", (text, content):
+                await client.send(room, text, content=content)
+            case "edit", (nth, text, entities):
+                await client.edit(room, nth + 1, text, entities=entities)
+            case "forward", (nth,):
+                await client.forward(room, room, nth + 1)
+            case "pin", (nth, on):
+                await client.pin(room, nth + 1, on)
             case "react", (nth, emoji, on):
                 await client.react(room, nth + 1, emoji, on)
             case "delete", (nth,):

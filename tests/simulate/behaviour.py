@@ -10,7 +10,9 @@ from tests.simulate.kept import Kept
 _ACTS: Final = (
     ("send", 50), ("burst", 3), ("receipt", 10), ("typing", 3), ("history", 4), ("list", 2), ("get", 4), ("ping", 1),
     ("create", 3), ("direct", 4), ("add", 5), ("remove", 4), ("leave", 2), ("watch", 1), ("users", 1), ("intrude", 1),
-    ("edit", 6), ("delete", 3), ("react", 9), ("about", 2),
+    ("draft", 7), ("settings", 4), ("hide", 2),
+    ("edit", 6), ("delete", 3), ("react", 9), ("about", 2), ("forward", 3), ("pin", 4),
+    ("schedule", 4), ("unschedule", 2), ("scheduled", 1), ("retention", 1), ("poll", 2), ("vote", 5), ("close", 1),
     ("role", 3), ("hand_over", 1), ("ban", 2), ("unban", 2), ("set", 3), ("slow", 1),
     ("drop", 7), ("stall", 3), ("restart", 4), ("save", 5), ("renew", 1), ("sign_out", 1),
 )  # fmt: skip
@@ -96,7 +98,21 @@ class Behaviour:
     def _send(self) -> None:
         place = self._place()
         if place is not None and len(self.device.kept.outbox) < 30:
-            self.device.queue("message.send", conversation=place, key=self.world.key(), text=self._text())
+            said: dict[str, Any] = {"text": self._text()}
+            if self.rng.random() < 0.3:
+                said["content"] = self._content(place, said)
+            self.device.queue("message.send", conversation=place, key=self.world.key(), **said)
+
+    def _content(self, place: str, said: dict[str, Any]) -> dict[str, Any]:
+        """What a message is beside its text, which a place may do without."""
+        draw, messages = self.rng.random(), [*self.device.kept.conversations[place].messages][-6:]
+        if draw < 0.4:
+            return {"entities": [{"kind": "bold", "offset": 0, "length": 2}], "mention_all": "here"}
+        if draw < 0.6 or not messages:
+            if self.rng.random() < 0.5:
+                del said["text"]
+            return {"location": {"lat": 48.2, "lon": 16.37, "label": "the café"}}
+        return {"reply_to": self.rng.choice(messages)}
 
     def _burst(self) -> None:
         for _ in range(self.rng.randrange(3, 14)):
@@ -200,7 +216,10 @@ class Behaviour:
     def _edit(self) -> None:
         if (found := self._message(mine=True)) is not None:
             place, seq = found
-            self.device.queue("message.edit", conversation=place, key=self.world.key(), seq=seq, text=self._text())
+            said: dict[str, Any] = {"text": self._text()}
+            if self.rng.random() < 0.3:
+                said["entities"] = [{"kind": "mention", "offset": 0, "length": 1, "user": self._person()}]
+            self.device.queue("message.edit", conversation=place, key=self.world.key(), seq=seq, **said)
 
     def _delete(self) -> None:
         if (found := self._message(mine=True)) is not None:
@@ -213,11 +232,97 @@ class Behaviour:
             emoji, on = self.rng.choice("👍🦉é"), self.rng.random() < 0.7
             self.device.queue("message.react", conversation=place, key=self.world.key(), seq=seq, emoji=emoji, on=on)
 
+    def _forward(self) -> None:
+        if (found := self._message(mine=False)) is not None and (to := self._place()) is not None:
+            source = {"conversation": found[0], "seq": found[1]}
+            self.device.queue("message.forward", conversation=to, key=self.world.key(), source=source)
+
+    def _pin(self) -> None:
+        if (found := self._message(mine=False)) is not None:
+            place, seq = found
+            on = self.rng.random() < 0.7
+            self.device.queue("message.pin", conversation=place, key=self.world.key(), seq=seq, on=on)
+
     def _about(self) -> None:
         if (found := self._message(mine=False)) is not None:
             place, seq = found
             self._now("message.edits", conversation=place, seq=seq)
             self._now("message.reactions", conversation=place, seq=seq)
+
+    def _own(self, t: str, place: str | None, **fields: Any) -> None:
+        if place is not None and len(self.device.kept.outbox) < 30:
+            self.device.queue(t, conversation=place, key=self.world.key(), **fields)
+
+    def _draft(self) -> None:
+        """A few letters more, or it is thrown away."""
+        place = self._place()
+        for _ in range(self.rng.randrange(1, 4)):
+            if self.rng.random() < 0.25:
+                self._own("draft.clear", place)
+            else:
+                more = {"reply_to": self.rng.randint(1, 9)} if self.rng.random() < 0.3 else {}
+                self._own("draft.set", place, text=self._text(), **more)
+
+    def _settings(self) -> None:
+        on = self.rng.random() < 0.6
+        name = self.rng.choice((None, "Bobby", "grüße"))
+        t, fields = self.rng.choice((
+            ("mute", {"on": on, "until_ms": self.rng.choice((None, 5))}), ("archive", {"on": on}), ("pin", {"on": on}),
+            ("mark_unread", {"on": on}), ("nickname", {"name": name}), ("folder", {"folder": name}),
+            ("nickname", {"name": name, "user": self._person()}),
+            ("notify", {"level": self.rng.choice(("all", "mentions", "none"))}),
+        ))  # fmt: skip
+        self._own(f"conversation.{t}", self._place(), **fields)
+
+    def _hide(self) -> None:
+        if (found := self._message(mine=False)) is not None:
+            place, seq = found
+            self._own("message.hide", place, seqs=[seq, max(1, seq - self.rng.randrange(3))])
+
+    def _schedule(self) -> None:
+        if (place := self._place()) is not None and len(self.device.kept.outbox) < 30:
+            at_ms = self.world.truth.database.now_ms() + self.rng.randrange(-200, 4_000)
+            self.device.queue(
+                "message.schedule", conversation=place, key=self.world.key(), at_ms=at_ms, text=self._text()
+            )
+
+    def _poll(self) -> None:
+        if (place := self._place()) is not None and len(self.device.kept.outbox) < 30:
+            self.device.queue(
+                "poll.create", conversation=place, key=self.world.key(), question="Which?", options=["a", "b", "é"],
+                multiple=self.rng.random() < 0.5, anonymous=self.rng.random() < 0.5,
+            )  # fmt: skip
+
+    def _asked(self) -> tuple[str, int] | None:
+        """A poll that the device knows."""
+        if (place := self._place()) is None or len(self.device.kept.outbox) >= 30:
+            return None
+        seqs = [seq for seq, one in self.device.kept.conversations[place].messages.items() if "poll" in one]
+        return (place, self.rng.choice(seqs[-3:])) if seqs else None
+
+    def _vote(self) -> None:
+        if (found := self._asked()) is not None:
+            place, seq = found
+            options = self.rng.sample(range(3), self.rng.choice((0, 1, 1, 2)))
+            self.device.queue("poll.vote", conversation=place, key=self.world.key(), seq=seq, options=options)
+
+    def _close(self) -> None:
+        if (found := self._asked()) is not None:
+            place, seq = found
+            self.device.queue("poll.close", conversation=place, key=self.world.key(), seq=seq)
+            self._now("poll.voters", conversation=place, seq=seq)
+
+    def _retention(self) -> None:
+        if (place := self._place()) is not None and len(self.device.kept.outbox) < 30:
+            seconds = self.rng.choice((0, 1, 3))
+            self.device.queue("conversation.retention", conversation=place, key=self.world.key(), seconds=seconds)
+
+    def _unschedule(self) -> None:
+        if self.device.scheduled:
+            self._now("message.unschedule", scheduled=self.rng.choice(self.device.scheduled[-4:]))
+
+    def _scheduled(self) -> None:
+        self._now("message.scheduled", limit=self.rng.choice((1, 50)))
 
     def _watch(self) -> None:
         if (place := self._place()) is not None and self.rng.random() < 0.5:

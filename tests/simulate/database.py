@@ -16,9 +16,9 @@ from typing import Any, Final, Generic, Literal, TypeAlias, TypeVar
 from uuid import UUID
 
 import trio
-from msgspec import Struct, UnsetType
+from msgspec import UNSET, Struct, UnsetType
 
-from protocol.frames import Entry, History, Kind, Link
+from protocol.frames import Content, Entry, History, Kind, Link, MessageSend, OneVote, Privacy
 from storage import permissions
 from storage.errand import Place, parked
 from storage.errors import StorageUnavailable
@@ -32,6 +32,7 @@ LOCK_WAIT_S: Final = 6.0  # statement_timeout: the server gives up by itself
 
 Key: TypeAlias = tuple[Any, ...]  # names a row: ("conversation", id), ("account", id), ("receipt", conversation, id)
 Effects: TypeAlias = Callable[[], None]  # what the commit does
+Said: TypeAlias = tuple[str | UnsetType, Content | UnsetType]
 Body: TypeAlias = Generator[list[Key], None, tuple[T, Effects | None]]
 
 
@@ -57,6 +58,7 @@ class Conversation(Struct):
     last_seq: int
     active_at_ms: int
     member_count: int
+    retention_s: int | None = None
     topic: str | None = None
     photo: UUID | None = None
     slow_mode_s: int = 0
@@ -124,12 +126,56 @@ class Reacted(Struct, frozen=True):
     at_ms: int
 
 
+class ScheduledRow(Struct, frozen=True):
+    """A row of table scheduled."""
+
+    id: UUID
+    author: UUID
+    conversation: UUID
+    key: str
+    digest: tuple[Any, ...]
+    at_ms: int
+    due_ms: int
+    state: str = "waiting"
+    command: MessageSend | None = None  # what to send; None once it was sent or taken back
+    seq: int | None = None
+    problem: str | None = None
+
+    @property
+    def name(self) -> tuple[UUID, str, UUID]:
+        """What is unique for ever."""
+        return self.author, self.key, self.conversation
+
+
+class Upload(Struct, frozen=True):
+    """A row of table upload, as far as messages look at it."""
+
+    owner: UUID
+    kind: str
+    state: str = "ready"
+
+
 class Receipt(Struct):
     """A row of table receipt."""
 
     delivered: int
     read: int
     at_ms: int
+    delivered_ms: int | None = None
+
+
+class Personal(Struct, frozen=True):
+    """A row of table personal."""
+
+    value: Any  # as plain data; None: it is gone
+    number: int
+
+
+class KeptKey(Struct, frozen=True):
+    """A row of table personal_key."""
+
+    number: int
+    digest: tuple[Any, ...]
 
 
 class Tables:
@@ -145,11 +191,22 @@ class Tables:
         self.entries: dict[UUID, list[Entry]] = {}  # conversation -> entry n at place n - 1
         self.keys: dict[tuple[UUID, UUID, str], Stored] = {}  # (conversation, author, key)
         self.settled: dict[tuple[UUID, UUID, str], Stored] = {}  # the same, of actions that stored no entry
-        # (conversation, seq of the message) -> seq of each version -> the first one's text
-        self.versions: dict[tuple[UUID, int], dict[int, str | UnsetType]] = {}
+        # (conversation, seq of the message) -> seq of each version -> the first one's text and content
+        self.versions: dict[tuple[UUID, int], dict[int, Said]] = {}
+        self.uploads: dict[UUID, Upload] = {}
+        self.uses: dict[tuple[UUID, UUID, int], None] = {}  # (upload, conversation, seq)
+        self.pins: dict[UUID, dict[int, None]] = {}  # conversation -> seqs of messages
         self.reactions: dict[tuple[UUID, int], dict[tuple[str, UUID], Reacted]] = {}  # -> emoji, person
         self.past: dict[tuple[UUID, int], list[Entry]] = {}  # what rows said before, the oldest first: for the judge
         self.receipts: dict[UUID, dict[UUID, Receipt]] = {}  # conversation -> person
+        self.privacy: dict[UUID, Privacy] = {}  # of who touched a switch
+        self.personal: dict[UUID, dict[tuple[str, str], Personal]] = {}  # person -> what, subject
+        self.hidden: dict[tuple[UUID, UUID], set[int]] = {}  # (person, conversation); replaced, never changed
+        self.personal_keys: dict[tuple[UUID, str, str], KeptKey] = {}  # (person, scope, key)
+        self.votes: dict[tuple[UUID, int], dict[UUID, OneVote]] = {}  # (conversation, message) -> person
+        self.expiring: dict[UUID, dict[int, int]] = {}  # conversation -> seq -> when it disappears
+        self.expiry: dict[UUID, int] = {}  # conversation -> when to look at it
+        self.scheduled: dict[UUID, ScheduledRow] = {}
         self.bans: dict[tuple[UUID, UUID], BanRow] = {}  # conversation, person
         self.slowed: dict[tuple[UUID, UUID], int] = {}  # conversation, person -> at_ms
         self.photos: dict[UUID, UUID] = {}  # ready uploads of kind photo -> owner
@@ -157,8 +214,22 @@ class Tables:
         self.requests: dict[tuple[UUID, UUID], RequestRow] = {}  # conversation, person
         self.listed: dict[UUID, int] = {}  # public conversations -> when they were active, to the minute
         self.room_online: dict[tuple[UUID, UUID], int] = {}  # conversation, process -> people
+        self.last_seen: dict[UUID, int] = {}
+        self.seats: dict[UUID, dict[UUID, None]] = {}  # process -> its people
         self.lineages: dict[UUID, None] = {}
         self.nodes: dict[UUID, int] = {}
+
+    def expire_later(self, entry: Entry) -> None:
+        """Remember when a new message disappears, if it does."""
+        if entry.expires_at_ms is not UNSET:
+            self.expiring.setdefault(entry.conversation, {})[entry.seq] = entry.expires_at_ms
+            due_ms = self.expiry.get(entry.conversation, entry.expires_at_ms)
+            self.expiry[entry.conversation] = min(due_ms, entry.expires_at_ms)
+
+    def ends(self, conversation: UUID, at_ms: int) -> int | UnsetType:
+        """When a message disappears that is sent at that time."""
+        kept_s = self.conversations[conversation].retention_s
+        return UNSET if kept_s is None else at_ms + kept_s * 1000
 
     def rewrite(self, entry: Entry) -> None:
         """Update the row of an entry."""
@@ -170,6 +241,10 @@ class Tables:
         """The open span of *person*, if a member now."""
         spans = self.spans.get(conversation, {}).get(person)
         return spans[-1] if spans and spans[-1].until is None else None
+
+    def newest_row(self, person: UUID, told: int) -> int:
+        """The number of the newest row of the person's own, if it is above *told*; else 0."""
+        return max((row.number for row in self.personal.get(person, {}).values() if row.number > told), default=0)
 
     def members(self, conversation: UUID) -> list[UUID]:
         """Who belongs now, in the order of joining."""
@@ -204,9 +279,19 @@ class Tables:
         other.keys = dict(self.keys)
         other.settled = dict(self.settled)
         other.versions = {place: dict(versions) for place, versions in self.versions.items()}
+        other.uploads, other.uses = dict(self.uploads), dict(self.uses)
+        other.pins = {conversation: dict(pins) for conversation, pins in self.pins.items()}
         other.reactions = {place: dict(rows) for place, rows in self.reactions.items()}
         other.past = {place: list(rows) for place, rows in self.past.items()}
         other.receipts = copy.deepcopy(self.receipts)
+        other.privacy = dict(self.privacy)
+        other.personal = {person: dict(rows) for person, rows in self.personal.items()}
+        other.hidden = dict(self.hidden)
+        other.personal_keys = dict(self.personal_keys)
+        other.expiring = {conversation: dict(rows) for conversation, rows in self.expiring.items()}
+        other.expiry = dict(self.expiry)
+        other.votes = {place: dict(rows) for place, rows in self.votes.items()}
+        other.scheduled = dict(self.scheduled)
         other.bans = dict(self.bans)
         other.slowed = dict(self.slowed)
         other.photos = dict(self.photos)
@@ -214,6 +299,8 @@ class Tables:
         other.requests = dict(self.requests)
         other.listed = dict(self.listed)
         other.room_online = dict(self.room_online)
+        other.last_seen = dict(self.last_seen)
+        other.seats = {node: dict(people) for node, people in self.seats.items()}
         other.lineages = dict(self.lineages)
         other.nodes = dict(self.nodes)
         return other
@@ -288,6 +375,10 @@ class FakeDatabase:
     def now_ms(self) -> int:
         """The database's clock, in Unix milliseconds."""
         return self._epoch_ms + int(trio.current_time() * 1000)
+
+    def held(self, key: Key) -> bool:
+        """Whether a transaction in flight has locked that row."""
+        return key in self._owners
 
     def add_account(self, person: UUID, name: str) -> None:
         """Make a person."""

@@ -5,7 +5,7 @@ is to do. Those that read take one snapshot. Both say the same as their SQL, whi
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any, Final, NamedTuple, TypeAlias
 from uuid import UUID
 
@@ -13,7 +13,7 @@ import msgspec
 from msgspec import UNSET
 
 from protocol import limits
-from protocol.frames import Entry, History, HistoryPage, Receipt as ReceiptFrame
+from protocol.frames import Entry, History, HistoryPage, Receipt as ReceiptFrame, Unread
 from storage.rows import (
     Answer,
     Appendix,
@@ -48,6 +48,7 @@ MISSED: Final = 500
 ENTRY_OVERHEAD: Final = 200
 _DETAIL: Final = frozenset(  # what the SQL keeps in an entry's `detail`, besides what it does of "created"
     ["of", "emoji", "on", "count", "users", "edited_at_ms", "deleted", "reactions", "changed",
+     "messages", "retention_s", "expires_at_ms", "poll", "counts", "voters", "options",
      "role", "owner", "reason", "until_ms", "topic", "photo", "seconds"]
 )
 
@@ -57,6 +58,7 @@ class Refusal(NamedTuple):
 
     code: str
     missing: UUID | None = None
+    retry_after_ms: int = 0
 
 
 Name: TypeAlias = tuple[UUID, UUID, str]  # conversation, author, key
@@ -84,13 +86,13 @@ def append_messages(db: FakeDatabase, messages: Sequence[NewMessage], heads: Map
     slowed: dict[tuple[UUID, UUID], int] = {}  # who wrote, and is slowed -> for how long
     for message in messages:
         name = (message.conversation, message.author, message.key)
-        digest = ("message", message.text)
+        digest = ("message", message.text, message.content)
         found = known(tables, name) or fresh.get(name)
         if found is not None:
             answers.append(Answer(False, found.digest != digest, found.seq, found.at_ms))
         elif tables.span(message.conversation, message.author) is None:
             answers.append(Answer(False, False))
-        elif (held := held_back(tables, message, at_ms, slowed)) is not None:
+        elif (held := held_back(tables, message.conversation, message.author, at_ms, slowed)) is not None:
             answers.append(held)
         else:
             seq = tops.get(message.conversation, conversations[message.conversation].last_seq) + 1
@@ -99,10 +101,11 @@ def append_messages(db: FakeDatabase, messages: Sequence[NewMessage], heads: Map
             entries.append(
                 Entry(
                     conversation=message.conversation, seq=seq, kind="message", author=message.author, key=message.key,
-                    at_ms=at_ms, text=message.text,
+                    at_ms=at_ms, text=message.text or UNSET, content=message.content or UNSET,
+                    expires_at_ms=(ends := tables.ends(message.conversation, at_ms)),
                 )
             )  # fmt: skip
-            answers.append(Answer(True, False, seq, at_ms))
+            answers.append(Answer(True, False, seq, at_ms, None if ends is UNSET else ends))
     missed = [
         entry
         for conversation, head in sorted(heads.items())
@@ -114,6 +117,7 @@ def append_messages(db: FakeDatabase, messages: Sequence[NewMessage], heads: Map
         tables.keys.update(fresh)
         for entry in entries:
             tables.entries[entry.conversation].append(entry)
+            tables.expire_later(entry)
         for conversation, top in tops.items():
             conversations[conversation].last_seq = top
             conversations[conversation].active_at_ms = at_ms
@@ -122,10 +126,9 @@ def append_messages(db: FakeDatabase, messages: Sequence[NewMessage], heads: Map
 
 
 def held_back(
-    tables: Tables, message: NewMessage, at_ms: int, slowed: dict[tuple[UUID, UUID], int]
+    tables: Tables, conversation: UUID, author: UUID, at_ms: int, slowed: dict[tuple[UUID, UUID], int]
 ) -> Answer | None:
     """Why a member may not write now; who may, and is slowed, is added to *slowed*."""
-    conversation, author = message.conversation, message.author
     row = tables.conversations[conversation]
     if not row.guarded:
         return None
@@ -280,7 +283,8 @@ def create_group(
     def commit() -> None:
         tables.creations[author, key] = (new_id, digest)
         row = Conversation(
-            more.kind, title, history, author, 1, at_ms, len(members), more.topic, tags=more.tags, public=more.public
+            more.kind, title, history, author, 1, at_ms, len(members), topic=more.topic, tags=more.tags,
+            public=more.public,
         )
         _open(tables, new_id, row, entry, digest)
 
@@ -335,6 +339,7 @@ def move_receipts(db: FakeDatabase, moves: Sequence[Raise]) -> Body[list[Raised]
     rows = [(move.conversation, move.person) for move in moves]
     yield in_order("receipt", [row for row in rows if row[1] in tables.receipts.get(row[0], {})])
     at_ms = db.now_ms()
+    shy = [not tables.privacy[p].read_receipts if p in tables.privacy else False for _, p in rows]
     counts = [tables.conversations[c].member_count if c in tables.conversations else 0 for c, _ in rows]
     members = [tables.span(c, p) is not None for c, p in rows]
     before = [_cursors(tables, c, p) for c, p in rows]
@@ -352,10 +357,16 @@ def move_receipts(db: FakeDatabase, moves: Sequence[Raise]) -> Body[list[Raised]
         up = members[index] and (now is None or delivered > now[0] or read > now[1])
         if up:
             delivered, read = max(delivered, now[0] if now else 0), max(read, now[1] if now else 0)
-            rose.append((conversation, person, Receipt(delivered, read, at_ms)))
+            old = tables.receipts[conversation].get(person)
+            delivered_ms = None
+            if old is not None:
+                delivered_ms = at_ms if delivered > old.delivered else old.delivered_ms or old.at_ms
+            rose.append((conversation, person, Receipt(delivered, read, at_ms, delivered_ms)))
         else:
             delivered, read = before[index] or asked[index]
-        raised.append(Raised(members[index], delivered, read, up, counts[index]))
+        earlier = before[index]
+        arrived = up and (earlier is None or delivered != earlier[0])
+        raised.append(Raised(members[index], delivered, read, up, counts[index], arrived, shy[index]))
 
     def commit() -> None:
         for conversation, person, receipt in rose:
@@ -377,19 +388,27 @@ def log_after(tables: Tables, conversation: UUID, head: int, limit: int) -> list
     return tables.entries.get(conversation, [])[head : head + limit]
 
 
-def standing(tables: Tables, at_ms: int, person: UUID, lineage: UUID | None) -> Standing:
+def standing(
+    tables: Tables, at_ms: int, person: UUID, lineage: UUID | None, told: int = 0, seen: int | None = None
+) -> Standing:
     """All that a resume starts from."""
     account: Account | None = tables.accounts.get(person)
     spans = [
         SpanRow(
             conversation, span.joined, span.since, tables.conversations[conversation].last_seq,
             span.number, span.until, _partner(tables, conversation, person),
+            tables.conversations[conversation].member_count > limits.TYPING_MEMBERS,
         )
         for conversation in sorted(tables.joined.get(person, {}))
         for span in tables.spans[conversation][person]
     ]  # fmt: skip
     known = lineage is None or lineage in tables.lineages
-    return Standing(at_ms, known, spans, None if account is None else account.number)
+    number = None if account is None else account.number
+    rows = 0 if number is None or number <= told else tables.newest_row(person, told)
+    same = seen is not None and all(span.number <= seen for span in spans)
+    return Standing(
+        at_ms, known, [] if same else spans, number, same=same, rows=rows, privacy=tables.privacy.get(person)
+    )
 
 
 def first_standing(tables: Tables, at_ms: int, person: UUID, recent: int, most: int) -> Standing:
@@ -416,8 +435,10 @@ def visible(tables: Tables, conversation: UUID, person: UUID, low: int, high: in
 
 
 def _size(entry: Entry) -> int:
-    """How large the SQL takes an entry for: its text and detail in bytes, and what comes with them."""
+    """How large the SQL takes an entry for: its text, content and detail in bytes, and what comes with them."""
     size = ENTRY_OVERHEAD
+    if entry.content is not UNSET:
+        size += len(msgspec.json.encode(entry.content))
     if entry.text is not UNSET:
         size += len(entry.text.encode())
     if entry.members is not UNSET:
@@ -479,6 +500,28 @@ def history_page(
     return HistoryPage(fitting[::-1], len(fitting) < len(seen))
 
 
+def history_around(
+    tables: Tables, person: UUID, conversation: UUID, at: int, older: int, newer: int, size_bytes: int
+) -> HistoryPage | Refusal:
+    """The newest *older* entries below *at*, and the oldest *newer* from it on."""
+    if person not in tables.spans.get(conversation, {}):
+        return Refusal("not_a_member", person)
+    before = visible(tables, conversation, person, 1, at - 1)[::-1]
+    behind = visible(tables, conversation, person, at, limits.SEQ_MAX)
+    fitting: list[list[Entry]] = []
+    for seen, limit in ((before, older), (behind, newer)):
+        total, half = 0, list[Entry]()
+        for entry in seen[:limit]:
+            total += _size(entry)
+            if half and total > size_bytes // 2:
+                break
+            half.append(entry)
+        fitting.append(half)
+    return HistoryPage(
+        fitting[0][::-1] + fitting[1], len(fitting[0]) < len(before), newer=len(fitting[1]) < len(behind)
+    )
+
+
 def conversation_states(
     tables: Tables, person: UUID, conversations: Sequence[UUID], recent: int, named: int = limits.NAMED_MEMBERS
 ) -> list[State]:
@@ -497,6 +540,7 @@ def _state(tables: Tables, person: UUID, conversation: UUID, recent: int, named:
     seen = visible(tables, conversation, person, 1, limits.SEQ_MAX)
     above = [e for e in seen if e.seq > read]
     last_seen = seen[len(seen) - recent :] if recent < len(seen) else seen
+    hidden = tables.hidden.get((person, conversation), ())
     members: list[UUID] = []
     admins: list[UUID] = []
     counted = 0
@@ -510,19 +554,56 @@ def _state(tables: Tables, person: UUID, conversation: UUID, recent: int, named:
             names = {other: tables.accounts[other].name for other in members}
             rows = tables.receipts[conversation]
             receipts = [
-                ReceiptFrame(other, rows[other].delivered, rows[other].read)
+                ReceiptFrame(other, rows[other].delivered, 0 if hides(tables, person, other) else rows[other].read)
                 for other in sorted(members)
                 if other != person and other in rows
             ]
     return State(
         conversation=conversation, kind=row.kind, head=row.last_seq if last.until is None else last.until,
         first_seq=last.since, joined=last.joined, read=read, delivered=delivered,
-        unread=sum(1 for e in above[: limits.UNREAD] if e.kind == "message" and e.author != person),
+        unread=_unread(above, person, hidden),
         active_at_ms=row.active_at_ms, history=row.history, until=last.until, title=row.title, owner=row.owner,
+        retention_s=row.retention_s,
+        pins=[] if last.until is not None else [
+            seq for seq in sorted(tables.pins.get(conversation, ()))
+            if any(span.shows(seq) for span in tables.spans[conversation][person])
+        ],
         tags=row.tags, public=row.public, member_count=counted,
         members=[] if row.kind in ("room", "channel") else members, names=names, receipts=receipts, recent=last_seen,
         admins=admins, topic=row.topic, photo=row.photo, slow_mode_s=row.slow_mode_s,
     )  # fmt: skip
+
+
+def hides(tables: Tables, person: UUID, other: UUID) -> bool:
+    """Whether *person* may not see how far *other* has read: one of them hides it."""
+    switched = (tables.privacy.get(one) for one in (person, other))
+    return person != other and any(one is not None and not one.read_receipts for one in switched)
+
+
+def _unread(above: Sequence[Entry], person: UUID, hidden: Container[int]) -> int:
+    """Of the entries above the read cursor."""
+    first = above[: limits.UNREAD]
+    return sum(
+        1 for e in first
+        if e.kind == "message" and e.author != person and not e.deleted and e.seq not in hidden
+    )  # fmt: skip
+
+
+def unread_total(tables: Tables, now_ms: int, person: UUID) -> Unread:
+    """What is unread over all that *person* is in."""
+    counts, marked = [], 0
+    for conversation in tables.joined.get(person, {}):
+        if (span := tables.span(conversation, person)) is not None:
+            _, read = _cursors(tables, conversation, person) or (0, 0)
+            row = tables.personal.get(person, {}).get(("settings", str(conversation)))
+            settings = {} if row is None or row.value is None else row.value
+            muted = settings.get("muted", False) and settings.get("muted_until_ms", limits.SEQ_MAX) > now_ms
+            if muted or settings.get("archived", False):
+                continue
+            hidden = tables.hidden.get((person, conversation), ())
+            counts.append(_unread(tables.entries[conversation][max(read, span.since - 1) :], person, hidden))
+            marked += settings.get("unread", False) and not counts[-1]
+    return Unread(min(sum(counts), limits.UNREAD_TOTAL), sum(1 for count in counts if count) + marked)
 
 
 def receipts_since(
@@ -530,11 +611,11 @@ def receipts_since(
 ) -> list[OthersReceipt]:
     """Receipts written after *since_ms* in the person's conversations."""
     return [
-        OthersReceipt(conversation, other, receipt.delivered, receipt.read)
+        OthersReceipt(conversation, other, receipt.delivered, 0 if hides(tables, person, other) else receipt.read)
         for conversation in tables.joined.get(person, {})
         if tables.span(conversation, person) is not None
         for other, receipt in tables.receipts[conversation].items()
-        if receipt.at_ms > since_ms
+        if (receipt.delivered_ms or receipt.at_ms if hides(tables, person, other) else receipt.at_ms) > since_ms
         and (other == person or tables.conversations[conversation].member_count <= named)
     ]  # fmt: skip
 

@@ -42,6 +42,7 @@ class Kept(msgspec.Struct):
     cursor: str | None = None
     outbox: list[Queued] = []
     base: int | None = None  # the person's number that the first cursor named
+    rows: dict[str, Frame] = {}  # what is one's own: "what subject" -> value
 
     def copy(self) -> "Kept":
         """As written to disk now."""
@@ -53,7 +54,7 @@ class Kept(msgspec.Struct):
             for conversation, known in self.conversations.items()
         }
         outbox = [Queued(one.t, one.fields, one.tries) for one in self.outbox]
-        return Kept(self.device, conversations, self.cursor, outbox, self.base)
+        return Kept(self.device, conversations, self.cursor, outbox, self.base, dict(self.rows))
 
 
 class Asked(msgspec.Struct):

@@ -18,7 +18,9 @@ from konnect_client import (
     Client,
     ClientClosed,
     ConnectFailed,
+    Content,
     ConversationChanged,
+    Entity,
     Entry,
     Liveness,
     MemoryJournal,
@@ -26,6 +28,7 @@ from konnect_client import (
     Messages,
     Outgoing,
     Phase,
+    Poll,
     Rewound,
     ServerRefused,
     SocketEnded,
@@ -264,8 +267,17 @@ class Phone:
         if messages and self.rng.random() < 0.3 and self._nursery is not None:
             self._nursery.start_soon(self._touch, client, self.rng.choice(messages))
             return
+        if self.rng.random() < 0.15 and self._nursery is not None:
+            self._nursery.start_soon(self._keep, client, place)
+            return
         key = self.world.key()
-        self._sent.append(client.send_nowait(place, f"from a phone {self.rng.randrange(100)}", key=key))
+        text, draw = f"from a phone {self.rng.randrange(100)}", self.rng.random()
+        content = None
+        if messages and draw < 0.15:
+            content = Content(reply_to=self.rng.choice(messages).seq)
+        elif draw < 0.3:
+            content = Content(entities=(Entity("mention", 0, 4, user=self.me),), mention_all="all")
+        self._sent.append(client.send_nowait(place, text, content=content, key=key))
         self._written.setdefault(place, []).append((self.world.truth.database.now_ms(), key))
 
     async def _ask(self, client: Client, place: str) -> None:
@@ -303,7 +315,7 @@ class Phone:
             pass
 
     async def _touch(self, client: Client, message: Entry) -> None:
-        """Edit a message, delete it, react to it. Cut off in the middle, the outbox sends it all the same."""
+        """Edit a message, delete, pin, forward it, react. Cut off in the middle, the outbox sends it all the same."""
         place, seq, draw, key = message.conversation, message.seq, self.rng.random(), self.world.key()
         text = None
         try:
@@ -312,11 +324,16 @@ class Phone:
                 sent = await client.edit(place, seq, text, key=key)
             elif draw < 0.4:
                 sent = await client.delete(place, seq, key=key)
+            elif draw < 0.5:
+                sent = await client.pin(place, seq, self.rng.random() < 0.7, key=key)
+            elif draw < 0.6:
+                sent = await client.forward(place, place, seq, key=key)
             else:
                 sent = await client.react(place, seq, self.rng.choice("👍🦉"), self.rng.random() < 0.7, key=key)
         except ServerRefused as refusal:
             allowed = (
                 "not_a_member", "unknown_message", "message_deleted", "forbidden", "too_many_reactions", "too_late",
+                "too_many_pins",
             )  # fmt: skip
             if refusal.code not in allowed:
                 raise self._wrong("refused:", refusal) from refusal
@@ -327,6 +344,24 @@ class Phone:
             problem = self.world.truth.judge_ack(self.person, place, key, text, result)
             if problem:
                 raise self._wrong(f"touched message {seq}", problem)
+
+    async def _keep(self, client: Client, place: str) -> None:
+        """Change something of one's own. Cut off in the middle, the outbox sends it all the same."""
+        draw, key, on = self.rng.random(), self.world.key(), self.rng.random() < 0.6
+        try:
+            if draw < 0.5:
+                await client.set_draft(place, f"begun {self.rng.randrange(100)}" if on else "", key=key)
+            elif draw < 0.8:
+                await client.nickname(place, self.rng.choice((None, "Bobby")), key=key)
+            elif draw < 0.9:
+                await client.mute(place, on, key=key)
+            else:
+                await client.hide(place, [self.rng.randint(1, 9)], key=key)
+        except ServerRefused as refusal:
+            if refusal.code not in ("not_a_member", "unknown_message"):
+                raise self._wrong("refused:", refusal) from refusal
+        except ClientClosed:
+            pass
 
     def _unheard(self, client: Client, conversation: str) -> bool:
         """A member of *conversation*, and its event did not come before the answer that names it."""
@@ -417,9 +452,21 @@ class Phone:
         for place, last in self.world.truth.memberships(self.person).items():
             if self._seen.get(place, -1) < last:
                 return f"head {self._seen.get(place)} of {place}, the log is at {last}"
+        if self._own(client) != self.world.truth.personal(self.person):
+            return f"shows {self._own(client)} as one's own, not {self.world.truth.personal(self.person)}"
         if self._base is not None:
             return self.world.truth.untold(self.person, self._base, self._seen)
         return None
+
+    @staticmethod
+    def _own(client: Client) -> dict[str, Any]:
+        """What it shows as one's own: "what subject" -> value."""
+        mine = client.personal
+        return {
+            f"{what} {subject}": dict(value)
+            for what in ("draft", "settings", "hidden")
+            for subject, value in mine.rows(what).items()
+        }
 
     def judge(self) -> None:
         """Everything that was said stands, in the order of saying; each message shows what it is, byte for byte."""
@@ -451,11 +498,16 @@ def as_frame(entry: Entry) -> dict[str, Any]:
     rest: dict[str, Any] = {
         "text": entry.text, "user": entry.user, "title": entry.title, "members": list(entry.members) or None,
         "of": entry.of, "emoji": entry.emoji, "on": entry.on, "edited_at_ms": entry.edited_at_ms,
+        "poll": None if entry.poll is None else _poll(entry.poll), "counts": list(entry.counts) or None,
+        "voters": entry.voters, "options": None if entry.options is None else list(entry.options),
+        "messages": list(entry.messages) or None, "retention_s": entry.retention_s,
+        "expires_at_ms": entry.expires_at_ms, "deleted": entry.deleted or None, "changed": entry.changed or None,
+        "pinned": entry.pinned or None,
+        "content": None if entry.content is None else entry.content.frame(),
         "role": entry.role, "owner": entry.owner, "reason": entry.reason, "until_ms": entry.until_ms,
         "topic": entry.topic, "photo": entry.photo, "seconds": entry.seconds,
         "tags": list(entry.tags) or None,
         "count": entry.count or None,  # of members of a room
-        "deleted": entry.deleted or None, "changed": entry.changed or None,
         "reactions": [
             {"emoji": one.emoji, "count": one.count, "users": list(one.users)} for one in entry.reactions
         ] or None,
@@ -463,3 +515,11 @@ def as_frame(entry: Entry) -> dict[str, Any]:
     if entry.kind == "message.reacted":
         rest |= {"count": entry.count, "users": list(entry.users)}
     return shown | {name: value for name, value in rest.items() if value is not None}
+
+
+def _poll(poll: Poll) -> dict[str, Any]:
+    options = [{"text": one.text, "count": one.count} for one in poll.options]
+    flags = {"multiple": poll.multiple, "anonymous": poll.anonymous, "closed": poll.closed}
+    return {"question": poll.question, "options": options, "voters": poll.voters} | {
+        name: True for name, on in flags.items() if on
+    }

@@ -24,8 +24,8 @@ from protocol import codec
 from protocol.errors import Unavailable
 from protocol.frames import Entry
 from storage.errors import StorageUnavailable
-from storage.rows import Acted, Answer, Appendix, NewMessage, Span, Standing
-from tests.simulate import functions, messages
+from storage.rows import Acted, Answer, Appendix, NewMessage, PersonalPage, Span, Standing
+from tests.simulate import functions, messages, personal
 from tests.simulate.database import Body, FakeDatabase, Stored, Tables, Transaction
 
 Patch = tuple[object, str, object]
@@ -130,7 +130,7 @@ def resend_with_new_keys() -> Sequence[Patch]:
         async def again(lane: int, messages: Sequence[NewMessage], heads: Mapping[Any, int]) -> Appendix:
             nonlocal tried
             if tried:
-                messages = [NewMessage(m.conversation, m.author, m.key + "+", m.text) for m in messages]
+                messages = [msgspec.structs.replace(m, key=m.key + "+") for m in messages]
             tried = True
             return await store_append(lane, messages, heads)
 
@@ -171,7 +171,9 @@ def forget_the_batch() -> Sequence[Patch]:
     async def append(self: Writer, batches: Any) -> None:
         heads = {conversation.id: conversation.head for conversation, _ in batches if conversation.head is not None}
         messages = [
-            NewMessage(conversation.id, one.author, one.key, one.text) for conversation, ones in batches for one in ones
+            NewMessage(conversation.id, one.author, one.key, one.text, one.content)
+            for conversation, ones in batches
+            for one in ones
         ]
         try:
             outcome = await self._store.append(self._lane, messages, heads)
@@ -297,6 +299,46 @@ def forget_who_came_and_went() -> Sequence[Patch]:
         return original(self, conversation, spans, 1 << 60)
 
     return [(Walk, "_plan_one", plan_one)]
+
+
+# --- what is one's own ------------------------------------------------------------------------------------------------
+
+
+@plant("a late repeat of what changed something of one's own is done again (A11)")
+def forget_what_was_kept() -> Sequence[Patch]:
+    return [(personal, "known", lambda tables, name: None)]
+
+
+@plant("the cursor of a first start claims rows of one's own that were not told yet (C8)")
+def claim_untold_rows() -> Sequence[Patch]:
+    def progress(self: Walk) -> str:
+        self._rows = max(self._rows, self._told or 0)
+        return self._write_cursor(self._told, 0 if self._cursor is None else self._cursor.receipts_ms)
+
+    return [(Walk, "_progress_cursor", progress)]
+
+
+@plant("what changes one's own is carried out as it comes, a few at a time (C9)")
+def keep_in_any_order() -> Sequence[Patch]:
+    return [(Session, "read_in_order", Session.read)]
+
+
+@plant("what changes one's own is answered before the device is told of it")
+def answer_before_the_state() -> Sequence[Patch]:
+    async def told_up_to(self: Session, number: int) -> None:
+        return None
+
+    return [(Session, "told_up_to", told_up_to)]
+
+
+@plant("a row of one's own that is gone is not told")
+def forget_what_is_gone() -> Sequence[Patch]:
+    original = personal.personal_rows
+
+    def rows(tables: Tables, person: UUID, above: int, through: int, gone: bool, *rest: int) -> PersonalPage:
+        return original(tables, person, above, through, False, *rest)
+
+    return [(personal, "personal_rows", rows)]
 
 
 # --- processes and sockets --------------------------------------------------------------------------------------------

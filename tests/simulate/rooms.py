@@ -80,13 +80,21 @@ def publish_rooms(db: FakeDatabase, node: UUID, people: Mapping[UUID, int]) -> B
     yield []
 
     def commit() -> None:
+        if node not in tables.nodes:
+            return
         for conversation, count in people.items():
             tables.room_online.pop((conversation, node), None)
             if conversation in tables.listed:
-                if count > 0 and node in tables.nodes:
+                if count > 0:
                     tables.room_online[conversation, node] = count
                 active_at_ms = tables.conversations[conversation].active_at_ms
                 if active_at_ms >= tables.listed[conversation] + MINUTE_MS:
                     tables.listed[conversation] = active_at_ms
 
     return None, commit
+
+
+def forget(tables: Tables, node: UUID) -> None:
+    """A process goes, and what it told of rooms with it."""
+    for place in [place for place in tables.room_online if place[1] == node]:
+        del tables.room_online[place]

@@ -23,11 +23,12 @@ from protocol.errors import (
     WrongKind,
 )
 from protocol.frames import (
-    AnyAction,
+    AnyPersonal,
     Bans,
     Conversations,
     ConversationState,
     Entry,
+    Found,
     History,
     HistoryPage,
     Invitation,
@@ -36,15 +37,27 @@ from protocol.frames import (
     LinkCreate,
     LinkJoin,
     LinkRevoke,
+    MessageSchedule,
+    MessageScheduled,
+    Privacy,
+    PrivacySet,
     Reactions,
+    Readers,
+    Scheduled,
+    ScheduledPage,
+    Search,
+    Unread,
     User,
     Versions,
+    Votes,
 )
-from storage import actions, reaction_cursor
+from storage import actions, personal as commands, reaction_cursor, reader_cursor, scheduled as scheduled_rows
+from storage.actions import Deed
 from storage.rows import (
     Acted,
     Appendix,
     Changed,
+    Kept,
     Made,
     MemberPage,
     Moved,
@@ -52,27 +65,42 @@ from storage.rows import (
     NewMessage,
     OthersReceipt,
     Page,
+    PersonalPage,
     Raise,
     Raised,
     Range,
     RequestPage,
     RoomPage,
     Rules,
+    Seen,
     Standing,
     State,
     shown,
 )
+from storage.scheduled import Due
 from storage.store import PLAIN, Change
-from tests.simulate import functions, links, members, messages, rooms
-from tests.simulate.database import Body, Call, FakeDatabase, Transaction
+from tests.simulate import (
+    actions as fake_actions,
+    functions,
+    links,
+    members,
+    messages,
+    personal,
+    polls,
+    privacy,
+    rooms,
+    scheduled,
+    search,
+)
+from tests.simulate.database import Body, Call, FakeDatabase, Tables, Transaction
 from tests.simulate.faults import Faults, Plan
 from tests.simulate.functions import Refusal
 
 T = TypeVar("T")
 
-ACTIONS: Final = {**messages.ACTIONS, **members.ACTIONS, **links.ACTIONS}
 TIMEOUT_S: Final = 5.0  # a caller waits no longer than this
 ALIVE_MS: Final = 5_000  # a process that beat within this is there
+DEAD_MS: Final = 15_000  # one that has not within this is dead
 
 
 class FakeStore:
@@ -99,14 +127,14 @@ class FakeStore:
         """See :meth:`storage.store.Store.append`."""
         return await self._on_lane(lane, lambda db: functions.append_messages(db, messages, heads))
 
-    async def act(self, lane: int, author: UUID, action: AnyAction, rules: Rules) -> Acted:
+    async def act(self, lane: int, author: UUID, action: Deed, rules: Rules) -> Acted:
         """See :meth:`storage.store.Store.act`."""
         if isinstance(action, actions.MEMBERSHIP):
             return await actions.change_member(self, lane, author, action, rules)
-        body = ACTIONS[type(action)]
+        body = fake_actions.ACTIONS[type(action)]
         answer = await self._on_lane(lane, lambda db: body(db, author, action, rules))
         if isinstance(answer, Refusal):
-            raise actions.refusal(answer.code, author, action, answer.missing)
+            raise actions.refusal(answer.code, author, action, answer.missing, answer.retry_after_ms)
         return answer
 
     async def change_member(
@@ -140,6 +168,31 @@ class FakeStore:
             _refuse(answer, conversation=new_id, user=user)
         return answer
 
+    async def keep(self, person: UUID, command: AnyPersonal, rules: Rules) -> Kept:
+        """See :meth:`storage.store.Store.keep`."""
+        body = personal.COMMANDS[type(command)]
+        answer = await self._write(lambda db: body(db, person, command, rules))
+        if isinstance(answer, personal.No):
+            raise commands.refusal(answer.code, answer.missing or person, answer.seq, command)
+        return answer
+
+    async def schedule(self, new_id: UUID, author: UUID, command: MessageSchedule) -> Scheduled:
+        """See :meth:`storage.store.Store.schedule`."""
+        answer = await self._write(lambda db: scheduled.schedule_message(db, new_id, author, command))
+        if isinstance(answer, Refusal):
+            raise scheduled_rows.refusal(answer.code, author, command.conversation, command.key, missing=answer.missing)
+        return answer
+
+    async def unschedule(self, author: UUID, scheduled_id: UUID) -> None:
+        """See :meth:`storage.store.Store.unschedule`."""
+        answer = await self._write(lambda db: scheduled.unschedule_message(db, author, scheduled_id))
+        if isinstance(answer, Refusal):
+            raise scheduled_rows.refusal(answer.code, author, scheduled_id, "", scheduled_id)
+
+    async def take_due(self, limit: int, lease_s: float) -> Due:
+        """See :meth:`storage.store.Store.take_due`."""
+        return await self._write(lambda db: scheduled.take_due(db, limit, int(lease_s * 1000)))
+
     async def raise_receipts(self, moves: Sequence[Raise]) -> list[Raised]:
         """See :meth:`storage.store.Store.raise_receipts`."""
         return await self._write(lambda db: functions.move_receipts(db, moves))
@@ -155,24 +208,25 @@ class FakeStore:
             now = db.now_ms()
             others = [one for one, at_ms in db.tables.nodes.items() if one != node and now - at_ms < ALIVE_MS]
             yield []
-            return others, lambda: db.tables.nodes.update({node: now})
+
+            def commit() -> None:
+                db.tables.nodes[node] = now
+                for dead, at_ms in list(db.tables.nodes.items()):
+                    if now - at_ms > DEAD_MS:
+                        privacy.clear_seats(db.tables, dead, at_ms)
+
+            return others, commit
 
         return await self._write(body)
 
     async def leave(self, node: UUID) -> None:
         """See :meth:`storage.store.Store.leave`."""
 
-        def body(db: FakeDatabase) -> Body[None]:
-            yield []
+        def effect(db: FakeDatabase) -> None:
+            privacy.clear_seats(db.tables, node, db.now_ms())
+            rooms.forget(db.tables, node)
 
-            def commit() -> None:
-                db.tables.nodes.pop(node, None)
-                for place in [place for place in db.tables.room_online if place[1] == node]:
-                    del db.tables.room_online[place]
-
-            return None, commit
-
-        await self._write(body)
+        await self._write(lambda db: _statement(lambda: effect(db)))
 
     async def create_link(self, author: UUID, command: LinkCreate, rules: Rules) -> Link:
         """See :meth:`storage.store.Store.create_link`."""
@@ -205,9 +259,19 @@ class FakeStore:
         with self._lane(lane):
             return await self._read(lambda db: functions.log_after(db.tables, conversation, head, limit))
 
-    async def standing(self, person: UUID, lineage: UUID | None) -> Standing:
+    async def standing(
+        self, person: UUID, lineage: UUID | None, told: int = 0, known: int | None = None
+    ) -> Standing:
         """See :meth:`storage.store.Store.standing`."""
-        return await self._read(lambda db: functions.standing(db.tables, db.now_ms(), person, lineage))
+        return await self._read(lambda db: functions.standing(db.tables, db.now_ms(), person, lineage, told, known))
+
+    async def personal(
+        self, person: UUID, above: int, through: int, gone: bool, limit: int, size_bytes: int
+    ) -> PersonalPage:
+        """See :meth:`storage.store.Store.personal`."""
+        return await self._read(
+            lambda db: personal.personal_rows(db.tables, person, above, through, gone, limit, size_bytes)
+        )
 
     async def first_standing(self, person: UUID, recent: int, most: int) -> Standing:
         """See :meth:`storage.store.Store.first_standing`."""
@@ -234,6 +298,25 @@ class FakeStore:
             raise NotAMember(person, conversation)
         return answer
 
+    async def around(self, person: UUID, conversation: UUID, at: int, older: int, newer: int) -> HistoryPage:
+        """See :meth:`storage.store.Store.around`."""
+        answer = await self._read(
+            lambda db: functions.history_around(db.tables, person, conversation, at, older, newer, limits.PAGE_BYTES)
+        )
+        if isinstance(answer, Refusal):
+            raise NotAMember(person, conversation)
+        return answer
+
+    async def search(self, person: UUID, query: Search, languages: Sequence[str]) -> Found:
+        """See :meth:`storage.store.Store.search`."""
+        answer = await self._read(
+            lambda db: search.search_messages(db.tables, person, query, limits.SEARCH_RANKED)
+        )
+        if isinstance(answer, Refusal):
+            assert query.conversation is not None
+            raise NotAMember(person, query.conversation)
+        return answer
+
     async def edits(self, person: UUID, conversation: UUID, seq: int, after: int) -> Versions:
         """See :meth:`storage.store.Store.edits`."""
         answer = await self._read(
@@ -257,6 +340,22 @@ class FakeStore:
             raise actions.reading_refusal(answer.code, person, conversation, seq)
         found, more = answer
         return Reactions(found, reaction_cursor.text_after(found[-1]) if more else None)
+
+    async def votes(self, person: UUID, conversation: UUID, seq: int, after: int, limit: int) -> Votes:
+        """See :meth:`storage.store.Store.votes`."""
+        answer = await self._read(lambda db: polls.poll_voters(db.tables, person, conversation, seq, after, limit))
+        if isinstance(answer, Refusal):
+            raise actions.reading_refusal(answer.code, person, conversation, seq)
+        return answer
+
+    async def scheduled(self, author: UUID, command: MessageScheduled) -> ScheduledPage:
+        """See :meth:`storage.store.Store.scheduled`."""
+        after = scheduled_rows.place(command.cursor)
+        return await self._read(
+            lambda db: scheduled.scheduled_messages(
+                db.tables, author, command.conversation, after, command.limit, limits.PAGE_BYTES
+            )
+        )
 
     async def bans(self, person: UUID, conversation: UUID, before: int | None, limit: int) -> Bans:
         """See :meth:`storage.store.Store.bans`."""
@@ -306,10 +405,44 @@ class FakeStore:
             lambda db: rooms.room_list(db.tables, db.now_ms(), person, query, tags, after, limit)
         )
 
+    async def readers(self, person: UUID, conversation: UUID, seq: int, cursor: str | None, limit: int) -> Readers:
+        """See :meth:`storage.store.Store.readers`."""
+        after = reader_cursor.place(cursor)
+        answer = await self._read(
+            lambda db: messages.message_readers(db.tables, person, conversation, seq, after, limit)
+        )
+        if isinstance(answer, Refusal):
+            raise actions.reading_refusal(answer.code, person, conversation, seq)
+        found, more = answer
+        return Readers(found, reader_cursor.text_after(found[-1].user) if more else None)
+
     async def listing(self, person: UUID, cursor: str | None, limit: int) -> Conversations:
         """See :meth:`storage.store.Store.listing`."""
         below = None if cursor is None else _place(cursor)
         return await self._read(lambda db: _listing(db, person, below, limit))
+
+    async def set_privacy(self, person: UUID, command: PrivacySet) -> int:
+        """See :meth:`storage.store.Store.set_privacy`."""
+        answer = await self._write(lambda db: privacy.set_privacy(db, person, command))
+        if isinstance(answer, Refusal):
+            _refuse(answer, conversation=person, key=command.key, user=person)
+        return answer
+
+    async def privacy(self, person: UUID) -> Privacy:
+        """See :meth:`storage.store.Store.privacy`."""
+        return await self._read(lambda db: db.tables.privacy.get(person, Privacy()))
+
+    async def presences(self, person: UUID, users: Sequence[UUID]) -> list[Seen]:
+        """See :meth:`storage.store.Store.presences`."""
+        return await self._read(lambda db: privacy.presences(db.tables, person, users))
+
+    async def take_seats(self, node: UUID, came: Sequence[UUID], went: Mapping[UUID, int]) -> None:
+        """See :meth:`storage.store.Store.take_seats`."""
+        await self._write(lambda db: privacy.take_seats(db, node, came, went))
+
+    async def unread_total(self, person: UUID) -> Unread:
+        """See :meth:`storage.store.Store.unread_total`."""
+        return await self._read(lambda db: functions.unread_total(db.tables, db.now_ms(), person))
 
     async def receipts_since(self, person: UUID, since_ms: int) -> list[OthersReceipt]:
         """See :meth:`storage.store.Store.receipts_since`."""
@@ -446,6 +579,16 @@ def _listing(db: FakeDatabase, person: UUID, below: tuple[int, UUID] | None, lim
         places = [place for place in places if place < below]
     page = places[:limit]
     states = functions.conversation_states(tables, person, [one for _, one in page], 1)
+    last = [entry for state in states if (entry := _last_message(tables, person, state)) is not None]
     more = len(places) > limit
     views = [shown(state, ConversationState) for state in states]
-    return Conversations(views, f"{page[-1][0]}-{page[-1][1]}" if more else None)
+    return Conversations(views, f"{page[-1][0]}-{page[-1][1]}" if more else None, last)
+
+
+def _last_message(tables: Tables, person: UUID, state: State) -> Entry | None:
+    """The last message, where the last entry is none and there is one near the end."""
+    span = tables.span(state.conversation, person)
+    if span is None or not state.recent or state.recent[-1].kind == "message":
+        return None
+    near = tables.entries[state.conversation][span.since - 1 :][: -limits.PREVIEW - 1 : -1]
+    return next((entry for entry in near if entry.kind == "message"), None)

@@ -5,8 +5,10 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
+from msgspec import UNSET
 
 from protocol.frames import Entry
+from protocol.limits import SEQ_MAX
 from tests.simulate.database import FakeDatabase, Tables
 
 
@@ -20,6 +22,8 @@ class Truth:
     def __init__(self, database: FakeDatabase) -> None:
         self.database = database
         self.acknowledged: dict[tuple[str, str, str], tuple[int, int]] = {}  # (conversation, author, key) -> seq, at_ms
+        self.kept: dict[tuple[UUID, str, str], int] = {}  # (person, conversation, key) of what is one's own -> number
+        self.schedules: dict[str, tuple[str, str, int, str]] = {}  # acknowledged: id -> conversation, key, at_ms, text
         self.checks = 0
         self._ids: dict[str, UUID] = {}
         self._entries: dict[tuple[str, int], tuple[Entry, dict[str, Any]]] = {}
@@ -43,6 +47,43 @@ class Truth:
             name = (self.id(conversation), self.id(author), key)
             if name not in self.tables.keys and name not in self.tables.settled:
                 del self.acknowledged[conversation, author, key]
+
+        self.kept = {name: number for name, number in self.kept.items() if name in self.tables.personal_keys}
+        for one in list(self.schedules):
+            if self.id(one) not in self.tables.scheduled:
+                del self.schedules[one]
+
+    # --- what is one's own ---
+
+    def personal(self, person: UUID) -> dict[str, Any]:
+        """The rows that *person* has now: "what subject" -> value."""
+        rows = self.tables.personal.get(person, {})
+        return {f"{what} {subject}": row.value for (what, subject), row in rows.items() if row.value is not None}
+
+    def judge_kept(self, person: UUID, conversation: str, key: str, told: int) -> str | None:
+        """What is wrong with an ``ok`` to a command that changes what is *person*'s own, given to a device that was
+        told up to the number *told*; None: nothing."""
+        self.checks += 1
+        name = (person, conversation, key)
+        kept = self.tables.personal_keys.get(name)
+        if kept is None:
+            return "was acknowledged and is not kept"
+        first = self.kept.setdefault(name, kept.number)
+        if first != kept.number:
+            return f"was kept as {first} before and as {kept.number} now"
+        return f"was acknowledged at {kept.number} before its state, told up to {told}" if told < first else None
+
+    def judge_own_order(self, person: UUID, conversation: str, written: Sequence[str]) -> str | None:
+        """What is wrong with the order of one device's drafts, whose keys are *written*; None: nothing."""
+        latest: tuple[int, str] | None = None
+        for key in written:
+            kept = self.tables.personal_keys.get((person, conversation, key))
+            if kept is None:
+                continue
+            if latest is not None and kept.number < latest[0]:
+                return f"the draft {key} of {conversation} stands at {kept.number}, one before it at {latest}"
+            latest = kept.number, key
+        return None
 
     # --- entries ---
 
@@ -94,15 +135,22 @@ class Truth:
                 return seq
         return None
 
-    def unread(self, person: UUID, conversation: str, read: int, head: int) -> int:
-        """Messages of others above *read* and up to *head* that *person* may see."""
-        count = 0
-        mine = str(person)
-        for seq in range(read + 1, head + 1):
-            entry = self.entry(conversation, seq)
-            if entry is not None and entry["kind"] == "message" and entry["author"] != mine:
-                count += self.visible(person, conversation, seq)
-        return count
+    def unread(self, person: UUID, conversation: str, read: int, head: int) -> range:
+        """Messages of others above *read* and up to *head* that *person* may see and that were not deleted by then:
+        from those that are neither hidden nor deleted now (a state that ended before tells of messages as they stand)
+        to those that ever were not."""
+        count = less = 0
+        mine, gone = str(person), self.tables.hidden.get((person, self.id(conversation)), ())
+        log = self.tables.entries.get(self.id(conversation), [])
+        deleted_at = {one.of: one.seq for one in log if one.kind == "message.deleted"}
+        deleted_at |= {seq: one.seq for one in log if one.kind == "messages.expired" for seq in one.messages or ()}
+        for entry in log[read:head]:
+            at = deleted_at.get(entry.seq, SEQ_MAX)
+            if entry.kind == "message" and str(entry.author) != mine and at > head:
+                seen = self.visible(person, conversation, entry.seq)
+                count += seen
+                less += seen and (entry.seq in gone or at < SEQ_MAX)
+        return range(count - less, count + 1)
 
     # --- membership ---
 
@@ -174,8 +222,49 @@ class Truth:
             return None  # there was nothing to do
         past = self.past(conversation, seq)
         true = msgspec.to_builtins(past[0]) if past else self.entry(conversation, seq)
-        if true is None or true["key"] != key or (text is not None and true.get("text") != text):
+        named = true is None or true["author"] == str(author)  # a vote in an anonymous poll is by nobody
+        if true is None or (named and true["key"] != key) or (text is not None and true.get("text") != text):
             return f"was acknowledged and the log holds something else: {true}"
+        return None
+
+    def judge_schedule(self, author: UUID, fields: Mapping[str, Any], result: Any) -> str | None:
+        """What is wrong with the answer to ``message.schedule``; None: nothing."""
+        self.checks += 1
+        said = fields["conversation"], fields["key"], fields["at_ms"], fields["text"]
+        first = self.schedules.setdefault(result["scheduled"], said)
+        if first != said:
+            return f"has the id of another one: {first}"
+        row = self.tables.scheduled.get(self.id(result["scheduled"]))
+        if row is None or row.author != author or row.at_ms != result["at_ms"]:
+            return f"was acknowledged, and is not committed: {row}"
+        return None
+
+    def judge_unschedule(self, scheduled: str) -> str | None:
+        """What is wrong with the answer to ``message.unschedule``; None: nothing."""
+        row = self.tables.scheduled.get(self.id(scheduled))
+        return f"was taken back, and stands as {row}" if row is None or row.state != "gone" else None
+
+    def waits(self) -> str | None:
+        """What is still to happen by itself; None: nothing."""
+        rows = [one for one in self.tables.scheduled.values() if one.state == "waiting"]
+        if rows:
+            return f"{len(rows)} scheduled messages wait, first {rows[0]}"
+        return f"in {next(iter(self.tables.expiry))} messages are still to disappear" if self.tables.expiry else None
+
+    def judge_scheduled(self) -> str | None:
+        """What is wrong with what became of scheduled messages; None: nothing."""
+        for text, (conversation, _, _, said) in self.schedules.items():
+            row = self.tables.scheduled.get(self.id(text))
+            if row is None:
+                return f"scheduled message {text} was acknowledged and is lost"
+            stored = self.tables.keys.get((row.conversation, row.author, f"scheduled:{text}"))
+            if (row.state == "sent") != (stored is not None):
+                return f"scheduled message {text} is {row.state}, and the log has {stored}"
+            if stored is not None:
+                past = self.past(conversation, stored.seq)
+                first = past[0] if past else self.tables.entries[row.conversation][stored.seq - 1]
+                if stored.seq != row.seq or first.text != said or first.at_ms < row.at_ms:
+                    return f"scheduled message {text} was sent as {first}, and should be {row}"
         return None
 
     def judge_versions(self, conversation: str, seq: int, versions: Sequence[dict[str, Any]]) -> str | None:
@@ -203,7 +292,7 @@ class Truth:
             if len(keys) != len(dict.fromkeys(keys)):
                 return f"the log of {conversation} holds a key twice"
             for entry in log:
-                if not entry.kind.startswith("message"):
+                if not entry.kind.startswith("message") or entry.author.int == 0:
                     continue
                 spans = self.tables.spans[conversation].get(entry.author, ())
                 if not any(
@@ -215,6 +304,10 @@ class Truth:
             stored = self.tables.keys.get(name) or self.tables.settled.get(name)
             if stored is None or stored.seq != seq:
                 return f"{key} of {author} in {conversation_text} was acknowledged as {seq} and stands as {stored}"
+        for own, number in self.kept.items():
+            kept = self.tables.personal_keys.get(own)
+            if kept is None or kept.number != number:
+                return f"{own} was acknowledged at {number} and is kept as {kept}"
         for (place, of), rows in self.tables.reactions.items():
             counts: dict[str, int] = {}
             for emoji, _ in sorted(rows):
@@ -222,6 +315,12 @@ class Truth:
             shown = {one.emoji: one.count for one in self.tables.entries[place][of - 1].reactions}
             if list(shown.items()) != list(counts.items()):
                 return f"message {of} of {place} shows the reactions {shown}, and has {counts}"
+        for (place, of), votes in self.tables.votes.items():
+            poll = self.tables.entries[place][of - 1].poll
+            assert poll is not UNSET
+            chosen = [sum(place in one.options for one in votes.values()) for place in range(len(poll.options))]
+            if [one.count for one in poll.options] != chosen or poll.voters != len(votes):
+                return f"message {of} of {place} shows {poll}, and has {chosen}"
         if self.database.deadlocks:
             return f"transactions locked each other out: {self.database.deadlocks}"
         return None

@@ -211,7 +211,7 @@ class World:
             device.judge_order()
         for phone in self.phones:
             phone.judge()
-        problem = self.truth.judge_logs()
+        problem = self.truth.judge_logs() or self.truth.judge_scheduled()
         if problem:
             raise Violation(problem)
         for device in self.devices:
@@ -251,7 +251,7 @@ class World:
             problem = one.unfinished()
             if problem:
                 return f"{one.name}: {problem}"
-        return None
+        return self.truth.waits()
 
     def _leftovers(self) -> str | None:
         for process in self.processes:

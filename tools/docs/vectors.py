@@ -6,6 +6,7 @@ a client are any encoding that the server must take: the shortest, the longest, 
 
 from collections.abc import Iterator
 from typing import Any, Final
+from uuid import UUID
 
 import msgspec
 from msgspec import Raw, Struct
@@ -85,10 +86,42 @@ def _client() -> Iterator[Vector]:
         "message.react: an emoji of several code points": {**react, "emoji": "👩‍👩‍👧"},
         "message.react: longest, taken back": {**react, "emoji": "x" * limits.REACTION_CHARS, "on": False},
         "message.edit: longest text, highest seq": {**edit, "text": "é" * limits.TEXT_CHARS, "seq": _SEQ_MAX},
+        "message.edit: with entities and a mention of all": {
+            **edit, "text": "Hey, all", "entities": [{"kind": "bold", "offset": 0, "length": 3}], "mention_all": "here",
+        },
+        "message.pin: take it down": {
+            "t": "message.pin", "id": 23, "conversation": direct, "key": "p", "seq": 1, "on": False,
+        },
         "message.edits: next page": {"t": "message.edits", "id": 20, "conversation": direct, "seq": 1, "after": 43},
+        "history: around a place": {"t": "history", "id": 12, "conversation": direct, "around": 40, "limit": 20},
+        "history: behind a place": {"t": "history", "id": 12, "conversation": direct, "after": 0},
+        "search: every condition": {
+            "t": "search", "id": 60, "query": 'tea "at five" -sugar mil*', "conversation": direct, "author": str(BOB),
+            "kind": "text", "from_ms": 0, "to_ms": 1_795_000_000_000, "order": "rank", "language": "german",
+            "cursor": "p2", "limit": limits.SEARCH_HITS,
+        },
+        "search: photos of anybody": {"t": "search", "id": 60, "kind": "photo"},
         "message.reactions: next page of one emoji": {
             "t": "message.reactions", "id": 21, "conversation": direct, "seq": 1, "emoji": "👍", "cursor": "p2",
             "limit": 100,
+        },
+        "message.schedule: longest text, at once": {
+            "t": "message.schedule", "id": 22, "conversation": direct, "key": "s", "at_ms": 0,
+            "text": "é" * limits.TEXT_CHARS, "content": {"reply_to": 41},
+        },
+        "poll.create: longest, several, anonymous": {
+            "t": "poll.create", "id": 26, "conversation": direct, "key": "q", "question": "?" * limits.QUESTION_CHARS,
+            "options": [f"{n:x}" * limits.OPTION_CHARS for n in range(limits.POLL_OPTIONS)], "multiple": True,
+            "anonymous": True,
+        },
+        "poll.vote: take it back": {
+            "t": "poll.vote", "id": 27, "conversation": direct, "key": "v", "seq": 1, "options": [],
+        },
+        "poll.voters: next page": {
+            "t": "poll.voters", "id": 28, "conversation": direct, "seq": 1, "after": 49, "limit": 100,
+        },
+        "message.scheduled: next page of one conversation": {
+            "t": "message.scheduled", "id": 24, "conversation": direct, "cursor": "p2", "limit": 100,
         },
         "conversation.create: a room": {
             **create, "kind": "room", "topic": "moves", "tags": ["chess", "x" * limits.TAG_CHARS],
@@ -118,6 +151,22 @@ def _client() -> Iterator[Vector]:
         "request.list: next page": {"t": "request.list", "id": 59, "conversation": group, "cursor": "p2", "limit": 100},
         "request.answer: no": {
             "t": "request.answer", "id": 60, "conversation": group, "key": "q", "user": bob, "accept": False,
+        },
+        "device.list: longest page": {"t": "device.list", "id": 82, "limit": limits.PUSH_DEVICES},
+        "notification.list: next page": {
+            "t": "notification.list", "id": 83, "cursor": "p2", "limit": limits.NOTIFICATIONS_PAGE,
+        },
+        "notification.read: one and all that are older": {
+            "t": "notification.read", "id": 84, "key": "n", "through": str(examples.NOTICE),
+        },
+        "privacy.set: every switch": {
+            "t": "privacy.set", "id": 122, "key": "p-1", "read_receipts": True, "last_seen": "nobody", "typing": False,
+        },
+        "typing: a voice note, ended": {
+            "t": "typing", "id": 14, "conversation": direct, "what": "voice", "on": False,
+        },
+        "message.readers: next page": {
+            "t": "message.readers", "id": 121, "conversation": group, "seq": 7, "cursor": "p2", "limit": 100,
         },
         "presence.watch: end the watch": {"t": "presence.watch", "id": 15},
         "presence.watch: a conversation": {"t": "presence.watch", "id": 15, "conversation": group},
@@ -232,6 +281,34 @@ def _server() -> Iterator[Vector]:
             **{**entry, "key": "m-2"}, seq=3, kind="message", text="!", edited_at_ms=AT_MS + 1,
             reactions=[frames.Reaction("a", 1, [ANN]), frames.Reaction("👍", 1_000, [BOB, ANN, CLEO])], changed=9,
         ),
+        "event entry: an answer that is pinned": frames.EntryEvent(
+            **{**entry, "key": "m-3"}, seq=15, kind="message", text="Yes!", content=frames.Content(
+                reply_to=3, entities=[frames.Entity("bold", 0, 3)]
+            ), pinned=True, changed=16,
+        ),
+        "event entry: somebody asks": frames.EntryEvent(
+            **{**entry, "key": "q-1"}, seq=12, kind="message", poll=frames.Poll(
+                "When?", [frames.PollOption("8", 2), frames.PollOption("9", 1)], 3, True, True, True
+            ), changed=14,
+        ),
+        "event entry: a vote": frames.EntryEvent(
+            **{**entry, "key": "v-1"}, seq=13, kind="poll.voted", of=12, counts=[2, 1], voters=3, options=[0, 1]
+        ),
+        "event entry: the last vote is taken back": frames.EntryEvent(
+            **{**entry, "key": "v-2"}, seq=13, kind="poll.voted", of=12, counts=[0, 0], voters=0, options=[]
+        ),
+        "event entry: a poll is closed": frames.EntryEvent(
+            **{**entry, "key": "z-1"}, seq=14, kind="poll.closed", of=12
+        ),
+        "event entry: messages disappear from now on": frames.EntryEvent(
+            **{**entry, "key": "t-1"}, seq=9, kind="conversation.retention", retention_s=60
+        ),
+        "event entry: a message that will disappear": frames.EntryEvent(
+            **{**entry, "key": "m-9"}, seq=10, kind="message", text="psst", expires_at_ms=AT_MS + 60_000
+        ),
+        "event entry: it has disappeared": frames.EntryEvent(
+            **{**entry, "key": "expired:11", "author": UUID(int=0)}, seq=11, kind="messages.expired", messages=[10]
+        ),
         "event entry: a message that was deleted": frames.EntryEvent(
             **{**entry, "key": "m-2"}, seq=4, kind="message", deleted=True, changed=6
         ),
@@ -297,11 +374,36 @@ def _server() -> Iterator[Vector]:
         "event conversation: with entries": frames.ConversationEvent(
             conversation=DIRECT, kind="direct", title=None, members=[ANN, BOB], head=2, first_seq=1, unread=1, read=1,
             delivered=1, recent=[examples.message(1, ANN, "?", "m-1"), examples.message(2, BOB, "!", "m-2")],
+            pins=[1, 2], retention_s=60,
         ),
         "event rewound: everything": frames.Rewound(),
         "event progress: empty cursor": frames.Progress(cursor=""),
         "event synced: longest cursor": frames.Synced(cursor="c" * limits.CURSOR_CHARS),
         "event presence: gone": frames.PresenceEvent(user=BOB, state="offline"),
+        "event presence: gone, and since when": frames.PresenceEvent(
+            user=BOB, state="offline", last_seen_ms=1_795_000_020_000
+        ),
+        "event typing: a voice note is done": frames.TypingEvent(
+            conversation=DIRECT, user=BOB, what="voice", on=False
+        ),
+        "event state: switches of privacy": frames.StateEvent(
+            what="privacy", subject="", privacy=frames.Privacy(False, "nobody", True)
+        ),
+        "event state: a draft is gone": frames.StateEvent(what="draft", subject=str(DIRECT)),
+        "event state: a muted conversation": frames.StateEvent(
+            what="settings", subject=str(GROUP),
+            settings=frames.Settings(muted=True, pinned_at_ms=AT_MS, unread=True, nicknames={BOB: _UNICODE}),
+        ),
+        "event state: a notification": frames.StateEvent(
+            what="notification", subject=str(examples.NOTICE),
+            notification=frames.Notification(kind="added", at_ms=AT_MS, conversation=GROUP),
+        ),
+        "event state: quiet hours": frames.StateEvent(
+            what="notifying", subject="", notifying=frames.Notifying(1350, 420, "Europe/Berlin", True),
+        ),
+        "event state: hidden messages": frames.StateEvent(
+            what="hidden", subject=f"{GROUP}/1", hidden=frames.Hidden([1_000, 1_999])
+        ),
         "event receipt: only delivered": frames.ReceiptEvent(conversation=DIRECT, user=BOB, delivered=42, read=0),
     }.items():  # fmt: skip
         yield _from_server(name, frame)
@@ -418,6 +520,8 @@ def _out_of_bounds() -> Iterator[Vector]:
         (frames.MessageReact, "emoji", "\x7f", "an emoji that is a control character"),
         (frames.MessageReact, "on", 1, "on that is a number"),
         (frames.MessageReactions, "limit", limits.REACTIONS_PAGE + 1, "a limit too high"),
+        (frames.Search, "limit", limits.SEARCH_HITS + 1, "a limit too high"),
+        (frames.Search, "language", "klingon", "a language that is not known"),
         (frames.HistoryGet, "before", 0, "before of 0"),
         (frames.HistoryGet, "before", 2**63, "before above 2^63 - 1"),
         (frames.HistoryGet, "limit", 0, "a limit of 0"),

@@ -1,0 +1,116 @@
+"""Messages that are sent later, as storage takes and gives them."""
+
+import base64
+import binascii
+from typing import ClassVar, Final
+from uuid import UUID
+
+import msgspec
+from msgspec import Struct
+
+from protocol.errors import (
+    BadCursor,
+    Invalid,
+    KeyReused,
+    NotAMember,
+    NotReady,
+    Refused,
+    TooLate,
+    TooManyScheduled,
+    UnknownMedium,
+    UnknownScheduled,
+    WrongUse,
+)
+from protocol.frames import ScheduledMessage
+
+START = (-1, UUID(int=0))  # before the first
+
+
+class SendScheduled(Struct, frozen=True):
+    """The server's own action: send a scheduled message of its author's, whose time has come. No client can give it."""
+
+    conversation: UUID
+    scheduled: UUID
+    id: ClassVar[int] = 0  # as commands have it
+
+    @property
+    def key(self) -> str:
+        """Of the message that it becomes."""
+        return f"scheduled:{self.scheduled}"
+
+
+NOBODY: Final = UUID(int=0)  # who does what the server does by itself
+
+
+class ExpireMessages(Struct, frozen=True):
+    """The server's own action: blank what has come to its end in a conversation. No client can give it."""
+
+    conversation: UUID
+    id: ClassVar[int] = 0  # as commands have it
+    key: ClassVar[str] = ""  # a new one for each entry, made by the database
+
+
+class DueMessage(Struct, frozen=True):
+    """A scheduled message that this process is to send now."""
+
+    scheduled: UUID
+    author: UUID
+    conversation: UUID
+
+
+class Due(Struct, frozen=True):
+    """What a process has taken to do now."""
+
+    scheduled: list[DueMessage] = []
+    expired: list[UUID] = []  # conversations where messages have come to their end
+    in_ms: int | None = None  # until something is due next; None: nothing waits
+
+
+def refusal(
+    code: str, author: UUID, conversation: UUID, key: str, scheduled: UUID | None = None, missing: UUID | None = None
+) -> Refused:
+    """What the *code* that a function about scheduled messages answered with stands for; *missing*: what is not
+    there."""
+    match code:
+        case "not_a_member":
+            return NotAMember(author, conversation)
+        case "key_reused":
+            return KeyReused(key)
+        case "too_far_ahead":
+            return Invalid("the time is more than a hundred years ahead - at `$.at_ms`")
+        case "too_many_scheduled":
+            return TooManyScheduled("as many of your messages wait in this conversation as may")
+        case "unknown_medium" if missing is not None:
+            return UnknownMedium(missing)
+        case "not_ready":
+            return NotReady("the upload is not done yet")
+        case "wrong_use":
+            return WrongUse("a medium is shown as what it was announced as, and a profile photo in a profile alone")
+        case "unknown_scheduled":
+            return UnknownScheduled(f"you have no scheduled message {scheduled}")
+        case "too_late":
+            return TooLate("the message was sent")
+    raise AssertionError(f"the database answered {code!r}")
+
+
+def text_after(last: ScheduledMessage) -> str:
+    """The cursor of the page that follows *last*."""
+    return base64.urlsafe_b64encode(msgspec.msgpack.encode((last.at_ms, last.scheduled))).decode()
+
+
+def place(cursor: str | None) -> tuple[int, UUID]:
+    """After which (at_ms, id) the page begins.
+
+    Raises:
+        BadCursor
+    """
+    if cursor is None:
+        return START
+    try:
+        packed = base64.b64decode(cursor, altchars=b"-_", validate=True)
+        at_ms, scheduled = msgspec.msgpack.decode(packed, type=tuple[int, UUID])
+    except (binascii.Error, ValueError, msgspec.DecodeError) as problem:
+        raise BadCursor("this cursor was not written by a Konnect server") from problem
+    if not -(2**63) <= at_ms < 2**63:  # what the database cannot take
+        raise BadCursor("this cursor was not written by a Konnect server")
+    return at_ms, scheduled
