@@ -71,6 +71,7 @@ from konnect_client.outbox import Delivery, Outgoing
 from konnect_client.personal import Draft, Personal, Settings
 from konnect_client.statefile import MemoryState, Saved, StateFile, StateStore
 from konnect_client.states import Phase, State
+from konnect_client.threads import OwnThread, Replies, Thread, ThreadNow, ThreadPage
 from konnect_client.tokens import AccessToken, TokenSource
 from konnect_client.transport import Connect, Socket, over_stream, websocket
 
@@ -109,6 +110,7 @@ __all__ = [
     "OutboxInUse",
     "OutboxUnwritable",
     "Outgoing",
+    "OwnThread",
     "Personal",
     "Phase",
     "Poll",
@@ -120,6 +122,7 @@ __all__ = [
     "ReactionPage",
     "Receipt",
     "ReceiptMoved",
+    "Replies",
     "Rewound",
     "Saved",
     "ScheduledMessage",
@@ -136,6 +139,9 @@ __all__ = [
     "StateFile",
     "StateStore",
     "Synced",
+    "Thread",
+    "ThreadNow",
+    "ThreadPage",
     "TokenSource",
     "TokenUnavailable",
     "TooLarge",

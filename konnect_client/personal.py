@@ -1,4 +1,5 @@
-"""What is one's own, as the server's ``state`` events say: drafts, settings of conversations, hidden messages.
+"""What is one's own, as the server's ``state`` events say: drafts, settings of conversations, hidden messages,
+threads.
 
 Each row is absolute, so the newest event of a row is all that counts, and one that comes twice does no harm. The rows
 are kept with the cursor (:class:`~konnect_client.heads.Heads`, the state file): what the cursor says was told does not
@@ -12,6 +13,7 @@ from typing import Any, Final
 from konnect_client.errors import ProtocolViolation
 from konnect_client.heads import Heads
 from konnect_client.model import Frame, take, take_maybe, take_or
+from konnect_client.threads import OwnThread
 
 HIDDEN_BLOCK: Final = 1_000  # a row of hidden messages speaks of so many numbers of a log
 
@@ -93,6 +95,10 @@ class Personal:
         """What one has set for it."""
         return Settings.parse(self.rows("settings").get(conversation, {}))
 
+    def thread(self, conversation: str, seq: int) -> OwnThread:
+        """What one makes of the thread whose root is *seq*."""
+        return OwnThread.parse(self.rows("thread").get(f"{conversation}/{seq}", {}))
+
     def is_hidden(self, conversation: str, seq: int) -> bool:
         """Whether one has deleted that message for oneself."""
         row = self.rows("hidden").get(f"{conversation}/{seq // HIDDEN_BLOCK}")
@@ -110,4 +116,6 @@ def _check_seqs(value: Frame) -> None:
         raise ProtocolViolation("field 'seqs' of hidden messages holds something that is no number")
 
 
-_CHECKS: Final = {"draft": Draft.parse, "settings": Settings.parse, "hidden": _check_seqs}
+_CHECKS: Final = {
+    "draft": Draft.parse, "settings": Settings.parse, "hidden": _check_seqs, "thread": OwnThread.parse,
+}  # fmt: skip

@@ -10,7 +10,7 @@ from uuid import UUID
 
 import trio
 
-from konnect_server.actions import conversations as actions, scheduled
+from konnect_server.actions import conversations as actions, scheduled, threads
 from konnect_server.conversation import Acting, Author, Posting
 from konnect_server.receipts import Receipts
 from konnect_server.registry import Registry
@@ -184,6 +184,14 @@ def _votes(asker: Asker, command: frames.PollVoters) -> None:
     asker.read(command, lambda: actions.votes(asker.desk.store, asker.user, command))
 
 
+def _threads(asker: Asker, command: frames.ThreadList) -> None:
+    asker.read(command, lambda: threads.listing(asker.desk.store, asker.user, command))
+
+
+def _thread(asker: Asker, command: frames.ThreadHistory) -> None:
+    asker.read(command, lambda: threads.history(asker.desk.store, asker.user, command))
+
+
 def _schedule(asker: Asker, command: frames.MessageSchedule) -> None:
     desk, new_id = asker.desk, asker.desk.new_id()
 
@@ -222,6 +230,8 @@ HANDLERS: Final[dict[type[frames.Command], Callable[[Asker, Any], None]]] = {
     **dict.fromkeys(get_args(frames.AnyPersonal), _keep),
     frames.MessageSchedule: _schedule,
     frames.PollVoters: _votes,
+    frames.ThreadList: _threads,
+    frames.ThreadHistory: _thread,
     frames.MessageUnschedule: _unschedule,
     frames.MessageScheduled: _scheduled,
 }

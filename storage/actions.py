@@ -11,6 +11,7 @@ from uuid import UUID
 
 from protocol.errors import (
     Forbidden,
+    InAThread,
     Invalid,
     KeyReused,
     MessageDeleted,
@@ -104,8 +105,9 @@ async def change_member(store: "Store", lane: int, author: UUID, action: AnyActi
     return Acted(outcome.seq, outcome.at_ms, entry)
 
 
-def refusal(code: str, author: UUID, action: Deed, missing: UUID | None = None) -> Refused:
-    """What the *code* that a function of ``FUNCTIONS`` answered with stands for; *missing*: what is not there."""
+def refusal(code: str, author: UUID, action: Deed, missing: UUID | None = None, seq: int = 0) -> Refused:
+    """What the *code* that a function of ``FUNCTIONS`` answered with stands for; *missing*: what is not there; *seq*:
+    the message that it is about, if that is not the action's own."""
     match code:
         case "poll_closed":
             return PollClosed("the poll was closed")
@@ -133,7 +135,7 @@ def refusal(code: str, author: UUID, action: Deed, missing: UUID | None = None) 
             return NotReady("the upload is not done yet")
         case "wrong_use":
             return WrongUse("a medium is shown as what it was announced as, and a profile photo in a profile alone")
-    return reading_refusal(code, author, *_about(action, code))
+    return reading_refusal(code, author, *((action.conversation, seq) if seq else _about(action, code)))
 
 
 def _about(action: Deed, code: str) -> tuple[UUID, int]:
@@ -153,6 +155,8 @@ def reading_refusal(code: str | None, person: UUID, conversation: UUID, seq: int
             return NotAMember(person, conversation)
         case "unknown_message":
             return UnknownMessage(conversation, seq)
+        case "in_a_thread":
+            return InAThread(f"message {seq} is in a thread itself")
         case "unknown_poll":
             return UnknownPoll(f"message {seq} asks nothing")
     raise AssertionError(f"the database answered {code!r}")

@@ -20,6 +20,7 @@ from protocol.frames import (
     Reactions,
     Scheduled,
     ScheduledPage,
+    Threads,
     User,
     Versions,
     Votes,
@@ -169,6 +170,24 @@ class Store(Protocol):
         Raises:
             NotAMember, UnknownMessage: As above.
             UnknownPoll
+        """
+
+    async def threads(self, person: UUID, conversation: UUID, cursor: str | None, limit: int) -> Threads:
+        """A page of the threads of a conversation, last active first.
+
+        Raises:
+            NotAMember: *person* is none now.
+            BadCursor
+        """
+
+    async def thread(
+        self, person: UUID, conversation: UUID, seq: int, before: int | None, limit: int
+    ) -> HistoryPage:
+        """A page of the messages of thread *seq*, oldest first.
+
+        Raises:
+            NotAMember, UnknownMessage: As above.
+            InAThread: *seq* is the root of none, and cannot be.
         """
 
     async def schedule(self, new_id: UUID, author: UUID, command: MessageSchedule) -> Scheduled:

@@ -118,6 +118,10 @@ from protocol.frames.receipts import (
     ReceiptEvent as ReceiptEvent,
     ReceiptMove as ReceiptMove,
 )
+from protocol.frames.replies import (
+    Replies as Replies,
+    ThreadNow as ThreadNow,
+)
 from protocol.frames.retention import (
     ConversationRetention as ConversationRetention,
 )
@@ -149,6 +153,15 @@ from protocol.frames.states import (
     StateEvent as StateEvent,
     StateKind as StateKind,
 )
+from protocol.frames.threads import (
+    OneThread as OneThread,
+    OwnThread as OwnThread,
+    ThreadFollow as ThreadFollow,
+    ThreadHistory as ThreadHistory,
+    ThreadList as ThreadList,
+    ThreadRead as ThreadRead,
+    Threads as Threads,
+)
 
 AnyCommand = (
     Hello | Ping | AuthRenew | ConversationDirect | ConversationCreate | ConversationList | ConversationGet
@@ -159,11 +172,13 @@ AnyCommand = (
     | MessageSchedule | MessageUnschedule | MessageScheduled | ConversationRetention
     | PollCreate | PollVote | PollClose | PollVoters
     | MessageForward | MessagePin
+    | ThreadList | ThreadHistory | ThreadFollow | ThreadRead
 )  # fmt: skip
 # Commands that change what is one's own: each is stored by a function of the database of its own.
 AnyPersonal = (
     DraftSet | DraftClear | ConversationMute | ConversationArchive | ConversationPin | ConversationMarkUnread
     | ConversationNickname | ConversationFolder | ConversationNotify | MessageHide
+    | ThreadFollow | ThreadRead
 )  # fmt: skip
 # Commands that a conversation's log takes one by one: each is stored by a function of the database of its own.
 # A message is one of them when it needs a look at more than its author's membership (content.py).
@@ -229,4 +244,8 @@ RESULTS: dict[type[Command], type[Struct]] = {
     PollVoters: Votes,
     MessageForward: Appended,
     MessagePin: Appended,
+    ThreadList: Threads,
+    ThreadHistory: HistoryPage,
+    ThreadFollow: Done,
+    ThreadRead: Done,
 }

@@ -8,8 +8,9 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from protocol import limits
 from protocol.frames.base import Event
 from protocol.frames.fields import AtMs, MessageSeq
+from protocol.frames.threads import OwnThread
 
-StateKind = Literal["draft", "settings", "hidden"]
+StateKind = Literal["draft", "settings", "hidden", "thread"]
 Notify = Literal["all", "mentions", "none"]
 
 
@@ -61,9 +62,11 @@ class StateEvent(Event, frozen=True, kw_only=True, omit_defaults=True, tag="stat
         str,
         Meta(
             description="Which one of its kind. Of `draft` and `settings`: the conversation's id. Of `hidden`: "
-            f"`{{conversation}}/{{block}}`, messages block * {limits.HIDDEN_BLOCK:,} and up."
+            f"`{{conversation}}/{{block}}`, messages block * {limits.HIDDEN_BLOCK:,} and up. Of "
+            "`thread`: `{conversation}/{root}`."
         ),
     ]
     draft: Annotated[Draft, Meta(description="Of `draft`: its value.")] | UnsetType = UNSET
     settings: Annotated[Settings, Meta(description="Of `settings`: its value.")] | UnsetType = UNSET
     hidden: Annotated[Hidden, Meta(description="Of `hidden`: its value.")] | UnsetType = UNSET
+    thread: Annotated[OwnThread, Meta(description="Of `thread`: its value.")] | UnsetType = UNSET

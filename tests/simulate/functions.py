@@ -47,7 +47,7 @@ MISSED: Final = 500
 ENTRY_OVERHEAD: Final = 200
 _DETAIL: Final = frozenset(  # what the SQL keeps in an entry's `detail`, besides what it does of "created"
     ["of", "emoji", "on", "count", "users", "edited_at_ms", "deleted", "reactions", "changed",
-     "messages", "retention_s", "expires_at_ms", "poll", "counts", "voters", "options"]
+     "messages", "retention_s", "expires_at_ms", "poll", "counts", "voters", "options", "replies", "threads"]
 )
 
 
@@ -56,6 +56,7 @@ class Refusal(NamedTuple):
 
     code: str
     missing: UUID | None = None
+    seq: int = 0
 
 
 Name: TypeAlias = tuple[UUID, UUID, str]  # conversation, author, key
@@ -345,7 +346,13 @@ def visible(tables: Tables, conversation: UUID, person: UUID, low: int, high: in
     return found
 
 
-def _size(entry: Entry) -> int:
+def visible_message(tables: Tables, conversation: UUID, person: UUID, seq: int) -> Entry | None:
+    """The message at that place, if there is one that *person* may see."""
+    found = visible(tables, conversation, person, seq, seq)
+    return found[0] if found and found[0].kind == "message" else None
+
+
+def size_of(entry: Entry) -> int:
     """How large the SQL takes an entry for: its text, content and detail in bytes, and what comes with them."""
     size = ENTRY_OVERHEAD
     if entry.content is not UNSET:
@@ -371,7 +378,7 @@ def visible_entries(tables: Tables, person: UUID, ranges: Sequence[Range], size_
     total = 0
     for one in ranges:
         for entry in visible(tables, one.conversation, person, one.low, one.high):
-            total += _size(entry)
+            total += size_of(entry)
             if fitting and total > size_bytes:
                 return Page(fitting, True)
             fitting.append(entry)
@@ -385,7 +392,7 @@ def log_stretches(tables: Tables, ranges: Sequence[Range], size_bytes: int) -> l
         fitting: list[Entry] = []
         total, cut = 0, False
         for entry in tables.entries.get(one.conversation, [])[max(one.low - 1, 0) : max(one.high, 0)]:
-            total += _size(entry)
+            total += size_of(entry)
             if fitting and total > size_bytes:
                 cut = True
                 break
@@ -404,7 +411,7 @@ def history_page(
     fitting: list[Entry] = []
     total = 0
     for entry in seen[: -limit - 1 : -1]:
-        total += _size(entry)
+        total += size_of(entry)
         if fitting and total > size_bytes:
             break
         fitting.append(entry)
@@ -447,7 +454,9 @@ def _state(tables: Tables, person: UUID, conversation: UUID, recent: int, named:
         conversation=conversation, kind=row.kind, head=row.last_seq if last.until is None else last.until,
         first_seq=last.since, joined=last.joined, read=read, delivered=delivered,
         unread=sum(
-            1 for e in above[: limits.UNREAD] if e.kind == "message" and e.author != person and e.seq not in hidden
+            1 for e in above[: limits.UNREAD]
+            if e.kind == "message" and e.author != person and e.seq not in hidden
+            and (e.content is UNSET or e.content.thread is UNSET)
         ),
         active_at_ms=row.active_at_ms, history=row.history, until=last.until, title=row.title, owner=row.owner,
         retention_s=row.retention_s,
