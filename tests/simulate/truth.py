@@ -8,11 +8,17 @@ import msgspec
 from msgspec import UNSET
 
 from protocol.frames import Entry
+from tests.simulate import threads
 from tests.simulate.database import FakeDatabase, Tables
 
 
 class Violation(Exception):
     """A promise was broken. The text says which, by whom and when."""
+
+
+def in_thread(entry: Mapping[str, Any]) -> bool:
+    """Whether *entry* is a message in a thread."""
+    return "thread" in entry.get("content", {})
 
 
 class Truth:
@@ -142,7 +148,7 @@ class Truth:
         gone = self.tables.hidden.get((person, self.id(conversation)), ())
         for seq in range(read + 1, head + 1):
             entry = self.entry(conversation, seq)
-            if entry is not None and entry["kind"] == "message" and entry["author"] != mine:
+            if entry is not None and entry["kind"] == "message" and entry["author"] != mine and not in_thread(entry):
                 seen = self.visible(person, conversation, seq)
                 count += seen
                 hidden += seen and seq in gone
@@ -311,6 +317,17 @@ class Truth:
             shown = {one.emoji: one.count for one in self.tables.entries[place][of - 1].reactions}
             if list(shown.items()) != list(counts.items()):
                 return f"message {of} of {place} shows the reactions {shown}, and has {counts}"
+        for place, log in self.tables.entries.items():
+            said: dict[int, list[Entry]] = {}
+            for one in log:
+                root = threads.root_of(one)
+                if root is not None and not one.deleted:
+                    said.setdefault(root, []).append(one)
+            for one in log:
+                has = [] if one.deleted else said.get(one.seq, [])
+                seen = (0, 0) if one.replies is UNSET else (one.replies.count, one.replies.last_seq)
+                if seen != (len(has), has[-1].seq if has else 0):
+                    return f"message {one.seq} of {place} shows the thread {one.replies}, and has {len(has)} messages"
         for (place, of), votes in self.tables.votes.items():
             poll = self.tables.entries[place][of - 1].poll
             assert poll is not UNSET
