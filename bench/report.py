@@ -22,6 +22,7 @@ _MIB: Final = 1 << 20
 _COLUMNS: Final = (
     ("rate_per_s", "rate/s"),
     ("p50_ms", "p50 ms"),
+    ("p95_ms", "p95 ms"),
     ("p99_ms", "p99 ms"),
     ("p999_ms", "p99.9 ms"),
     ("max_ms", "max ms"),

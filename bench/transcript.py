@@ -68,7 +68,7 @@ def spans(log: Iterable[Entry]) -> dict[str, list[Span]]:
                 found.setdefault(member, []).append(Span(entry.seq, None))
         elif entry.kind == "member.added" and entry.user is not None:
             found.setdefault(entry.user, []).append(Span(entry.seq, None))
-        elif entry.kind == "member.removed" and entry.user is not None:
+        elif entry.kind in ("member.removed", "member.banned") and entry.user is not None:
             found[entry.user][-1] = found[entry.user][-1]._replace(until=entry.seq)
     return found
 

@@ -13,19 +13,26 @@ from konnect_client.errors import ClientClosed, ServerRefused
 from konnect_client.events import PresenceChanged
 from konnect_client.inbox import Inbox
 from konnect_client.model import (
+    BanPage,
     Conversation,
     ConversationPage,
     Entry,
+    FoundPage,
     HistoryPage,
+    PersonPresence,
+    Privacy,
     ReactionPage,
+    ReaderPage,
     ScheduledPage,
     Sent,
+    Unread,
     Version,
     Votes,
     take,
     take_each,
     take_ids,
 )
+from konnect_client.notifications import NotificationPage, PushDevice
 from konnect_client.pack import pack
 from konnect_client.people import People
 from konnect_client.receipts import Receipts
@@ -100,12 +107,23 @@ class Commands:
         return take(await self.ask("conversation.direct", user=str(user)), "conversation", str)
 
     async def create(
-        self, title: str, members: Iterable[str] = (), *, history: str = "all", key: str | None = None
+        self,
+        title: str,
+        members: Iterable[str] = (),
+        *,
+        kind: str = "group",
+        history: str = "all",
+        topic: str | None = None,
+        tags: Iterable[str] | None = None,
+        public: bool | None = None,
+        key: str | None = None,
     ) -> str:
-        """Create a group; its id. *history* "from_join" hides the past from newcomers. Repeats with *key* make one."""
+        """Create a group, a "room" or a "channel"; its id. *history* "from_join" hides the past from newcomers. *tags*
+        are interests; *public* is for channels. Repeats with *key* make one."""
         result = await self.ask(
-            "conversation.create", key=key or self._new_key(), kind="group", title=title,
-            members=[str(member) for member in members], history=history,
+            "conversation.create", key=key or self._new_key(), kind=kind, title=title,
+            members=[str(member) for member in members], history=history, topic=topic,
+            tags=None if tags is None else [*tags], public=public,
         )  # fmt: skip
         return take(result, "conversation", str)
 
@@ -144,9 +162,88 @@ class Commands:
         """Leave a group."""
         return await self._change("conversation.leave", conversation, key)
 
-    async def history(self, conversation: str, *, before: int | None = None, limit: int = 50) -> HistoryPage:
-        """A page of the past, oldest first, ending before seq *before*, or at the end."""
-        return HistoryPage.parse(await self.ask("history", conversation=str(conversation), before=before, limit=limit))
+    async def join(self, conversation: str, *, key: str | None = None) -> Sent:
+        """Become a member of a room, or of a public channel."""
+        return await self._change("room.join", conversation, key)
+
+    async def leave_room(self, conversation: str, *, key: str | None = None) -> Sent:
+        """Leave a room or a channel."""
+        return await self._change("room.leave", conversation, key)
+
+    async def set_role(self, conversation: str, user: str, role: str, *, key: str | None = None) -> Sent:
+        """Make a member "admin" or "member"."""
+        return await self._change("member.role", conversation, key, user=str(user), role=role)
+
+    async def hand_over(self, conversation: str, user: str, *, key: str | None = None) -> Sent:
+        """Make another member the owner, and oneself an admin."""
+        return await self._change("conversation.handover", conversation, key, user=str(user))
+
+    async def ban(
+        self,
+        conversation: str,
+        user: str,
+        *,
+        reason: str | None = None,
+        until_ms: int | None = None,
+        key: str | None = None,
+    ) -> Sent:
+        """Remove *user* and bar the person from coming back until *until_ms* (Unix milliseconds), or for ever."""
+        return await self._change(
+            "member.ban", conversation, key, user=str(user), reason=reason, until_ms=until_ms
+        )
+
+    async def unban(self, conversation: str, user: str, *, key: str | None = None) -> Sent:
+        """Lift a ban."""
+        return await self._change("member.unban", conversation, key, user=str(user))
+
+    async def bans(self, conversation: str, *, before: int | None = None, limit: int = 50) -> BanPage:
+        """Who is banned now, newest first: one page, below seq *before*."""
+        return BanPage.parse(
+            await self.ask("member.bans", conversation=str(conversation), before=before, limit=limit)
+        )
+
+    async def set_title(self, conversation: str, title: str, *, key: str | None = None) -> Sent:
+        """Give a group another title."""
+        return await self._change("conversation.title", conversation, key, title=title)
+
+    async def set_topic(self, conversation: str, topic: str | None, *, key: str | None = None) -> Sent:
+        """Say what a group is about; None for nothing."""
+        return await self._change("conversation.topic", conversation, key, topic=topic)
+
+    async def set_photo(self, conversation: str, photo: str | None, *, key: str | None = None) -> Sent:
+        """Give a group another photo, an upload of one's own; None for none."""
+        return await self._change("conversation.photo", conversation, key, photo=photo)
+
+    async def set_slow_mode(self, conversation: str, seconds: int, *, key: str | None = None) -> Sent:
+        """Let plain members write one message in so many seconds; 0 ends it. The client's outbox keeps to it."""
+        return await self._change("conversation.slow_mode", conversation, key, seconds=seconds)
+
+
+    async def history(
+        self, conversation: str, *, before: int | None = None, around: int | None = None, after: int | None = None,
+        limit: int = 50,
+    ) -> HistoryPage:  # fmt: skip
+        """A page of the past, oldest first: ending before seq *before*, or at the end; or what stands around seq
+        *around*; or beginning behind seq *after*."""
+        return HistoryPage.parse(
+            await self.ask(
+                "history", conversation=str(conversation), before=before, around=around, after=after, limit=limit
+            )
+        )
+
+    async def search(
+        self, query: str = "", *, conversation: str | None = None, author: str | None = None, kind: str | None = None,
+        from_ms: int | None = None, to_ms: int | None = None, order: str = "newest", language: str | None = None,
+        limit: int = 20, cursor: str | None = None,
+    ) -> FoundPage:  # fmt: skip
+        """Messages in one's conversations that match, the newest first, or (*order* "rank") the best: one page.
+        What *query* may say: see the command ``search``."""
+        return FoundPage.parse(
+            await self.ask(
+                "search", query=query, conversation=conversation, author=author, kind=kind, from_ms=from_ms,
+                to_ms=to_ms, order=order, language=language, limit=limit, cursor=cursor,
+            )
+        )  # fmt: skip
 
     async def walk_back(self, conversation: str, *, before: int | None = None, page: int = 100) -> AsyncIterator[Entry]:
         """All of the past that one may see, newest first, read in pages of up to *page* entries as it is asked for."""
@@ -246,22 +343,98 @@ class Commands:
         page = await self.ask("message.scheduled", conversation=asked, limit=limit, cursor=cursor)
         return ScheduledPage.parse(page)
 
+    async def readers(
+        self, conversation: str, seq: int, *, limit: int = 50, cursor: str | None = None
+    ) -> ReaderPage:
+        """Whom message *seq* has reached, and who of them has read it: one page."""
+        return ReaderPage.parse(
+            await self.ask("message.readers", conversation=str(conversation), seq=seq, limit=limit, cursor=cursor)
+        )
+
+    async def unread(self) -> Unread:
+        """What is unread over all one's conversations: a badge."""
+        return Unread.parse(await self.ask("unread.get"))
+
     def receipt(self, conversation: str, *, delivered: int = 0, read: int = 0) -> None:
         """Raise one's cursors: the newest of each conversation is told to the server as soon as that is possible."""
         self._connector.check_alive()
         self._receipts.move(str(conversation), delivered, read)
         self._connector.kick()
 
-    def typing(self, conversation: str) -> None:
-        """Tell the others that one is typing; call it at each keystroke. Told every 3 s, and only while open."""
+    def typing(self, conversation: str, what: str = "text", *, on: bool = True) -> None:
+        """Tell the others that one is typing ("text") or recording ("voice", "media"); call it at each keystroke. Told
+        every 3 s, and only while open. Not *on*: one has stopped, which is told if they know that one began."""
         now = trio.current_time()
-        if self._connector.states.present.phase is not Phase.OPEN or now < self._typed_at.get(conversation, 0.0):
+        if self._connector.states.present.phase is not Phase.OPEN:
             return
-        if len(self._typed_at) >= TYPING_REMEMBERED:
-            self._typed_at.clear()
-        self._typed_at[conversation] = now + TYPING_EVERY_S
-        self._calls.add(Call({"t": "typing", "conversation": str(conversation)}))
+        if on:
+            if now < self._typed_at.get(conversation, 0.0):
+                return
+            if len(self._typed_at) >= TYPING_REMEMBERED:
+                self._typed_at.clear()
+            self._typed_at[conversation] = now + TYPING_EVERY_S
+        elif self._typed_at.pop(conversation, None) is None:
+            return
+        command: dict[str, Any] = {"t": "typing", "conversation": str(conversation)}
+        if what != "text":
+            command["what"] = what
+        if not on:
+            command["on"] = False
+        self._calls.add(Call(command))
         self._connector.kick()
+
+    # --- Notifications ------------------------------------------------------------------------------------------------
+
+    async def register_device(self, device: str, platform: str, token: str) -> None:
+        """Let *device*, as in ``open_client``, take pushes by *token*; at each start, for tokens change. *platform*:
+        "android", "ios" or "web"."""
+        await self.ask("device.register", device=device, platform=platform, token=token)
+
+    async def unregister_device(self, device: str) -> None:
+        """Send no more pushes to *device*."""
+        await self.ask("device.unregister", device=device)
+
+    async def devices(self) -> tuple[PushDevice, ...]:
+        """One's own devices that take pushes, registered last first."""
+        return take_each(await self.ask("device.list"), "devices", PushDevice.parse)
+
+    async def notifications(
+        self, limit: int = 50, cursor: str | None = None, *, unread_only: bool = False
+    ) -> NotificationPage:
+        """One page of what one was told in the app, newest first."""
+        return NotificationPage.parse(
+            await self.ask("notification.list", limit=limit, cursor=cursor, unread_only=unread_only)
+        )
+
+    async def read_notifications(
+        self, ids: Iterable[str] = (), *, through: str | None = None, key: str | None = None
+    ) -> None:
+        """Mark notifications as read: these, up to 100, and all up to *through*."""
+        named = [str(one) for one in ids]
+        await self.ask("notification.read", key=key or self._new_key(), through=through, ids=named)
+
+    async def set_notifying(
+        self, *, quiet_from: int | None = None, quiet_to: int | None = None, timezone: str = "UTC",
+        hide_content: bool = False, key: str | None = None,
+    ) -> None:  # fmt: skip
+        """Say when and how one is told by push, all at once. *quiet_from*, *quiet_to*: minutes after midnight."""
+        await self.ask(
+            "notification.settings", key=key or self._new_key(), quiet_from=quiet_from, quiet_to=quiet_to,
+            timezone=timezone, hide_content=hide_content,
+        )  # fmt: skip
+
+    async def privacy(self) -> Privacy:
+        """How one's switches stand."""
+        return Privacy.parse(await self.ask("privacy.get"))
+
+    async def set_privacy(
+        self, *, read_receipts: bool | None = None, last_seen: str | None = None, typing: bool | None = None,
+        key: str | None = None,
+    ) -> None:  # fmt: skip
+        """Turn switches of one's privacy, those that are given: *last_seen* is "everyone", "contacts" or "nobody"."""
+        await self.ask(
+            "privacy.set", key=key or self._new_key(), read_receipts=read_receipts, last_seen=last_seen, typing=typing
+        )
 
     # --- People -------------------------------------------------------------------------------------------------------
 
@@ -279,6 +452,11 @@ class Commands:
     def name(self, user: str) -> str | None:
         """The name of *user* if it is known here. Plain memory."""
         return self._people.names.get(user)
+
+    async def presence(self, users: Iterable[str]) -> tuple[PersonPresence, ...]:
+        """Who of *users* (up to 100) is online, and when the others last were; without those one may not see."""
+        found = await self.ask("presence.get", users=[str(user) for user in users])
+        return take_each(found, "people", PersonPresence.parse)
 
     @property
     def online_users(self) -> frozenset[str]:

@@ -42,10 +42,12 @@ class StateChanged:
 
 @dataclass(frozen=True, slots=True)
 class TypingSeen:
-    """Somebody is typing; show it for a few seconds."""
+    """Somebody is typing or recording, or (not ``on``) has stopped; show it for 6 seconds."""
 
     conversation: str
     user: str
+    what: str = "text"  # or "voice", "media"
+    on: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,7 @@ class PresenceChanged:
 
     user: str
     online: bool
+    last_seen_ms: int | None = None  # of who is offline, in whole minutes, where it is told
 
 
 @dataclass(frozen=True, slots=True)

@@ -116,7 +116,7 @@ class Entry:
     of: int | None = None  # which message was edited, deleted or reacted to
     emoji: str | None = None  # of a reaction: with what,
     on: bool | None = None  # whether the author now reacts so,
-    count: int = 0  # how many people then do,
+    count: int = 0  # how many people then do, (of members of a room or a channel: how many they are)
     users: tuple[str, ...] = ()  # and the first few of them
     poll: Poll | None = None  # of a message: what it asks
     counts: tuple[int, ...] = ()  # of a vote: how many then have chosen each option,
@@ -128,6 +128,14 @@ class Entry:
     edited_at_ms: int | None = None  # of a message: when it was last edited
     deleted: bool = False  # of a message, and of the edits of such
     reactions: tuple[Reaction, ...] = ()  # of a message, by emoji in the order of code points
+    role: str | None = None  # of member.role
+    owner: str | None = None  # who owns the conversation after it, where the entry changes that
+    reason: str | None = None  # of member.banned: why,
+    until_ms: int | None = None  # and until when; None for ever
+    topic: str | None = None  # of conversation.topic; None for nothing
+    tags: tuple[str, ...] = ()  # of created
+    photo: str | None = None  # of conversation.photo: the medium's id; None for none
+    seconds: int | None = None  # of conversation.slow_mode
     changed: int = 0  # of a message: the newest entry that it already shows the change of; 0 for none
     content: Content | None = None  # of a message and of an edit: what the message is beside its text
     pinned: bool = False  # of a message
@@ -162,6 +170,14 @@ class Entry:
             edited_at_ms=take_maybe(frame, "edited_at_ms", int),
             deleted=take_or(frame, "deleted", bool, False),
             reactions=take_each(frame, "reactions", Reaction.parse) if "reactions" in frame else (),
+            role=take_maybe(frame, "role", str),
+            owner=take_maybe(frame, "owner", str),
+            reason=take_maybe(frame, "reason", str),
+            until_ms=take_maybe(frame, "until_ms", int),
+            topic=take_maybe(frame, "topic", str),
+            tags=take_ids(frame, "tags") if "tags" in frame else (),
+            photo=take_maybe(frame, "photo", str),
+            seconds=take_maybe(frame, "seconds", int),
             changed=take_or(frame, "changed", int, 0),
             content=take_part(frame, "content", Content.parse),
             pinned=take_or(frame, "pinned", bool, False),
@@ -188,7 +204,7 @@ class Conversation:
     """A conversation as one of its members sees it, after entry ``head``."""
 
     id: str
-    kind: str  # "direct" or "group"
+    kind: str  # "direct", "group", "room" or "channel"
     title: str | None
     members: tuple[str, ...]  # who belongs now, in the order of joining
     head: int
@@ -203,6 +219,13 @@ class Conversation:
     owner: str | None = None  # of a group
     retention_s: int | None = None  # how long new messages are kept; None: for ever
     pins: tuple[int, ...] = ()  # the messages that are pinned, by seq
+    admins: tuple[str, ...] = ()  # of a group, without its owner, by id
+    topic: str | None = None  # of a group
+    photo: str | None = None  # of a group: the medium's id
+    tags: tuple[str, ...] = ()  # interests
+    public: bool = False  # everybody may join
+    member_count: int = 0  # of a room or a channel, whose members are not listed
+    slow_mode_s: int = 0  # of a group: seconds between two messages of a plain member
 
     @classmethod
     def parse(cls, frame: Frame) -> "Conversation":
@@ -226,7 +249,45 @@ class Conversation:
             owner=take_maybe(frame, "owner", str),
             retention_s=take_maybe(frame, "retention_s", int),
             pins=take_ints(frame, "pins") if "pins" in frame else (),
+            admins=take_ids(frame, "admins") if "admins" in frame else (),
+            topic=take_maybe(frame, "topic", str),
+            photo=take_maybe(frame, "photo", str),
+            tags=take_ids(frame, "tags") if "tags" in frame else (),
+            public=take_or(frame, "public", bool, False),
+            member_count=take_or(frame, "member_count", int, 0),
+            slow_mode_s=take_or(frame, "slow_mode_s", int, 0),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Ban:
+    """That somebody is barred from a conversation."""
+
+    user: str
+    author: str  # by whom
+    seq: int  # the entry that says so
+    at_ms: int
+    reason: str | None
+    until_ms: int | None  # None: for ever
+
+    @classmethod
+    def parse(cls, frame: Frame) -> "Ban":
+        return cls(
+            take(frame, "user", str), take(frame, "author", str), take_seq(frame, "seq"), take(frame, "at_ms", int),
+            take_maybe(frame, "reason", str), take_maybe(frame, "until_ms", int),
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class BanPage:
+    """A part of the bans of a conversation, newest first; ``more`` when older ones exist."""
+
+    bans: tuple[Ban, ...]
+    more: bool
+
+    @classmethod
+    def parse(cls, frame: Frame) -> "BanPage":
+        return cls(take_each(frame, "bans", Ban.parse), take(frame, "more", bool))
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,10 +311,45 @@ class HistoryPage:
 
     entries: tuple[Entry, ...]
     more: bool
+    newer: bool = False  # newer ones exist; told only of pages around or after a place
 
     @classmethod
     def parse(cls, frame: Frame) -> "HistoryPage":
-        return cls(take_each(frame, "entries", Entry.parse), take(frame, "more", bool))
+        return cls(
+            take_each(frame, "entries", Entry.parse), take(frame, "more", bool), take_or(frame, "newer", bool, False)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A message that a search found: see it where it stands by ``history`` around its seq."""
+
+    conversation: str
+    seq: int
+    author: str
+    at_ms: int
+    snippet: str
+    highlights: tuple[tuple[int, int], ...]  # (offset, length) in the snippet, in code points
+
+    @classmethod
+    def parse(cls, frame: Frame) -> "Hit":
+        places = tuple((int(place[0]), int(place[1])) for place in frame.get("highlights", ()))
+        return cls(
+            take(frame, "conversation", str), take_seq(frame, "seq"), take(frame, "author", str),
+            take(frame, "at_ms", int), take(frame, "snippet", str), places,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class FoundPage:
+    """A part of what was found; the next part comes by ``cursor``, unless it is None."""
+
+    hits: tuple[Hit, ...]
+    cursor: str | None
+
+    @classmethod
+    def parse(cls, frame: Frame) -> "FoundPage":
+        return cls(take_each(frame, "hits", Hit.parse), take_maybe(frame, "cursor", str))
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,6 +398,30 @@ class ReactionPage:
 
 
 @dataclass(frozen=True, slots=True)
+class MessageReader:
+    """Somebody whom a message has reached."""
+
+    user: str
+    read: bool  # never, where one of the two hides reading
+
+    @classmethod
+    def parse(cls, frame: Frame) -> "MessageReader":
+        return cls(take(frame, "user", str), take(frame, "read", bool))
+
+
+@dataclass(frozen=True, slots=True)
+class ReaderPage:
+    """A part of those whom a message has reached; the next part comes by ``cursor``, unless it is None."""
+
+    readers: tuple[MessageReader, ...]
+    cursor: str | None
+
+    @classmethod
+    def parse(cls, frame: Frame) -> "ReaderPage":
+        return cls(take_each(frame, "readers", MessageReader.parse), take_maybe(frame, "cursor", str))
+
+
+@dataclass(frozen=True, slots=True)
 class ScheduledMessage:
     """A message of one's own that waits for its time; ``problem`` is the code of the error that stopped it for good."""
 
@@ -335,14 +455,17 @@ class ScheduledPage:
 
 @dataclass(frozen=True, slots=True)
 class ConversationPage:
-    """A part of one's conversations, last active first; the next part comes by ``cursor``, unless it is None."""
+    """A part of one's conversations, last active first; the next part comes by ``cursor``, unless it is None.
+    ``last_messages``: of those whose last entry is no message."""
 
     conversations: tuple[Conversation, ...]
     cursor: str | None
+    last_messages: tuple[Entry, ...] = ()
 
     @classmethod
     def parse(cls, frame: Frame) -> "ConversationPage":
-        return cls(take_each(frame, "conversations", Conversation.parse), take_maybe(frame, "cursor", str))
+        last = take_each(frame, "last_messages", Entry.parse) if "last_messages" in frame else ()
+        return cls(take_each(frame, "conversations", Conversation.parse), take_maybe(frame, "cursor", str), last)
 
 
 @dataclass(frozen=True, slots=True)
@@ -355,3 +478,42 @@ class Cursors:
     @classmethod
     def parse(cls, frame: Frame) -> "Cursors":
         return cls(take_seq(frame, "delivered"), take_seq(frame, "read"))
+
+
+@dataclass(frozen=True, slots=True)
+class Privacy:
+    """One's switches."""
+
+    read_receipts: bool
+    last_seen: str  # "everyone", "contacts" or "nobody"
+    typing: bool
+
+    @classmethod
+    def parse(cls, frame: Frame) -> "Privacy":
+        return cls(take(frame, "read_receipts", bool), take(frame, "last_seen", str), take(frame, "typing", bool))
+
+
+@dataclass(frozen=True, slots=True)
+class PersonPresence:
+    """Whether somebody is online, and else when they last were."""
+
+    user: str
+    online: bool
+    last_seen_ms: int | None  # in whole minutes, where it is known
+
+    @classmethod
+    def parse(cls, frame: Frame) -> "PersonPresence":
+        online = take(frame, "state", str) == "online"
+        return cls(take(frame, "user", str), online, take_maybe(frame, "last_seen_ms", int))
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """What is unread over all one's conversations."""
+
+    messages: int  # of others, not deleted; 1,000 stands for that many or more
+    conversations: int  # that have such a message
+
+    @classmethod
+    def parse(cls, frame: Frame) -> "Unread":
+        return cls(take_seq(frame, "messages"), take_seq(frame, "conversations"))

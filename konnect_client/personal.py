@@ -13,6 +13,7 @@ from typing import Any, Final
 from konnect_client.errors import ProtocolViolation
 from konnect_client.heads import Heads
 from konnect_client.model import Frame, take, take_maybe, take_or
+from konnect_client.notifications import Notification, Notifying
 from konnect_client.threads import OwnThread
 
 HIDDEN_BLOCK: Final = 1_000  # a row of hidden messages speaks of so many numbers of a log
@@ -99,6 +100,16 @@ class Personal:
         """What one makes of the thread whose root is *seq*."""
         return OwnThread.parse(self.rows("thread").get(f"{conversation}/{seq}", {}))
 
+    def notifications(self) -> list[Notification]:
+        """What one was told in the app, newest first."""
+        rows = self.rows("notification")
+        return [Notification.parse({**rows[one], "id": one}) for one in sorted(rows, reverse=True)]
+
+    @property
+    def notifying(self) -> Notifying:
+        """When and how one is told by push."""
+        return Notifying.parse(self.rows("notifying").get("", {}))
+
     def is_hidden(self, conversation: str, seq: int) -> bool:
         """Whether one has deleted that message for oneself."""
         row = self.rows("hidden").get(f"{conversation}/{seq // HIDDEN_BLOCK}")
@@ -116,6 +127,11 @@ def _check_seqs(value: Frame) -> None:
         raise ProtocolViolation("field 'seqs' of hidden messages holds something that is no number")
 
 
+def _check_notification(value: Frame) -> None:
+    Notification.parse({**value, "id": ""})
+
+
 _CHECKS: Final = {
-    "draft": Draft.parse, "settings": Settings.parse, "hidden": _check_seqs, "thread": OwnThread.parse,
+    "draft": Draft.parse, "settings": Settings.parse, "hidden": _check_seqs,
+    "notification": _check_notification, "notifying": Notifying.parse, "thread": OwnThread.parse,
 }  # fmt: skip

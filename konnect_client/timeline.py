@@ -20,7 +20,7 @@ from konnect_client.events import (
     TypingSeen,
 )
 from konnect_client.heads import Heads
-from konnect_client.model import Conversation, Entry, take, take_maybe, take_seq
+from konnect_client.model import Conversation, Entry, take, take_maybe, take_or, take_seq
 from konnect_client.personal import take_value
 
 Frame = dict[str, Any]
@@ -68,9 +68,19 @@ class Timeline:
                 what = take(frame, "what", str)
                 return (StateChanged(what, take(frame, "subject", str), take_value(frame, what)),)
             case "typing":
-                return (TypingSeen(take(frame, "conversation", str), take(frame, "user", str)),)
+                return (
+                    TypingSeen(
+                        take(frame, "conversation", str), take(frame, "user", str),
+                        take_or(frame, "what", str, "text"), take_or(frame, "on", bool, True),
+                    ),
+                )  # fmt: skip
             case "presence":
-                return (PresenceChanged(take(frame, "user", str), _is_online(take(frame, "state", str))),)
+                return (
+                    PresenceChanged(
+                        take(frame, "user", str), _is_online(take(frame, "state", str)),
+                        take_maybe(frame, "last_seen_ms", int),
+                    ),
+                )  # fmt: skip
             case _:
                 return ()
 

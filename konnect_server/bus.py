@@ -13,10 +13,12 @@ import msgspec
 import structlog
 import trio
 
-from konnect_server.presence import Presence
+from konnect_server.last_seen import LastSeenWriter
+from konnect_server.presence import Change, Presence
+from konnect_server.receipts import Spread
 from konnect_server.registry import Registry, Seat
 from protocol import closing
-from protocol.frames import ReceiptEvent, TypingEvent
+from protocol.frames import ReceiptEvent, TypingEvent, What
 from storage.errors import StorageUnavailable
 from storage.store import Store
 
@@ -58,6 +60,8 @@ class _Person(_Bell, frozen=True):
 class _Typing(_Bell, frozen=True):
     conversation: UUID
     user: UUID
+    what: What = "text"
+    on: bool = True
 
 
 class _Receipt(_Bell, frozen=True):
@@ -66,16 +70,21 @@ class _Receipt(_Bell, frozen=True):
     delivered: int
     read: int
     to_all: bool
+    hidden: bool = True  # from an older process that does not know: in doubt
+    arrived: bool = True
 
 
 class _Presence(_Bell, frozen=True):
     user: UUID
     online: bool
+    contacts: bool = False
+    last_seen_ms: int | None = None
 
 
 class _Roster(_Bell, frozen=True):
     number: int  # 1, 2, 3 ...; the same for all its parts
     users: list[UUID]
+    contacts: bool = False  # these are shown to contacts only
 
 
 class _Replaced(_Bell, frozen=True):
@@ -110,6 +119,7 @@ class Bus:
         self._asked: deque[UUID] = deque()
         self._rosters = 0
         self.lineage = new_id()
+        self.seats: LastSeenWriter | None = None  # set by who makes both
 
     # --- ringing ---
 
@@ -123,16 +133,22 @@ class Bus:
 
     def typing(self, event: TypingEvent) -> None:
         """Somebody is typing."""
-        self._add((event.conversation, event.user), _Typing(self.node, event.conversation, event.user))
+        bell = _Typing(self.node, event.conversation, event.user, event.what, event.on)
+        self._add((event.conversation, event.user), bell)
 
-    def receipt(self, event: ReceiptEvent, to_all: bool) -> None:
+    def receipt(self, spread: Spread) -> None:
         """Somebody's cursors rose."""
-        bell = _Receipt(self.node, event.conversation, event.user, event.delivered, event.read, to_all)
-        self._add((event.conversation, event.user, "receipt"), bell)
+        event = spread.event
+        key = (event.conversation, event.user, "receipt")
+        waiting = self._waiting.get(key)  # not rung yet: what arrived with it arrived
+        arrived = spread.arrived or (isinstance(waiting, _Receipt) and waiting.arrived)
+        self._add(key, _Receipt(self.node, event.conversation, event.user, event.delivered, event.read, spread.to_all,
+                                spread.hidden, arrived))  # fmt: skip
 
-    def presence(self, user: UUID, online: bool) -> None:
-        """One of ours came or went."""
-        self._add((user, "presence"), _Presence(self.node, user, online))
+    def presence(self, change: Change) -> None:
+        """One of ours came, went, or is shown to others."""
+        bell = _Presence(self.node, change.user, change.online, change.contacts, change.last_seen_ms)
+        self._add((change.user, "presence"), bell)
 
     def replaced(self, seat: Seat) -> None:
         """*seat* is the newest socket of its device."""
@@ -183,16 +199,18 @@ class Bus:
                 if person is not None:
                     person.look()
             case _Typing():
-                registry.typing(TypingEvent(conversation=bell.conversation, user=bell.user))
+                registry.typing(
+                    TypingEvent(conversation=bell.conversation, user=bell.user, what=bell.what, on=bell.on)
+                )
             case _Receipt():
                 event = ReceiptEvent(
                     conversation=bell.conversation, user=bell.user, delivered=bell.delivered, read=bell.read
                 )
-                registry.receipt(event, bell.to_all)
+                registry.receipt(Spread(event, bell.to_all, bell.hidden, bell.arrived))
             case _Presence():
-                self._presence().heard(bell.node, bell.user, bell.online)
+                self._presence().heard(bell.node, Change(bell.user, bell.online, bell.contacts, bell.last_seen_ms))
             case _Roster():
-                self._presence().listed(bell.node, bell.number, bell.users)
+                self._presence().listed(bell.node, bell.number, bell.users, bell.contacts)
             case _Replaced():
                 person = registry.users.get(bell.user)
                 device = None if person is None else person.devices.get(bell.device)
@@ -210,7 +228,10 @@ class Bus:
             await trio.sleep(SWEEP_S)
             self._presence().sweep()
             try:
+                began_at = now()
                 before, self._others = self._others, await self._store.beat(self.node)
+                if self.seats is not None:
+                    await self.seats.write(began_at)
                 await self._ask()
                 if now() >= lineage_at:
                     lineage = self._new_id()
@@ -231,9 +252,11 @@ class Bus:
 
     def _ring_roster(self) -> None:
         self._rosters += 1
-        people = self._presence().roster()
-        for first in range(0, max(1, len(people)), ROSTER_USERS):  # an empty one too: it says that nobody is left
-            self._add(("roster", first), _Roster(self.node, self._rosters, people[first : first + ROSTER_USERS]))
+        for contacts in (False, True):
+            people = self._presence().roster(contacts)
+            for first in range(0, max(1, len(people)), ROSTER_USERS):  # an empty one too: it says that nobody is left
+                part = people[first : first + ROSTER_USERS]
+                self._add(("roster", contacts, first), _Roster(self.node, self._rosters, part, contacts))
 
     async def _tell_lineage(self) -> None:
         """Let every client's cursor name the new lineage, some hundreds at a time."""

@@ -53,8 +53,8 @@ class Calls:
         self._messages = KeyedLimiter(desk.messages_per_s, desk.messages_burst, PEOPLE)
         self._commands = KeyedLimiter(desk.commands_per_s, desk.commands_burst, PEOPLE)
 
-    async def answer(self, user: UUID, command: frames.Command) -> Struct:
-        """Carry out *command* for *user*; what the socket's ``ok`` would carry.
+    async def answer(self, user: UUID, command: frames.Command, sign_in: UUID | None = None) -> Struct:
+        """Carry out *command* for *user*, who came by *sign_in*; what the socket's ``ok`` would carry.
 
         A call that is cancelled may be carried out all the same, as what a socket sent before it broke.
 
@@ -66,15 +66,15 @@ class Calls:
         limiter = self._messages if isinstance(command, frames.MessageSend) else self._commands
         if wait_s := limiter.take(str(user), self._desk.now()):
             raise RateLimited(math.ceil(wait_s * 1000))
-        answer = await Call(self._desk, user).run(command)
+        answer = await Call(self._desk, user, sign_in).run(command)
         return answer if isinstance(answer, Struct) else msgspec.convert(answer, frames.RESULTS[type(command)])
 
 
 class Call:
     """One command on its way, and who waits for its answer."""
 
-    def __init__(self, desk: Desk, user: UUID) -> None:
-        self.user = user
+    def __init__(self, desk: Desk, user: UUID, sign_in: UUID | None = None) -> None:
+        self.user, self.sign_in = user, sign_in
         self._desk = desk
         self._work: Callable[[], Awaitable[None]] | None = None  # what its handler left to be waited for
         self._answer: object = None  # a result, as a Struct or as a map, or a KonnectError

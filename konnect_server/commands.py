@@ -9,16 +9,20 @@ from typing import Any, Final, Protocol, TypeAlias, get_args
 from uuid import UUID
 
 import trio
+from msgspec import UNSET
 
-from konnect_server.actions import conversations as actions, scheduled, threads
+from konnect_server.actions import conversations as actions, scheduled, search, threads
+from konnect_server.actions.office import Office
 from konnect_server.conversation import Acting, Author, Posting
+from konnect_server.presence import Presence
 from konnect_server.receipts import Receipts
 from konnect_server.registry import Registry
 from protocol import frames
 from protocol.errors import Invalid, Unavailable
 from protocol.frames.content import NOTHING, needs_a_look
+from protocol.limits import TYPING_MEMBERS
 from storage.errors import StorageRefused, StorageUnavailable
-from storage.rows import Kept, Made, Rules
+from storage.rows import Kept, Made, Rules, Seen
 from storage.store import Store
 
 RETRY_S: Final = 0.25
@@ -38,6 +42,8 @@ class Desk(Protocol):
     @property
     def registry(self) -> Registry: ...
     @property
+    def presence(self) -> Presence: ...
+    @property
     def receipts(self) -> Receipts: ...
     @property
     def new_id(self) -> Callable[[], UUID]: ...
@@ -47,6 +53,12 @@ class Desk(Protocol):
     def sooner(self) -> Callable[[int], None]: ...
     @property
     def group_members(self) -> int: ...
+    @property
+    def room_members(self) -> int: ...
+    @property
+    def office(self) -> Office | None: ...
+    @property
+    def search_languages(self) -> Sequence[str]: ...
 
 
 class Asker(Author, Protocol):
@@ -54,6 +66,8 @@ class Asker(Author, Protocol):
 
     user: UUID
 
+    @property
+    def sign_in(self) -> UUID | None: ...  # by which the person came; None where nobody knows
     @property
     def desk(self) -> Desk: ...
 
@@ -105,8 +119,13 @@ def _receipt(asker: Asker, command: frames.ReceiptMove) -> None:
 def _typing(asker: Asker, command: frames.Typing) -> None:
     """Asks the database who is a member; a session knows it, and has a shorter way."""
 
-    async def tell(_: frames.ConversationState) -> frames.Done:
-        asker.desk.typing(frames.TypingEvent(conversation=command.conversation, user=asker.user))
+    async def tell(state: frames.ConversationState) -> frames.Done:
+        shown = await insist(lambda: asker.desk.store.privacy(asker.user), trio.current_time)
+        if shown.typing and len(state.members) <= TYPING_MEMBERS:
+            event = frames.TypingEvent(
+                conversation=command.conversation, user=asker.user, what=command.what, on=command.on
+            )
+            asker.desk.typing(event)
         return frames.Done()
 
     asked = frames.ConversationGet(id=command.id, conversation=command.conversation, recent=0)
@@ -136,7 +155,7 @@ def _create(asker: Asker, command: frames.ConversationCreate) -> None:
     desk, new_id = asker.desk, asker.desk.new_id()  # one for all repeats of this command
     asker.read(
         command,
-        lambda: actions.create(desk.store, asker.user, new_id, command, desk.group_members),
+        lambda: actions.create(desk.store, asker.user, new_id, command, desk.group_members, desk.room_members),
         lambda outcome: _opened(asker, outcome),
     )
 
@@ -210,8 +229,91 @@ def _scheduled(asker: Asker, command: frames.MessageScheduled) -> None:
     asker.read(command, lambda: scheduled.listing(asker.desk.store, asker.user, command))
 
 
+def _bans(asker: Asker, command: frames.MemberBans) -> None:
+    asker.read(command, lambda: actions.bans(asker.desk.store, asker.user, command))
+
+
 def _users(asker: Asker, command: frames.UserGet) -> None:
     asker.read(command, lambda: actions.users(asker.desk.store, asker.user, command))
+
+
+# --- devices and notifications ---
+
+
+def _office(asker: Asker) -> Office:
+    """Raises Unavailable where there is none: on a store that is no database."""
+    if asker.desk.office is None:
+        raise Unavailable("this server keeps neither devices nor notifications")
+    return asker.desk.office
+
+
+def _register(asker: Asker, command: frames.DeviceRegister) -> None:
+    async def ask() -> frames.Done:
+        return await _office(asker).register(asker.user, asker.sign_in, command)
+
+    asker.read(command, ask)
+
+
+def _unregister(asker: Asker, command: frames.DeviceUnregister) -> None:
+    async def ask() -> frames.Done:
+        return await _office(asker).unregister(asker.user, command)
+
+    asker.read(command, ask)
+
+
+def _devices(asker: Asker, command: frames.DeviceList) -> None:
+    async def ask() -> frames.Devices:
+        return await _office(asker).devices(asker.user, command)
+
+    asker.read(command, ask)
+
+
+def _notifications(asker: Asker, command: frames.NotificationList) -> None:
+    async def ask() -> frames.Notifications:
+        return await _office(asker).notifications(asker.user, command)
+
+    asker.read(command, ask)
+
+
+def _search(asker: Asker, command: frames.Search) -> None:
+    desk = asker.desk
+    asker.read(command, lambda: search.search(desk.store, asker.user, command, desk.search_languages))
+
+
+def _privacy_set(asker: Asker, command: frames.PrivacySet) -> None:
+    """Takes effect for the asker's own sessions here before the answer, elsewhere when they hear of it."""
+    desk = asker.desk
+
+    async def tell(number: int) -> frames.Done:
+        desk.registry.changed(asker.user)
+        await asker.told_up_to(number)
+        return frames.Done()
+
+    asker.read_in_order(command, lambda: desk.store.set_privacy(asker.user, command), tell)
+
+
+def _privacy_get(asker: Asker, command: frames.PrivacyGet) -> None:
+    asker.read(command, lambda: asker.desk.store.privacy(asker.user))
+
+
+def _presence(asker: Asker, command: frames.PresenceGet) -> None:
+    async def tell(people: Sequence[Seen]) -> frames.Presences:
+        presence = asker.desk.presence
+        return frames.Presences([
+            frames.PersonPresence(one.user, "online") if presence.online(one.user, one.contact)
+            else frames.PersonPresence(one.user, "offline", one.last_seen_ms or UNSET)
+            for one in people
+        ])  # fmt: skip
+
+    asker.read(command, lambda: asker.desk.store.presences(asker.user, command.users), tell)
+
+
+def _readers(asker: Asker, command: frames.MessageReaders) -> None:
+    asker.read(command, lambda: actions.readers(asker.desk.store, asker.user, command))
+
+
+def _unread(asker: Asker, command: frames.UnreadGet) -> None:
+    asker.read(command, lambda: actions.unread(asker.desk.store, asker.user))
 
 
 HANDLERS: Final[dict[type[frames.Command], Callable[[Asker, Any], None]]] = {
@@ -227,6 +329,15 @@ HANDLERS: Final[dict[type[frames.Command], Callable[[Asker, Any], None]]] = {
     frames.ReceiptMove: _receipt,
     frames.Typing: _typing,
     frames.UserGet: _users,
+    frames.DeviceRegister: _register,
+    frames.DeviceUnregister: _unregister,
+    frames.DeviceList: _devices,
+    frames.NotificationList: _notifications,
+    frames.UnreadGet: _unread,
+    frames.MessageReaders: _readers,
+    frames.PrivacySet: _privacy_set,
+    frames.PrivacyGet: _privacy_get,
+    frames.PresenceGet: _presence,
     **dict.fromkeys(get_args(frames.AnyPersonal), _keep),
     frames.MessageSchedule: _schedule,
     frames.PollVoters: _votes,
@@ -234,6 +345,8 @@ HANDLERS: Final[dict[type[frames.Command], Callable[[Asker, Any], None]]] = {
     frames.ThreadHistory: _thread,
     frames.MessageUnschedule: _unschedule,
     frames.MessageScheduled: _scheduled,
+    frames.MemberBans: _bans,
+    frames.Search: _search,
 }
 
 

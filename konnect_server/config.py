@@ -18,14 +18,20 @@ import msgspec
 from msgspec import Meta, Struct
 
 from protocol import limits
+from protocol.frames import SearchLanguage
 
 PREFIX: Final = "KONNECT_"
 FILE_VARIABLE: Final = "KONNECT_CONFIG"
 OTHER_VARIABLES: Final = frozenset({FILE_VARIABLE, "KONNECT_PASSWORD", "KONNECT_URL"})  # what `konnect chat` reads
-SECRET: Final = frozenset({"database_url", "s3_secret_key"})
-_FILES: Final = {"database_url_file": "database_url", "s3_secret_key_file": "s3_secret_key"}
+SECRET: Final = frozenset({"database_url", "s3_secret_key", "operator_token"})
+_FILES: Final = {
+    "database_url_file": "database_url",
+    "s3_secret_key_file": "s3_secret_key",
+    "operator_token_file": "operator_token",
+}
 
 Level: TypeAlias = Literal["debug", "info", "warning", "error"]
+PushDriver: TypeAlias = Literal["log", "firebase"]
 Format: TypeAlias = Literal["auto", "text", "json"]
 Texts: TypeAlias = tuple[str, ...]
 Filled: TypeAlias = Annotated[str, Meta(min_length=1)]
@@ -97,6 +103,13 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     file_bytes: Annotated[int, among(1024, 1 << 32), doc("Any other largest file.")] = 100 << 20
     media_quota_bytes: Annotated[int, among(0, 1 << 50), doc("What one person's media may take together.")] = 2 << 30
 
+    # Notifications
+    push_driver: Annotated[PushDriver, doc("`log`: pushes are only logged; `firebase` needs that extra.")] = "log"
+    firebase_credentials: Annotated[str, doc("A service account's JSON file; empty: Google's own variable.")] = ""
+    firebase_endpoint: Annotated[str, doc("What stands in for https://fcm.googleapis.com, for tests.")] = ""
+    operator_token: Annotated[str, doc("Lets an operator, or the app's back end, send notifications.")] = ""
+    operator_token_file: Annotated[str, doc("A file that holds operator_token.")] = ""
+
     # Limits
     frame_bytes: Annotated[int, among(1024, 1 << 24), doc("A client's largest message.")] = limits.FRAME_BYTES
     outbox_bytes: Annotated[int, among(65_536, 1 << 30), doc("What may wait for a client before `slow`.")] = 1 << 20
@@ -106,6 +119,9 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     commands_burst: Annotated[int, among(1, 1_000_000), doc("Other commands a rested one may send at once.")] = 200
     sockets_per_user: Annotated[int, among(1, 10_000), doc("Sockets a person may hold, one a device.")] = 10
     group_members: Annotated[int, among(2, 100_000), doc("Members a group may have.")] = limits.GROUP_MEMBERS
+    room_members: Annotated[
+        int, among(2, 1_000_000), doc("Members a room or a channel may have.")
+    ] = limits.ROOM_MEMBERS  # fmt: skip
     edit_within_s: Annotated[
         int, among(-1, 315_360_000), doc("How long a message may be edited, in seconds; 0: never, -1: for ever.")
     ] = 172_800
@@ -113,6 +129,11 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     retention_s: Annotated[
         int, among(0, 315_360_000), doc("New conversations keep messages for so many seconds; 0: for ever.")
     ] = 0
+    # Search
+    search_languages: Annotated[
+        Texts, doc("Languages by whose word stems messages are found, too (PostgreSQL's names of them).")
+    ] = ("english",)
+    search_index: Annotated[bool, doc("Whether this process keeps the index; of several, one is enough.")] = True
 
     # Times
     hello_timeout_s: Annotated[float, above(0, 600), doc("A socket without a hello is closed after it.")] = 10.0
@@ -178,7 +199,9 @@ GROUPS: Final = {
     "Storage": "data",
     "Accounts": "keys",
     "Media": "media",
+    "Notifications": "push_driver",
     "Limits": "frame_bytes",
+    "Search": "search_languages",
     "Times": "hello_timeout_s",
     "Logs": "log_level",
 }  # heading -> its first key
@@ -357,6 +380,16 @@ def _judge_database(value: str) -> None:
         raise ValueError("no scheme")
 
 
+def _judge_token(value: str) -> None:
+    if value and not re.fullmatch(r"[!-~]{16,256}", value):
+        raise ValueError("easily guessed, or no header can carry it")
+
+
+def _judge_languages(values: tuple[str, ...]) -> None:
+    if not set(values) <= set(get_args(SearchLanguage)) or len(set(values)) != len(values):
+        raise ValueError("no such language")
+
+
 _JUDGES: Final[dict[str, Callable[[Any], None]]] = {
     "trusted_proxies": _judge_proxies,
     "allowed_origins": _judge_origins,
@@ -365,15 +398,21 @@ _JUDGES: Final[dict[str, Callable[[Any], None]]] = {
     "cdn_base": _judge_base,
     "s3_endpoint": _judge_base,
     "s3_bucket": _judge_bucket,
+    "firebase_endpoint": _judge_base,
+    "operator_token": _judge_token,
+    "search_languages": _judge_languages,
 }
 _WANTED: Final = {
     "trusted_proxies": "addresses or networks such as 10.0.0.0/8 (a list in TOML, commas elsewhere)",
     "allowed_origins": "origins such as https://app.example.com, without a path (a list in TOML, commas elsewhere)",
+    "search_languages": "languages such as english or german, each once (a list in TOML, commas elsewhere)",
     "public_url": "an address that starts with http:// or https://",
     "database_url": "an address like postgresql://user:password@host/name",
     "cdn_base": "an address that starts with http:// or https:// and has no slash at its end",
     "s3_endpoint": "an address that starts with http:// or https:// and has no slash at its end",
     "s3_bucket": "3 to 63 lower-case letters, digits, dots and hyphens",
+    "firebase_endpoint": "an address that starts with http:// or https:// and has no slash at its end",
+    "operator_token": "16 to 256 letters, digits and signs without spaces",
 }
 _ANNOTATED: Final = get_type_hints(Config, include_extras=True)
 

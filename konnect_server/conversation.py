@@ -23,14 +23,14 @@ from uuid import UUID
 from msgspec import UNSET
 
 from protocol import closing, codec
-from protocol.errors import Invalid, KeyReused, KonnectError, NotAMember
-from protocol.frames import Appended, Content, Entry
+from protocol.errors import Forbidden, Invalid, KeyReused, KonnectError, NotAMember, SlowMode
+from protocol.frames import Appended, Content, Entry, Privacy
 from storage.actions import Deed
-from storage.rows import Acted, Appendix
+from storage.rows import Acted, Answer, Appendix
 
 INBOX_LIMIT: Final = 256  # postings that wait; beyond it the senders' sockets are not read
 BATCH_LIMIT: Final = 256  # postings of one conversation in one append
-MEMBERSHIP: Final = frozenset({"member.added", "member.removed"})
+MEMBERSHIP: Final = frozenset({"member.added", "member.removed", "member.banned"})
 # After these, what was said before is not to be told any more.
 ALTERS: Final = frozenset({"message.edited", "message.deleted", "messages.expired"})
 
@@ -52,6 +52,10 @@ class Reader(Author, Protocol):
     """A session, as a conversation sees it. None of these calls waits or raises."""
 
     user: UUID
+
+    @property
+    def privacy(self) -> Privacy:
+        """The person's switches; all off while they are not known."""
 
     def push(self, data: bytes) -> None:
         """Send *data* (whole wire frames) to the device."""
@@ -112,6 +116,9 @@ class House(Protocol):
 
     def sessions_of(self, user: UUID) -> Iterable[Reader]:
         """The person's sessions in this process."""
+
+    def parted(self, user: UUID, others: Sequence[Reader]) -> None:
+        """*user* is no member any more; *others* listen here."""
 
     def altered(self, conversation: UUID) -> None:
         """Messages that were delivered before read otherwise now."""
@@ -249,6 +256,8 @@ class Conversation:
         for posting, answer in zip(postings, outcome.answers, strict=True):
             if answer.refused:
                 data = codec.error(posting.id, Invalid("this text cannot be stored"))
+            elif answer.error is not None:
+                data = codec.error(posting.id, _held_back(answer))
             elif answer.seq is None or answer.at_ms is None:
                 data = codec.error(posting.id, NotAMember(posting.author, self.id))
             elif answer.reused:
@@ -378,6 +387,7 @@ class Conversation:
         if entry.kind == "member.added":
             self._house.joined(self.id, entry.user)
             return
+        self._house.parted(entry.user, self.readers())
         for reader in self._house.sessions_of(entry.user):
             if reader not in self._live:
                 knows = self._ahead.get(reader, self._walking.get(reader))
@@ -387,3 +397,10 @@ class Conversation:
             self._ahead.pop(reader, None)
             self._walking.pop(reader, None)
             reader.lost(self.id, entry.seq)
+
+
+def _held_back(answer: Answer) -> KonnectError:
+    """Why a member may not write now."""
+    if answer.error == "slow_mode":
+        return SlowMode(answer.retry_after_ms)
+    return Forbidden("only its owner and admins write in a channel")

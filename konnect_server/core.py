@@ -14,6 +14,7 @@ import msgspec
 import structlog
 import trio
 
+from konnect_server.actions.office import Office
 from konnect_server.bus import Bus, Doorbell
 from konnect_server.call import Calls
 from konnect_server.config import Config
@@ -21,10 +22,11 @@ from konnect_server.connection import Connection, Socket, Terms
 from konnect_server.conversation import Conversation
 from konnect_server.due import Clerk
 from konnect_server.gateway import Gateway
+from konnect_server.last_seen import LastSeenWriter
 from konnect_server.poller import Poller
 from konnect_server.presence import Presence
 from konnect_server.pump import Pump
-from konnect_server.receipts import Receipts
+from konnect_server.receipts import Receipts, Spread
 from konnect_server.registry import Registry
 from konnect_server.session import Claims, Desk, Session
 from konnect_server.stretches import Stretches
@@ -32,7 +34,7 @@ from konnect_server.telemetry import gauge
 from konnect_server.tidy import Tidy
 from konnect_server.wheel import Wheel
 from konnect_server.writer import Writer
-from protocol.frames import ReceiptEvent, TypingEvent
+from protocol.frames import TypingEvent
 from storage.errors import StorageUnavailable
 from storage.rows import Rules
 from storage.store import Store
@@ -59,6 +61,8 @@ class World(msgspec.Struct, frozen=True):
     randomness: random.Random
     new_id: Callable[[], UUID]  # UUIDv7
     wall_ms: Callable[[], int]  # Unix milliseconds
+    office: Office | None = None  # devices and notifications; None where storage is no database
+    moved: Callable[[UUID], None] = lambda conversation: None  # a log grew by our hand: for the search index
 
 
 class Core:
@@ -76,7 +80,8 @@ class Core:
         self.pump = Pump(world.poller, self.wheel, terms=terms, randomness=world.randomness)
         flush = self.pump.flush
         rules = Rules(
-            config.group_members, config.edit_within_s, media_unused_ms=config.upload_unused_s * 1000
+            config.group_members, config.edit_within_s, media_unused_ms=config.upload_unused_s * 1000,
+            room_members=config.room_members,
         )  # fmt: skip
         self.writers = [
             Writer(lane, world.store, rules, self._contain, flush) for lane in range(config.log_writers)
@@ -87,7 +92,12 @@ class Core:
             world.sign_in_ended, flush,
         )  # fmt: skip
         self.registry.bells = self.bus
-        self.presence = Presence(config.presence_grace_s, trio.current_time, self.bus.presence)
+        self.registry.moved = world.moved
+        self.presence = Presence(config.presence_grace_s, trio.current_time, self.bus.presence, world.wall_ms)
+        self.registry.presence = self.presence
+        self._last_seen = self.bus.seats = LastSeenWriter(
+            world.store, self.bus.node, trio.current_time, lambda: self.registry.users
+        )
         self.receipts = Receipts(world.store, self._receipt, flush)
         stretches = self.registry.stretches = Stretches(world.store.stretches, trio.current_time, self.wheel.add)
         self._desk = Desk(
@@ -98,7 +108,8 @@ class Core:
             messages_per_s=config.messages_per_s, messages_burst=config.messages_burst,
             commands_per_s=config.commands_per_s, commands_burst=config.commands_burst,
             sockets_per_user=config.sockets_per_user, group_members=config.group_members,
-            hello_timeout_s=config.hello_timeout_s, sooner=self._sooner,
+            hello_timeout_s=config.hello_timeout_s, sooner=self._sooner, room_members=config.room_members,
+            office=world.office, search_languages=config.search_languages,
         )  # fmt: skip
         self.calls = Calls(self._desk)
         self.clerk = Clerk(self._desk, world.wall_ms)
@@ -154,9 +165,10 @@ class Core:
         self.registry.contain(conversation, call)
 
     def _came(self, user: UUID) -> None:
-        self.presence.came(user)
+        self._last_seen.came(user)  # and present once it is known to whom
 
     def _went(self, user: UUID) -> None:
+        self._last_seen.went(user)
         self.presence.went(user)
 
     def _sooner(self, at_ms: int) -> None:
@@ -166,9 +178,9 @@ class Core:
         self.registry.typing(event)
         self.bus.typing(event)
 
-    def _receipt(self, event: ReceiptEvent, to_all: bool) -> None:
-        self.registry.receipt(event, to_all)
-        self.bus.receipt(event, to_all)
+    def _receipt(self, spread: Spread) -> None:
+        self.registry.receipt(spread)
+        self.bus.receipt(spread)
 
 
 @asynccontextmanager

@@ -20,6 +20,13 @@ class Receipt(NamedTuple):
     user: UUID
     to_all: bool  # to all members, or to the person's own devices only
     data: bytes  # whole wire frames
+    open: bytes | None = None  # what other members are told, if they see how far others read; None: the same
+    delivery: bytes | None = None  # what those are told who do not; None: the same; empty: nothing
+
+    def told_to(self, user: UUID, *, sees_reading: bool) -> bytes:
+        """What *user* is told of it; empty for nothing."""
+        told = None if user == self.user else self.open if sees_reading else self.delivery
+        return self.data if told is None else told
 
 
 class Passed:
@@ -29,9 +36,12 @@ class Passed:
         self._kept: deque[Receipt] = deque(maxlen=kept)
         self.count = 0  # since the process began
 
-    def add(self, conversation: UUID, user: UUID, to_all: bool, data: bytes) -> None:
+    def add(
+        self, conversation: UUID, user: UUID, to_all: bool, data: bytes, open_: bytes | None = None,
+        delivery: bytes | None = None,
+    ) -> None:  # fmt: skip
         """One passes now."""
-        self._kept.append(Receipt(conversation, user, to_all, data))
+        self._kept.append(Receipt(conversation, user, to_all, data, open_, delivery))
         self.count += 1
 
     def since(self, count: int) -> Iterator[Receipt] | None:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 from uuid import UUID
 
+import msgspec
 import structlog
 import trio
 
@@ -21,6 +22,15 @@ GIVE_UP_S: Final = 10.0
 WAITING: Final = 20_000  # commands that wait; beyond it they are answered "try later"
 
 log = structlog.get_logger("konnect.receipts")
+
+
+class Spread(msgspec.Struct, frozen=True):
+    """What came of a move of cursors, for those who may know."""
+
+    event: ReceiptEvent
+    to_all: bool  # else to the person's own devices only
+    hidden: bool = False  # the person hides reading
+    arrived: bool = True  # the delivered cursor rose
 
 
 class Asker(Protocol):
@@ -44,9 +54,9 @@ class Receipts:
     """Gathers, writes, answers, tells. ``run`` is its task; ``move`` is a plain call."""
 
     def __init__(
-        self, store: Store, tell: Callable[[ReceiptEvent, bool], None], flush: Callable[[], None]
+        self, store: Store, tell: Callable[[Spread], None], flush: Callable[[], None]
     ) -> None:
-        """*tell*: spreads an event; its second argument says whether to all members or to one's own devices only."""
+        """*tell*: spreads what came of a move."""
         self._store, self._tell, self._flush = store, tell, flush
         self._pending: dict[tuple[UUID, UUID], _Pending] = {}
         self._written: dict[tuple[UUID, UUID], float] = {}  # when, in that order; forgotten after EVERY_S
@@ -119,7 +129,7 @@ class Receipts:
     def _finish(self, conversation: UUID, user: UUID, pending: _Pending, raised: Raised) -> None:
         if raised.rose:
             event = ReceiptEvent(conversation=conversation, user=user, delivered=raised.delivered, read=raised.read)
-            self._tell(event, raised.members <= limits.NAMED_MEMBERS)
+            self._tell(Spread(event, raised.members <= limits.NAMED_MEMBERS, raised.hidden, raised.arrived))
         for asker, command_id in pending.askers:
             if raised.member:
                 asker.push(codec.ok(command_id, Cursors(raised.delivered, raised.read)))

@@ -4,16 +4,19 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Protocol
 from uuid import UUID
 
+import msgspec
 import structlog
 import trio
 
 from konnect_server.conversation import Conversation, Reader, Work
 from konnect_server.passed import Passed
+from konnect_server.presence import Presence
+from konnect_server.receipts import Spread
 from konnect_server.stretches import Stretches
 from konnect_server.user import Device, User
 from protocol import closing
 from protocol.codec import wire
-from protocol.frames import ReceiptEvent, TypingEvent
+from protocol.frames import TypingEvent
 from storage.errand import Errand
 
 log = structlog.get_logger("konnect.registry")
@@ -35,11 +38,21 @@ class Bells(Protocol):
     def typing(self, event: TypingEvent) -> None:
         """Somebody is typing."""
 
-    def receipt(self, event: ReceiptEvent, to_all: bool) -> None:
+    def receipt(self, spread: Spread) -> None:
         """Somebody's cursors rose."""
 
     def replaced(self, seat: Seat) -> None:
         """*seat* is the newest socket of its device."""
+
+
+class Watch(Protocol):
+    """Who hears of what passes, to do something about it later. Each call is plain and costs next to nothing."""
+
+    def stored(self, conversation: UUID) -> None:
+        """We stored something in *conversation*."""
+
+    def seat(self, user: UUID, device: str) -> None:
+        """A socket of *device* opened or closed here."""
 
 
 class Registry:
@@ -59,7 +72,10 @@ class Registry:
         self.conversations: dict[UUID, Conversation] = {}
         self.users: dict[UUID, User] = {}
         self.bells: Bells | None = None  # set by the bus
+        self.watch: Watch | None = None  # set by who makes both, where somebody wants to know
+        self.presence: Presence | None = None  # the same
         self.stretches: Stretches | None = None  # set by who makes both
+        self.moved: Callable[[UUID], None] = lambda conversation: None  # told of each log that grew by our hand
         self.passed = Passed()
         self._errands: dict[Errand, None] = {}  # under way
         self._beginning: list[Errand] = []  # yet to begin, all at once
@@ -94,6 +110,14 @@ class Registry:
         """The log of *conversation* reached *seq* by our hand."""
         if self.bells is not None:
             self.bells.stored(conversation, seq)
+        if self.watch is not None:
+            self.watch.stored(conversation)
+        self.moved(conversation)
+
+    def parted(self, user: UUID, others: Sequence[Reader]) -> None:
+        """*user* left a conversation to which *others* listen."""
+        if self.presence is not None:
+            self.presence.part(user, others)
 
     def altered(self, conversation: UUID) -> None:
         """Messages that were delivered before read otherwise now: nobody is given them as they were."""
@@ -103,6 +127,8 @@ class Registry:
     def joined(self, conversation: UUID, user: UUID) -> None:
         """*user* became a member."""
         self.changed(user)
+        if self.watch is not None:
+            self.watch.stored(conversation)  # one that was just made was stored by no conversation
 
     def changed(self, user: UUID) -> None:
         """*user*'s own rows changed; the person's devices, here and elsewhere, look. (storage/personal.py)"""
@@ -131,6 +157,8 @@ class Registry:
             older.close(closing.REPLACED)
         if self.bells is not None:
             self.bells.replaced(seat)
+        if self.watch is not None and older is None:
+            self.watch.seat(seat.user, seat.device)
 
     def leave(self, seat: Seat) -> None:
         """*seat* is gone."""
@@ -138,6 +166,8 @@ class Registry:
         if user is None or user.devices.get(seat.device) is not seat:
             return  # replaced before
         del user.devices[seat.device]
+        if self.watch is not None:
+            self.watch.seat(seat.user, seat.device)
         if not user.devices:
             del self.users[seat.user]
             self._went(seat.user)
@@ -158,17 +188,23 @@ class Registry:
         if found is not None:
             data = wire(event)
             for reader in found.live:
-                if reader.user != event.user:
+                if reader.user != event.user and reader.privacy.typing:
                     reader.push_droppable(data)
 
-    def receipt(self, event: ReceiptEvent, to_all: bool) -> None:
-        """Tell the members here, or only the person's own devices, that cursors rose."""
-        found = self.conversations.get(event.conversation) if to_all else None
-        readers = self.sessions_of(event.user) if not to_all else [] if found is None else found.readers()
+    def receipt(self, spread: Spread) -> None:
+        """Tell the members here, or only the person's own devices, that cursors rose. Where reading is hidden, by
+        either side, only a delivery is told: an event that says nothing new would tell when somebody read."""
+        event = spread.event
+        found = self.conversations.get(event.conversation) if spread.to_all else None
+        readers = self.sessions_of(event.user) if not spread.to_all else [] if found is None else found.readers()
         data = wire(event)
-        self.passed.add(event.conversation, event.user, to_all, data)
+        delivery = wire(msgspec.structs.replace(event, read=0)) if spread.arrived else b""
+        open_ = delivery if spread.hidden else data  # for the others who see reading
+        self.passed.add(event.conversation, event.user, spread.to_all, data, open_, delivery)
         for reader in readers:
-            reader.receipt(event.conversation, event.user, data)
+            told = data if reader.user == event.user else open_ if reader.privacy.read_receipts else delivery
+            if told:
+                reader.receipt(event.conversation, event.user, told)
 
     # --- tasks ---
 

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.metadata import PackageNotFoundError, version
 from typing import Final, cast
+from uuid import UUID
 
 import structlog
 import trio
@@ -17,14 +18,22 @@ from konnect_server import telemetry
 from konnect_server.actions.accounts import Accounts
 from konnect_server.actions.media import Media, MediaTerms
 from konnect_server.actions.media_sweep import sweep_media
+from konnect_server.actions.office import Office
 from konnect_server.actions.passwords import HashCost, Passwords
 from konnect_server.config import Config
 from konnect_server.core import Core, World, open_core
 from konnect_server.gateway import open_listeners
 from konnect_server.http import DoorOptions, open_http_door
 from konnect_server.ids import uuid7
+from konnect_server.indexer import Indexer
+from konnect_server.jobs import Jobs
 from konnect_server.poller import SystemPoller
 from konnect_server.postgres_doorbell import open_postgres_doorbell
+from konnect_server.push.driver import Driver
+from konnect_server.push.gatherer import Gatherer
+from konnect_server.push.log_driver import LogDriver
+from konnect_server.push.notices import Notices
+from konnect_server.push.sender import Sender
 from konnect_server.tokens import Tokens
 from protocol.closing import DRAINING
 from protocol.errors import EmailTaken
@@ -153,13 +162,25 @@ async def open_server(config: Config, announce: Announce) -> AsyncIterator[Serve
         store = await stack.enter_async_context(open_store(database, config.log_writers))
         await store.set_default_retention(config.retention_s or None)
         doorbell = await stack.enter_async_context(open_postgres_doorbell(database))
+        office = Office(database, uuid7)
+        indexer = Indexer(database, config.search_languages)
         world = World(
             store=store, doorbell=doorbell, poller=SystemPoller(), verify=tokens.verify,
             hand_over=lambda sock, head, peer: door.hand_over(cast(socket.socket, sock), head, peer),
             sign_in_ended=tokens.end,
             randomness=random.Random(), new_id=uuid7, wall_ms=lambda: time.time_ns() // 1_000_000,
+            office=office,
+            moved=indexer.moved if config.search_index else lambda conversation: None,
         )  # fmt: skip
         core = await stack.enter_async_context(open_core(config, world))
+        sender = Sender(database, _push_driver(config, stack))
+        notices = Notices(database, sender, core.registry.changed)
+        handlers = {"push": sender.push, "notice": notices.tell, "notice.push": notices.push}
+        jobs = Jobs(database, handlers, randomness=world.randomness)
+        notices.wake = office.wake = jobs.wake
+        gatherer = core.registry.watch = _gatherer(core, database, jobs)
+        office.seat = gatherer.seat
+        await store.beat(core.bus.node)  # what its sockets are to pushes counts from now on
         accounts = Accounts(
             database, tokens, Passwords(HashCost(), at_a_time=config.password_hashes), new_id=uuid7,
             signed_out=core.sign_out, idle_s=config.refresh_idle_days * 86_400,
@@ -171,18 +192,23 @@ async def open_server(config: Config, announce: Announce) -> AsyncIterator[Serve
             open_http_door(
                 DoorOptions(
                     version=konnect_version(), public_url=url, trusted_proxies=config.trusted_proxies,
-                    allowed_origins=config.allowed_origins,
+                    allowed_origins=config.allowed_origins, operator_token=config.operator_token,
                     sign_ins_per_address=config.sign_ins_per_s, sign_in_burst_per_address=config.sign_ins_burst,
                 ),
                 accounts=accounts, media=media, blobs=blobs if isinstance(blobs, FolderBlobs) else None,
                 tokens=tokens, database=database, call=core.calls.answer,
                 ready=lambda: "draining" if server.draining else None, metrics=telemetry.exposition,
+                office=office,
             )
         )  # fmt: skip
         server = Server(config, url, core, accounts, store)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_rotate_keys, tokens)
             nursery.start_soon(sweep_media, media)
+            nursery.start_soon(jobs.run)
+            nursery.start_soon(gatherer.run)
+            if config.search_index:
+                nursery.start_soon(indexer.run)
             core.gateway.listen(listening)
             yield server
             nursery.cancel_scope.cancel()
@@ -200,6 +226,36 @@ async def _open_blobs(config: Config, stack: AsyncExitStack, url: str, secret: b
         return FolderBlobs(config.media_folder, blob_links.secret_of(secret), url.rstrip("/"), config.cdn_base)
     except OSError as problem:
         raise StartError(f"the media folder {config.media_folder} cannot be used: {problem.strerror}") from problem
+
+
+def _push_driver(config: Config, stack: AsyncExitStack) -> Driver:
+    """What sends pushes."""
+    if config.push_driver == "log":
+        return LogDriver()
+    try:
+        from konnect_server.push.firebase import CredentialsUnfit, FirebaseDriver  # large, and not always there
+    except ImportError as problem:
+        raise StartError(
+            f"push_driver is firebase, and {problem.name} is not installed: pip install 'konnect[firebase]'"
+        ) from problem
+    try:
+        driver = FirebaseDriver(config.firebase_credentials, config.firebase_endpoint)
+    except CredentialsUnfit as problem:
+        raise StartError(str(problem)) from problem
+    stack.callback(driver.close)
+    return driver
+
+
+def _gatherer(core: Core, database: Database, jobs: Jobs) -> Gatherer:
+    users = core.registry.users
+
+    def is_here(user: UUID, device: str) -> bool:
+        return user in users and device in users[user].devices
+
+    def everybody() -> list[tuple[UUID, str]]:
+        return [(user, device) for user, one in users.items() for device in one.devices]
+
+    return Gatherer(database, core.bus.node, is_here, everybody, core.registry.changed, jobs.wake)
 
 
 def _media_terms(config: Config) -> MediaTerms:

@@ -15,6 +15,7 @@ import trio
 
 from konnect_server import cursor as cursors
 from konnect_server.actions import conversations as actions
+from konnect_server.actions.office import Office
 from konnect_server.commands import HANDLERS, Ask, Then, insist, sending
 from konnect_server.conversation import Acting, Posting
 from konnect_server.limiter import TokenBucket
@@ -41,6 +42,7 @@ from protocol.errors import (
     Unavailable,
 )
 from storage.errand import by_task
+from storage.rows import Seen
 from storage.store import Store
 
 READS_AT_ONCE: Final = 4  # tasks of one session that ask the database
@@ -59,6 +61,7 @@ _BY_CLIENT: Final = CLOSED.labels("client")
 
 _Read: TypeAlias = tuple[int, Ask, Then | None, bool]  # the last: in order
 _IN_ORDER: Final = get_args(frames.AnyPersonal)  # what of a session is carried out in the order of coming
+_UNKNOWN: Final = frames.Privacy(False, "nobody", False)  # in doubt, everything is hidden
 _NOBODY: Final = UUID(int=0)
 _INBOX, _RATE, _READS, _ANSWERS = 1, 2, 4, 8  # why the socket is not read
 
@@ -122,8 +125,11 @@ class Desk(msgspec.Struct, frozen=True):
     commands_burst: float
     sockets_per_user: int
     group_members: int
+    room_members: int
+    search_languages: Sequence[str]
     hello_timeout_s: float
     sooner: Callable[[int], None]  # something was given to this server that is due then, Unix milliseconds
+    office: Office | None = None
 
 
 class Session:
@@ -135,9 +141,11 @@ class Session:
         self.push_droppable = link.push_droppable
         self.close = link.close
         self.id = desk.new_id()
-        self.user = self.sign_in = _NOBODY
+        self.user = _NOBODY
+        self.sign_in: UUID = _NOBODY
         self.device = ""
         self.gone = False
+        self.privacy = _UNKNOWN
         self._walk: Walk | None = None
         self._messages = TokenBucket(desk.messages_per_s, desk.messages_burst)
         self._commands = TokenBucket(desk.commands_per_s, desk.commands_burst)
@@ -263,6 +271,15 @@ class Session:
         if data:
             self.push(data)
 
+    def heed(self, privacy: frames.Privacy) -> None:
+        """The person's switches stand so, as far as is known here; a change makes every device look."""
+        before, self.privacy = self.privacy, privacy
+        presence = self._desk.presence
+        presence.came(self.user, privacy.last_seen)
+        if privacy.last_seen != before.last_seen and self._walk is not None:
+            presence.unfollow(self, [*self._walk.partners, *self._watched])  # who hides sees nobody
+            self._watch_again()
+
     def greet(self) -> None:
         """Answer the hello now, if nothing was pushed since."""
         self.push(b"")
@@ -324,8 +341,11 @@ class Session:
         if self._walk is None or not self._walk.may_hear(command.conversation):
             self.push(codec.error(command.id, NotAMember(self.user, command.conversation)))
             return
-        if command.conversation in self._walk.attached:
-            self._desk.typing(frames.TypingEvent(conversation=command.conversation, user=self.user))
+        if self.privacy.typing and command.conversation in self._walk.attached.keys() - self._walk.large:
+            event = frames.TypingEvent(
+                conversation=command.conversation, user=self.user, what=command.what, on=command.on
+            )
+            self._desk.typing(event)
         self.push(codec.ok(command.id, frames.Done()))
 
     def _hello_again(self, command: frames.Hello) -> None:
@@ -349,17 +369,36 @@ class Session:
         if self._walk is not None and (self._walk.number is None or self._walk.number < number):
             await self._walk.settle()
 
-    async def _to_watch(self, command: frames.PresenceWatch) -> list[UUID]:
-        if command.conversation is None:
-            return [user.id for user in await self._desk.store.users(command.users)]
-        asked = frames.ConversationGet(id=command.id, conversation=command.conversation, recent=0)
-        return (await actions.get(self._desk.store, self.user, asked)).members
+    async def _to_watch(self, command: frames.PresenceWatch) -> list[Seen]:
+        users = command.users
+        if command.conversation is not None:
+            asked = frames.ConversationGet(id=command.id, conversation=command.conversation, recent=0)
+            users = (await actions.get(self._desk.store, self.user, asked)).members
+        return await self._desk.store.presences(self.user, users) if users else []
 
-    async def _watching(self, users: Sequence[UUID]) -> frames.Online:
-        partners = self._walk.partners if self._walk is not None else {}
-        self._desk.presence.unfollow(self, [user for user in self._watched if user not in partners])
-        self._watched = [user for user in users if user != self.user]
-        return frames.Online(self._desk.presence.follow(self, self._watched))
+    def _watch_again(self) -> None:
+        """What this device may see has changed: ask once more for whom it watches."""
+        watched = list(self._watched)
+        if not watched:
+            return
+
+        async def ask() -> None:
+            seen = await insist(lambda: self._desk.store.presences(self.user, watched), self._desk.now)
+            if not self.gone and self._watched == watched:
+                await self._watching(seen)
+
+        self._desk.registry.spawn(self.close, ask)
+
+    async def _watching(self, people: Sequence[Seen]) -> frames.Online:
+        presence, partners = self._desk.presence, self._walk.partners if self._walk is not None else {}
+        presence.unfollow(self, [user for user in self._watched if user not in partners])
+        if self.privacy.last_seen == "nobody":  # since it was asked
+            people = []
+        self._watched = [one.user for one in people]
+        online = [one.user for one in people if presence.follow(self, [one.user], one.contact)]
+        here = set(map(str, online))
+        seen = {one.user: one.last_seen_ms for one in people if one.last_seen_ms and str(one.user) not in here}
+        return frames.Online(online, seen)
 
     def read(self, command: frames.Command, ask: Ask, then: Then | None = None) -> None:
         """Answer *command* with what *ask* finds, put through *then*."""
@@ -451,6 +490,7 @@ class Session:
         """The person was removed from a conversation."""
         if self._walk is not None:
             self._walk.lost(conversation, seq)
+            self._watch_again()  # of whom one has seen by that conversation alone
 
     def receipt(self, conversation: UUID, user: UUID, data: bytes) -> None:
         """Somebody's cursors rose."""
@@ -493,7 +533,7 @@ class Session:
 
     def online(self, partners: Sequence[UUID]) -> list[UUID]:
         """Follow these people's presence; those who are online now."""
-        return self._desk.presence.follow(self, partners)
+        return [] if self.privacy.last_seen == "nobody" else self._desk.presence.follow(self, partners)
 
     def hold_answers(self, waiting: int) -> None:
         """So many answers wait for the end of a walk."""

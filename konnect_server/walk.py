@@ -32,6 +32,7 @@ from protocol.frames import (
     CursorEvent,
     Entry,
     PresenceEvent,
+    Privacy,
     Progress,
     ReceiptEvent,
     Rewound,
@@ -52,6 +53,7 @@ HELD_BYTES: Final = 262_144  # live frames kept during the last stretch; beyond 
 OVERLAP_MS: Final = 60_000  # receipts are sent again from this much before: they only rise, so repeats do no harm
 GIVE_UP_S: Final = 10.0
 RETRY_S: Final = 0.25
+REMOVALS: Final = frozenset({"member.removed", "member.banned"})  # entries after which their `user` is no member
 RECEIPTS_AT_ONCE: Final = 500  # pushed before the outbox is looked at again: about 64 KiB
 
 log = structlog.get_logger("konnect.walk")
@@ -63,6 +65,9 @@ class Walker(Seat, Protocol):
 
     def greet(self) -> None:
         """Answer the hello now, if that was not done: the first push does it, too."""
+
+    def heed(self, privacy: Privacy) -> None:
+        """The person's switches stand so."""
 
     def flush(self) -> None:
         """Let what was pushed leave now."""
@@ -116,12 +121,14 @@ class Walk:
         self.number: int | None = None  # the person's number up to which this session was told
         self.synced = False
         self._receipts_ms = 0  # database time; others' receipts written before it were sent
+        self.large: set[UUID] = set()  # conversations with so many members that typing is not told there
         self.partners: dict[UUID, bool] = {}  # of direct conversations -> followed
         self._left: dict[UUID, int] = {}  # conversations that were told and then left -> the client's head there
         self._targets: dict[UUID, _Target] = {}
         self._told = None if cursor is None else cursor.number  # the same on the way there; None: a first start
         self._rows = 0 if cursor is None else cursor.rows  # the same of the rows of table personal
         self._afresh = self._rows == 0  # of these nothing is known: what is gone need not be told
+        self._reopened = False  # the person sees how far others have read, and did not before
         self._unsure = False  # the standing was asked for with a number that means nothing
         self._held: list[tuple[UUID, int, bytes]] | None = None
         self._held_bytes = 0
@@ -228,6 +235,7 @@ class Walk:
                     self._walker.greet()
                     self._walker.close(UNAUTHORIZED)  # a good token of somebody who is no more
                     break
+                self._heed(standing.privacy or Privacy())
                 steps = self._plan(standing)
                 await self._carry_out(steps)
                 await self._receipts()
@@ -249,6 +257,15 @@ class Walk:
             self._begun = True
             self._walker.push(wire(Progress(cursor=self._progress_cursor())))
 
+    def _heed(self, privacy: Privacy) -> None:
+        """Before anything is told by this standing."""
+        before = self._walker.privacy
+        if self._planned and privacy.read_receipts and not before.read_receipts:
+            self._reopened = True
+        if privacy.last_seen != before.last_seen:
+            self.partners = dict.fromkeys(self.partners, False)  # who hides follows nobody: ask again
+        self._walker.heed(privacy)
+
     async def _stand(self) -> Standing:
         """Where the person stands: read after every answer that waits here, and after every removal we know of."""
         while True:
@@ -262,16 +279,16 @@ class Walk:
             if not self._stale:
                 return standing
 
+    def _known(self) -> int | None:
+        """Up to which number the spans need not be read again. Every open one is attached then; where the person was
+        removed, a return may be older than that."""
+        return self._told if self.synced and not self._left else None
+
     async def _stand_first(self) -> Standing:
         """The same for a first start, with the states: one question instead of two (docs/decisions/0013)."""
         self._passed = self._registry.passed.count
         most = FIRST_STATES // (1 + self._recent)
         return await self._insist(lambda: self._store.first_standing(self._walker.user, self._recent, most))
-
-    def _known(self) -> int | None:
-        """Up to which number the spans need not be read again. Every open one is attached then; where the person was
-        removed, a return may be older than that."""
-        return self._told if self.synced and not self._left else None
 
     def _asked_lineage(self) -> UUID | None:
         return None if self.synced or self._cursor is None else self._cursor.lineage
@@ -311,6 +328,10 @@ class Walk:
         steps: deque[Range | _Tell] = deque()
         for conversation, group in groupby(standing.spans, key=lambda span: span.conversation):
             spans = list(group)
+            if spans[-1].large:
+                self.large.add(conversation)
+            else:
+                self.large.discard(conversation)
             if spans[-1].partner is not None:
                 self.partners.setdefault(spans[-1].partner, False)
             if conversation in self.attached or conversation in self._targets:
@@ -334,8 +355,9 @@ class Walk:
         self._states = {state.conversation: state for state in states}
         for receipt in passed:
             target = self._targets.get(receipt.conversation) if self._concerns(receipt) else None
-            if target is not None and target.receipts is not None:
-                target.receipts[receipt.user] = receipt.data
+            told = receipt.told_to(self._walker.user, sees_reading=self._walker.privacy.read_receipts)
+            if told and target is not None and target.receipts is not None:
+                target.receipts[receipt.user] = told
 
     def _concerns(self, receipt: Receipt) -> bool:
         return receipt.to_all or receipt.user == self._walker.user
@@ -493,7 +515,7 @@ class Walk:
             if target is not None and target.conversation is not None:
                 if target.last is not None and entry.seq > target.last:
                     continue
-                removed = entry.kind == "member.removed" and entry.user == self._walker.user
+                removed = entry.kind in REMOVALS and entry.user == self._walker.user
                 if removed and target.last is None and entry.seq > target.joined:
                     target.last = self._left[entry.conversation] = entry.seq
                     target.conversation.detach(self._walker)
@@ -508,16 +530,19 @@ class Walk:
         return cursors.encode(Cursor(self._lineage(), number or 0, receipts_ms, rows=self._rows))
 
     async def _receipts(self) -> None:
-        """Tell others' receipts since the cursor; a first start has them in the states."""
-        if self.synced or not self._resuming:
+        """Tell others' receipts since the cursor, or all where they were hidden before; a first start has them in the
+        states."""
+        if not self._reopened and (self.synced or not self._resuming):
             return
-        since = 0 if self._cursor is None else max(0, self._cursor.receipts_ms - OVERLAP_MS)
+        since = 0 if self._cursor is None or self._reopened else max(0, self._cursor.receipts_ms - OVERLAP_MS)
+        self._reopened = False
         rows = await self._insist(lambda: self._store.receipts_since(self._walker.user, since))
         for first in range(0, len(rows), RECEIPTS_AT_ONCE):
             await self._room()
             for row in rows[first : first + RECEIPTS_AT_ONCE]:
                 target = self._targets.get(row.conversation)  # none, or one that was left: joined since, and its state,
-                if target is not None and target.conversation is not None and target.last is None:  # to come, has them
+                going = target is not None and target.conversation is not None and target.last is None
+                if going or row.conversation in self.attached:  # to come, has them
                     self._begin()
                     self._walker.push(wire(_receipt(row)))
 

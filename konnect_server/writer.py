@@ -16,7 +16,7 @@ import trio
 
 from konnect_server.conversation import Acting, Conversation, Posting
 from konnect_server.telemetry import counter, histogram
-from protocol.errors import Invalid, Refused
+from protocol.errors import Invalid, Refused, SlowMode
 from protocol.frames import Entry
 from storage.errors import StorageRefused, StorageUnavailable
 from storage.rows import Answer, Appendix, NewMessage, Rules
@@ -159,9 +159,10 @@ class Writer:
             )
         except _GaveUp:
             self._contain(conversation, lambda: conversation.gave_up([acting]))
-        except (Refused, StorageRefused) as problem:
-            refusal = problem if isinstance(problem, Refused) else Invalid("this cannot be stored")
-            self._contain(conversation, partial(conversation.refused, [acting], refusal))
+        except StorageRefused:
+            self._contain(conversation, partial(conversation.refused, [acting], Invalid("this cannot be stored")))
+        except (Refused, SlowMode) as problem:
+            self._contain(conversation, partial(conversation.refused, [acting], problem))
         else:
             self._contain(conversation, lambda: conversation.acted(acting, outcome))
 

@@ -34,6 +34,8 @@
     │   ├── TooManyScheduled        too_many_scheduled   as many messages wait as may
     │   ├── TooManyPins             too_many_pins        the conversation has its most pins
     │   ├── ConversationFull        conversation_full    the group has its most members
+    │   ├── Banned                  banned               the person is barred from the conversation
+    │   ├── TooManyAdmins           too_many_admins      the conversation has its most admins
     │   ├── TooManySockets          too_many_sockets     the person has too many sockets open
     │   ├── TooLarge                too_large            a body or frame over its limit
     │   ├── BadRequest              bad_request          an HTTP request, or its JSON body, that cannot be read
@@ -53,6 +55,7 @@
     │   └── SocketOnly              socket_only          a call over HTTP of a command that needs a socket
     └── TryLater                    the same request may succeed later
         ├── RateLimited             rate_limited         with retry_after_ms
+        ├── SlowMode                slow_mode            with retry_after_ms
         ├── RequestTimeout          request_timeout      an HTTP request that took too long to arrive
         ├── Unavailable             unavailable          storage does not answer
         └── InternalError           internal_error       a bug of ours, contained
@@ -287,6 +290,18 @@ class ConversationFull(Refused):
     code, status, fix = "conversation_full", 409, "Remove somebody first, or create another group."
 
 
+class Banned(Refused):
+    """The person is barred from the conversation."""
+
+    code, status, fix = "banned", 403, "Ask an admin of the conversation to lift the ban, or wait for its end."
+
+
+class TooManyAdmins(Refused):
+    """The conversation has as many admins as one may."""
+
+    code, status, fix = "too_many_admins", 409, "Make an admin a plain member first."
+
+
 class TooManySockets(Refused):
     """The person has as many sockets open as this server allows."""
 
@@ -412,6 +427,21 @@ class RateLimited(TryLater):
         return self._retry_after_ms
 
 
+class SlowMode(TryLater):
+    """The conversation is in slow mode, and the person wrote there a moment ago."""
+
+    code, status, fix = "slow_mode", 429, "Wait retry_after_ms, then repeat with the same key."
+
+    def __init__(self, retry_after_ms: int) -> None:
+        super().__init__(f"the conversation is in slow mode; try again in {retry_after_ms} ms")
+        self._retry_after_ms = retry_after_ms
+
+    @property
+    def retry_after_ms(self) -> int | None:
+        """Milliseconds until the same message would be accepted."""
+        return self._retry_after_ms
+
+
 class RequestTimeout(TryLater):
     """The HTTP request took too long to arrive."""
 
@@ -443,9 +473,9 @@ def catalogue() -> list[type[KonnectError]]:
 def told(code: str, text: str, retry_after_ms: int) -> KonnectError:
     """The error that an ``error`` frame tells of: its class and its words, but no attributes of its own.
 
-    *retry_after_ms* counts for ``rate_limited`` alone. A code that is not in the catalogue is a bug of ours.
+    *retry_after_ms* counts for those that have one. A code that is not in the catalogue is a bug of ours.
     """
     kind = next((one for one in catalogue() if one.code == code), InternalError)
-    if kind is RateLimited:
-        return RateLimited(retry_after_ms)
+    if kind is RateLimited or kind is SlowMode:
+        return kind(retry_after_ms)
     return kind.__new__(kind, text)  # not made of its parts, which the text holds already

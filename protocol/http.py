@@ -17,9 +17,11 @@ from protocol.errors import (
     BadRange,
     BadRequest,
     EmailTaken,
+    Forbidden,
     HeadTooLarge,
     InternalError,
     Invalid,
+    KeyReused,
     KonnectError,
     NotFound,
     NotReady,
@@ -38,7 +40,8 @@ from protocol.errors import (
     WrongSize,
     WrongType,
 )
-from protocol.frames import User
+from protocol.frames import Key, User
+from protocol.frames.fields import NO_NUL
 
 BODY_BYTES: Final = 65_536  # one JSON body, whole
 HEAD_BYTES: Final = 16_384  # request line and headers of one request
@@ -117,6 +120,17 @@ FileName = Annotated[
 ]  # fmt: skip
 
 
+NoticeField = Annotated[
+    str,
+    Meta(
+        min_length=1, max_length=64,
+        pattern="^(?!(from|message_type|collapse_key|gcm|google))[A-Za-z0-9_.\\-]+(?![\\s\\S])",
+        description="A name; those that push services keep for themselves are refused.",
+    ),
+]  # fmt: skip
+NoticeValue = Annotated[str, Meta(max_length=limits.NOTICE_DATA_CHARS, pattern=NO_NUL)]
+
+
 # --- Requests ---------------------------------------------------------------------------------------------------------
 
 
@@ -157,6 +171,45 @@ class BeginUpload(Struct, frozen=True):
     content_type: ContentType
     sha256: Sha256
     name: FileName = ""
+
+
+class Recipients(Struct, frozen=True, omit_defaults=True):
+    """Whom a notification is for: exactly one of these."""
+
+    users: Annotated[
+        list[UUID], Meta(max_length=limits.NOTICE_USERS, description="These people; who does not exist is passed over.")
+    ] = msgspec.field(default_factory=list)
+    conversation: Annotated[UUID | None, Meta(description="The members of this conversation.")] = None
+    platform: Annotated[
+        Literal["android", "ios", "web"] | None, Meta(description="Who has such a device that takes pushes.")
+    ] = None
+    all: Annotated[bool, Meta(description="Everybody who has an account.")] = False
+
+    def __post_init__(self) -> None:
+        if [bool(self.users), self.conversation is not None, self.platform is not None, self.all].count(True) != 1:
+            raise ValueError("name exactly one of `users`, `conversation`, `platform`, `all`")
+
+
+class SendNotification(Struct, frozen=True):
+    """Word from who runs the app, for one person or many."""
+
+    key: Key
+    to: Recipients
+    title: Annotated[
+        str,
+        Meta(
+            min_length=1, max_length=limits.NOTICE_TITLE_CHARS, pattern=NO_NUL, examples=["A new version"],
+            description="What it is about.",
+        ),
+    ]
+    body: Annotated[
+        str, Meta(max_length=limits.NOTICE_BODY_CHARS, pattern=NO_NUL, description="What is said; may be empty.")
+    ] = ""
+    data: Annotated[
+        dict[NoticeField, NoticeValue],
+        Meta(max_length=limits.NOTICE_DATA, description="For the app, in the list and with the push."),
+    ] = msgspec.field(default_factory=dict)
+    push: Annotated[bool, Meta(description="Also by push, unless somebody wants quiet now.")] = True
 
 
 # --- Answers ----------------------------------------------------------------------------------------------------------
@@ -206,6 +259,15 @@ class Medium(Struct, frozen=True):
     expires_in_s: Annotated[
         int | None, Meta(description="How long the address is good, in seconds; null: for ever, and for everybody.")
     ]
+
+
+class NoticeState(Struct, frozen=True, omit_defaults=True):
+    """How far a notification is."""
+
+    id: Annotated[UUID, Meta(description="Its id, in each person's list too.")]
+    at_ms: Annotated[int, Meta(description="When it was made: Unix milliseconds (UTC).")]
+    told: Annotated[int, Meta(description="How many people have it in their lists.")]
+    done_at_ms: Annotated[int | None, Meta(description="When the last of them had it; absent while it goes on.")] = None
 
 
 class Jwk(Struct, frozen=True):
@@ -290,14 +352,14 @@ class Endpoint(NamedTuple):
     name: str  # operationId
     method: Literal["GET", "POST", "PUT"]
     path: str  # parameters as {name}
-    tag: Literal["auth", "people", "calls", "media", "socket", "server"]
+    tag: Literal["auth", "people", "calls", "media", "operator", "socket", "server"]
     summary: str
     description: str
     answers: dict[int, Answer]
     errors: tuple[type[KonnectError], ...] = ()
     request: type[Struct] | None = None
     request_required: bool = True
-    auth: Literal["none", "bearer", "optional"] = "none"
+    auth: Literal["none", "bearer", "optional", "operator"] = "none"
     parameters: tuple[PathParameter, ...] = ()
     headers: tuple[HeaderParameter, ...] = ()
 
@@ -311,6 +373,8 @@ TAGS: Final = {
     "may call as fast as one socket may send. What is said of events holds for sockets: a call waits for none.",
     "media": "Photos, voice notes, videos and files. One announces a file, sends it to the address that comes back, "
     "and says `done`; then it is checked, and only then may a message or a profile name it.",
+    "operator": "For who runs the app and its back end, by the token that the server is configured with "
+    "(`operator_token`); nobody else may.",
     "socket": "The realtime door. Its frames are described by /asyncapi.json.",
     "server": "The server itself: health, metrics, keys and documents.",
 }  # fmt: skip
@@ -417,6 +481,14 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         },
         (NotFound, BadRange),
         parameters=(PathParameter("name", str, "Part of the address."),),
+    ),
+    Endpoint(
+        "sendNotification", "POST", "/v1/operator/notifications", "operator", "Notify people",
+        "Puts a notification into the lists of one person, of some, of the members of a conversation, or of everybody, "
+        "and sends it by push. It is told by jobs, some people at a time: the answer says how far that is, and so does "
+        "a repeat with the same key, which tells nobody twice.",
+        {202: Answer("It is being told, or was.", NoticeState)},
+        (*BODY_ERRORS, Unauthorized, Forbidden, KeyReused), SendNotification, auth="operator",
     ),
     Endpoint(
         "socket", "GET", "/v1/socket", "socket", "Open the socket",

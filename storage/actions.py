@@ -9,22 +9,33 @@ from another.
 from typing import TYPE_CHECKING, Final, Literal, LiteralString, TypeAlias
 from uuid import UUID
 
+from msgspec import UNSET
+
 from protocol.errors import (
+    AlreadyAMember,
+    Banned,
+    ConversationFull,
     Forbidden,
     InAThread,
     Invalid,
     KeyReused,
+    KonnectError,
     MessageDeleted,
     NotAMember,
+    NotFound,
     NotReady,
     PollClosed,
     Refused,
+    SlowMode,
     TooLate,
+    TooManyAdmins,
     TooManyPins,
     TooManyReactions,
     UnknownMedium,
     UnknownMessage,
     UnknownPoll,
+    UnknownUser,
+    WrongKind,
     WrongUse,
 )
 from protocol.frames import (
@@ -32,10 +43,18 @@ from protocol.frames import (
     Command,
     Content,
     ConversationAdd,
+    ConversationHandover,
     ConversationLeave,
+    ConversationPhoto,
     ConversationRemove,
     ConversationRetention,
+    ConversationSlowMode,
+    ConversationTitle,
+    ConversationTopic,
     Entry,
+    MemberBan,
+    MemberRole,
+    MemberUnban,
     MessageDelete,
     MessageEdit,
     MessageForward,
@@ -45,6 +64,8 @@ from protocol.frames import (
     PollClose,
     PollCreate,
     PollVote,
+    RoomJoin,
+    RoomLeave,
 )
 from storage import scheduled
 from storage.rows import Acted, Rules
@@ -69,14 +90,33 @@ FUNCTIONS: Final[dict[type[Command] | type[SendScheduled] | type[ExpireMessages]
     MessageSend: "select send_message($1::uuid, $2::json, $3::json)",
     MessageForward: "select forward_message($1::uuid, $2::json, $3::json)",
     MessagePin: "select pin_message($1::uuid, $2::json, $3::json)",
+    # members and what they may set
+    MemberRole: "select set_role($1::uuid, $2::json, $3::json)",
+    ConversationHandover: "select hand_over($1::uuid, $2::json, $3::json)",
+    MemberBan: "select ban_member($1::uuid, $2::json, $3::json)",
+    RoomJoin: "select join_room($1::uuid, $2::json, $3::json)",
+    MemberUnban: "select unban_member($1::uuid, $2::json, $3::json)",
+    ConversationTitle: "select set_conversation('title', $1::uuid, $2::json, $3::json)",
+    ConversationTopic: "select set_conversation('topic', $1::uuid, $2::json, $3::json)",
+    ConversationPhoto: "select set_conversation('photo', $1::uuid, $2::json, $3::json)",
+    ConversationSlowMode: "select set_conversation('slow_mode', $1::uuid, $2::json, $3::json)",
 }
-MEMBERSHIP: Final = (ConversationAdd, ConversationRemove, ConversationLeave)
+MEMBERSHIP: Final = (ConversationAdd, ConversationRemove, ConversationLeave, RoomLeave)
 _FORBIDDEN: Final[dict[type, str]] = {
-    ConversationRetention: "only the owner of the group may say how long messages are kept",
-    PollClose: "only who asked, and the owner of the group, may close a poll",
+    ConversationRetention: "only the owner and admins of the group may say how long messages are kept",
+    PollClose: "only who asked, and the owner and admins of the group, may close a poll",
     MessageEdit: "only its author may edit a message",
-    MessageDelete: "only its author, and the owner of the group, may delete a message",
-    MessagePin: "only the owner of the group may pin a message",
+    MessageDelete: "only its author, and the owner and admins of the group, may delete a message",
+    MessagePin: "only the owner and admins of the group may pin a message",
+    # members and what they may set
+    MemberRole: "only the owner and admins of the group may do this, and to nobody who owns it",
+    ConversationHandover: "only the owner of the group may hand it over",
+    MemberBan: "only the owner and admins of the group may ban, and neither its owner nor themselves",
+    MemberUnban: "only the owner and admins of the group may lift a ban",
+    ConversationTitle: "only the owner and admins of the group may set its title",
+    ConversationTopic: "only the owner and admins of the group may set its topic",
+    ConversationPhoto: "only the owner and admins of the group may set its photo",
+    ConversationSlowMode: "only the owner and admins of the group may set slow mode",
 }
 
 
@@ -88,12 +128,12 @@ async def change_member(store: "Store", lane: int, author: UUID, action: AnyActi
             change = "add"
         case ConversationRemove(user=user):
             change = "remove"
-        case ConversationLeave():
+        case ConversationLeave() | RoomLeave():
             change, user = "leave", author
         case _:
             raise AssertionError(f"{action} changes no membership")
     outcome = await store.change_member(
-        lane, change, action.conversation, author, action.key, user, rules.group_members
+        lane, change, action.conversation, author, action.key, user, rules.group_members, rules.room_members
     )
     if not outcome.new:
         return Acted(outcome.seq, outcome.at_ms)
@@ -101,24 +141,24 @@ async def change_member(store: "Store", lane: int, author: UUID, action: AnyActi
         conversation=action.conversation, seq=outcome.seq,
         kind="member.added" if change == "add" else "member.removed",
         author=author, key=action.key, at_ms=outcome.at_ms, user=user,
+        owner=UNSET if outcome.owner is None else outcome.owner,
+        count=UNSET if outcome.count is None else outcome.count,
     )  # fmt: skip
     return Acted(outcome.seq, outcome.at_ms, entry)
 
 
-def refusal(code: str, author: UUID, action: Deed, missing: UUID | None = None, seq: int = 0) -> Refused:
-    """What the *code* that a function of ``FUNCTIONS`` answered with stands for; *missing*: what is not there; *seq*:
-    the message that it is about, if that is not the action's own."""
+def refusal(
+    code: str, author: UUID, action: Deed, missing: UUID | None = None, retry_after_ms: int = 0, seq: int = 0
+) -> KonnectError:
+    """What the *code* that a function of ``FUNCTIONS`` answered with stands for; *missing*: who or what is missing;
+    *seq*: the message that it is about, if that is not the action's own."""
     match code:
-        case "poll_closed":
-            return PollClosed("the poll was closed")
-        case "no_such_option":
-            return Invalid("the poll has no such option, or takes no more than one - at `$.options`")
-        case "unknown_scheduled" if isinstance(action, SendScheduled):
-            return scheduled.refusal(code, author, action.conversation, action.key, action.scheduled)
+        case "slow_mode":
+            return SlowMode(retry_after_ms)
         case "key_reused":
             return KeyReused(action.key)
         case "forbidden":
-            return Forbidden(_FORBIDDEN[type(action)])
+            return Forbidden(_FORBIDDEN.get(type(action), "only its owner and admins write in a channel"))
         case "message_deleted":
             return MessageDeleted("the message was deleted")
         case "too_late":
@@ -135,7 +175,42 @@ def refusal(code: str, author: UUID, action: Deed, missing: UUID | None = None, 
             return NotReady("the upload is not done yet")
         case "wrong_use":
             return WrongUse("a medium is shown as what it was announced as, and a profile photo in a profile alone")
+        case "poll_closed":
+            return PollClosed("the poll was closed")
+        case "no_such_option":
+            return Invalid("the poll has no such option, or takes no more than one - at `$.options`")
+        case "unknown_scheduled" if isinstance(action, SendScheduled):
+            return scheduled.refusal(code, author, action.conversation, action.key, action.scheduled)
+    found = _members_refusal(code, author, action, missing)
+    if found is not None:
+        return found
     return reading_refusal(code, author, *((action.conversation, seq) if seq else _about(action, code)))
+
+
+def _members_refusal(code: str, author: UUID, action: Deed, missing: UUID | None) -> Refused | None:
+    """The same, of what is about members and what they may set."""
+    match code:
+        case "wrong_kind":
+            return WrongKind("a direct conversation has its two members for ever")
+        case "too_many_admins":
+            return TooManyAdmins("the conversation has as many admins as it may")
+        case "unknown_user" if missing is not None:
+            return UnknownUser(missing)
+        case "unknown_medium" if isinstance(action, ConversationPhoto) and action.photo is not None:
+            return UnknownMedium(action.photo)
+        case "no_room":
+            return NotFound("there is no room here that one may join")
+        case "already_a_member":
+            return AlreadyAMember(author, action.conversation)
+        case "banned":
+            return Banned("you are banned from this conversation")
+        case "conversation_full":
+            return ConversationFull("the conversation has as many members as this server allows")
+        case "over":
+            return Invalid("the end is over already - at `$.until_ms`")
+        case "not_a_member" if missing is not None:
+            return NotAMember(missing, action.conversation)
+    return None
 
 
 def _about(action: Deed, code: str) -> tuple[UUID, int]:
@@ -159,4 +234,6 @@ def reading_refusal(code: str | None, person: UUID, conversation: UUID, seq: int
             return InAThread(f"message {seq} is in a thread itself")
         case "unknown_poll":
             return UnknownPoll(f"message {seq} asks nothing")
+        case "forbidden":
+            return Forbidden("only the owner and admins of the group may ask for this")
     raise AssertionError(f"the database answered {code!r}")

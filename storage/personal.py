@@ -21,7 +21,7 @@ To add a kind:
 from typing import Final, LiteralString
 from uuid import UUID
 
-from protocol.errors import InAThread, KeyReused, NotAMember, Refused, TooManyOfOnesOwn, UnknownMessage
+from protocol.errors import InAThread, Invalid, KeyReused, NotAMember, Refused, TooManyOfOnesOwn, UnknownMessage
 from protocol.frames import (
     AnyPersonal,
     Command,
@@ -35,6 +35,8 @@ from protocol.frames import (
     DraftClear,
     DraftSet,
     MessageHide,
+    NotificationRead,
+    NotificationSettings,
     ThreadFollow,
     ThreadRead,
 )
@@ -56,11 +58,19 @@ FUNCTIONS: Final[dict[type[Command], LiteralString]] = {
     MessageHide: "select hide_messages(%s, %s::json, %s::json)::text",
     ThreadFollow: _THREAD,
     ThreadRead: _THREAD,
+    NotificationRead: "select read_notifications(%s, %s::json, %s::json)::text",
+    NotificationSettings: "select change_notifying(%s, %s::json, %s::json)::text",
 }
 
 
 def refusal(code: str, missing: UUID, seq: int, command: AnyPersonal) -> Refused:
     """What the *code* that a function of ``FUNCTIONS`` answered with stands for; *missing*, *seq*: who, what."""
+    match code:
+        case "unknown_timezone":
+            return Invalid("there is no such time zone - at `$.timezone`")
+        case "key_reused":
+            return KeyReused(command.key)
+    assert not isinstance(command, NotificationRead | NotificationSettings), code
     match code:
         case "not_a_member":
             return NotAMember(missing, command.conversation)
@@ -70,6 +80,4 @@ def refusal(code: str, missing: UUID, seq: int, command: AnyPersonal) -> Refused
             return InAThread(f"message {seq} is in a thread itself")
         case "too_many":
             return TooManyOfOnesOwn("you have as many of these as one may have")
-        case "key_reused":
-            return KeyReused(command.key)
     raise AssertionError(f"the database answered {code!r}")

@@ -16,6 +16,7 @@ import trio
 from protocol.errors import (
     AlreadyAMember,
     BadCursor,
+    Banned,
     ConversationFull,
     Forbidden,
     KeyReused,
@@ -26,22 +27,32 @@ from protocol.errors import (
 )
 from protocol.frames import (
     AnyPersonal,
+    Ban,
+    Bans,
     Content,
     Conversations,
     ConversationState,
     Entry,
+    Found,
     History,
     HistoryPage,
+    Hit,
+    MessageReader,
     MessageSchedule,
     MessageScheduled,
     OneReaction,
     OneThread,
     OneVote,
+    Privacy,
+    PrivacySet,
     Reactions,
+    Readers,
     Scheduled,
     ScheduledMessage,
     ScheduledPage,
+    Search,
     Threads,
+    Unread,
     User,
     Version,
     Versions,
@@ -50,13 +61,26 @@ from protocol.frames import (
 from protocol.limits import (
     NAMED_MEMBERS,
     PAGE_BYTES,
+    PREVIEW,
     SCHEDULED,
     SCHEDULED_AHEAD_MS,
+    SEARCH_RANKED,
     SEQ_MAX,
     UNREAD,
+    UNREAD_TOTAL,
     VERSIONS_PAGE,
 )
-from storage import actions, personal, reaction_cursor, scheduled, thread_cursor
+from storage import (
+    actions,
+    personal,
+    reaction_cursor,
+    reader_cursor,
+    scheduled,
+    search_cursor,
+    search_query,
+    snippets,
+    thread_cursor,
+)
 from storage.actions import Deed
 from storage.database import Database, OwnConnection
 from storage.errors import StorageConflict
@@ -69,6 +93,7 @@ from storage.rows import (
     Kept,
     Made,
     Moved,
+    NewKind,
     NewMessage,
     OthersReceipt,
     Page,
@@ -78,12 +103,13 @@ from storage.rows import (
     Raised,
     Range,
     Rules,
+    Seen,
     Standing,
     State,
     shown,
 )
 from storage.scheduled import Due
-from storage.store import Change
+from storage.store import PLAIN, Change
 
 ASKING: Final = 2  # connections for the questions of those who come back
 _ENTRIES: Final = 62  # that weigh as much as a question without any: so eight whole pages in one query, no more
@@ -103,6 +129,9 @@ class _Outcome(msgspec.Struct):
     at_ms: int = 0
     new: bool = False
     conversation: UUID | None = None
+    owner: UUID | None = None
+    count: int | None = None
+    number: int = 0
 
 
 class _ActedOrNot(msgspec.Struct):
@@ -110,6 +139,7 @@ class _ActedOrNot(msgspec.Struct):
 
     error: str | None = None
     missing: UUID | None = None
+    retry_after_ms: int = 0
     seq: int = 0
     at_ms: int = 0
     entry: Entry | None = None  # of a refusal, seq is the message that it is about
@@ -135,6 +165,8 @@ class _Found(msgspec.Struct):
     mine: list[int] = []
     threads: list[OneThread] = []
     entries: list[Entry] = []
+    bans: list[Ban] = []
+    readers: list[MessageReader] = []
     more: bool = False
 
 
@@ -150,6 +182,28 @@ class _ScheduledOrNot(msgspec.Struct):
 class _FoundScheduled(msgspec.Struct):
     scheduled: list[ScheduledMessage]
     more: bool
+
+
+class _Hit(msgspec.Struct):
+    conversation: UUID
+    seq: int
+    author: UUID
+    at_ms: int
+    rank: float
+    text: str
+    marked: list[str]
+
+    def shown(self) -> Hit:
+        """As it travels."""
+        found = snippets.union(place for one in self.marked for place in snippets.ranges(one))
+        snippet, places = snippets.cut(self.text, found)
+        return Hit(self.conversation, self.seq, self.author, self.at_ms, snippet, places)
+
+
+class _Search(msgspec.Struct):
+    hits: list[_Hit]
+    more: bool
+    top: search_cursor.Top | None
 
 
 class _MovedOne(msgspec.Struct):
@@ -221,6 +275,10 @@ _found_pages: Final = msgspec.json.Decoder(list[_FoundPage]).decode
 _found_personal: Final = msgspec.json.Decoder(list[_FoundPersonal]).decode
 _found_receipts: Final = msgspec.json.Decoder(list[_FoundReceipt]).decode
 _history: Final = msgspec.json.Decoder(HistoryPage | None).decode
+_search: Final = msgspec.json.Decoder(_Search | None).decode
+_privacy: Final = msgspec.json.Decoder(Privacy | None).decode
+_seen: Final = msgspec.json.Decoder(list[Seen]).decode
+_unread: Final = msgspec.json.Decoder(Unread).decode
 _raised: Final = msgspec.json.Decoder(list[Raised]).decode
 _moved: Final = msgspec.json.Decoder(_Moved).decode
 
@@ -242,7 +300,7 @@ _FIRST: Final = """
                 order by conversation, joined desc) newest
             where until is null limit a.m) c
     ), $2::integer, $3::integer))"""
-_CHANGE: Final = "select change_member($1, $2::uuid, $3::uuid, $4, $5::uuid, $6::integer)"
+_CHANGE: Final = "select change_member($1, $2::uuid, $3::uuid, $4, $5::uuid, $6::integer, $7::integer)"
 _LOG_AFTER: Final = """
     select coalesce(json_agg(entry_json(e) order by e.seq), '[]')
     from (select * from entry where conversation = $1::uuid and seq > $2::bigint order by seq limit $3::integer) e"""
@@ -303,32 +361,36 @@ class PostgresStore:
         sql = actions.FUNCTIONS[type(action)]
         outcome = _acted(await self._call(lane, sql, str(author), _encode(action), _encode(rules)))
         if outcome.error is not None:
-            raise actions.refusal(outcome.error, author, action, outcome.missing, outcome.seq)
+            raise actions.refusal(outcome.error, author, action, outcome.missing, outcome.retry_after_ms, outcome.seq)
         return Acted(outcome.seq, outcome.at_ms, outcome.entry)
 
     async def change_member(
-        self, lane: int, change: Change, conversation: UUID, author: UUID, key: str, user: UUID, most: int
-    ) -> Changed:
+        self, lane: int, change: Change, conversation: UUID, author: UUID, key: str, user: UUID, most: int,
+        room_most: int | None = None,
+    ) -> Changed:  # fmt: skip
         """See Store."""
+        bounds = (str(most), str(most if room_most is None else room_most))
         outcome = _outcome(
-            await self._call(lane, _CHANGE, change, str(conversation), str(author), key, str(user), str(most))
-        )  # fmt: skip
+            await self._call(lane, _CHANGE, change, str(conversation), str(author), key, str(user), *bounds)
+        )
         if outcome.error is not None:
             raise _refusal(outcome, conversation=conversation, author=author, user=user, key=key)
-        return Changed(outcome.seq, outcome.at_ms, outcome.new)
+        return Changed(outcome.seq, outcome.at_ms, outcome.new, outcome.owner, outcome.count)
 
     async def log_after(self, lane: int, conversation: UUID, head: int, limit: int) -> list[Entry]:
         """See Store."""
         return _entries(await self._call(lane, _LOG_AFTER, str(conversation), str(head), str(limit)))
 
     async def create_group(
-        self, new_id: UUID, author: UUID, key: str, title: str, history: History, members: Sequence[UUID], most: int
-    ) -> Made:
+        self, new_id: UUID, author: UUID, key: str, title: str, history: History, members: Sequence[UUID], most: int,
+        more: NewKind = PLAIN,
+    ) -> Made:  # fmt: skip
         """See Store."""
         outcome = _outcome(
             await self._json(
-                "select create_group(%s, %s, %s, %s, %s, %s::json, %s)::text",
-                new_id, author, key, title, history, _text(members), most,
+                "select create_group(%s, %s, %s, %s, %s, %s::json, %s, %s, %s, %s::json, %s)::text",
+                new_id, author, key, title, history, _text(members), most, more.kind, more.topic, _text(more.tags),
+                more.public,
             )
         )  # fmt: skip
         if outcome.conversation is None:
@@ -386,7 +448,7 @@ class PostgresStore:
         return await self._first.ask((person, recent, most))
 
     async def _ask_first(self, lane: OwnConnection, asks: Sequence[tuple[UUID, int, int]]) -> list[Standing]:
-        rows = [{"q": q, "p": person, "r": recent, "m": most} for q, (person, recent, most) in enumerate(asks)]
+        rows = [{"q": q, "p": person, "r": recent, "m": most, "n": 0} for q, (person, recent, most) in enumerate(asks)]
         found = _found_first(await _call(lane, _FIRST, _encode(rows), str(NAMED_MEMBERS), str(UNREAD)))
         for one in found.states:
             found.standings[one.q].states.append(one.state)
@@ -454,6 +516,49 @@ class PostgresStore:
         if page is None:
             raise NotAMember(person, conversation)
         return page
+
+    async def around(self, person: UUID, conversation: UUID, at: int, older: int, newer: int) -> HistoryPage:
+        """See Store."""
+        sql: Final = "select coalesce(history_around(%s, %s, %s, %s, %s, %s)::text, 'null')"
+        page: HistoryPage | None = _history(
+            await self._json(sql, person, conversation, at, older, newer, PAGE_BYTES)
+        )
+        if page is None:
+            raise NotAMember(person, conversation)
+        return page
+
+    async def search(self, person: UUID, query: Search, languages: Sequence[str]) -> Found:
+        """See Store."""
+        by_rank = query.order == "rank"
+        after = search_cursor.place(query.cursor, by_rank)
+        last = None if after is None else _hit(after.last)
+        top = None if after is None or after.top is None else _hit(after.top)
+        sql: Final = """
+            select coalesce(search_messages(
+                %s, %s::uuid, %s::json, %s::regconfig[], %s::uuid, %s, %s, %s, %s::search_hit, %s::real,
+                %s::search_hit, %s, %s, %s)::text, 'null')"""
+        found: _Search | None = _search(
+            await self._json(
+                sql, person, query.conversation, _text(search_query.parse(query.query)), list(languages), query.author,
+                query.kind, query.from_ms, query.to_ms, last, None if after is None else after.rank, top, by_rank,
+                query.limit, SEARCH_RANKED,
+            )
+        )  # fmt: skip
+        if found is None:
+            assert query.conversation is not None
+            raise NotAMember(person, query.conversation)
+        cursor = None
+        if found.more:
+            end = found.hits[-1]
+            place = search_cursor.Place(end.at_ms, end.conversation, end.seq)
+            if by_rank:
+                first = after.top if after is not None else None
+                if found.top is not None and first is None:
+                    first = found.top.place()
+                cursor = search_cursor.text_of(search_cursor.After(place, end.rank, first))
+            else:
+                cursor = search_cursor.text_of(search_cursor.After(place))
+        return Found([hit.shown() for hit in found.hits], cursor)
 
     async def edits(self, person: UUID, conversation: UUID, seq: int, after: int) -> Versions:
         """See Store."""
@@ -536,6 +641,22 @@ class PostgresStore:
         """How long conversations that are made from now on keep messages; None: for ever."""
         await self._database.execute("update terms set retention_s = %s where one", retention_s)
 
+    async def bans(self, person: UUID, conversation: UUID, before: int | None, limit: int) -> Bans:
+        """See Store."""
+        sql: Final = "select member_bans(%s, %s, %s, %s)::text"
+        found = _found(await self._json(sql, person, conversation, SEQ_MAX if before is None else before, limit))
+        if found.error is not None:
+            raise actions.reading_refusal(found.error, person, conversation, 0)
+        return Bans(found.bans, found.more)
+
+    async def readers(self, person: UUID, conversation: UUID, seq: int, cursor: str | None, limit: int) -> Readers:
+        """See Store."""
+        sql: Final = "select message_readers(%s, %s, %s, %s, %s)::text"
+        found = _found(await self._json(sql, person, conversation, seq, reader_cursor.place(cursor), limit))
+        if found.error is not None:
+            raise actions.reading_refusal(found.error, person, conversation, seq)
+        return Readers(found.readers, reader_cursor.text_after(found.readers[-1].user) if found.more else None)
+
     async def listing(self, person: UUID, cursor: str | None, limit: int) -> Conversations:
         """See Store."""
         after_ms, after_id = (SEQ_MAX, UUID(int=0)) if cursor is None else _listing_cursor(cursor)
@@ -557,10 +678,42 @@ class PostgresStore:
             view = shown(state, ConversationState)
             size_bytes += len(_pack(view))
             if page and size_bytes > PAGE_BYTES:
-                return Conversations(page, last)
+                return Conversations(page, last, await self._last_messages(person, page))
             page.append(view)
             last = _listing_text(active_at_ms, one)
-        return Conversations(page, last if len(rows) > limit else None)
+        return Conversations(page, last if len(rows) > limit else None, await self._last_messages(person, page))
+
+    async def _last_messages(self, person: UUID, states: Sequence[ConversationState]) -> list[Entry]:
+        """The last message of each of *states* whose last entry is none, where there is one near its end."""
+        wanted = [one.conversation for one in states if one.recent and one.recent[-1].kind != "message"]
+        if not wanted:
+            return []
+        return _entries(await self._json("select last_messages(%s, %s, %s)::text", person, wanted, PREVIEW))
+
+    async def set_privacy(self, person: UUID, command: PrivacySet) -> int:
+        """See Store."""
+        sql: Final = "select set_privacy(%s, %s::json, '{}')::text"
+        outcome = _outcome(await self._json(sql, person, _text(command)))
+        if outcome.error is not None:
+            raise _refusal(outcome, conversation=person, author=person, user=person, key=command.key)
+        return outcome.number
+
+    async def privacy(self, person: UUID) -> Privacy:
+        """See Store."""
+        return _privacy(await self._json("select coalesce(privacy_of(%s)::text, 'null')", person)) or Privacy()
+
+    async def presences(self, person: UUID, users: Sequence[UUID]) -> list[Seen]:
+        """See Store."""
+        return _seen(await self._json("select presences(%s, %s)::text", person, list(users)))
+
+    async def take_seats(self, node: UUID, came: Sequence[UUID], went: Mapping[UUID, int]) -> None:
+        """See Store."""
+        sql: Final = "select take_seats(%s, %s, %s::json)"
+        await self._database.execute(sql, node, list(came), _text(_rows(went, "p", "ago")))
+
+    async def unread_total(self, person: UUID) -> Unread:
+        """See Store."""
+        return _unread(await self._json("select unread_total(%s, %s, %s)::text", person, UNREAD_TOTAL, UNREAD))
 
     async def raise_receipts(self, moves: Sequence[Raise]) -> list[Raised]:
         """See Store."""
@@ -596,22 +749,13 @@ class PostgresStore:
 
     async def beat(self, node: UUID) -> list[UUID]:
         """See Store."""
-        rows = await self._database.fetch_all(
-            """
-            with mine as (
-                insert into node (id) values (%s) on conflict (id) do update set beat = now()
-            ), old as (
-                delete from node where beat < now() - interval '1 hour'
-            )
-            select id from node where id <> %s and beat > now() - interval '5 seconds'
-            """,
-            node, node,
-        )  # fmt: skip
-        return [row[0] for row in rows]
+        row = await self._database.fetch_one("select beat_node(%s)", node)
+        assert row is not None
+        return list(row[0])
 
     async def leave(self, node: UUID) -> None:
         """See Store."""
-        await self._database.execute("delete from node where id = %s", node)
+        await self._database.execute("select leave_node(%s)", node)
 
     async def _call(self, lane: int, sql: LiteralString, *texts: str | bytes) -> bytes:
         return await _call(self._lanes[lane], sql, *texts)
@@ -648,6 +792,11 @@ async def _call(lane: OwnConnection, sql: LiteralString, *texts: str | bytes) ->
 
 def _rows(numbers: Mapping[UUID, int], key: str, value: str) -> list[dict[str, object]]:
     return [{key: one, value: number} for one, number in numbers.items()]
+
+
+def _hit(place: search_cursor.Place) -> str:
+    """As PostgreSQL reads a row of three."""
+    return f"({place.at_ms},{place.conversation},{place.seq})"
 
 
 def _page_weight(ask: tuple[UUID, Sequence[Range], int]) -> int:
@@ -690,5 +839,7 @@ def _refusal(outcome: _Outcome, *, conversation: UUID, author: UUID, user: UUID,
         case "wrong_kind":
             return WrongKind("a direct conversation has its two members for ever")
         case "forbidden":
-            return Forbidden("only the owner of the group may do this")
+            return Forbidden("only the owner and admins of the group may do this, and to nobody who owns it")
+        case "banned":
+            return Banned("the person is banned from this conversation")
     raise AssertionError(f"the database answered {outcome.error!r}")

@@ -6,7 +6,7 @@ from uuid import UUID
 from msgspec import Struct
 
 from protocol import limits
-from protocol.frames import Content, ConversationState, Entry, History, Kind, Receipt, StateEvent
+from protocol.frames import Content, ConversationState, Entry, History, Kind, Privacy, Receipt, StateEvent
 
 
 class NewMessage(
@@ -31,6 +31,8 @@ class Answer(Struct, frozen=True):
     at_ms: int | None = None
     expires_at_ms: int | None = None  # of a new message: when it disappears
     refused: bool = False  # storage can never take this text
+    error: str | None = None  # a member, but may not write now: "forbidden", or "slow_mode" for retry_after_ms
+    retry_after_ms: int = 0
 
 
 class Appendix(Struct, frozen=True):
@@ -55,6 +57,17 @@ class Rules(Struct, frozen=True):
     pins: int = limits.PINS
     thread_users: int = limits.THREAD_USERS
     media_unused_ms: int = 86_400_000  # how long a medium is kept that nothing names any more
+    admins: int = limits.ADMINS
+    room_members: int = limits.ROOM_MEMBERS  # of a room or a channel
+
+
+class NewKind(Struct, frozen=True):
+    """What is to be known of a new conversation beside what a plain group has."""
+
+    kind: Kind = "group"
+    topic: str | None = None
+    tags: list[str] = []
+    public: bool = False
 
 
 class Acted(Struct, frozen=True):
@@ -71,6 +84,8 @@ class Changed(Struct, frozen=True):
     seq: int
     at_ms: int
     new: bool
+    owner: UUID | None = None  # whose the group is after it, when its owner left
+    count: int | None = None  # of a room or a channel: its members after it
 
 
 class Made(Struct, frozen=True):
@@ -90,6 +105,7 @@ class Span(Struct, frozen=True):
     number: int  # the person's number at the last change of this stretch
     until: int | None = None
     partner: UUID | None = None  # in a direct conversation
+    large: bool = False  # it has more than TYPING_MEMBERS members
 
 
 class Standing(Struct, frozen=True):
@@ -102,6 +118,7 @@ class Standing(Struct, frozen=True):
     states: list["State"] = []  # of `first_standing`: of the first so many of them, in the same snapshot
     same: bool = False  # spans are left out: none has changed since the number that the asker named
     rows: int = 0  # the number of the newest row of table personal, if it is above what the asker was told; else 0
+    privacy: Privacy | None = None  # the person's switches; None: never touched
 
 
 class Personal(Struct, frozen=True):
@@ -147,6 +164,13 @@ class State(Struct, frozen=True):
     receipts: list[Receipt] = []
     recent: list[Entry] = []
     pins: list[int] = []
+    admins: list[UUID] = []
+    topic: str | None = None
+    photo: UUID | None = None
+    slow_mode_s: int = 0
+    tags: list[str] = []
+    public: bool = False
+    member_count: int = 0
 
 
 _Shown = TypeVar("_Shown", bound=ConversationState)
@@ -160,6 +184,8 @@ def shown(state: State, form: type[_Shown]) -> _Shown:
         receipts=state.receipts, recent=state.recent, history=state.history, owner=state.owner,
         retention_s=state.retention_s,
         pins=state.pins,
+        admins=state.admins, topic=state.topic, photo=state.photo, slow_mode_s=state.slow_mode_s,
+        tags=state.tags, public=state.public, member_count=state.member_count,
     )  # fmt: skip
 
 
@@ -195,6 +221,8 @@ class Raised(Struct, frozen=True):
     read: int
     rose: bool
     members: int  # of the conversation
+    arrived: bool = True  # the delivered cursor rose
+    hidden: bool = False  # the person hides reading
 
 
 class OthersReceipt(Struct, frozen=True):
@@ -204,6 +232,14 @@ class OthersReceipt(Struct, frozen=True):
     user: UUID
     delivered: int
     read: int
+
+
+class Seen(Struct, frozen=True):
+    """Somebody whose presence the asker may see."""
+
+    user: UUID
+    contact: bool
+    last_seen_ms: int | None = None  # in whole minutes
 
 
 class Moved(Struct, frozen=True):

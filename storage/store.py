@@ -6,21 +6,28 @@ the same call again is safe), :class:`storage.errors.StorageRefused` (can never 
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Literal, Protocol
+from typing import Final, Literal, Protocol
 from uuid import UUID
 
 from protocol.frames import (
     AnyPersonal,
+    Bans,
     Conversations,
     Entry,
+    Found,
     History,
     HistoryPage,
     MessageSchedule,
     MessageScheduled,
+    Privacy,
+    PrivacySet,
     Reactions,
+    Readers,
     Scheduled,
     ScheduledPage,
+    Search,
     Threads,
+    Unread,
     User,
     Versions,
     Votes,
@@ -33,6 +40,7 @@ from storage.rows import (
     Kept,
     Made,
     Moved,
+    NewKind,
     NewMessage,
     OthersReceipt,
     Page,
@@ -41,11 +49,13 @@ from storage.rows import (
     Raised,
     Range,
     Rules,
+    Seen,
     Standing,
     State,
 )
 from storage.scheduled import Due
 
+PLAIN: Final = NewKind()
 Change = Literal["add", "remove", "leave"]
 
 
@@ -71,21 +81,24 @@ class Store(Protocol):
         """
 
     async def change_member(
-        self, lane: int, change: Change, conversation: UUID, author: UUID, key: str, user: UUID, most: int
-    ) -> Changed:
-        """Add *user* to a group, remove *user*, or leave (*user* is the author). *most*: members a group may have.
+        self, lane: int, change: Change, conversation: UUID, author: UUID, key: str, user: UUID, most: int,
+        room_most: int | None = None,
+    ) -> Changed:  # fmt: skip
+        """Add *user* to a group, remove *user*, or leave (*user* is the author). *most*: members a group may have;
+        *room_most*: a room or a channel, None: as a group.
 
         Raises:
-            NotAMember, AlreadyAMember, WrongKind, Forbidden, UnknownUser, ConversationFull, KeyReused
+            NotAMember, AlreadyAMember, WrongKind, Forbidden, UnknownUser, ConversationFull, KeyReused, Banned
         """
 
     async def log_after(self, lane: int, conversation: UUID, head: int, limit: int) -> list[Entry]:
         """The log above *head*, at most *limit* entries; for delivery, so not narrowed to one reader."""
 
     async def create_group(
-        self, new_id: UUID, author: UUID, key: str, title: str, history: History, members: Sequence[UUID], most: int
-    ) -> Made:
-        """Create a group and its first entry. *members*: the author first, no repeats.
+        self, new_id: UUID, author: UUID, key: str, title: str, history: History, members: Sequence[UUID], most: int,
+        more: NewKind = PLAIN,
+    ) -> Made:  # fmt: skip
+        """Create a group, a room or a channel, and its first entry. *members*: the author first, no repeats.
 
         Raises:
             UnknownUser, ConversationFull, KeyReused
@@ -144,6 +157,25 @@ class Store(Protocol):
 
         Raises:
             NotAMember: *person* was never a member.
+        """
+
+    async def around(self, person: UUID, conversation: UUID, at: int, older: int, newer: int) -> HistoryPage:
+        """A page of the past around a place, oldest first: the newest *older* entries below seq *at*, and the oldest
+        *newer* from it on, each of the two up to half a page's bytes.
+
+        Raises:
+            NotAMember: *person* was never a member.
+        """
+
+    async def search(self, person: UUID, query: Search, languages: Sequence[str]) -> Found:
+        """A page of the messages that match *query* and that *person* may see.
+
+        Args:
+            languages: By whose stems words are sought, beside the words as they are written.
+
+        Raises:
+            NotAMember: *person* was never a member of the one conversation to search in.
+            BadCursor
         """
 
     async def edits(self, person: UUID, conversation: UUID, seq: int, after: int) -> Versions:
@@ -217,12 +249,49 @@ class Store(Protocol):
         """Take what is due now, at most *limit*, for this process to do; who has not done it within *lease_s* may find
         that another process does it."""
 
+    async def bans(self, person: UUID, conversation: UUID, before: int | None, limit: int) -> Bans:
+        """A page of the bans that hold now, newest first, those below *before* (a ban's seq).
+
+        Raises:
+            NotAMember: *person* is none now.
+            Forbidden
+        """
+
+    async def readers(self, person: UUID, conversation: UUID, seq: int, cursor: str | None, limit: int) -> Readers:
+        """A page of those whom message *seq* has reached.
+
+        Raises:
+            NotAMember: *person* is no member now.
+            UnknownMessage: As above.
+            BadCursor
+        """
+
     async def listing(self, person: UUID, cursor: str | None, limit: int) -> Conversations:
         """One page of the conversations *person* is in, last active first.
 
         Raises:
             BadCursor
         """
+
+    async def set_privacy(self, person: UUID, command: PrivacySet) -> int:
+        """Turn the switches that *command* names. The number up to which a device has to be told to know of it.
+
+        Raises:
+            KeyReused
+        """
+
+    async def privacy(self, person: UUID) -> Privacy:
+        """How the person's switches stand."""
+
+    async def presences(self, person: UUID, users: Sequence[UUID]) -> list[Seen]:
+        """Those of *users* whose presence *person* may see, each once, in that order: they share a conversation now,
+        and the switches of both allow it."""
+
+    async def take_seats(self, node: UUID, came: Sequence[UUID], went: Mapping[UUID, int]) -> None:
+        """Who is at process *node* now, and who went so many milliseconds ago and was then last seen."""
+
+    async def unread_total(self, person: UUID) -> Unread:
+        """What is unread over all that *person* is in."""
 
     async def raise_receipts(self, moves: Sequence[Raise]) -> list[Raised]:
         """Raise cursors, clamped to what exists; one move per person and conversation. Answers in the same order."""
@@ -240,7 +309,8 @@ class Store(Protocol):
         """Write a lineage row, before any cursor names it."""
 
     async def beat(self, node: UUID) -> list[UUID]:
-        """Say that process *node* is there; which others said so within the last 5 seconds."""
+        """Say that process *node* is there; which others said so within the last 5 seconds. Of who has not for 15
+        seconds, the people were last seen at the last beat."""
 
     async def leave(self, node: UUID) -> None:
-        """Say that process *node* goes."""
+        """Say that process *node* goes; its people were last seen now."""

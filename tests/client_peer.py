@@ -335,6 +335,17 @@ class Peer:
         entry = self.store(wire, {**frame, "text": source["text"], "content": content})
         self.ok(wire, frame, seq=entry["seq"], at_ms=entry["at_ms"])
 
+    def _device_register(self, wire: Wire, frame: Frame) -> None:
+        self.ok(wire, frame)
+
+    _device_unregister = _notification_read = _notification_settings = _device_register
+
+    def _device_list(self, wire: Wire, frame: Frame) -> None:
+        self.ok(wire, frame, devices=[{"device": "phone", "platform": "ios", "at_ms": 1}])
+
+    def _notification_list(self, wire: Wire, frame: Frame) -> None:
+        self.ok(wire, frame, notifications=[], unread=0, settings={})
+
     def _message_edits(self, wire: Wire, frame: Frame) -> None:
         log = [entry for entry in self.logs[frame["conversation"]] if frame["seq"] in (entry["seq"], entry.get("of"))]
         left = [entry for entry in log if entry["seq"] > frame.get("after", 0) and "text" in entry]
@@ -416,6 +427,21 @@ class Peer:
         end = start + frame["limit"]
         self.ok(wire, frame, scheduled=waiting[start:end], **({"cursor": str(end)} if end < len(waiting) else {}))
 
+    def _search(self, wire: Wire, frame: Frame) -> None:
+        word = frame["query"].strip()
+        hits = [
+            {
+                "conversation": conversation, "seq": entry["seq"], "author": entry["author"], "at_ms": entry["at_ms"],
+                "snippet": entry["text"], "highlights": [[entry["text"].index(word), len(word)]],
+            }
+            for conversation, log in self.logs.items()
+            for entry in reversed(log)
+            if word in entry.get("text", "")
+        ]  # fmt: skip
+        start = int(frame.get("cursor") or 0)
+        end = start + frame["limit"]
+        self.ok(wire, frame, hits=hits[start:end], **({"cursor": str(end)} if end < len(hits) else {}))
+
     def _ping(self, wire: Wire, frame: Frame) -> None:
         self.ok(wire, frame, at_ms=int(trio.current_time() * 1000))
 
@@ -475,6 +501,47 @@ class Peer:
             self.show(wire, known)
         self.ok(wire, frame, seq=known["seq"], at_ms=known["at_ms"])
 
+    def _about(self, wire: Wire, frame: Frame, kind: str, **more: Any) -> None:
+        conversation = frame["conversation"]
+        known = self.keys.get((conversation, self.user, frame["key"]))
+        if known is None:
+            known = self.append(conversation, {"kind": kind, "author": self.user, "key": frame["key"], **more})
+            self.show(wire, known)
+        self.ok(wire, frame, seq=known["seq"], at_ms=known["at_ms"])
+
+    def _member_role(self, wire: Wire, frame: Frame) -> None:
+        self._about(wire, frame, "member.role", user=frame["user"], role=frame["role"])
+
+    def _conversation_handover(self, wire: Wire, frame: Frame) -> None:
+        self._about(wire, frame, "conversation.owner", owner=frame["user"])
+
+    def _member_ban(self, wire: Wire, frame: Frame) -> None:
+        self._about(wire, frame, "member.banned", user=frame["user"], reason=frame["reason"])
+
+    def _member_unban(self, wire: Wire, frame: Frame) -> None:
+        self._about(wire, frame, "member.unbanned", user=frame["user"])
+
+    def _conversation_title(self, wire: Wire, frame: Frame) -> None:
+        self._about(wire, frame, "conversation.title", title=frame["title"])
+
+    def _conversation_topic(self, wire: Wire, frame: Frame) -> None:
+        self._about(wire, frame, "conversation.topic", topic=frame["topic"])
+
+    def _conversation_photo(self, wire: Wire, frame: Frame) -> None:
+        self._about(wire, frame, "conversation.photo", photo=frame["photo"])
+
+    def _conversation_slow_mode(self, wire: Wire, frame: Frame) -> None:
+        self._about(wire, frame, "conversation.slow_mode", seconds=frame["seconds"])
+
+    def _room_join(self, wire: Wire, frame: Frame) -> None:
+        self._about(wire, frame, "member.added", user=self.user)
+
+    def _room_leave(self, wire: Wire, frame: Frame) -> None:
+        self._about(wire, frame, "member.removed", user=self.user)
+
+    def _member_bans(self, wire: Wire, frame: Frame) -> None:
+        self.ok(wire, frame, bans=[{"user": BOB, "author": ANN, "seq": 3, "at_ms": 3}], more=False)
+
     def _conversation_add(self, wire: Wire, frame: Frame) -> None:
         self._change(wire, frame, "member.added", frame["user"])
 
@@ -483,6 +550,21 @@ class Peer:
 
     def _conversation_leave(self, wire: Wire, frame: Frame) -> None:
         self._change(wire, frame, "member.removed", self.user)
+
+    def _message_readers(self, wire: Wire, frame: Frame) -> None:
+        self.ok(wire, frame, readers=[])
+
+    def _privacy_set(self, wire: Wire, frame: Frame) -> None:
+        self.ok(wire, frame)
+
+    def _privacy_get(self, wire: Wire, frame: Frame) -> None:
+        self.ok(wire, frame, read_receipts=True, last_seen="everyone", typing=False)
+
+    def _presence_get(self, wire: Wire, frame: Frame) -> None:
+        self.ok(wire, frame, people=[{"user": user, "state": "online"} for user in frame["users"]])
+
+    def _unread_get(self, wire: Wire, frame: Frame) -> None:
+        self.ok(wire, frame, messages=0, conversations=0)
 
     def _presence_watch(self, wire: Wire, frame: Frame) -> None:
         self.ok(wire, frame, online=self.watchers)

@@ -26,6 +26,7 @@ from storage.rows import (
     Kept,
     Made,
     Moved,
+    NewKind,
     NewMessage,
     OthersReceipt,
     Page,
@@ -34,10 +35,11 @@ from storage.rows import (
     Raised,
     Range,
     Rules,
+    Seen,
     Standing,
     State as StateRow,
 )
-from storage.store import Change
+from storage.store import PLAIN, Change
 from tests.fakes import people
 from tests.simulate.agenda import Agenda
 from tests.simulate.database import FakeDatabase
@@ -107,10 +109,11 @@ class DoorStore(FakeStore):
         return await self._pass("act", await super().act(lane, author, action, rules))
 
     async def change_member(
-        self, lane: int, change: Change, conversation: UUID, author: UUID, key: str, user: UUID, most: int
-    ) -> Changed:
+        self, lane: int, change: Change, conversation: UUID, author: UUID, key: str, user: UUID, most: int,
+        room_most: int | None = None,
+    ) -> Changed:  # fmt: skip
         await self._begin("change_member", change)
-        answer = await super().change_member(lane, change, conversation, author, key, user, most)
+        answer = await super().change_member(lane, change, conversation, author, key, user, most, room_most)
         return await self._pass("change_member", answer)
 
     async def log_after(self, lane: int, conversation: UUID, head: int, limit: int) -> list[Entry]:
@@ -118,10 +121,11 @@ class DoorStore(FakeStore):
         return await self._pass("log_after", await super().log_after(lane, conversation, head, limit))
 
     async def create_group(
-        self, new_id: UUID, author: UUID, key: str, title: str, history: History, members: Sequence[UUID], most: int
-    ) -> Made:
+        self, new_id: UUID, author: UUID, key: str, title: str, history: History, members: Sequence[UUID], most: int,
+        more: NewKind = PLAIN,
+    ) -> Made:  # fmt: skip
         await self._begin("create_group", key)
-        answer = await super().create_group(new_id, author, key, title, history, members, most)
+        answer = await super().create_group(new_id, author, key, title, history, members, most, more)
         return await self._pass("create_group", answer)
 
     async def open_direct(self, new_id: UUID, author: UUID, user: UUID) -> Made:
@@ -175,6 +179,10 @@ class DoorStore(FakeStore):
     async def moved(self, heads: Mapping[UUID, int], numbers: Mapping[UUID, int]) -> Moved:
         await self._begin("moved", (heads, numbers))
         return await self._pass("moved", await super().moved(heads, numbers))
+
+    async def presences(self, person: UUID, users: Sequence[UUID]) -> list[Seen]:
+        await self._begin("presences", person)
+        return await self._pass("presences", await super().presences(person, users))
 
     async def users(self, ids: Sequence[UUID]) -> list[User]:
         await self._begin("users", ids)

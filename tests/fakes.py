@@ -12,7 +12,7 @@ import msgpack  # type: ignore[import-untyped]
 
 from konnect_server.conversation import Acting, Conversation, Posting, Reader
 from protocol import closing
-from protocol.frames import ConversationAdd, ConversationLeave, ConversationRemove, Entry, EntryKind
+from protocol.frames import ConversationAdd, ConversationLeave, ConversationRemove, Entry, EntryKind, Privacy
 from storage.rows import Answer
 from storage.store import Change
 
@@ -85,6 +85,7 @@ class FakeReader:
         self.looks = self.cursors = self.resumed = 0
         self.ended: closing.Close | None = None
         self.slow = False
+        self.privacy = Privacy()
 
     def push(self, data: bytes) -> None:
         self.given.append(data)
@@ -183,6 +184,7 @@ class FakeHouse:
         self.rung: list[tuple[UUID, int]] = []
         self.came: list[UUID] = []
         self.altered_here: list[UUID] = []
+        self.parts: list[tuple[UUID, list[UUID]]] = []
         self.rested = 0
 
     def joined(self, conversation: UUID, user: UUID) -> None:
@@ -190,6 +192,9 @@ class FakeHouse:
 
     def sessions_of(self, user: UUID) -> Iterable[Reader]:
         return [one for one in self.sessions if one.user == user]
+
+    def parted(self, user: UUID, others: Sequence[Reader]) -> None:
+        self.parts.append((user, [one.user for one in others]))
 
     def altered(self, conversation: UUID) -> None:
         self.altered_here.append(conversation)

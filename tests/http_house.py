@@ -15,6 +15,7 @@ from jsonschema import Draft202012Validator  # type: ignore[import-untyped]  # n
 
 from konnect_server.actions.accounts import Accounts
 from konnect_server.actions.media import Media, MediaTerms
+from konnect_server.actions.office import Office
 from konnect_server.actions.passwords import HashCost, Passwords
 from konnect_server.http import DoorOptions, HttpDoor, open_http_door
 from konnect_server.ids import uuid7
@@ -91,6 +92,7 @@ async def open_house(
             accounts=house.accounts, media=house.media, blobs=None if blobs else own, tokens=house.tokens,
             database=database, call=nobody_answers,
             ready=lambda: house.not_ready, metrics=exposition,
+            office=Office(database, uuid7),
         ) as door,
         trio.open_nursery() as nursery,
     ):  # fmt: skip
@@ -101,7 +103,7 @@ async def open_house(
         nursery.cancel_scope.cancel()
 
 
-async def nobody_answers(user: UUID, command: Command) -> msgspec.Struct:
+async def nobody_answers(user: UUID, command: Command, sign_in: UUID) -> msgspec.Struct:
     """There is a door here and nothing behind it; tests of calls run a whole server."""
     raise Unavailable("nothing lives behind this door")
 

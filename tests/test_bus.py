@@ -13,6 +13,7 @@ from konnect_server import bus as room
 from konnect_server.bus import Bus, NoDoorbell
 from konnect_server.conversation import Posting
 from konnect_server.presence import Presence
+from konnect_server.receipts import Spread
 from protocol import closing
 from protocol.frames import ReceiptEvent, TypingEvent
 from storage.errors import StorageUnavailable
@@ -188,11 +189,11 @@ async def test_typing_and_receipts_reach_the_other_process(autojump_clock: MockC
     async with open_town() as town:
         bob, own = town.there.listener(BOB), town.there.listener(ANN, None, "tablet")
         town.here.bus.typing(TypingEvent(conversation=ROOM, user=ANN))
-        town.here.bus.receipt(ReceiptEvent(conversation=ROOM, user=ANN, delivered=1, read=1), to_all=True)
+        town.here.bus.receipt(Spread(ReceiptEvent(conversation=ROOM, user=ANN, delivered=1, read=1), True))
         await until(lambda: len(bob.frames) == 2)
         assert [frame["t"] for frame in bob.frames] == ["typing", "receipt"]
         assert own.frames == []
-        town.here.bus.receipt(ReceiptEvent(conversation=ROOM, user=ANN, delivered=9, read=1), to_all=False)
+        town.here.bus.receipt(Spread(ReceiptEvent(conversation=ROOM, user=ANN, delivered=9, read=1), False))
         await until(lambda: own.frames)
         assert (own.frames[-1]["delivered"], len(bob.frames)) == (9, 2)
 
@@ -201,7 +202,7 @@ async def test_of_a_persons_receipts_in_one_turn_the_newest_is_rung(autojump_clo
     async with open_town() as town:
         own = town.there.listener(ANN, device="tablet")
         for delivered in (1, 2):
-            town.here.bus.receipt(ReceiptEvent(conversation=ROOM, user=ANN, delivered=delivered, read=0), to_all=True)
+            town.here.bus.receipt(Spread(ReceiptEvent(conversation=ROOM, user=ANN, delivered=delivered, read=0), True))
         await until(lambda: own.frames)
         assert [frame["delivered"] for frame in own.frames] == [2]
 

@@ -150,6 +150,19 @@ async def test_history_is_walked_back_to_the_start(peer: Peer, autojump_clock: M
         assert len(peer.asked("history")) == 1 + 3 + 2
 
 
+async def test_a_search_is_read_page_by_page(peer: Peer, autojump_clock: MockClock) -> None:
+    for number in range(5):
+        peer.say(f"tea {number}")
+    async with client_of(peer) as client:
+        first = await client.search("tea", limit=3)
+        assert [(hit.conversation, hit.snippet, hit.highlights) for hit in first.hits] == [
+            (ROOM, f"tea {number}", ((0, 3),)) for number in (4, 3, 2)
+        ]
+        rest = await client.search("tea", limit=3, cursor=first.cursor)
+        assert [hit.seq for hit in rest.hits] == [first.hits[-1].seq - 1, first.hits[-1].seq - 2]
+        assert rest.cursor is None
+
+
 @pytest.mark.parametrize("code", ["rate_limited", "unavailable"])
 async def test_a_later_answer_is_waited_out(peer: Peer, code: str, autojump_clock: MockClock) -> None:
     def busy(wire: Wire, frame: Frame) -> bool:
@@ -266,6 +279,19 @@ async def test_receipts_and_typing_of_others_come_as_events(peer: Peer, autojump
         peer.broadcast({"t": "typing", "conversation": ROOM, "user": BOB})
         assert await anext(client.events) == ReceiptMoved(ROOM, BOB, 2, 1)
         assert await anext(client.events) == TypingSeen(ROOM, BOB)
+
+
+async def test_what_one_does_and_that_one_has_stopped_is_told(peer: Peer, autojump_clock: MockClock) -> None:
+    peer.room()
+    async with client_of(peer) as client:
+        await client.wait_synced()
+        client.typing(ROOM, "voice")
+        client.typing(ROOM, on=False)
+        client.typing(ROOM, on=False)  # they know it
+        client.typing(ROOM)
+        await wait_all_tasks_blocked()
+        told = [(frame.get("what"), frame.get("on")) for frame in peer.received if frame["t"] == "typing"]
+        assert told == [("voice", None), (None, False), (None, None)]
 
 
 async def test_typing_is_told_every_three_seconds_while_open(peer: Peer, autojump_clock: MockClock) -> None:

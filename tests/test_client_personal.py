@@ -185,3 +185,25 @@ def test_a_row_that_cannot_be_read_is_a_violation_and_changes_nothing(what: str,
     with pytest.raises(ProtocolViolation):
         timeline.apply(state(what, ROOM, value))
     assert timeline.heads.rows == {}
+
+
+def test_notifications_are_kept() -> None:
+    """Newest first, as they stand; one that is gone is gone."""
+    timeline = Timeline(Heads())
+    personal = Personal(timeline.heads)
+    first, second = "01a1ee56-5e00-7000-8000-000000000001", "01a1ee56-5e00-7000-8000-000000000002"
+    for subject, kind in ((first, "added"), (second, "reaction")):
+        timeline.apply(state("notification", subject, {"kind": kind, "at_ms": 5, "conversation": ROOM}))
+    timeline.apply(state("notification", first, {"kind": "added", "at_ms": 5, "conversation": ROOM, "read": True}))
+    assert [(one.id, one.kind, one.read) for one in personal.notifications()] == [
+        (second, "reaction", False), (first, "added", True),
+    ]  # fmt: skip
+    timeline.apply(state("notification", second, None))
+    assert [one.id for one in personal.notifications()] == [first]
+    assert personal.notifying.timezone is None
+    timeline.apply(state("notifying", "", {"quiet_from": 1350, "quiet_to": 420, "hide_content": True}))
+    assert (personal.notifying.quiet_from, personal.notifying.hide_content) == (1350, True)
+    for what, value in (("notification", {"kind": "added"}), ("notifying", {"quiet_from": "22:30"}),
+                        ("notification", {"kind": "operator", "at_ms": 1, "data": {"a": 1}})):  # fmt: skip
+        with pytest.raises(ProtocolViolation):
+            timeline.apply(state(what, first, value))

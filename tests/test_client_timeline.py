@@ -109,6 +109,12 @@ def test_the_rest_is_passed_on() -> None:
     told = {"t": "receipt", "conversation": ROOM, "user": BOB, "delivered": 4, "read": 2}
     assert timeline.apply(told) == (ReceiptMoved(ROOM, BOB, 4, 2),)
     assert timeline.apply({"t": "typing", "conversation": ROOM, "user": BOB}) == (TypingSeen(ROOM, BOB),)
+    assert timeline.apply({"t": "typing", "conversation": ROOM, "user": BOB, "what": "voice", "on": False}) == (
+        TypingSeen(ROOM, BOB, "voice", on=False),
+    )
+    assert timeline.apply({"t": "presence", "user": BOB, "state": "offline", "last_seen_ms": 60_000}) == (
+        PresenceChanged(BOB, online=False, last_seen_ms=60_000),
+    )
     assert timeline.apply({"t": "presence", "user": BOB, "state": "online"}) == (PresenceChanged(BOB, online=True),)
     assert timeline.apply({"t": "presence", "user": BOB, "state": "offline"}) == (PresenceChanged(BOB, online=False),)
 

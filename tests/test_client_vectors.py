@@ -10,16 +10,23 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from konnect_client import Content, ConversationChanged, Entity, Entry, Heads, Location, Rewound
 from konnect_client.model import (
+    BanPage,
     Conversation,
     ConversationPage,
+    FoundPage,
     HistoryPage,
+    PersonPresence,
+    Privacy,
     ReactionPage,
+    ReaderPage,
     ScheduledPage,
     Sent,
+    Unread,
     Version,
     Votes,
     take,
 )
+from konnect_client.notifications import NotificationPage, PushDevice
 from konnect_client.pack import pack, unpack
 from konnect_client.threads import ThreadPage
 from konnect_client.timeline import Timeline
@@ -67,6 +74,8 @@ def test_every_answer_is_understood(vector: dict[str, Any]) -> None:
     frame = unpack(bytes.fromhex(vector["hex"]))
     result = take(frame, "result", dict)
     match result:
+        case {"messages": messages, "conversations": conversations}:
+            assert Unread.parse(result) == Unread(messages, conversations)
         case {"conversations": listed}:
             assert [found.id for found in ConversationPage.parse(result).conversations] == [
                 one["conversation"] for one in listed
@@ -77,6 +86,14 @@ def test_every_answer_is_understood(vector: dict[str, Any]) -> None:
             assert Conversation.parse(result).head == head
         case {"versions": versions}:
             assert [Version.parse(one).text for one in versions] == [one.get("text") for one in versions]
+        case {"bans": bans}:
+            assert [one.user for one in BanPage.parse(result).bans] == [one["user"] for one in bans]
+        case {"people": people}:
+            assert [PersonPresence.parse(one).user for one in people] == [one["user"] for one in people]
+        case {"last_seen": str(), "typing": bool()}:
+            assert Privacy.parse(result).last_seen == result["last_seen"]
+        case {"readers": readers}:
+            assert [one.read for one in ReaderPage.parse(result).readers] == [one["read"] for one in readers]
         case {"reactions": reactions}:
             found = ReactionPage.parse(result)
             assert [one.emoji for one in found.reactions] == [one["emoji"] for one in reactions]
@@ -96,12 +113,24 @@ def test_every_answer_is_understood(vector: dict[str, Any]) -> None:
             assert [(one.id, one.text, one.problem) for one in page.scheduled] == [
                 (one["scheduled"], one["text"], one.get("problem")) for one in listed
             ]
+        case {"notifications": listed, "unread": unread}:
+            told = NotificationPage.parse(result)
+            assert [one.id for one in told.notifications] == [one["id"] for one in listed]
+            assert (told.unread, told.settings.timezone) == (unread, result["settings"].get("timezone"))
+        case {"devices": devices}:
+            assert [PushDevice.parse(one).device for one in devices] == [one["device"] for one in devices]
+        case {"hits": hits}:
+            shown = FoundPage.parse(result)
+            assert [(one.seq, one.snippet) for one in shown.hits] == [(one["seq"], one["snippet"]) for one in hits]
+            assert [[list(place) for place in one.highlights] for one in shown.hits] == [
+                one.get("highlights", []) for one in hits
+            ]
         case {"seq": seq, "at_ms": at_ms}:
             assert Sent.parse(result) == Sent(seq, at_ms)
         case _:
             assert set(result) <= {
                 "user", "session", "at_ms", "data", "expires_in_s", "conversation", "delivered", "read", "online",
-                "users", "scheduled",
+                "users", "scheduled", "last_seen_ms",
             }  # fmt: skip
 
 
@@ -136,6 +165,18 @@ async def test_every_command_of_the_client_is_one_that_the_server_takes(autojump
         await client.edits(ROOM, 2)
         await client.reactions(ROOM, 2, emoji="👍")
         await client.delete(ROOM, 2)
+        await client.set_role(ROOM, BOB, "admin")
+        await client.hand_over(ROOM, BOB)
+        await client.ban(ROOM, BOB, reason="spam", until_ms=2**50)
+        await client.unban(ROOM, BOB)
+        await client.bans(ROOM, before=9)
+        await client.create("Chess", kind="room", tags=["chess"], topic="moves", public=True)
+        await client.join(ROOM)
+        await client.leave_room(ROOM)
+        await client.set_title(ROOM, "Tea")
+        await client.set_topic(ROOM, "hot")
+        await client.set_photo(ROOM, BOB)
+        await client.set_slow_mode(ROOM, 30)
         await client.history(ROOM, before=2)
         await client.set_draft(ROOM, "See", reply_to=2)
         await client.set_draft(ROOM, "See you")
@@ -163,9 +204,24 @@ async def test_every_command_of_the_client_is_one_that_the_server_takes(autojump
         await client.thread_history(ROOM, 2, before=9)
         await client.follow_thread(ROOM, 2, on=False)
         await client.read_thread(ROOM, 2, 9)
+        await client.register_device("phone", "android", "token")
+        await client.devices()
+        await client.unregister_device("phone")
+        await client.notifications(cursor="0", unread_only=True)
+        await client.read_notifications([BOB])
+        await client.read_notifications(through=BOB)
+        await client.set_notifying(quiet_from=1350, quiet_to=420, timezone="Europe/Berlin", hide_content=True)
+        await client.set_notifying()
+        await client.history(ROOM, around=2)
+        await client.search("hi", conversation=ROOM, author=BOB, kind="text", from_ms=1, to_ms=2, order="rank")
         await client.watch([BOB], conversation=None)
         await client.watch(conversation=ROOM)
         await client.names(["01900000-0000-7000-8000-0000000000cc"])
+        await client.readers(ROOM, 2)
+        await client.unread()
+        await client.presence([BOB])
+        await client.set_privacy(read_receipts=False, last_seen="contacts", typing=True)
+        assert (await client.privacy()).last_seen == "everyone"
         await client.ping()
         client.receipt(ROOM, delivered=2, read=1)
         client.typing(ROOM)

@@ -275,7 +275,7 @@ def test_every_frame_of_the_server_survives_the_wire(frame: msgspec.Struct) -> N
             expected = msgspec.msgpack.decode(msgspec.msgpack.encode(value))
             assert _comparable(found[name]) == _comparable(expected)
         else:
-            assert value in (msgspec.UNSET, None, False, {}, [], "all")
+            assert value in (msgspec.UNSET, None, False, {}, [], "all", "text", True)
 
 
 @given(entry=struct_of(frames.Entry))

@@ -64,8 +64,16 @@ SAMPLES: dict[str, tuple[Any, str]] = {  # key -> a value that is not the defaul
     "commands_burst": (4, "4"),
     "sockets_per_user": (5, "5"),
     "group_members": (6, "6"),
+    "room_members": (7, "7"),
+    "search_languages": (("german", "dutch"), "german,dutch"),
+    "search_index": (False, "false"),
     "edit_within_s": (-1, "-1"),
     "retention_s": (5, "5"),
+    "push_driver": ("firebase", "firebase"),
+    "firebase_credentials": ("/etc/firebase.json", "/etc/firebase.json"),
+    "firebase_endpoint": ("http://127.0.0.1:9099", "http://127.0.0.1:9099"),
+    "operator_token": ("0123456789abcdef", "0123456789abcdef"),
+    "operator_token_file": ("", ""),
     "hello_timeout_s": (7.0, "7"),
     "ping_interval_s": (8.0, "8"),
     "ping_timeout_s": (9.0, "9"),
@@ -254,6 +262,7 @@ class TestUse:
         by_property = {
             "data": "data_folder", "keys": "keys_folder", "media": "media_folder",
             "database_url_file": "database_url", "s3_secret_key_file": "s3_secret_key",
+            "operator_token_file": "operator_token",
         }  # fmt: skip
         unread = [key.name for key in keys() if f"config.{by_property.get(key.name, key.name)}" not in code]
         assert not unread

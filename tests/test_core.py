@@ -15,6 +15,7 @@ from konnect_server.connection import Connection
 from konnect_server.conversation import Posting
 from konnect_server.core import Core, World, open_core
 from konnect_server.poller import Descriptor, Pollable
+from konnect_server.receipts import Spread
 from konnect_server.session import Claims
 from konnect_server.wheel import TICK_S
 from protocol import closing
@@ -210,7 +211,7 @@ async def test_typing_and_receipts_go_here_and_elsewhere(autojump_clock: MockClo
         await trio.sleep(0.5)
         before = stage.rung
         core._typing(TypingEvent(conversation=ROOM, user=ANN))
-        core._receipt(ReceiptEvent(conversation=ROOM, user=ANN, delivered=1, read=1), True)
+        core._receipt(Spread(ReceiptEvent(conversation=ROOM, user=ANN, delivered=1, read=1), True))
         assert [frame["t"] for frame in bob.frames] == ["typing", "receipt"]
         await until(lambda: stage.rung == before + 2)
 
@@ -218,6 +219,7 @@ async def test_typing_and_receipts_go_here_and_elsewhere(autojump_clock: MockClo
 async def test_people_come_and_go(autojump_clock: MockClock) -> None:
     async with open_stage() as stage, open_core(Config(presence_grace_s=2.0), stage.world) as core:
         ann = listener(core, ANN)
+        core.presence.came(ANN)  # as her walk does, once it is known who may see her
         assert core.presence.online(ANN)
         core.registry.leave(ann)
         assert core.presence.online(ANN)

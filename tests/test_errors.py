@@ -74,9 +74,9 @@ def test_an_error_says_whom_and_what() -> None:
 
 def test_only_being_too_fast_says_when_to_come_again() -> None:
     """For the others no time would be true."""
-    assert errors.RateLimited(250).retry_after_ms == 250
+    assert errors.RateLimited(250).retry_after_ms == errors.SlowMode(250).retry_after_ms == 250
     for error in catalogue():
-        if error is not errors.RateLimited:
+        if error not in (errors.RateLimited, errors.SlowMode):
             assert examples.occurrence(error).retry_after_ms is None
 
 

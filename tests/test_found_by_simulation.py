@@ -8,6 +8,7 @@ from trio.testing import MockClock
 
 from konnect_server.connection import Terms
 from konnect_server.conversation import Posting
+from konnect_server.receipts import Spread
 from protocol.frames import ReceiptEvent
 from storage.rows import Raise
 from tests.deck import open_deck, until
@@ -148,7 +149,7 @@ async def test_no_receipt_between_an_absence_and_the_return(autojump_clock: Mock
         telling = deck.store.shut("states")
         ann = Traveller(deck, ANN, {ROOM: 1}).go()
         await telling.reached.wait()
-        deck.registry.receipt(ReceiptEvent(conversation=ROOM, user=CID, delivered=3, read=3), True)
+        deck.registry.receipt(Spread(ReceiptEvent(conversation=ROOM, user=CID, delivered=3, read=3), True))
         assert ann.of("receipt") == []
         telling.open()
         await until(lambda: ann.walk.synced)

@@ -52,6 +52,10 @@ def items(kind: inspect.Type, count: int) -> list[Any]:
         return [str(number) for number in range(count)]
     if isinstance(item, inspect.IntType):
         return [item.ge or 0] * count
+    """A list of *count* ids, or of parts like the example's."""
+    item = bare(kind)
+    if isinstance(item, inspect.StrType):
+        return [str(number) for number in range(count)]
     assert isinstance(item, inspect.UUIDType)
     return [str(uuid.UUID(int=number)) for number in range(count)]
 

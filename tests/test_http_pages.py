@@ -12,11 +12,13 @@ import httpx
 import pytest
 from quart_trio import QuartTrio
 
+from konnect_server.actions.office import Office
 from konnect_server.http import DoorOptions
 from konnect_server.http.app import make_app
 from konnect_server.http.blob_door import ENDPOINTS as BLOBS
 from konnect_server.http.inside import Inside
 from konnect_server.http.pages import docs_page
+from konnect_server.ids import uuid7
 from protocol import closing
 from protocol.errors import catalogue
 from protocol.http import BY_NAME
@@ -223,7 +225,7 @@ async def test_routes_and_document_name_the_same_endpoints(house: House) -> None
     app: QuartTrio = make_app(
         Inside(
             DoorOptions(), house.accounts, house.media, house.tokens, house.database, nobody_answers, lambda: None,
-            lambda: b"",
+            lambda: b"", Office(house.database, uuid7),
         )
     )
     routed = {

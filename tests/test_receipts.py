@@ -9,8 +9,7 @@ import trio
 from trio.testing import MockClock
 
 from konnect_server import receipts as room
-from konnect_server.receipts import Receipts
-from protocol.frames import ReceiptEvent
+from konnect_server.receipts import Receipts, Spread
 from storage.errors import StorageUnavailable
 from storage.rows import Raise
 from tests.deck import Deck, open_deck, until
@@ -27,8 +26,9 @@ class Stage:
         self.receipts = Receipts(deck.store, self._tell, self._flush)
         self.ann, self.bob = FakeReader(ANN), FakeReader(BOB)
 
-    def _tell(self, event: ReceiptEvent, to_all: bool) -> None:
-        self.told.append((event.conversation, event.user, event.delivered, event.read, to_all))
+    def _tell(self, spread: Spread) -> None:
+        event = spread.event
+        self.told.append((event.conversation, event.user, event.delivered, event.read, spread.to_all))
 
     def _flush(self) -> None:
         self.flushed += 1

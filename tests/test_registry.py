@@ -9,9 +9,10 @@ import trio
 import trio.testing
 
 from konnect_server.conversation import Posting
+from konnect_server.receipts import Spread
 from konnect_server.registry import Registry, Seat
 from protocol import closing
-from protocol.frames import ReceiptEvent, TypingEvent
+from protocol.frames import Privacy, ReceiptEvent, TypingEvent
 from storage.errand import Place, by_task, parked
 from tests.fakes import ANN, BOB, CID, HALL, ROOM, FakeReader, FakeWork, entry, uid
 
@@ -31,8 +32,8 @@ class FakeBells:
     def typing(self, event: TypingEvent) -> None:
         self.rung.append(("typing", event))
 
-    def receipt(self, event: ReceiptEvent, to_all: bool) -> None:
-        self.rung.append(("receipt", event, to_all))
+    def receipt(self, spread: Spread) -> None:
+        self.rung.append(("receipt", spread))
 
     def replaced(self, seat: Seat) -> None:
         self.rung.append(("replaced", seat.user, seat.device, seat.id))
@@ -197,7 +198,7 @@ async def test_who_is_ahead_of_the_delivery_here_hears_what_passes() -> None:
         room.walk(ahead, 7)
         room.attach(ahead, 7)
         stage.registry.typing(TypingEvent(conversation=ROOM, user=BOB))
-        stage.registry.receipt(ReceiptEvent(conversation=ROOM, user=BOB, delivered=4, read=4), to_all=True)
+        stage.registry.receipt(Spread(ReceiptEvent(conversation=ROOM, user=BOB, delivered=4, read=4), True))
         assert [frame["t"] for frame in ahead.frames] == ["typing", "receipt"]
 
 
@@ -206,13 +207,28 @@ async def test_a_receipt_goes_to_all_members_or_to_ones_own_devices() -> None:
         ann, bob = stage.listener(ANN), stage.listener(BOB)
         own = stage.listener(BOB, HALL, "laptop")
         event = ReceiptEvent(conversation=ROOM, user=BOB, delivered=4, read=3)
-        stage.registry.receipt(event, to_all=True)
+        stage.registry.receipt(Spread(event, True))
         assert (len(ann.frames), len(bob.frames), len(own.frames)) == (1, 1, 0)
-        stage.registry.receipt(event, to_all=False)
+        stage.registry.receipt(Spread(event, False))
         assert (len(ann.frames), len(bob.frames), len(own.frames)) == (1, 2, 1)
         assert ann.frames == own.frames
-        stage.registry.receipt(ReceiptEvent(conversation=uid(9), user=CID, delivered=1, read=1), to_all=True)
-        stage.registry.receipt(ReceiptEvent(conversation=ROOM, user=CID, delivered=1, read=1), to_all=False)
+        stage.registry.receipt(Spread(ReceiptEvent(conversation=uid(9), user=CID, delivered=1, read=1), True))
+        stage.registry.receipt(Spread(ReceiptEvent(conversation=ROOM, user=CID, delivered=1, read=1), False))
+
+
+async def test_who_hides_reading_neither_shows_nor_sees_it() -> None:
+    """Nor when it happened: an event that tells nothing new is not sent. One's own devices hear everything."""
+    async with open_stage() as stage:
+        ann, bob, own = stage.listener(ANN), stage.listener(BOB), stage.listener(CID)
+        event = ReceiptEvent(conversation=ROOM, user=CID, delivered=4, read=3)
+        stage.registry.receipt(Spread(event, True, hidden=True))
+        assert [[frame["read"] for frame in one.frames] for one in (ann, bob, own)] == [[0], [0], [3]]
+        stage.registry.receipt(Spread(event, True, hidden=True, arrived=False))
+        assert [len(one.frames) for one in (ann, bob, own)] == [1, 1, 2]
+        ann.privacy = Privacy(read_receipts=False)
+        stage.registry.receipt(Spread(event, True, arrived=False))
+        stage.registry.receipt(Spread(event, True))
+        assert [[frame["read"] for frame in one.frames] for one in (ann, bob)] == [[0, 0], [0, 3, 3]]
 
 
 async def test_all_works_without_other_processes() -> None:

@@ -15,13 +15,13 @@ from trio.testing import MockClock
 from konnect_server import conversation as conversation_room, session as room, walk
 from konnect_server.outbox import LOW_WATER_BYTES
 from konnect_server.presence import Presence
-from konnect_server.receipts import Receipts
+from konnect_server.receipts import Receipts, Spread
 from konnect_server.session import Desk, Session
 from konnect_server.telemetry import REGISTRY
 from konnect_server.wheel import TICK_S, Wheel
 from protocol import closing, frames, limits
 from protocol.errors import Unauthorized
-from protocol.frames import ReceiptEvent, TypingEvent
+from protocol.frames import TypingEvent
 from storage.errors import StorageRefused, StorageUnavailable
 from tests.deck import MOST, Deck, open_deck, until
 from tests.fakes import ANN, BOB, CID, DAN, HALL, ROOM, Frame, counted, uid, unwire
@@ -50,7 +50,7 @@ class Stage:
         self.wheel = Wheel()
         self.rung: list[TypingEvent] = []
         self.due_at: list[int] = []
-        self.presence = deck.presence = presence or Presence(5.0, trio.current_time, lambda user, online: None)
+        self.presence = deck.presence = presence or Presence(5.0, trio.current_time, lambda change: None)
         self.receipts = Receipts(deck.store, self._tell_receipt, deck.flush)
         self.desk = Desk(
             store=deck.store, stretches=deck.stretches, registry=deck.registry, presence=self.presence,
@@ -58,7 +58,8 @@ class Stage:
             verify=self._verify, lineage=lambda: LINEAGE, new_id=counted(), now=trio.current_time,
             wall_ms=lambda: int((EPOCH_S + trio.current_time()) * 1000), flush=deck.flush, typing=self._typing,
             messages_per_s=10.0, messages_burst=20, commands_per_s=5.0, commands_burst=40, sockets_per_user=3,
-            group_members=MOST, sooner=self.due_at.append, hello_timeout_s=10.0,
+            group_members=MOST, room_members=MOST, sooner=self.due_at.append, search_languages=("english",),
+            hello_timeout_s=10.0,
         )  # fmt: skip
 
     def _verify(self, text: str) -> Token:
@@ -71,8 +72,8 @@ class Stage:
         self.rung.append(event)
         self.deck.registry.typing(event)
 
-    def _tell_receipt(self, event: ReceiptEvent, to_all: bool) -> None:
-        self.deck.registry.receipt(event, to_all)
+    def _tell_receipt(self, spread: Spread) -> None:
+        self.deck.registry.receipt(spread)
 
     def call(self) -> "Phone":
         """A new connection."""
@@ -675,6 +676,7 @@ async def test_receipts_are_answered_and_told(autojump_clock: MockClock) -> None
 
 async def test_who_watches_hears_and_who_watches_anew_hears_only_of_those(autojump_clock: MockClock) -> None:
     async with open_stage() as stage:
+        await stage.deck.group(ROOM, ANN, BOB, CID, DAN)
         ann, _ = await stage.phone(ANN), await stage.phone(BOB)
         watched = await ann.ask("presence.watch", users=[str(BOB), str(CID), str(ANN), str(uid(999))])
         assert watched["result"] == {"online": [str(BOB)]}
@@ -749,7 +751,7 @@ async def test_nothing_of_a_closed_connection_is_left(autojump_clock: MockClock)
 @pytest.mark.parametrize(
     ("door", "command"),
     [
-        ("users", ("presence.watch", {"users": [str(BOB)]})),
+        ("presences", ("presence.watch", {"users": [str(BOB)]})),
         ("states", ("presence.watch", {"conversation": str(ROOM)})),
         ("open_direct", ("conversation.direct", {"user": str(BOB)})),
     ],

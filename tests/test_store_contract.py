@@ -28,7 +28,21 @@ from protocol.errors import (
     UnknownUser,
     WrongKind,
 )
-from protocol.frames import Entry, MessageDelete, MessageEdit, MessageReact, Receipt
+from protocol.frames import (
+    ConversationHandover,
+    ConversationPhoto,
+    ConversationSlowMode,
+    ConversationTitle,
+    ConversationTopic,
+    Entry,
+    MemberBan,
+    MemberRole,
+    MemberUnban,
+    MessageDelete,
+    MessageEdit,
+    MessageReact,
+    Receipt,
+)
 from storage.actions import FUNCTIONS, Deed
 from storage.database import open_database
 from storage.postgres_store import open_store
@@ -82,7 +96,10 @@ class Bench(Protocol):
         """Wait until *count* transactions wait for a lock."""
 
     async def age(self, conversation: UUID, seq: int, by_ms: int) -> None:
-        """Let an entry have been stored so much earlier."""
+        """Let an entry, and what slow mode knows of its conversation, have been stored so much earlier."""
+
+    async def add_photo(self, photo: UUID, owner: UUID) -> None:
+        """Make an upload of kind photo that is done."""
 
     async def set_personal(self, person: UUID, what: str, subject: str, value: Any) -> int:
         """Set a row of a person's own; the number that a device has to be told up to."""
@@ -139,6 +156,11 @@ class FakeBench:
     async def age(self, conversation: UUID, seq: int, by_ms: int) -> None:
         log = self.database.tables.entries[conversation]
         log[seq - 1] = msgspec.structs.replace(log[seq - 1], at_ms=log[seq - 1].at_ms - by_ms)
+        slowed = self.database.tables.slowed
+        slowed.update({place: at_ms - by_ms for place, at_ms in slowed.items() if place[0] == conversation})
+
+    async def add_photo(self, photo: UUID, owner: UUID) -> None:
+        self.database.tables.photos[photo] = owner
 
     async def set_personal(self, person: UUID, what: str, subject: str, value: Any) -> int:
         return set_personal(self.database.tables, self.database.now_ms(), person, what, subject, value)
@@ -195,6 +217,14 @@ class PostgresBench:
     async def age(self, conversation: UUID, seq: int, by_ms: int) -> None:
         self.control.execute(
             "update entry set at_ms = at_ms - %s where conversation = %s and seq = %s", (by_ms, conversation, seq)
+        )
+        self.control.execute("update slowed set at_ms = at_ms - %s where conversation = %s", (by_ms, conversation))
+
+    async def add_photo(self, photo: UUID, owner: UUID) -> None:
+        self.control.execute(
+            "insert into upload (id, owner, kind, state, size_bytes, content_type, sha256, tries, kept, created_at_ms, "
+            "due_at_ms) values (%s, %s, 'photo', 'ready', 1, 'image/png', %s, 1, 1, 0, 0)",
+            (photo, owner, bytes(32)),
         )
 
     async def set_personal(self, person: UUID, what: str, subject: str, value: Any) -> int:
@@ -1108,6 +1138,19 @@ _operation = st.one_of(
     st.tuples(st.just("delete"), _places, _people, _keys, _seqs),
     st.tuples(st.just("react"), _places, _people, _keys, _seqs, _emoji, st.booleans()),
     st.tuples(st.just("react"), _places, _people, _keys, _seqs, _emoji, st.just(True)),
+    st.tuples(st.just("role"), _places, _people, _keys, _people, st.sampled_from(["admin", "admin", "member"])),
+    st.tuples(st.just("owner"), _places, _people, _keys, _people),
+    st.tuples(
+        st.just("ban"), _places, _people, _keys, _people, st.sampled_from([None, "spam"]),
+        st.sampled_from([None, 1, 2**60]),
+    ),
+    st.tuples(st.just("unban"), _places, _people, _keys, _people),
+    st.tuples(
+        st.just("set"), _places, _people, _keys,
+        st.sampled_from([("title", "new"), ("title", "club"), ("topic", "tea"), ("topic", None), ("photo", None)]),
+    ),
+    st.tuples(st.just("slow"), _places, _people, _keys, st.sampled_from([0, 10_000])),
+    st.tuples(st.just("bans"), _people, _places, st.none() | st.integers(2, 12), st.integers(1, 2)),
     st.tuples(st.just("edits"), _people, _places, _seqs, _cursors),
     st.tuples(st.just("reactions"), _people, _places, _seqs, st.none() | _emoji, st.integers(1, 3)),
     st.tuples(
@@ -1136,6 +1179,8 @@ _operation = st.one_of(
     st.tuples(st.just("since"), _people, st.sampled_from([0, 2**60])),
     st.tuples(st.just("log"), _places, _cursors, st.integers(1, 5)),
     st.tuples(st.just("listing"), _people, st.integers(1, 3)),
+    st.tuples(st.just("unread"), _people),
+    st.tuples(st.just("readers"), _people, _places, st.integers(1, 9), st.integers(1, 2)),
     st.tuples(st.just("moved"), st.dictionaries(_places, _cursors), st.dictionaries(_people, _cursors)),
 )  # fmt: skip
 
@@ -1182,7 +1227,10 @@ class Player:
                 return await store.open_direct(place(c), person(author), person(user))
             case "raise", moves:
                 return [
-                    (one.member, one.rose, one.members, one.member and (one.delivered, one.read))
+                    (
+                        one.member, one.rose, one.members, one.arrived, one.hidden,
+                        one.member and (one.delivered, one.read),
+                    )
                     for one in await store.raise_receipts([Raise(place(c), person(p), d, r) for c, p, d, r in moves])
                 ]
             case "states", p, recent:
@@ -1206,6 +1254,29 @@ class Player:
                 rules = Rules(reactions=4, reactions_of_one=2, reaction_users=2)
                 reaction = MessageReact(id=0, conversation=place(c), key=key, seq=seq, emoji=emoji, on=on)
                 return await store.act(0, person(author), reaction, rules)
+            case "role", c, author, key, user, role:
+                promote = MemberRole(id=0, conversation=place(c), key=key, user=person(user), role=role)
+                return await store.act(0, person(author), promote, Rules(admins=1))
+            case "owner", c, author, key, user:
+                handover = ConversationHandover(id=0, conversation=place(c), key=key, user=person(user))
+                return await store.act(0, person(author), handover, Rules(admins=1))
+            case "ban", c, author, key, user, reason, until_ms:
+                ban = MemberBan(
+                    id=0, conversation=place(c), key=key, user=person(user), reason=reason, until_ms=until_ms
+                )
+                return await store.act(0, person(author), ban, Rules())
+            case "unban", c, author, key, user:
+                unban = MemberUnban(id=0, conversation=place(c), key=key, user=person(user))
+                return await store.act(1, person(author), unban, Rules())
+            case "set", c, author, key, (what, value):
+                kinds = {"title": ConversationTitle, "topic": ConversationTopic, "photo": ConversationPhoto}
+                setting = kinds[what](id=0, conversation=place(c), key=key, **{what: value})
+                return await store.act(0, person(author), setting, Rules())
+            case "slow", c, author, key, seconds:
+                slow = ConversationSlowMode(id=0, conversation=place(c), key=key, seconds=seconds)
+                return await store.act(0, person(author), slow, Rules())
+            case "bans", p, c, before, limit:
+                return await store.bans(person(p), place(c), before, limit)
             case "edits", p, c, seq, after:
                 return await store.edits(person(p), place(c), seq, after)
             case "reactions", p, c, seq, emoji, limit:
@@ -1229,6 +1300,15 @@ class Player:
                     found_states += page.conversations
                     cursor, more = page.cursor, page.cursor is not None
                 return sorted(found_states, key=lambda one: one.conversation)
+            case "readers", p, c, seq, limit:
+                reached, cursor, more = [], None, True
+                while more:
+                    some = await store.readers(person(p), place(c), seq, cursor, limit)
+                    reached.append(some)
+                    cursor, more = some.cursor, some.cursor is not None
+                return reached
+            case "unread", p:
+                return await store.unread_total(person(p))
             case "moved", heads, numbers:
                 moved = await store.moved(
                     {place(c): head for c, head in heads.items()}, {person(p): number for p, number in numbers.items()}
@@ -1248,7 +1328,7 @@ def _ranked(standing: Standing) -> Standing:
 def _timeless(value: Any) -> Any:
     """*value* without its times."""
     if isinstance(value, dict):
-        times = ("at_ms", "active_at_ms", "edited_at_ms")
+        times = ("at_ms", "active_at_ms", "edited_at_ms", "retry_after_ms")
         return {key: _timeless(one) for key, one in value.items() if key not in times}
     if isinstance(value, list | tuple):
         return [_timeless(one) for one in value]

@@ -453,13 +453,15 @@ async def test_who_reacted_is_told_page_by_page(bench: Bench) -> None:
 
 
 async def test_unread_counts_messages_only(bench: Bench) -> None:
+    """And none that is deleted."""
     store = bench.store
     await group(store, ANN, BOB)
     await talk(store, G, ANN, "k", "l")
     await act(store, ANN, edit(2, "again"))
     await act(store, ANN, react(3))
-    await act(store, ANN, delete(3))
     assert (await state(store, BOB, G)).unread == 2
+    await act(store, ANN, delete(3))
+    assert (await state(store, BOB, G)).unread == 1
 
 
 async def test_a_key_stands_for_one_action(bench: Bench) -> None:

@@ -13,9 +13,10 @@ from konnect_server import cursor as cursors, walk as walk_room
 from konnect_server.conversation import Posting
 from konnect_server.cursor import Cursor
 from konnect_server.passed import Passed
+from konnect_server.receipts import Spread
 from konnect_server.walk import Walk
 from protocol import closing
-from protocol.frames import ReceiptEvent
+from protocol.frames import Privacy, ReceiptEvent
 from storage.errors import StorageUnavailable
 from storage.rows import Raise, Range
 from tests.deck import Deck, open_deck, until
@@ -100,6 +101,9 @@ class Traveller(FakeReader):
         self.walk.tell_cursor()
 
     def greet(self) -> None: ...
+
+    def heed(self, privacy: Privacy) -> None:
+        self.privacy = privacy
 
     def flush(self) -> None:
         self.deck.flush()
@@ -246,7 +250,7 @@ async def test_receipts_that_pass_while_one_walks_are_not_missed(autojump_clock:
 
         def passes(conversation: UUID, user: UUID, read: int, to_all: bool = True) -> None:
             event = ReceiptEvent(conversation=conversation, user=user, delivered=read, read=read)
-            deck.registry.receipt(event, to_all)
+            deck.registry.receipt(Spread(event, to_all))
 
         passes(ROOM, BOB, 2)
         assert ann.story == ["progress", "receipt"], "she knows the room"
@@ -783,7 +787,7 @@ async def test_a_new_lineage_is_told_to_who_is_up_to_date(
 
 def passes(deck: Deck, user: UUID, seq: int, *, to_all: bool = True) -> None:
     """A receipt passes."""
-    deck.registry.receipt(ReceiptEvent(conversation=ROOM, user=user, delivered=seq, read=seq), to_all)
+    deck.registry.receipt(Spread(ReceiptEvent(conversation=ROOM, user=user, delivered=seq, read=seq), to_all))
 
 
 async def test_a_first_start_asks_once(autojump_clock: MockClock) -> None:
@@ -817,7 +821,7 @@ async def test_a_receipt_that_passes_while_the_first_answer_is_on_its_way_is_tol
         await reading.reached.wait()
         passes(deck, BOB, 1)
         passes(deck, BOB, 2)
-        deck.registry.receipt(ReceiptEvent(conversation=HALL, user=BOB, delivered=1, read=1), True)
+        deck.registry.receipt(Spread(ReceiptEvent(conversation=HALL, user=BOB, delivered=1, read=1), True))
         reading.open()
         await until(lambda: ann.walk.synced)
         assert ann.story == ["progress", "conversation", "receipt", "synced"]

@@ -9,8 +9,10 @@ import trio.testing
 from trio.testing import MockClock
 
 from konnect_server import writer as room
-from konnect_server.conversation import Posting
+from konnect_server.conversation import Acting, Posting
 from protocol import closing
+from protocol.errors import SlowMode
+from protocol.frames import PollCreate
 from storage.errors import StorageRefused, StorageUnavailable
 from storage.rows import NewMessage
 from storage.store import Change
@@ -234,6 +236,19 @@ async def test_refusals_of_changes_are_answers(autojump_clock: MockClock) -> Non
         change(deck, ann, 1, "add", CID)
         await until(lambda: ann.frames)
         assert ann.story == ["error 1 invalid"]
+
+
+async def test_what_is_said_too_soon_is_an_answer_too(autojump_clock: MockClock) -> None:
+    """Slow mode refuses what may succeed later: no refusal for ever, and no crash of the conversation."""
+    async with open_deck() as deck:
+        await rooms(deck)
+        bob = listener(deck, BOB, ROOM)
+        deck.store.failing["act"] = SlowMode(5)
+        poll = PollCreate(id=7, conversation=ROOM, key="q", question="When?", options=["8", "9"])
+        deck.conversation(ROOM).post(Acting(bob, BOB, poll))
+        await until(lambda: bob.frames)
+        assert bob.story == ["error 7 slow_mode"]
+        assert bob.frames[0]["retry_after_ms"] == 5
 
 
 async def test_a_crash_of_one_conversation_is_contained(autojump_clock: MockClock) -> None:

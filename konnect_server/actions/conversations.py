@@ -4,6 +4,7 @@ from uuid import UUID
 
 from protocol.errors import Invalid, NotAMember
 from protocol.frames import (
+    Bans,
     ConversationCreate,
     ConversationDirect,
     ConversationGet,
@@ -12,30 +13,38 @@ from protocol.frames import (
     ConversationState,
     HistoryGet,
     HistoryPage,
+    MemberBans,
     MessageEdits,
     MessageReactions,
+    MessageReaders,
     PollVoters,
     Reactions,
+    Readers,
+    Unread,
     UserGet,
     Users,
     Versions,
     Votes,
 )
-from storage.rows import Made, shown
+from storage.rows import Made, NewKind, shown
 from storage.store import Store
 
 
 async def create(
-    store: Store, user: UUID, new_id: UUID, command: ConversationCreate, most: int
+    store: Store, user: UUID, new_id: UUID, command: ConversationCreate, most: int, room_most: int
 ) -> tuple[Made, list[UUID]]:
-    """Create a group; it, and its members with the owner first.
+    """Create a group, a room or a channel; it, and its members with the owner first.
 
     Raises:
         UnknownUser, ConversationFull, KeyReused
     """
     # By their text: hash(UUID) is not seeded, and a thousand ids made to collide would hold everybody up.
     members = list({str(one): one for one in [user, *command.members]}.values())
-    made = await store.create_group(new_id, user, command.key, command.title, command.history, members, most)
+    more = NewKind(command.kind, command.topic, command.tags, command.public or command.kind == "room")
+    bound = most if command.kind == "group" else room_most
+    made = await store.create_group(
+        new_id, user, command.key, command.title, command.history, members, bound, more
+    )
     return made, members
 
 
@@ -72,8 +81,16 @@ async def history(store: Store, user: UUID, command: HistoryGet) -> HistoryPage:
     """A page of the past.
 
     Raises:
+        Invalid: More than one place is named.
         NotAMember: Never was one.
     """
+    if [command.before, command.around, command.after].count(None) < 2:
+        raise Invalid("a page has one of `before`, `around` and `after` - at `$`")
+    if command.around is not None:
+        older = command.limit // 2
+        return await store.around(user, command.conversation, command.around, older, command.limit - older)
+    if command.after is not None:
+        return await store.around(user, command.conversation, command.after + 1, 0, command.limit)
     return await store.history(user, command.conversation, command.before, command.limit)
 
 
@@ -106,6 +123,29 @@ async def votes(store: Store, user: UUID, command: PollVoters) -> Votes:
     return await store.votes(user, command.conversation, command.seq, command.after, command.limit)
 
 
+async def bans(store: Store, user: UUID, command: MemberBans) -> Bans:
+    """A page of who is banned.
+
+    Raises:
+        NotAMember, Forbidden
+    """
+    return await store.bans(user, command.conversation, command.before, command.limit)
+
+
+async def readers(store: Store, user: UUID, command: MessageReaders) -> Readers:
+    """A page of those whom a message has reached.
+
+    Raises:
+        NotAMember, UnknownMessage, BadCursor
+    """
+    return await store.readers(user, command.conversation, command.seq, command.cursor, command.limit)
+
+
 async def users(store: Store, user: UUID, command: UserGet) -> Users:
     """Names of people."""
     return Users(await store.users(command.users))
+
+
+async def unread(store: Store, user: UUID) -> Unread:
+    """What a badge shows."""
+    return await store.unread_total(user)

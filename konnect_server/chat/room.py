@@ -34,7 +34,9 @@ class Room:
         """Take over who came and went."""
         if entry.kind == "member.added" and entry.user is not None and entry.user not in self.members:
             self.members.append(entry.user)
-        elif entry.kind == "member.removed" and entry.user in self.members:
+        elif entry.kind == "conversation.title":
+            self.title = entry.title
+        elif entry.kind in ("member.removed", "member.banned") and entry.user in self.members:
             self.members.remove(entry.user)
 
 
@@ -66,6 +68,27 @@ def entry_lines(entry: Entry, me: str, named: Named) -> list[str]:
             return [f"{at} * {author} left"]
         case "member.removed":
             return [f"{at} * {author} removed {named(entry.user or '')}"]
+        case "member.role" if entry.role == "admin":
+            return [f"{at} * {author} made {named(entry.user or '')} an admin"]
+        case "member.role":
+            return [f"{at} * {author} made {named(entry.user or '')} a plain member"]
+        case "member.banned":
+            why = f": {harmless(entry.reason)}" if entry.reason else ""
+            return [f"{at} * {author} banned {named(entry.user or '')}{why}"]
+        case "member.unbanned":
+            return [f"{at} * {author} lifted the ban of {named(entry.user or '')}"]
+        case "conversation.title":
+            return [f"{at} * {author} called this conversation {harmless(entry.title or '')}"]
+        case "conversation.topic":
+            return [f"{at} * {author} set the topic: {harmless(entry.topic or 'none')}"]
+        case "conversation.photo":
+            return [f"{at} * {author} {'changed' if entry.photo else 'removed'} the photo"]
+        case "conversation.slow_mode" if entry.seconds:
+            return [f"{at} * {author} switched slow mode on: a message in {entry.seconds} s"]
+        case "conversation.slow_mode":
+            return [f"{at} * {author} switched slow mode off"]
+        case "conversation.owner":
+            return [f"{at} * {author} handed this conversation over to {named(entry.owner or '')}"]
         case "message.edited" if entry.text is not None:
             first, *more = lines_of(entry.text)
             return [f"{at} * {author} changed an earlier message: {first}", *(f"      {line}" for line in more)]

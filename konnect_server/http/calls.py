@@ -27,7 +27,7 @@ def _view(inside: Inside, call: Call) -> Callable[[], Awaitable[TrioResponse]]:
         command = call.made(await body_as(call.body), _keys())
         if reason := inside.ready():
             raise Unavailable(reason)  # as a socket that is drained is not read
-        return json_response(await inside.call(claims.user, command))
+        return json_response(await inside.call(claims.user, command, claims.sign_in))
 
     return view
 

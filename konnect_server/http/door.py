@@ -15,6 +15,7 @@ from hypercorn.typing import AppWrapper
 
 from konnect_server.actions.accounts import Accounts
 from konnect_server.actions.media import Media
+from konnect_server.actions.office import Office
 from konnect_server.http import problems
 from konnect_server.http.app import make_app
 from konnect_server.http.blob_door import BlobDoor
@@ -127,6 +128,7 @@ async def open_http_door(
     call: Answering,
     ready: Callable[[], str | None],
     metrics: Callable[[], bytes],
+    office: Office,
 ) -> AsyncIterator[HttpDoor]:
     """A door that serves until the block ends; then it drains.
 
@@ -140,11 +142,12 @@ async def open_http_door(
         call: Carries out a command of somebody who called it.
         ready: Why no traffic should come here, in one sentence; None when it may. The database is asked besides.
         metrics: The text for ``/metrics``.
+        office: The rules of notifications.
 
     Raises:
         ValueError: A trusted proxy is neither an address nor a network.
     """
-    inside = Inside(options, accounts, media, tokens, database, call, ready, metrics)
+    inside = Inside(options, accounts, media, tokens, database, call, ready, metrics, office)
     app = BlobDoor(make_app(inside), blobs, options.allowed_origins)
     async with trio.open_nursery() as nursery:
         door = HttpDoor(inside, ASGIWrapper(app), nursery)

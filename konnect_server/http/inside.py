@@ -12,6 +12,7 @@ from quart_trio.wrappers import TrioResponse
 
 from konnect_server.actions.accounts import Accounts
 from konnect_server.actions.media import Media
+from konnect_server.actions.office import Office
 from konnect_server.http.client_address import ClientAddress
 from konnect_server.http.options import DoorOptions
 from konnect_server.limiter import KeyedLimiter
@@ -23,8 +24,8 @@ from protocol.http import EMAIL_PATTERN, NAME_PATTERN, encode_json
 from storage.database import Database
 
 T = TypeVar("T", bound=Struct)
-Answering: TypeAlias = Callable[[UUID, Command], Awaitable[Struct]]
-"""Carries out a command for a person; its result, or a KonnectError."""
+Answering: TypeAlias = Callable[[UUID, Command, UUID], Awaitable[Struct]]
+"""Carries out a command for a person, who came by a sign-in; its result, or a KonnectError."""
 
 
 class Inside:
@@ -40,10 +41,11 @@ class Inside:
         call: Answering,
         ready: Callable[[], str | None],
         metrics: Callable[[], bytes],
+        office: Office,
     ) -> None:
         self.options = options
         self.accounts, self.media, self.tokens, self.database = accounts, media, tokens, database
-        self.call, self.ready, self.metrics = call, ready, metrics
+        self.call, self.ready, self.metrics, self.office = call, ready, metrics, office
         self.draining = False
         self.client_address = ClientAddress(options.trusted_proxies)
         self.sign_ins_by_address = KeyedLimiter(options.sign_ins_per_address, options.sign_in_burst_per_address)

@@ -14,6 +14,7 @@ class DoorOptions(Struct, frozen=True, kw_only=True):
     public_url: str = ""  # where clients find the server, for the examples in the documents
 
     # Who
+    operator_token: str = ""  # lets an operator in; empty: nobody
     trusted_proxies: tuple[str, ...] = ()  # addresses or networks whose X-Forwarded-For is believed
     allowed_origins: tuple[str, ...] = ()  # for browsers (CORS): "https://app.example.com", or ANY_ORIGIN alone
 

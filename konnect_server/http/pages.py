@@ -21,6 +21,7 @@ _TAG_TITLES: Final = {
     "people": "People",
     "calls": "Calls",
     "media": "Media",
+    "operator": "The operator",
     "socket": "The socket's door",
     "server": "The server",
 }
@@ -146,7 +147,8 @@ def _endpoints(tag: str, text: str, address: str) -> str:
 
 
 def _endpoint(endpoint: Endpoint, address: str) -> str:
-    auth = {"none": "", "bearer": "access token needed", "optional": "access token taken"}[endpoint.auth]
+    auth = {"none": "", "bearer": "access token needed", "optional": "access token taken",
+            "operator": "operator's token needed"}[endpoint.auth]
     parts = [
         f'<article id="http-{endpoint.name}"><header>{_badge(endpoint)}<h3><code>{escape(endpoint.path)}</code></h3>'
         f'<span class="sum">{escape(endpoint.summary)}</span>'
@@ -169,7 +171,8 @@ def _endpoint(endpoint: Endpoint, address: str) -> str:
     path = endpoint.path.replace("{id}", str(examples.PHOTO if endpoint.tag == "media" else examples.BOB))
     path = path.replace("{area}", "media").replace("{name}", f"{examples.PHOTO}-1")
     if endpoint.answers and endpoint.name != "socket":
-        headers = ["Authorization: Bearer $ACCESS_TOKEN"] if endpoint.auth == "bearer" else []
+        tokens = {"bearer": "$ACCESS_TOKEN", "operator": "$OPERATOR_TOKEN"}
+        headers = [f"Authorization: Bearer {tokens[endpoint.auth]}"] if endpoint.auth in tokens else []
         headers += [f"{header.name}: {header.example}" for header in endpoint.headers]
         parts.append(block(_curl(address, endpoint.method, path, body, headers), "Try it"))
     for status, answer in endpoint.answers.items():

@@ -36,6 +36,14 @@ from protocol.frames.conversations import (
     ConversationState as ConversationState,
     Opened as Opened,
 )
+from protocol.frames.devices import (
+    DeviceList as DeviceList,
+    DeviceRegister as DeviceRegister,
+    Devices as Devices,
+    DeviceUnregister as DeviceUnregister,
+    Platform as Platform,
+    PushDevice as PushDevice,
+)
 from protocol.frames.entries import (
     Appended as Appended,
     Entry as Entry,
@@ -57,9 +65,20 @@ from protocol.frames.fields import (
     MessageSeq as MessageSeq,
     SentKey as SentKey,
     Seq as Seq,
+    Tag as Tag,
     Text as Text,
     Title as Title,
     Token as Token,
+    Topic as Topic,
+)
+from protocol.frames.members import (
+    Ban as Ban,
+    Bans as Bans,
+    ConversationHandover as ConversationHandover,
+    MemberBan as MemberBan,
+    MemberBans as MemberBans,
+    MemberRole as MemberRole,
+    MemberUnban as MemberUnban,
 )
 from protocol.frames.messages import (
     HistoryGet as HistoryGet,
@@ -71,12 +90,22 @@ from protocol.frames.messages import (
     MessagePin as MessagePin,
     MessageReact as MessageReact,
     MessageReactions as MessageReactions,
+    MessageReader as MessageReader,
+    MessageReaders as MessageReaders,
     MessageSend as MessageSend,
     OneReaction as OneReaction,
     Reactions as Reactions,
+    Readers as Readers,
     Source as Source,
     Version as Version,
     Versions as Versions,
+)
+from protocol.frames.notifications import (
+    ListedNotification as ListedNotification,
+    NotificationList as NotificationList,
+    NotificationRead as NotificationRead,
+    Notifications as Notifications,
+    NotificationSettings as NotificationSettings,
 )
 from protocol.frames.people import (
     User as User,
@@ -107,10 +136,20 @@ from protocol.frames.polls import (
 )
 from protocol.frames.presence import (
     Online as Online,
+    PersonPresence as PersonPresence,
     PresenceEvent as PresenceEvent,
+    PresenceGet as PresenceGet,
+    Presences as Presences,
     PresenceWatch as PresenceWatch,
     Typing as Typing,
     TypingEvent as TypingEvent,
+    What as What,
+)
+from protocol.frames.privacy import (
+    LastSeen as LastSeen,
+    Privacy as Privacy,
+    PrivacyGet as PrivacyGet,
+    PrivacySet as PrivacySet,
 )
 from protocol.frames.receipts import (
     Cursors as Cursors,
@@ -125,6 +164,10 @@ from protocol.frames.replies import (
 from protocol.frames.retention import (
     ConversationRetention as ConversationRetention,
 )
+from protocol.frames.rooms import (
+    RoomJoin as RoomJoin,
+    RoomLeave as RoomLeave,
+)
 from protocol.frames.scheduled import (
     MessageSchedule as MessageSchedule,
     MessageScheduled as MessageScheduled,
@@ -132,6 +175,13 @@ from protocol.frames.scheduled import (
     Scheduled as Scheduled,
     ScheduledMessage as ScheduledMessage,
     ScheduledPage as ScheduledPage,
+)
+from protocol.frames.search import (
+    Found as Found,
+    Hit as Hit,
+    Search as Search,
+    SearchKind as SearchKind,
+    SearchLanguage as SearchLanguage,
 )
 from protocol.frames.session import (
     AuthRenew as AuthRenew,
@@ -145,10 +195,18 @@ from protocol.frames.session import (
     Synced as Synced,
     Welcome as Welcome,
 )
+from protocol.frames.settings import (
+    ConversationPhoto as ConversationPhoto,
+    ConversationSlowMode as ConversationSlowMode,
+    ConversationTitle as ConversationTitle,
+    ConversationTopic as ConversationTopic,
+)
 from protocol.frames.states import (
     Draft as Draft,
     Hidden as Hidden,
+    Notification as Notification,
     Notify as Notify,
+    Notifying as Notifying,
     Settings as Settings,
     StateEvent as StateEvent,
     StateKind as StateKind,
@@ -162,23 +220,34 @@ from protocol.frames.threads import (
     ThreadRead as ThreadRead,
     Threads as Threads,
 )
+from protocol.frames.unread import (
+    Unread as Unread,
+    UnreadGet as UnreadGet,
+)
 
 AnyCommand = (
     Hello | Ping | AuthRenew | ConversationDirect | ConversationCreate | ConversationList | ConversationGet
     | ConversationAdd | ConversationRemove | ConversationLeave | MessageSend | MessageEdit | MessageDelete
     | MessageReact | MessageEdits | MessageReactions | HistoryGet | ReceiptMove | Typing | PresenceWatch | UserGet
+    | DeviceRegister | DeviceUnregister | DeviceList | NotificationList | NotificationRead | NotificationSettings
+    | UnreadGet | MessageReaders | PrivacySet | PrivacyGet | PresenceGet
     | DraftSet | DraftClear | ConversationMute | ConversationArchive | ConversationPin | ConversationMarkUnread
     | ConversationNickname | ConversationFolder | ConversationNotify | MessageHide
     | MessageSchedule | MessageUnschedule | MessageScheduled | ConversationRetention
     | PollCreate | PollVote | PollClose | PollVoters
     | MessageForward | MessagePin
     | ThreadList | ThreadHistory | ThreadFollow | ThreadRead
+    # members and what they may set
+    | MemberRole | ConversationHandover | MemberBan | MemberUnban | MemberBans
+    | ConversationTitle | ConversationTopic | ConversationPhoto | ConversationSlowMode | RoomJoin | RoomLeave
+    | Search
 )  # fmt: skip
 # Commands that change what is one's own: each is stored by a function of the database of its own.
 AnyPersonal = (
     DraftSet | DraftClear | ConversationMute | ConversationArchive | ConversationPin | ConversationMarkUnread
     | ConversationNickname | ConversationFolder | ConversationNotify | MessageHide
     | ThreadFollow | ThreadRead
+    | NotificationRead | NotificationSettings
 )  # fmt: skip
 # Commands that a conversation's log takes one by one: each is stored by a function of the database of its own.
 # A message is one of them when it needs a look at more than its author's membership (content.py).
@@ -186,6 +255,9 @@ AnyAction = (
     ConversationAdd | ConversationRemove | ConversationLeave | MessageEdit | MessageDelete | MessageReact | MessageSend
     | ConversationRetention | PollCreate | PollVote | PollClose
     | MessageForward | MessagePin
+    # members and what they may set
+    | MemberRole | ConversationHandover | MemberBan | MemberUnban
+    | ConversationTitle | ConversationTopic | ConversationPhoto | ConversationSlowMode | RoomJoin | RoomLeave
 )  # fmt: skip
 AnyEvent = (
     EntryEvent
@@ -224,6 +296,17 @@ RESULTS: dict[type[Command], type[Struct]] = {
     Typing: Done,
     PresenceWatch: Online,
     UserGet: Users,
+    DeviceRegister: Done,
+    DeviceUnregister: Done,
+    DeviceList: Devices,
+    NotificationList: Notifications,
+    NotificationRead: Done,
+    NotificationSettings: Done,
+    UnreadGet: Unread,
+    MessageReaders: Readers,
+    PrivacySet: Done,
+    PrivacyGet: Privacy,
+    PresenceGet: Presences,
     DraftSet: Done,
     DraftClear: Done,
     ConversationMute: Done,
@@ -248,4 +331,17 @@ RESULTS: dict[type[Command], type[Struct]] = {
     ThreadHistory: HistoryPage,
     ThreadFollow: Done,
     ThreadRead: Done,
+    # members and what they may set
+    MemberRole: Appended,
+    ConversationHandover: Appended,
+    MemberBan: Appended,
+    MemberUnban: Appended,
+    MemberBans: Bans,
+    ConversationTitle: Appended,
+    ConversationTopic: Appended,
+    ConversationPhoto: Appended,
+    ConversationSlowMode: Appended,
+    RoomJoin: Appended,
+    RoomLeave: Appended,
+    Search: Found,
 }

@@ -27,7 +27,12 @@ class Error(Struct, frozen=True, tag_field="t", tag="error", omit_defaults=True)
     code: Annotated[str, Meta(description="Stable, for machines: see the table of errors.")]
     message: Annotated[str, Meta(description="For people, in English; may change.")]
     retry_after_ms: (
-        Annotated[int, Meta(description="Of `rate_limited`: milliseconds until the same command would be accepted.")]
+        Annotated[
+            int,
+            Meta(
+                description="Of `rate_limited` and `slow_mode`: milliseconds until the same command would be accepted."
+            ),
+        ]
         | UnsetType
     ) = UNSET
 

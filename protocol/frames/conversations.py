@@ -9,7 +9,7 @@ from msgspec import Meta, Struct
 from protocol import limits
 from protocol.frames.base import Command, Event
 from protocol.frames.entries import Entry
-from protocol.frames.fields import Conversation, Cursor, History, Key, Kind, Seq, Title
+from protocol.frames.fields import Conversation, Cursor, History, Key, Kind, Seq, Tag, Title, Topic
 from protocol.frames.receipts import Receipt
 
 
@@ -20,23 +20,39 @@ class ConversationDirect(Command, frozen=True, tag="conversation.direct"):
 
 
 class ConversationCreate(Command, frozen=True, tag="conversation.create"):
-    """Create a group with oneself as owner. Answered with :class:`Opened`."""
+    """Create a group, a room or a channel with oneself as owner. Answered with :class:`Opened`."""
 
     key: Key
     title: Title
     members: Annotated[
         list[UUID], Meta(max_length=limits.CREATE_MEMBERS, description="Besides oneself; repeats are counted once.")
     ]
-    kind: Annotated[Literal["group"], Meta(description="A direct conversation is opened by `conversation.direct`.")] = (
-        "group"
-    )
+    kind: Annotated[
+        Literal["group", "room", "channel"],
+        Meta(
+            description="A group, by invitation only; a room, which everybody may join; or a channel, in which its "
+            "owner and admins write, and the others read."
+        ),
+    ] = "group"
     history: Annotated[
         History, Meta(description="What a newcomer sees of the past: all of it, or only what comes from joining on.")
     ] = "all"
+    topic: Annotated[Topic | None, Meta(description="What it is about.")] = None
+    tags: Annotated[list[Tag], Meta(max_length=limits.TAGS, description="Interests.")] = (
+        msgspec.field(default_factory=list)
+    )
+    public: Annotated[
+        bool, Meta(description="Of a channel: everybody may join. A room always is, a group never.")
+    ] = False
+
+    def __post_init__(self) -> None:
+        if self.kind == "group" and self.public:
+            raise ValueError("a group is by invitation only - at `$.public`")
 
 
 class ConversationList(Command, frozen=True, tag="conversation.list"):
-    """One page of one's conversations, last active first. Answered with :class:`Conversations`."""
+    """One page of one's conversations, last active first. Answered with :class:`Conversations`. `recent` is
+    the last entry of each; where that is no message, the last message is told beside, in `last_messages`."""
 
     cursor: Annotated[
         Cursor | None, Meta(description="Of the page before; null for the first. Not the cursor of `hello`.")
@@ -56,7 +72,7 @@ class ConversationGet(Command, frozen=True, tag="conversation.get"):
 
 
 class ConversationAdd(Command, frozen=True, tag="conversation.add"):
-    """Add *user* to a group; any member may. Answered with :class:`Appended`."""
+    """Add *user* to a group; any member may, unless the person is banned. Answered with :class:`Appended`."""
 
     conversation: Conversation
     key: Key
@@ -64,7 +80,8 @@ class ConversationAdd(Command, frozen=True, tag="conversation.add"):
 
 
 class ConversationRemove(Command, frozen=True, tag="conversation.remove"):
-    """Remove *user* from a group; its owner may. Answered with :class:`Appended`."""
+    """Remove *user* from a group; its owner and admins may, and nobody removes the owner. Answered with
+    :class:`Appended`."""
 
     conversation: Conversation
     key: Key
@@ -72,7 +89,8 @@ class ConversationRemove(Command, frozen=True, tag="conversation.remove"):
 
 
 class ConversationLeave(Command, frozen=True, tag="conversation.leave"):
-    """Leave a group. Answered with :class:`Appended`."""
+    """Leave a group. An owner who leaves hands it over: to its longest-standing admin, else to its longest-standing
+    member; the entry says to whom. Answered with :class:`Appended`."""
 
     conversation: Conversation
     key: Key
@@ -89,9 +107,12 @@ class ConversationState(Struct, frozen=True, omit_defaults=True, kw_only=True):
     they may repeat what the state already shows, and applying them again changes nothing."""
 
     conversation: Conversation
-    kind: Annotated[Kind, Meta(description="Two people for ever, or a group.")]
+    kind: Annotated[Kind, Meta(description="Two people for ever, a group, a room, or a channel.")]
     title: Annotated[str | None, Meta(description="Of a group; null for a direct conversation.")]
-    members: Annotated[list[UUID], Meta(description="Who belongs now, in the order of joining.")]
+    members: Annotated[
+        list[UUID],
+        Meta(description="Who belongs now, in the order of joining; of a room or a channel nobody is listed."),
+    ]
     head: Annotated[
         Seq,
         Meta(
@@ -108,7 +129,10 @@ class ConversationState(Struct, frozen=True, omit_defaults=True, kw_only=True):
     ]
     unread: Annotated[
         int,
-        Meta(description="Messages of others above one's own read cursor; of the first 1,000 entries there, no more."),
+        Meta(
+            description="Messages of others above one's own read cursor that are not deleted; of the first 1,000 "
+            "entries there, no more."
+        ),
     ]
     read: Annotated[Seq, Meta(description="One's own read cursor.")]
     delivered: Annotated[Seq, Meta(description="One's own delivered cursor.")]
@@ -123,13 +147,25 @@ class ConversationState(Struct, frozen=True, omit_defaults=True, kw_only=True):
         list[Entry], Meta(description="The last entries up to head, oldest first; as many as were asked for and exist.")
     ] = msgspec.field(default_factory=list)
     history: Annotated[History, Meta(description="What a newcomer sees of the past.")] = "all"
-    owner: Annotated[UUID | None, Meta(description="Of a group: who may remove others.")] = None
     retention_s: Annotated[
         int | None, Meta(description="How many seconds new messages are kept; absent: for ever.")
     ] = None
     pins: Annotated[
         list[int], Meta(description="The messages that are pinned, of those that one may see, by seq; at most 50.")
     ] = msgspec.field(default_factory=list)
+    owner: Annotated[UUID | None, Meta(description="Of a group: whose it is.")] = None
+    admins: Annotated[
+        list[UUID],
+        Meta(description="Of a group: its admins, without the owner, in the order of their ids; at most 50."),
+    ] = []
+    topic: Annotated[str | None, Meta(description="Of a group: what it is about.")] = None
+    photo: Annotated[UUID | None, Meta(description="Of a group: the medium that is its photo.")] = None
+    slow_mode_s: Annotated[
+        int, Meta(description="Of a group: seconds between two messages of a plain member; 0: no matter.")
+    ] = 0
+    tags: Annotated[list[str], Meta(description="Interests.")] = []
+    public: Annotated[bool, Meta(description="Everybody may join.")] = False
+    member_count: Annotated[int, Meta(description="Of a room or a channel: how many belong now.")] = 0
 
 
 class Conversations(Struct, frozen=True, omit_defaults=True):
@@ -137,6 +173,13 @@ class Conversations(Struct, frozen=True, omit_defaults=True):
 
     conversations: Annotated[list[ConversationState], Meta(description="Last active first.")]
     cursor: Annotated[str | None, Meta(description="Asks for the next page; absent on the last.")] = None
+    last_messages: Annotated[
+        list[Entry],
+        Meta(
+            description="The last message of each of those whose last entry is another kind of entry, if it is among "
+            "their last 100: what to show of them in a list."
+        ),
+    ] = msgspec.field(default_factory=list)
 
 
 class ConversationEvent(

@@ -47,8 +47,10 @@ class Entry(Struct, frozen=True, omit_defaults=True, kw_only=True):
         ]
         | UnsetType
     ) = UNSET
-    user: Annotated[UUID, Meta(description="Of `member.added` and `member.removed`: who.")] | UnsetType = UNSET
-    title: Annotated[str, Meta(description="Of `created`: the group's title.")] | UnsetType = UNSET
+    user: Annotated[UUID, Meta(description="Of `member.` entries: who.")] | UnsetType = UNSET
+    title: (
+        Annotated[str, Meta(description="Of `created` and `conversation.title`: the group's title.")] | UnsetType
+    ) = UNSET
     members: (
         Annotated[list[UUID], Meta(description="Of `created`: the first members, the one who created it first.")]
         | UnsetType
@@ -69,7 +71,13 @@ class Entry(Struct, frozen=True, omit_defaults=True, kw_only=True):
         | UnsetType
     ) = UNSET
     count: (
-        Annotated[int, Meta(description="Of `message.reacted`: how many people react so after it; 0 for nobody.")]
+        Annotated[
+            int,
+            Meta(
+                description="Of `message.reacted`: how many people react so after it; 0 for nobody. Of `member.added`, "
+                "`member.removed` and `member.banned` in a room or a channel: how many members it then has."
+            ),
+        ]
         | UnsetType
     ) = UNSET
     users: (
@@ -146,6 +154,40 @@ class Entry(Struct, frozen=True, omit_defaults=True, kw_only=True):
                 "pin or its thread: this is how it stands after that entry. Absent if there is none. Of two copies the "
                 "one with the higher is newer."
             ),
+        ]
+        | UnsetType
+    ) = UNSET
+    # members and what they may set
+    role: Annotated[str, Meta(description="Of `member.role`: `admin` or `member`.")] | UnsetType = UNSET
+    owner: (
+        Annotated[
+            UUID,
+            Meta(
+                description="Of `conversation.owner`: the new owner; its author is an admin from then on. Of "
+                "`member.removed`, when it was the owner who left: whose it is then; absent: nobody's."
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
+    reason: Annotated[str, Meta(description="Of `member.banned`: why; absent when nothing was said.")] | UnsetType = (
+        UNSET
+    )
+    until_ms: (
+        Annotated[int, Meta(description="Of `member.banned`: until when, Unix milliseconds (UTC); absent: for ever.")]
+        | UnsetType
+    ) = UNSET
+    topic: (
+        Annotated[str, Meta(description="Of `created` and `conversation.topic`: what it is about; absent: nothing.")]
+        | UnsetType
+    ) = UNSET
+    tags: Annotated[list[str], Meta(description="Of `created`: interests; absent: none.")] | UnsetType = UNSET
+    photo: (
+        Annotated[UUID, Meta(description="Of `conversation.photo`: the medium; absent: no photo.")] | UnsetType
+    ) = UNSET
+    seconds: (
+        Annotated[
+            int,
+            Meta(description="Of `conversation.slow_mode`: between two messages of one member; 0: slow mode is off."),
         ]
         | UnsetType
     ) = UNSET

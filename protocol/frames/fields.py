@@ -53,6 +53,9 @@ Text = Annotated[
 Title = Annotated[
     str, Meta(min_length=1, max_length=limits.TITLE_CHARS, pattern=NO_NUL, description="What the group is called.")
 ]
+Topic = Annotated[
+    str, Meta(min_length=1, max_length=limits.TOPIC_CHARS, pattern=NO_NUL, description="What the group is about.")
+]
 Token = Annotated[
     str,
     Meta(
@@ -75,9 +78,14 @@ Cursor = Annotated[
     str, Meta(max_length=limits.CURSOR_CHARS, pattern=NO_NUL, description="Opaque: keep it, send it back unchanged.")
 ]
 History = Literal["all", "from_join"]
-Kind = Literal["direct", "group"]
+Kind = Literal["direct", "group", "room", "channel"]
+Tag = Annotated[
+    str, Meta(min_length=1, max_length=limits.TAG_CHARS, pattern=NO_NUL, description="An interest, in a word or two.")
+]
 EntryKind = Literal[
     "created", "message", "member.added", "member.removed", "message.edited", "message.deleted", "message.reacted",
+    "member.role", "member.banned", "member.unbanned", "conversation.owner",
+    "conversation.title", "conversation.topic", "conversation.photo", "conversation.slow_mode",
     "message.pinned",
     "conversation.retention", "messages.expired",
     "poll.voted", "poll.closed",

@@ -61,8 +61,8 @@ class MessageEdit(Command, frozen=True, tag="message.edit"):
 
 
 class MessageDelete(Command, frozen=True, tag="message.delete"):
-    """Delete a message for everybody; its author may, and the owner of the group. Its text, and that of its earlier
-    versions, is erased; its place in the log stays. Deleting what is deleted changes nothing. Answered with
+    """Delete a message for everybody; its author may, and the owner and admins of the group. Its text, and that of its
+    earlier versions, is erased; its place in the log stays. Deleting what is deleted changes nothing. Answered with
     :class:`Appended`: where the entry `message.deleted` stands."""
 
     conversation: Conversation
@@ -132,8 +132,22 @@ class MessageReactions(Command, frozen=True, tag="message.reactions"):
     ] = 50
 
 
+class MessageReaders(Command, frozen=True, tag="message.readers"):
+    """Who has received a message, and who of them has read it, page by page: members who have belonged since before it
+    was sent, without its author. Answered with :class:`Readers`."""
+
+    conversation: Conversation
+    seq: MessageSeq
+    cursor: Annotated[
+        Cursor | None, Meta(description="Of the page before; null for the first. Not the cursor of `hello`.")
+    ] = None
+    limit: Annotated[int, Meta(ge=1, le=limits.READERS_PAGE, description="At most so many people on the page.")] = 50
+
+
 class HistoryGet(Command, frozen=True, tag="history"):
-    """A page of the past, oldest first, ending before *before* (or at the end). Answered with :class:`HistoryPage`."""
+    """A page of the past, oldest first: what ends before *before* (or at the end), what begins behind *after*, or what
+    stands around *around*, half of it before and half from there on; one of the three, no more. Answered with
+    :class:`HistoryPage`."""
 
     conversation: Conversation
     before: Annotated[
@@ -143,6 +157,14 @@ class HistoryGet(Command, frozen=True, tag="history"):
     limit: Annotated[int, Meta(ge=1, le=limits.HISTORY_ENTRIES, description="At most so many entries on the page.")] = (
         50
     )
+    around: Annotated[
+        Annotated[int, Meta(ge=1, le=limits.SEQ_MAX)] | None,
+        Meta(description="A place in the log, as a search or a reply names it: the page has what stands around it."),
+    ] = None
+    after: Annotated[
+        Annotated[int, Meta(ge=0, le=limits.SEQ_MAX - 1)] | None,
+        Meta(description="Only entries with a higher seq, the oldest of them: to go on behind a page."),
+    ] = None
 
 
 class Version(Struct, frozen=True, omit_defaults=True):
@@ -179,6 +201,22 @@ class Reactions(Struct, frozen=True, omit_defaults=True):
     cursor: Annotated[str | None, Meta(description="Asks for the next page; absent on the last.")] = None
 
 
+class MessageReader(Struct, frozen=True):
+    """One person whom a message has reached."""
+
+    user: Annotated[UUID, Meta(description="Who.")]
+    read: Annotated[
+        bool, Meta(description="Whether they have read it; never when they, or you, hide reading (`privacy.set`).")
+    ]
+
+
+class Readers(Struct, frozen=True, omit_defaults=True):
+    """A page of those whom a message has reached. Who is not named has not received it."""
+
+    readers: Annotated[list[MessageReader], Meta(description="By id.")]
+    cursor: Annotated[str | None, Meta(description="Asks for the next page; absent on the last.")] = None
+
+
 class HistoryPage(Struct, frozen=True):
     """A page of the past. May hold fewer entries than were asked for: a page is at most 256 KiB."""
 
@@ -186,3 +224,13 @@ class HistoryPage(Struct, frozen=True):
     more: Annotated[
         bool, Meta(description="Older entries exist that one may see: ask again, `before` the first of these.")
     ]
+    newer: (
+        Annotated[
+            bool,
+            Meta(
+                description="Asked with `around` or `after`: newer entries exist that one may see: ask again, `after` "
+                "the last of these."
+            ),
+        ]
+        | UnsetType
+    ) = UNSET

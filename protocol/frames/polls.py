@@ -10,7 +10,7 @@ from protocol.frames.base import Command
 from protocol.frames.fields import NO_NUL, AtMs, Conversation, Key, MessageSeq, Seq
 
 Options = Annotated[
-    list[Annotated[int, Meta(ge=0, lt=limits.POLL_OPTIONS)]],
+    list[Annotated[int, Meta(ge=0, le=limits.POLL_OPTIONS - 1)]],
     Meta(max_length=limits.POLL_OPTIONS, description="Which options, by their place from 0."),
 ]
 

@@ -8,9 +8,15 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from protocol import limits
 from protocol.frames.base import Event
 from protocol.frames.fields import AtMs, MessageSeq
+from protocol.frames.privacy import Privacy
 from protocol.frames.threads import OwnThread
 
-StateKind = Literal["draft", "settings", "hidden", "thread"]
+StateKind = Literal[
+    "draft", "settings", "hidden",
+    "notification", "notifying",
+    "privacy",
+    "thread",
+]  # fmt: skip
 Notify = Literal["all", "mentions", "none"]
 
 
@@ -52,6 +58,39 @@ class Hidden(Struct, frozen=True):
     ]
 
 
+class Notification(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Something one is told of in the app."""
+
+    kind: Annotated[
+        Literal["mention", "reply", "reaction", "added", "operator"],
+        Meta(
+            description="A message that names one; one that answers one's own; a reaction to one's own; somebody took "
+            "one into a group; or word from who runs the app. Ignore a kind that you do not know."
+        ),
+    ]
+    at_ms: Annotated[AtMs, Meta(description="When it happened: Unix milliseconds (UTC), by the database's clock.")]
+    read: Annotated[bool, Meta(description="Whether one has read it.")] = False
+    conversation: Annotated[UUID, Meta(description="Where; absent of `operator`.")] | UnsetType = UNSET
+    seq: Annotated[int, Meta(description="Which entry there says so; absent of `operator`.")] | UnsetType = UNSET
+    of: Annotated[int, Meta(description="Of `reply` and `reaction`: one's own message.")] | UnsetType = UNSET
+    user: Annotated[UUID, Meta(description="Who did it; absent of `operator`.")] | UnsetType = UNSET
+    emoji: Annotated[str, Meta(description="Of `reaction`: with what.")] | UnsetType = UNSET
+    title: Annotated[str, Meta(description="Of `operator`: what it is about.")] | UnsetType = UNSET
+    body: Annotated[str, Meta(description="Of `operator`: what is said.")] | UnsetType = UNSET
+    data: Annotated[dict[str, str], Meta(description="Of `operator`: for the app.")] = {}
+
+
+class Notifying(Struct, frozen=True, omit_defaults=True):
+    """When and how one is told by push. Absent is what nobody has set."""
+
+    quiet_from: (
+        Annotated[int, Meta(description="From then on there is no push: minutes after midnight.")] | UnsetType
+    ) = UNSET
+    quiet_to: Annotated[int, Meta(description="When the quiet ends: minutes after midnight.")] | UnsetType = UNSET
+    timezone: Annotated[str, Meta(description="Where these times are meant; UTC if absent.")] | UnsetType = UNSET
+    hide_content: Annotated[bool, Meta(description="Pushes tell who wrote, not what.")] = False
+
+
 class StateEvent(Event, frozen=True, kw_only=True, omit_defaults=True, tag="state"):
     """A row of one's own: as it stands now, whatever it was before. It comes to all of one's devices, before the answer
     to the command that set it; who comes back gets those that changed since the cursor, who starts afresh gets all. Its
@@ -62,7 +101,8 @@ class StateEvent(Event, frozen=True, kw_only=True, omit_defaults=True, tag="stat
         str,
         Meta(
             description="Which one of its kind. Of `draft` and `settings`: the conversation's id. Of `hidden`: "
-            f"`{{conversation}}/{{block}}`, messages block * {limits.HIDDEN_BLOCK:,} and up. Of "
+            f"`{{conversation}}/{{block}}`, messages block * {limits.HIDDEN_BLOCK:,} and up. Of `notification`: its "
+            "id; later ones have higher ones. Of `notifying` and `privacy`: empty, there is one. Of "
             "`thread`: `{conversation}/{root}`."
         ),
     ]
@@ -70,3 +110,6 @@ class StateEvent(Event, frozen=True, kw_only=True, omit_defaults=True, tag="stat
     settings: Annotated[Settings, Meta(description="Of `settings`: its value.")] | UnsetType = UNSET
     hidden: Annotated[Hidden, Meta(description="Of `hidden`: its value.")] | UnsetType = UNSET
     thread: Annotated[OwnThread, Meta(description="Of `thread`: its value.")] | UnsetType = UNSET
+    notification: Annotated[Notification, Meta(description="Of `notification`: its value.")] | UnsetType = UNSET
+    notifying: Annotated[Notifying, Meta(description="Of `notifying`: its value.")] | UnsetType = UNSET
+    privacy: Annotated[Privacy, Meta(description="Of `privacy`: its value.")] | UnsetType = UNSET

@@ -20,6 +20,8 @@ RECORDS: Final[tuple[type[Struct], ...]] = (
     frames.PollOption,
     frames.OneVote,
     frames.OneReaction,
+    frames.MessageReader,
+    frames.PersonPresence,
     frames.Draft,
     frames.Settings,
     frames.Hidden,
@@ -34,6 +36,12 @@ RECORDS: Final[tuple[type[Struct], ...]] = (
     frames.Contact,
     frames.Forwarded,
     frames.Source,
+    frames.Ban,
+    frames.PushDevice,
+    frames.ListedNotification,
+    frames.Notification,
+    frames.Notifying,
+    frames.Hit,
 )  # nested in the others
 
 

@@ -13,6 +13,7 @@ from protocol.errors import (
     KonnectError,
     NotAMember,
     RateLimited,
+    SlowMode,
     UnknownMedium,
     UnknownMessage,
     UnknownUser,
@@ -33,11 +34,14 @@ BOB: Final = _id(0xB)
 CLEO: Final = _id(0xC)
 DIRECT: Final = _id(0xD1)
 GROUP: Final = _id(0x61)
+ROOM: Final = _id(0x71)
 POLL_SEQ: Final = 48
 SCHEDULED: Final = _id(0x5C)
 SESSION: Final = _id(0x5E, AT_MS + 41 * 60_000)
 TOKEN: Final = "eyJhbGciOiJFZERTQSJ9.eyJzdWIiOiJhbm4ifQ.c2ln"  # shortened: a true one has some 400 characters
 CURSOR: Final = "AZ9-2Kx7QmCq"
+NOTICE: Final = _id(0x0E, AT_MS + 46 * 60_000)
+PUSH_TOKEN: Final = "dGhpcyBpcw:APA91bF2k"  # shortened too
 
 # What a client sends, as it would write it: optional fields that it does not need are left out.
 COMMANDS: Final[dict[type[frames.Command], dict[str, Any]]] = {
@@ -62,7 +66,7 @@ COMMANDS: Final[dict[type[frames.Command], dict[str, Any]]] = {
     frames.ConversationLeave: {"t": "conversation.leave", "id": 10, "conversation": str(GROUP), "key": "l-07aa31"},
     frames.MessageSend: {
         "t": "message.send", "id": 11, "conversation": str(DIRECT), "key": "m-3f9a61", "text": "See you at eight?",
-        "content": {"reply_to": 41},
+        "content": {"mention_all": "here"},
     },
     frames.HistoryGet: {"t": "history", "id": 12, "conversation": str(DIRECT), "before": 41, "limit": 2},
     frames.ReceiptMove: {"t": "receipt", "id": 13, "conversation": str(DIRECT), "delivered": 42, "read": 42},
@@ -81,6 +85,17 @@ COMMANDS: Final[dict[type[frames.Command], dict[str, Any]]] = {
     },
     frames.MessageEdits: {"t": "message.edits", "id": 20, "conversation": str(DIRECT), "seq": 42},
     frames.MessageReactions: {"t": "message.reactions", "id": 21, "conversation": str(DIRECT), "seq": 42},
+    frames.DeviceRegister: {
+        "t": "device.register", "id": 80, "device": "ann-phone", "platform": "android", "token": PUSH_TOKEN,
+    },
+    frames.DeviceUnregister: {"t": "device.unregister", "id": 81, "device": "ann-phone"},
+    frames.DeviceList: {"t": "device.list", "id": 82},
+    frames.NotificationList: {"t": "notification.list", "id": 83, "unread_only": True},
+    frames.NotificationRead: {"t": "notification.read", "id": 84, "key": "n-70b1c2", "ids": [str(NOTICE)]},
+    frames.NotificationSettings: {
+        "t": "notification.settings", "id": 85, "key": "n-70b1c3", "quiet_from": 1350, "quiet_to": 420,
+        "timezone": "Europe/Berlin", "hide_content": True,
+    },
     frames.DraftSet: {
         "t": "draft.set", "id": 22, "conversation": str(DIRECT), "key": "p-4c01aa", "text": "Make it nine, the",
         "reply_to": 42,
@@ -132,7 +147,7 @@ COMMANDS: Final[dict[type[frames.Command], dict[str, Any]]] = {
     },
     frames.MessageForward: {
         "t": "message.forward", "id": 22, "conversation": str(DIRECT), "key": "f-2be7c1",
-        "source": {"conversation": str(GROUP), "seq": 7},
+        "source": {"conversation": str(DIRECT), "seq": 41},
     },
     frames.MessagePin: {
         "t": "message.pin", "id": 23, "conversation": str(DIRECT), "key": "p-90d41e", "seq": 42,
@@ -145,6 +160,43 @@ COMMANDS: Final[dict[type[frames.Command], dict[str, Any]]] = {
     frames.ThreadRead: {
         "t": "thread.read", "id": 35, "conversation": str(DIRECT), "key": "h-6e20c5", "seq": 42, "read": 52,
     },
+    # members and what they may set
+    frames.MemberRole: {
+        "t": "member.role", "id": 40, "conversation": str(GROUP), "key": "p-6e11c8", "user": str(BOB), "role": "admin",
+    },
+    frames.ConversationHandover: {
+        "t": "conversation.handover", "id": 41, "conversation": str(GROUP), "key": "o-0c53f7", "user": str(BOB),
+    },
+    frames.MemberBan: {
+        "t": "member.ban", "id": 42, "conversation": str(GROUP), "key": "b-3308aa", "user": str(CLEO),
+        "reason": "advertising", "until_ms": 4_102_444_800_000,
+    },
+    frames.MemberUnban: {
+        "t": "member.unban", "id": 43, "conversation": str(GROUP), "key": "u-91d02e", "user": str(CLEO),
+    },
+    frames.MemberBans: {"t": "member.bans", "id": 44, "conversation": str(GROUP)},
+    frames.ConversationTitle: {
+        "t": "conversation.title", "id": 45, "conversation": str(GROUP), "key": "t-2f00b1", "title": "Hiking on Monday",
+    },
+    frames.ConversationTopic: {
+        "t": "conversation.topic", "id": 46, "conversation": str(GROUP), "key": "t-2f00b2", "topic": "Bring water",
+    },
+    frames.ConversationPhoto: {
+        "t": "conversation.photo", "id": 47, "conversation": str(GROUP), "key": "t-2f00b3", "photo": None,
+    },
+    frames.RoomJoin: {"t": "room.join", "id": 49, "conversation": str(ROOM), "key": "j-44b10e"},
+    frames.RoomLeave: {"t": "room.leave", "id": 50, "conversation": str(ROOM), "key": "l-8e0c12"},
+    frames.ConversationSlowMode: {
+        "t": "conversation.slow_mode", "id": 48, "conversation": str(GROUP), "key": "t-2f00b4", "seconds": 30,
+    },
+    frames.Search: {"t": "search", "id": 60, "query": 'eight "see you" -cinema', "conversation": str(DIRECT)},
+    frames.UnreadGet: {"t": "unread.get", "id": 120},
+    frames.PrivacySet: {
+        "t": "privacy.set", "id": 122, "key": "p-2be4c1", "read_receipts": False, "last_seen": "contacts",
+    },
+    frames.PrivacyGet: {"t": "privacy.get", "id": 123},
+    frames.PresenceGet: {"t": "presence.get", "id": 124, "users": [str(BOB), str(CLEO)]},
+    frames.MessageReaders: {"t": "message.readers", "id": 121, "conversation": str(DIRECT), "seq": 42},
 }  # fmt: skip
 
 
@@ -165,7 +217,7 @@ _GROUP_STATE: Final[dict[str, Any]] = {
     "conversation": GROUP, "kind": "group", "title": "Hiking on Sunday", "members": [ANN, BOB, CLEO], "head": 7,
     "first_seq": 1, "unread": 2, "read": 5, "delivered": 7, "names": {ANN: "Ann", BOB: "Bob", CLEO: "Cleo"},
     "receipts": [frames.Receipt(BOB, 7, 7), frames.Receipt(CLEO, 6, 4)],
-    "recent": [message(7, BOB, "I bring the map.", "m-b0b007", GROUP)], "owner": ANN,
+    "recent": [message(7, BOB, "I bring the map.", "m-b0b007", GROUP)], "owner": ANN, "admins": [BOB],
 }  # fmt: skip
 _DIRECT_STATE: Final[dict[str, Any]] = {
     "conversation": DIRECT, "kind": "direct", "title": None, "members": [ANN, BOB], "head": 41, "first_seq": 1,
@@ -189,7 +241,7 @@ RESULTS: Final[dict[type[Struct], Struct]] = {
     ),
     frames.Cursors: frames.Cursors(42, 42),
     frames.Done: frames.Done(),
-    frames.Online: frames.Online([BOB]),
+    frames.Online: frames.Online([BOB], {CLEO: AT_MS}),
     frames.Users: frames.Users([frames.User(BOB, "Bob")]),
     frames.Versions: frames.Versions(
         [
@@ -198,6 +250,14 @@ RESULTS: Final[dict[type[Struct], Struct]] = {
         ],
         False,
     ),
+    frames.Notifications: frames.Notifications(
+        [frames.ListedNotification(
+            id=NOTICE, kind="reaction", at_ms=AT_MS + 45 * 60_000, conversation=DIRECT, seq=45, of=42, user=BOB,
+            emoji="👍",
+        )],
+        1, frames.Notifying(1350, 420, "Europe/Berlin", True),
+    ),
+    frames.Devices: frames.Devices([frames.PushDevice("ann-phone", "android", AT_MS, True)]),
     frames.Reactions: frames.Reactions([frames.OneReaction(BOB, "👍", 45, AT_MS + 45 * 60_000)]),
     frames.Threads: frames.Threads([_THREAD]),
     frames.Votes: frames.Votes([frames.OneVote(ANN, [1], 49, AT_MS + 49 * 60_000)], [1], False),
@@ -205,6 +265,18 @@ RESULTS: Final[dict[type[Struct], Struct]] = {
     frames.ScheduledPage: frames.ScheduledPage(
         [frames.ScheduledMessage(SCHEDULED, DIRECT, NEW_YEAR_MS, "Happy New Year!")]
     ),
+    frames.Bans: frames.Bans(
+        [frames.Ban(CLEO, ANN, 13, AT_MS + 13 * 60_000, "advertising", 4_102_444_800_000)], False
+    ),
+    frames.Found: frames.Found(
+        [frames.Hit(DIRECT, 42, ANN, AT_MS + 42 * 60_000, "See you at eight?", [[0, 7], [11, 5]])], CURSOR
+    ),
+    frames.Unread: frames.Unread(12, 3),
+    frames.Presences: frames.Presences(
+        [frames.PersonPresence(BOB, "online"), frames.PersonPresence(CLEO, "offline", AT_MS)]
+    ),
+    frames.Privacy: frames.Privacy(False, "contacts", True),
+    frames.Readers: frames.Readers([frames.MessageReader(BOB, True)]),
 }
 
 _DRAFT: Final = frames.Draft("Make it nine, the", AT_MS + 46 * 60_000, 42)
@@ -224,6 +296,14 @@ RECORDS: Final[dict[type[Struct], Struct]] = {
     frames.User: frames.User(BOB, "Bob"),
     frames.Version: frames.Version(43, AT_MS + 43 * 60_000, "See you at nine?"),
     frames.OneReaction: frames.OneReaction(BOB, "👍", 45, AT_MS + 45 * 60_000),
+    frames.PushDevice: frames.PushDevice("ann-phone", "android", AT_MS, True),
+    frames.Notification: frames.Notification(
+        kind="reaction", at_ms=AT_MS + 45 * 60_000, conversation=DIRECT, seq=45, of=42, user=BOB, emoji="👍",
+    ),
+    frames.ListedNotification: frames.ListedNotification(
+        id=NOTICE, kind="mention", at_ms=AT_MS + 7 * 60_000, read=True, conversation=GROUP, seq=7, user=BOB,
+    ),
+    frames.Notifying: frames.Notifying(1350, 420, "Europe/Berlin", True),
     frames.Draft: _DRAFT,
     frames.Settings: frames.Settings(
         muted=True, muted_until_ms=AT_MS + 480 * 60_000, pinned_at_ms=AT_MS, nicknames={BOB: "Bobby"},
@@ -247,6 +327,10 @@ RECORDS: Final[dict[type[Struct], Struct]] = {
     frames.Contact: frames.Contact("Cleo", "+43 1 234567", "cleo@example.com", CLEO),
     frames.Forwarded: frames.Forwarded(BOB),
     frames.Source: frames.Source(GROUP, 7),
+    frames.Ban: frames.Ban(CLEO, ANN, 13, AT_MS + 13 * 60_000, "advertising", 4_102_444_800_000),
+    frames.Hit: frames.Hit(DIRECT, 42, ANN, AT_MS + 42 * 60_000, "See you at eight?", [[0, 7], [11, 5]]),
+    frames.MessageReader: frames.MessageReader(BOB, True),
+    frames.PersonPresence: frames.PersonPresence(CLEO, "offline", AT_MS),
 }  # fmt: skip
 
 # Where several commands share a result and the story needs another one.
@@ -276,6 +360,16 @@ _OWN_RESULTS: Final[dict[type[frames.Command], Struct]] = {
         ],
         False,
     ),
+    frames.MemberRole: frames.Appended(11, AT_MS + 11 * 60_000),
+    frames.ConversationHandover: frames.Appended(12, AT_MS + 12 * 60_000),
+    frames.MemberBan: frames.Appended(13, AT_MS + 13 * 60_000),
+    frames.MemberUnban: frames.Appended(14, AT_MS + 14 * 60_000),
+    frames.ConversationTitle: frames.Appended(15, AT_MS + 15 * 60_000),
+    frames.ConversationTopic: frames.Appended(16, AT_MS + 16 * 60_000),
+    frames.ConversationPhoto: frames.Appended(17, AT_MS + 17 * 60_000),
+    frames.RoomJoin: frames.Appended(19, AT_MS + 19 * 60_000),
+    frames.RoomLeave: frames.Appended(20, AT_MS + 20 * 60_000),
+    frames.ConversationSlowMode: frames.Appended(18, AT_MS + 18 * 60_000),
 }
 
 EVENTS: Final[dict[type[frames.Event], frames.Event]] = {
@@ -311,6 +405,10 @@ REQUESTS: Final[dict[type[Struct], dict[str, Any]]] = {
     http.BeginUpload: {
         "kind": "photo", "size_bytes": 184_211, "content_type": "image/jpeg", "sha256": _SHA256, "name": "holiday.jpg",
     },
+    http.SendNotification: {
+        "key": "spring-1", "to": {"users": [str(BOB)]}, "title": "Spring is here",
+        "body": "The hiking groups are open.", "data": {"page": "groups"},
+    },
     # Of calls: the key comes in the header.
     **{
         call.body: {name: value for name, value in COMMANDS[call.command].items() if name not in ("t", "id", "key")}
@@ -328,6 +426,7 @@ BODIES: Final[dict[type[Struct], Struct]] = {
         PHOTO, "photo", 184_211, "image/jpeg", _SHA256, "holiday.jpg", AT_MS,
         f"https://chat.example.com/v1/blobs/media/{PHOTO}-1?expires=1795000300&{_SIGNED}", 300,
     ),
+    http.NoticeState: http.NoticeState(NOTICE, AT_MS + 46 * 60_000, 1, AT_MS + 46 * 60_000 + 120),
     frames.User: frames.User(BOB, "Bob"),
     http.Jwks: http.Jwks([http.Jwk("2026-11-18", "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo")]),
     http.Index: http.Index(
@@ -368,6 +467,7 @@ _OCCURRENCES: Final[dict[type[KonnectError], KonnectError]] = {
     KeyReused: KeyReused("m-3f9a61"),
     UnknownMessage: UnknownMessage(DIRECT, 42),
     RateLimited: RateLimited(1_500),
+    SlowMode: SlowMode(12_000),
 }
 
 

@@ -48,7 +48,12 @@ def openapi(version: str) -> dict[str, Any]:
                     "scheme": "bearer",
                     "bearerFormat": "JWT",
                     "description": "An access token, from register, login or refresh.",
-                }
+                },
+                "operator": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "The token that the server is configured with: `operator_token`.",
+                },
             },
         },
     }
@@ -60,7 +65,8 @@ def _operation(endpoint: http.Endpoint) -> dict[str, Any]:
         "tags": [endpoint.tag],
         "summary": endpoint.summary,
         "description": endpoint.description,
-        "security": {"none": [], "bearer": [{"bearer": []}], "optional": [{}, {"bearer": []}]}[endpoint.auth],
+        "security": {"none": [], "bearer": [{"bearer": []}], "optional": [{}, {"bearer": []}],
+                     "operator": [{"operator": []}]}[endpoint.auth],
     }
     parameters: list[dict[str, Any]] = [
         {

@@ -166,7 +166,9 @@ async def test_receipts_typing_and_presence_reach_the_other(cast: Cast) -> None:
     assert await alice.client.watch([bob.id]) == (bob.id,)
     assert bob.id in alice.client.online_users
     await bob.client.close()
-    await alice.until(lambda event: event == PresenceChanged(bob.id, online=False))
+    [*_, gone] = await alice.until(lambda event: isinstance(event, PresenceChanged) and not event.online)
+    assert isinstance(gone, PresenceChanged)
+    assert (gone.user, (gone.last_seen_ms or 1) % 60_000) == (bob.id, 0)
     assert bob.id not in alice.client.online_users
 
 

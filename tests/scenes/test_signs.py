@@ -120,6 +120,7 @@ async def test_a_conversation_may_be_watched_and_a_new_watch_replaces_the_old(ho
     ann, bob, cid, dan = await world.people("Ann", "Bob", "Cid", "Dan")
     async with house.phone(ann) as hers, house.phone(bob):
         club = await create_group(hers, bob, cid)
+        await create_group(hers, dan, key="another")
         assert (await hers.result("presence.watch", conversation=club))["online"] == [str(bob)]
         async with house.phone(cid):
             await hers.saw("presence")
@@ -136,6 +137,7 @@ async def test_a_conversation_may_be_watched_and_a_new_watch_replaces_the_old(ho
 async def test_several_devices_are_one_presence(house: House, world: World) -> None:
     ann, bob = await world.people("Ann", "Bob")
     async with house.phone(ann) as hers:
+        await create_group(hers, bob)
         await hers.result("presence.watch", users=[str(bob)])
         async with house.phone(bob):
             async with house.phone(bob, "laptop") as laptop:

@@ -189,7 +189,7 @@ async def test_every_device_shows_the_threads_that_the_log_has(dsn: str, folder:
             assert shown(messages, room) == first
         with psycopg.connect(dsn, autocommit=True) as control:
             for person in people:
-                counts = dict(control.execute(UNREAD, (room, person.id, person.id)).fetchall())
+                counts: dict[int, int] = dict(control.execute(UNREAD, (room, person.id, person.id)).fetchall())
                 for thread in (await person.client.threads(room)).threads:
                     assert thread.unread == counts.get(thread.seq, 0)
         devices.cancel_scope.cancel()

@@ -14,6 +14,7 @@ _ACTS: Final = (
     ("edit", 6), ("delete", 3), ("react", 9), ("about", 2), ("forward", 3), ("pin", 4),
     ("schedule", 4), ("unschedule", 2), ("scheduled", 1), ("retention", 1), ("poll", 2), ("vote", 5), ("close", 1),
     ("thread", 3), ("threads", 2),
+    ("role", 3), ("hand_over", 1), ("ban", 2), ("unban", 2), ("set", 3), ("slow", 1),
     ("drop", 7), ("stall", 3), ("restart", 4), ("save", 5), ("renew", 1), ("sign_out", 1),
 )  # fmt: skip
 _NAMES: Final = [name for name, _ in _ACTS]
@@ -51,7 +52,7 @@ class Behaviour:
         elif trait == "slow":
             weights[_NAMES.index("stall")] = 20
         elif trait == "political":
-            for name in ("add", "remove", "leave"):
+            for name in ("add", "remove", "leave", "role", "ban", "unban"):
                 weights[_NAMES.index(name)] *= 4
         elif trait == "restless":
             weights[_NAMES.index("restart")] = 15
@@ -169,6 +170,40 @@ class Behaviour:
     def _leave(self) -> None:
         if (place := self._place()) is not None:
             self.device.queue("conversation.leave", conversation=place, key=self.world.key())
+
+    def _role(self) -> None:
+        if (place := self._place()) is not None:
+            role = self.rng.choice(("admin", "admin", "member"))
+            self.device.queue(
+                "member.role", conversation=place, key=self.world.key(), user=self._person(), role=role
+            )
+
+    def _hand_over(self) -> None:
+        if (place := self._place()) is not None:
+            self.device.queue("conversation.handover", conversation=place, key=self.world.key(), user=self._person())
+
+    def _ban(self) -> None:
+        if (place := self._place()) is not None:
+            self.device.queue("member.ban", conversation=place, key=self.world.key(), user=self._person())
+            self._now("member.bans", conversation=place)
+
+    def _unban(self) -> None:
+        if (place := self._place()) is not None:
+            self.device.queue("member.unban", conversation=place, key=self.world.key(), user=self._person())
+
+    def _set(self) -> None:
+        if (place := self._place()) is not None:
+            what, value = self.rng.choice((("title", "Tea"), ("title", "Club"), ("topic", "hot"), ("topic", None)))
+            self.device.queue(
+                f"conversation.{what}", conversation=place, key=self.world.key(), **{what: value}
+            )
+
+    def _slow(self) -> None:
+        if (place := self._place()) is not None:
+            seconds = self.rng.choice((0, 0, 1))
+            self.device.queue(
+                "conversation.slow_mode", conversation=place, key=self.world.key(), seconds=seconds
+            )
 
     def _message(self, mine: bool) -> tuple[str, int] | None:
         """A message that the device knows, mostly one of its person's own if *mine*; sometimes what is none."""

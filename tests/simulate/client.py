@@ -30,18 +30,25 @@ _decode: Final = msgspec.msgpack.Decoder().decode
 # Errors that a command may get from a server that works, besides those that only a full disk of ours would explain.
 _TRY_LATER: Final = ("rate_limited", "unavailable")
 _ALLOWED: Final[dict[str, tuple[str, ...]]] = {
-    "message.send": ("not_a_member", "unknown_message", "message_deleted", "in_a_thread"),
+    "message.send": ("not_a_member", "unknown_message", "message_deleted", "slow_mode", "in_a_thread"),
     "thread.list": ("not_a_member", *_TRY_LATER),
     "thread.history": ("not_a_member", "unknown_message", "in_a_thread", *_TRY_LATER),
     "thread.follow": ("not_a_member", "unknown_message", "in_a_thread"),
     "thread.read": ("not_a_member", "unknown_message", "in_a_thread"),
-    "conversation.add": ("not_a_member", "already_a_member", "conversation_full", "wrong_kind", "rate_limited"),
+    "conversation.title": ("not_a_member", "forbidden", "wrong_kind", "rate_limited"),
+    "conversation.topic": ("not_a_member", "forbidden", "wrong_kind", "rate_limited"),
+    "conversation.slow_mode": ("not_a_member", "forbidden", "wrong_kind", "rate_limited"),
+    "conversation.add": (
+        "not_a_member", "already_a_member", "conversation_full", "wrong_kind", "banned", "rate_limited",
+    ),
     "conversation.remove": ("not_a_member", "forbidden", "wrong_kind", "rate_limited"),
     "conversation.leave": ("not_a_member", "wrong_kind", "rate_limited"),
     "message.edit": ("not_a_member", "unknown_message", "message_deleted", "forbidden", "too_late", "rate_limited"),
     "message.delete": ("not_a_member", "unknown_message", "forbidden", "rate_limited"),
     "message.react": ("not_a_member", "unknown_message", "message_deleted", "too_many_reactions", "rate_limited"),
-    "message.forward": ("not_a_member", "unknown_message", "message_deleted", "invalid", "rate_limited"),  # of a poll
+    "message.forward": (  # invalid: of a poll
+        "not_a_member", "unknown_message", "message_deleted", "invalid", "slow_mode", "rate_limited",
+    ),
     "message.pin": (
         "not_a_member", "unknown_message", "message_deleted", "forbidden", "too_many_pins", "rate_limited",
     ),
@@ -49,7 +56,7 @@ _ALLOWED: Final[dict[str, tuple[str, ...]]] = {
     "message.reactions": ("not_a_member", "unknown_message", *_TRY_LATER),
     "message.schedule": ("not_a_member", "too_many_scheduled", *_TRY_LATER),
     "conversation.retention": ("not_a_member", "forbidden", "rate_limited"),
-    "poll.create": ("not_a_member", "rate_limited"),
+    "poll.create": ("not_a_member", "slow_mode", "rate_limited"),
     "poll.vote": (
         "not_a_member", "unknown_message", "message_deleted", "unknown_poll", "poll_closed", "invalid", "rate_limited",
     ),
@@ -77,6 +84,11 @@ _ALLOWED: Final[dict[str, tuple[str, ...]]] = {
     "conversation.folder": ("not_a_member",),
     "conversation.notify": ("not_a_member",),
     "message.hide": ("not_a_member", "unknown_message"),
+    "member.role": ("not_a_member", "forbidden", "wrong_kind", "too_many_admins", "rate_limited"),
+    "conversation.handover": ("not_a_member", "forbidden", "wrong_kind", "too_many_admins", "rate_limited"),
+    "member.ban": ("not_a_member", "forbidden", "wrong_kind", "rate_limited"),
+    "member.unban": ("not_a_member", "forbidden", "wrong_kind", "rate_limited"),
+    "member.bans": ("not_a_member", "forbidden", *_TRY_LATER),
     "ping": ("rate_limited",),
     "auth.renew": ("unauthorized", "rate_limited"),
 }
@@ -87,6 +99,8 @@ _STORED: Final = frozenset(
         "conversation.add", "conversation.remove", "conversation.leave", "conversation.retention",
         "poll.create", "poll.vote", "poll.close",
         "message.forward", "message.pin",
+        "member.role", "conversation.handover", "member.ban", "member.unban",
+        "conversation.title", "conversation.topic", "conversation.slow_mode",
     )
 )  # fmt: skip
 
@@ -397,11 +411,22 @@ class Device:
         kind, user = got["kind"], got.get("user", "")
         if got["author"] == self.me:
             known.own[got["key"]] = seq
+        if kind in ("member.added", "member.removed", "member.banned") or (
+            kind == "member.role" and got["role"] == "member"
+        ):
+            known.admins.pop(user, None)
+        elif kind == "member.role":
+            known.admins[user] = None
+        if kind in ("member.removed", "member.banned") and (user == known.owner or "owner" in got):
+            known.owner = got.get("owner")
+        elif kind == "conversation.owner":
+            known.owner, known.admins[got["author"]] = got["owner"], None
+        known.admins.pop(got.get("owner", ""), None)
         if kind == "member.added":
             known.members[user] = None
             if user == self.me:
                 known.left = False
-        elif kind == "member.removed":
+        elif kind in ("member.removed", "member.banned"):
             known.members.pop(user, None)
             if user == self.me:
                 known.left = True
@@ -488,7 +513,7 @@ class Device:
         receipts[self.me] = got["delivered"], got["read"]
         self.kept.conversations[conversation] = Known(
             got["kind"], head, dict.fromkeys(got["members"]), receipts, self.me not in got["members"],
-            {**(old.own if old else {}), **own},
+            {**(old.own if old else {}), **own}, got.get("owner"), dict.fromkeys(got.get("admins", ())),
             {entry["seq"]: entry for entry in got.get("recent", []) if entry["kind"] == "message"},
         )  # fmt: skip
 
@@ -770,6 +795,10 @@ class Device:
                 members = dict.fromkeys(map(str, truth.tables.members(truth.id(conversation))))
                 if known.members.keys() != members.keys():
                     raise self.wrong("other members:", [*known.members], [*members])
+                admins = [*map(str, truth.tables.admins(truth.id(conversation)))]
+                owner = truth.tables.conversations[truth.id(conversation)].owner
+                if sorted(known.admins) != admins or known.owner != (None if owner is None else str(owner)):
+                    raise self.wrong("other roles:", known.owner, [*known.admins], owner, admins)
                 for seq, message in known.messages.items():
                     if msgspec.msgpack.encode(message, order="sorted") != truth.canonical(conversation, seq):
                         raise self.wrong("another message:", message, truth.entry(conversation, seq))

@@ -12,15 +12,17 @@ It behaves as PostgreSQL in READ COMMITTED does for the functions of ``storage/m
 import copy
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
-from typing import Any, Final, Generic, TypeAlias, TypeVar
+from typing import Any, Final, Generic, Literal, TypeAlias, TypeVar
 from uuid import UUID
 
 import trio
 from msgspec import UNSET, Struct, UnsetType
 
-from protocol.frames import Content, Entry, History, Kind, MessageSend, OneVote
+from protocol.frames import Content, Entry, History, Kind, MessageSend, OneVote, Privacy
+from storage import permissions
 from storage.errand import Place, parked
 from storage.errors import StorageUnavailable
+from storage.permissions import Role
 from tests.simulate.agenda import Agenda
 from tests.simulate.faults import Plan
 
@@ -57,6 +59,16 @@ class Conversation(Struct):
     active_at_ms: int
     member_count: int
     retention_s: int | None = None
+    topic: str | None = None
+    photo: UUID | None = None
+    slow_mode_s: int = 0
+    tags: list[str] = []
+    public: bool = False
+
+    @property
+    def guarded(self) -> bool:
+        """Not every member may write at any time."""
+        return self.kind == "channel" or self.slow_mode_s > 0
 
 
 class Span(Struct):
@@ -67,6 +79,7 @@ class Span(Struct):
     place: int
     number: int
     until: int | None = None
+    role: Literal["admin", "member"] = "member"
 
     def shows(self, seq: int) -> bool:
         """Whether entry *seq* may be seen through it."""
@@ -79,6 +92,16 @@ class Stored(Struct):
     seq: int
     at_ms: int
     digest: tuple[Any, ...]
+
+
+class BanRow(Struct, frozen=True):
+    """A row of table ban."""
+
+    seq: int
+    author: UUID
+    at_ms: int
+    reason: str | None
+    until_ms: int | None
 
 
 class Reacted(Struct, frozen=True):
@@ -123,6 +146,7 @@ class Receipt(Struct):
     delivered: int
     read: int
     at_ms: int
+    delivered_ms: int | None = None
 
 
 class Personal(Struct, frozen=True):
@@ -160,6 +184,7 @@ class Tables:
         self.reactions: dict[tuple[UUID, int], dict[tuple[str, UUID], Reacted]] = {}  # -> emoji, person
         self.past: dict[tuple[UUID, int], list[Entry]] = {}  # what rows said before, the oldest first: for the judge
         self.receipts: dict[UUID, dict[UUID, Receipt]] = {}  # conversation -> person
+        self.privacy: dict[UUID, Privacy] = {}  # of who touched a switch
         self.personal: dict[UUID, dict[tuple[str, str], Personal]] = {}  # person -> what, subject
         self.hidden: dict[tuple[UUID, UUID], set[int]] = {}  # (person, conversation); replaced, never changed
         self.personal_keys: dict[tuple[UUID, str, str], KeptKey] = {}  # (person, scope, key)
@@ -167,6 +192,11 @@ class Tables:
         self.expiring: dict[UUID, dict[int, int]] = {}  # conversation -> seq -> when it disappears
         self.expiry: dict[UUID, int] = {}  # conversation -> when to look at it
         self.scheduled: dict[UUID, ScheduledRow] = {}
+        self.bans: dict[tuple[UUID, UUID], BanRow] = {}  # conversation, person
+        self.slowed: dict[tuple[UUID, UUID], int] = {}  # conversation, person -> at_ms
+        self.photos: dict[UUID, UUID] = {}  # ready uploads of kind photo -> owner
+        self.last_seen: dict[UUID, int] = {}
+        self.seats: dict[UUID, dict[UUID, None]] = {}  # process -> its people
         self.lineages: dict[UUID, None] = {}
         self.nodes: dict[UUID, int] = {}
 
@@ -202,6 +232,21 @@ class Tables:
         open_ = [(s[-1].joined, s[-1].place, p) for p, s in self.spans[conversation].items() if s[-1].until is None]
         return [person for _, _, person in sorted(open_)]
 
+    def role(self, conversation: UUID, person: UUID) -> Role | None:
+        """What *person* is there now; None: no member."""
+        span = self.span(conversation, person)
+        if span is None:
+            return None
+        return "owner" if self.conversations[conversation].owner == person else span.role
+
+    def may(self, conversation: UUID, person: UUID, what: str) -> bool:
+        """As may() in the migrations."""
+        return permissions.may(self.conversations[conversation].kind, self.role(conversation, person), what)
+
+    def admins(self, conversation: UUID) -> list[UUID]:
+        """The admins, by id."""
+        return sorted(p for p in self.members(conversation) if self.spans[conversation][p][-1].role == "admin")
+
     def copy(self) -> "Tables":
         """All of it, as a backup has it."""
         other = Tables()
@@ -220,6 +265,7 @@ class Tables:
         other.reactions = {place: dict(rows) for place, rows in self.reactions.items()}
         other.past = {place: list(rows) for place, rows in self.past.items()}
         other.receipts = copy.deepcopy(self.receipts)
+        other.privacy = dict(self.privacy)
         other.personal = {person: dict(rows) for person, rows in self.personal.items()}
         other.hidden = dict(self.hidden)
         other.personal_keys = dict(self.personal_keys)
@@ -227,6 +273,11 @@ class Tables:
         other.expiry = dict(self.expiry)
         other.votes = {place: dict(rows) for place, rows in self.votes.items()}
         other.scheduled = dict(self.scheduled)
+        other.bans = dict(self.bans)
+        other.slowed = dict(self.slowed)
+        other.photos = dict(self.photos)
+        other.last_seen = dict(self.last_seen)
+        other.seats = {node: dict(people) for node, people in self.seats.items()}
         other.lineages = dict(self.lineages)
         other.nodes = dict(self.nodes)
         return other

@@ -5,7 +5,7 @@ is to do. Those that read take one snapshot. Both say the same as their SQL, whi
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any, Final, NamedTuple, TypeAlias
 from uuid import UUID
 
@@ -13,13 +13,14 @@ import msgspec
 from msgspec import UNSET
 
 from protocol import limits
-from protocol.frames import Entry, History, HistoryPage, Receipt as ReceiptFrame
+from protocol.frames import Entry, History, HistoryPage, Receipt as ReceiptFrame, Unread
 from storage.rows import (
     Answer,
     Appendix,
     Changed,
     Made,
     Moved,
+    NewKind,
     NewMessage,
     OthersReceipt,
     Page,
@@ -30,7 +31,7 @@ from storage.rows import (
     Standing,
     State,
 )
-from storage.store import Change
+from storage.store import PLAIN, Change
 from tests.simulate.database import (
     Account,
     Body,
@@ -47,7 +48,8 @@ MISSED: Final = 500
 ENTRY_OVERHEAD: Final = 200
 _DETAIL: Final = frozenset(  # what the SQL keeps in an entry's `detail`, besides what it does of "created"
     ["of", "emoji", "on", "count", "users", "edited_at_ms", "deleted", "reactions", "changed",
-     "messages", "retention_s", "expires_at_ms", "poll", "counts", "voters", "options", "replies", "threads"]
+     "messages", "retention_s", "expires_at_ms", "poll", "counts", "voters", "options",
+     "role", "owner", "reason", "until_ms", "topic", "photo", "seconds", "replies", "threads"]
 )
 
 
@@ -56,6 +58,7 @@ class Refusal(NamedTuple):
 
     code: str
     missing: UUID | None = None
+    retry_after_ms: int = 0
     seq: int = 0
 
 
@@ -81,6 +84,7 @@ def append_messages(db: FakeDatabase, messages: Sequence[NewMessage], heads: Map
     fresh: dict[tuple[UUID, UUID, str], Stored] = {}
     entries: list[Entry] = []
     answers: list[Answer] = []
+    slowed: dict[tuple[UUID, UUID], int] = {}  # who wrote, and is slowed -> for how long
     for message in messages:
         name = (message.conversation, message.author, message.key)
         digest = ("message", message.text, message.content)
@@ -89,6 +93,8 @@ def append_messages(db: FakeDatabase, messages: Sequence[NewMessage], heads: Map
             answers.append(Answer(False, found.digest != digest, found.seq, found.at_ms))
         elif tables.span(message.conversation, message.author) is None:
             answers.append(Answer(False, False))
+        elif (held := held_back(tables, message.conversation, message.author, at_ms, slowed)) is not None:
+            answers.append(held)
         else:
             seq = tops.get(message.conversation, conversations[message.conversation].last_seq) + 1
             tops[message.conversation] = seq
@@ -108,6 +114,7 @@ def append_messages(db: FakeDatabase, messages: Sequence[NewMessage], heads: Map
     ]
 
     def commit() -> None:
+        tables.slowed.update(dict.fromkeys(slowed, at_ms))
         tables.keys.update(fresh)
         for entry in entries:
             tables.entries[entry.conversation].append(entry)
@@ -119,9 +126,32 @@ def append_messages(db: FakeDatabase, messages: Sequence[NewMessage], heads: Map
     return Appendix(answers, missed), commit
 
 
+def held_back(
+    tables: Tables, conversation: UUID, author: UUID, at_ms: int, slowed: dict[tuple[UUID, UUID], int]
+) -> Answer | None:
+    """Why a member may not write now; who may, and is slowed, is added to *slowed*."""
+    row = tables.conversations[conversation]
+    if not row.guarded:
+        return None
+    if not tables.may(conversation, author, "write"):
+        return Answer(False, False, error="forbidden")
+    if tables.may(conversation, author, "hurry"):
+        return None
+    slow_ms = row.slow_mode_s * 1000
+    wait_ms = tables.slowed.get((conversation, author), 0) + slow_ms - at_ms
+    if wait_ms <= 0 and (conversation, author) in slowed:
+        wait_ms = slow_ms
+    if wait_ms > 0:
+        return Answer(False, False, error="slow_mode", retry_after_ms=wait_ms)
+    if slow_ms:
+        slowed[conversation, author] = slow_ms
+    return None
+
+
 def change_member(
-    db: FakeDatabase, change: Change, conversation: UUID, author: UUID, key: str, user: UUID, most: int
-) -> Body[Changed | Refusal]:
+    db: FakeDatabase, change: Change, conversation: UUID, author: UUID, key: str, user: UUID, most: int,
+    room_most: int | None = None,
+) -> Body[Changed | Refusal]:  # fmt: skip
     """Lock the conversation, then the person's row, then the person's receipt."""
     tables = db.tables
     row = tables.conversations.get(conversation)
@@ -129,53 +159,92 @@ def change_member(
         return Refusal("not_a_member", author), None
     yield [("conversation", conversation)]
     digest = ("member", change, user)
-    old = tables.keys.get((conversation, author, key))
+    old = tables.keys.get((conversation, author, key)) or tables.settled.get((conversation, author, key))
     if old is not None:
         return (Refusal("key_reused") if old.digest != digest else Changed(old.seq, old.at_ms, False)), None
     if tables.span(conversation, author) is None:
         return Refusal("not_a_member", author), None
     if row.kind == "direct":
         return Refusal("wrong_kind"), None
+    heir: UUID | None = None
     if change == "add":
+        if not tables.may(conversation, author, "add"):
+            return Refusal("forbidden"), None
         if user not in tables.accounts:
             return Refusal("unknown_user"), None
         if tables.span(conversation, user) is not None:
             return Refusal("already_a_member"), None
-        if row.member_count >= most:
+        if barred(tables, conversation, user, db.now_ms()):
+            return Refusal("banned"), None
+        if row.member_count >= (most if row.kind == "group" or room_most is None else room_most):
             return Refusal("conversation_full"), None
     else:
-        if change == "remove" and author not in (row.owner, user):
+        no_right = user == row.owner or not tables.may(conversation, author, "remove")
+        if change == "remove" and author != user and no_right:
             return Refusal("forbidden"), None
         if tables.span(conversation, user) is None:
             return Refusal("not_a_member", user), None
+        if user == row.owner:
+            heir = heir_of(tables, conversation, user)
     seq, at_ms = row.last_seq + 1, db.now_ms()
+    count = None if row.kind == "group" else row.member_count + (1 if change == "add" else -1)
     yield [("account", user)]
     if change == "add":
         yield [("receipt", conversation, user)]
     entry = Entry(
         conversation=conversation, seq=seq, kind="member.added" if change == "add" else "member.removed",
-        author=author, key=key, at_ms=at_ms, user=user,
+        author=author, key=key, at_ms=at_ms, user=user, owner=UNSET if heir is None else heir,
+        count=UNSET if count is None else count,
     )  # fmt: skip
 
     def commit() -> None:
-        number = tables.accounts[user].raise_number(at_ms)
         tables.keys[conversation, author, key] = Stored(seq, at_ms, digest)
         tables.entries[conversation].append(entry)
         if change == "add":
-            past = tables.spans[conversation].setdefault(user, [])
-            since = 1 if row.history == "all" and not past else seq
-            past.append(Span(seq, since, 0, number))
-            tables.joined.setdefault(user, {})[conversation] = None
-            tables.receipts[conversation][user] = Receipt(seq, seq, at_ms)
+            begin_span(tables, conversation, user, seq, at_ms)
         else:
-            span = tables.spans[conversation][user][-1]
-            span.until, span.number = seq, number
+            end_span(tables, conversation, user, seq, at_ms)
         row.last_seq, row.active_at_ms = seq, at_ms
-        row.member_count += 1 if change == "add" else -1
         if change != "add" and row.owner == user:
-            row.owner = next(iter(tables.members(conversation)), None)
+            row.owner = heir
+            if heir is not None and (theirs := tables.span(conversation, heir)) is not None:
+                theirs.role = "member"
 
-    return Changed(seq, at_ms, True), commit
+    return Changed(seq, at_ms, True, heir, count), commit
+
+
+def barred(tables: Tables, conversation: UUID, person: UUID, at_ms: int) -> bool:
+    """Whether a ban holds."""
+    row = tables.bans.get((conversation, person))
+    return row is not None and (row.until_ms is None or row.until_ms > at_ms)
+
+
+def heir_of(tables: Tables, conversation: UUID, owner: UUID) -> UUID | None:
+    """Who owns it once *owner* is gone."""
+    others = [person for person in tables.members(conversation) if person != owner]
+    admins = [person for person in others if tables.spans[conversation][person][-1].role == "admin"]
+    nobody = None if tables.conversations[conversation].kind == "group" else owner
+    return next(iter(admins or others), nobody)
+
+
+def begin_span(tables: Tables, conversation: UUID, person: UUID, seq: int, at_ms: int) -> None:
+    """*person* becomes a member by entry *seq*."""
+    row = tables.conversations[conversation]
+    number = tables.accounts[person].raise_number(at_ms)
+    past = tables.spans[conversation].setdefault(person, [])
+    since = 1 if row.history == "all" and not past else seq
+    past.append(Span(seq, since, 0, number))
+    tables.joined.setdefault(person, {})[conversation] = None
+    tables.receipts[conversation][person] = Receipt(seq, seq, at_ms)
+    row.member_count += 1
+
+
+def end_span(tables: Tables, conversation: UUID, person: UUID, seq: int, at_ms: int) -> None:
+    """*person* is a member no more, by entry *seq*."""
+    number = tables.accounts[person].raise_number(at_ms)
+    span = tables.spans[conversation][person][-1]
+    span.until, span.number = seq, number
+    tables.conversations[conversation].member_count -= 1
 
 
 def create_group(
@@ -187,13 +256,16 @@ def create_group(
     history: History,
     members: Sequence[UUID],
     most: int,
+    more: NewKind = PLAIN,
 ) -> Body[Made | Refusal]:
     """Lock everybody's rows; whoever holds the author's decides about the key."""
     tables = db.tables
     yield in_order("account", [p for p in (author, *members) if p in tables.accounts])
     if author not in tables.accounts:
         return Refusal("unknown_user", author), None
-    digest = ("group", title, history, tuple(members))
+    digest: tuple[Any, ...] = ("group", title, history, tuple(members))
+    if more.kind != "group" or more.topic is not None or more.tags:
+        digest = (*digest, more.kind, more.topic, tuple(more.tags), more.public)
     old = tables.creations.get((author, key))
     if old is not None:
         return (Refusal("key_reused") if old[1] != digest else Made(old[0], False)), None
@@ -205,12 +277,16 @@ def create_group(
     at_ms = db.now_ms()
     entry = Entry(
         conversation=new_id, seq=1, kind="created", author=author, key=key, at_ms=at_ms, title=title,
-        members=list(members),
+        members=list(members), topic=UNSET if more.topic is None else more.topic, tags=more.tags or UNSET,
     )  # fmt: skip
 
     def commit() -> None:
         tables.creations[author, key] = (new_id, digest)
-        _open(tables, new_id, Conversation("group", title, history, author, 1, at_ms, len(members)), entry, digest)
+        row = Conversation(
+            more.kind, title, history, author, 1, at_ms, len(members), topic=more.topic, tags=more.tags,
+            public=more.public,
+        )
+        _open(tables, new_id, row, entry, digest)
 
     return Made(new_id, True), commit
 
@@ -261,6 +337,7 @@ def move_receipts(db: FakeDatabase, moves: Sequence[Raise]) -> Body[list[Raised]
     rows = [(move.conversation, move.person) for move in moves]
     yield in_order("receipt", [row for row in rows if row[1] in tables.receipts.get(row[0], {})])
     at_ms = db.now_ms()
+    shy = [not tables.privacy[p].read_receipts if p in tables.privacy else False for _, p in rows]
     counts = [tables.conversations[c].member_count if c in tables.conversations else 0 for c, _ in rows]
     members = [tables.span(c, p) is not None for c, p in rows]
     before = [_cursors(tables, c, p) for c, p in rows]
@@ -278,10 +355,16 @@ def move_receipts(db: FakeDatabase, moves: Sequence[Raise]) -> Body[list[Raised]
         up = members[index] and (now is None or delivered > now[0] or read > now[1])
         if up:
             delivered, read = max(delivered, now[0] if now else 0), max(read, now[1] if now else 0)
-            rose.append((conversation, person, Receipt(delivered, read, at_ms)))
+            old = tables.receipts[conversation].get(person)
+            delivered_ms = None
+            if old is not None:
+                delivered_ms = at_ms if delivered > old.delivered else old.delivered_ms or old.at_ms
+            rose.append((conversation, person, Receipt(delivered, read, at_ms, delivered_ms)))
         else:
             delivered, read = before[index] or asked[index]
-        raised.append(Raised(members[index], delivered, read, up, counts[index]))
+        earlier = before[index]
+        arrived = up and (earlier is None or delivered != earlier[0])
+        raised.append(Raised(members[index], delivered, read, up, counts[index], arrived, shy[index]))
 
     def commit() -> None:
         for conversation, person, receipt in rose:
@@ -312,6 +395,7 @@ def standing(
         SpanRow(
             conversation, span.joined, span.since, tables.conversations[conversation].last_seq,
             span.number, span.until, _partner(tables, conversation, person),
+            tables.conversations[conversation].member_count > limits.TYPING_MEMBERS,
         )
         for conversation in sorted(tables.joined.get(person, {}))
         for span in tables.spans[conversation][person]
@@ -320,7 +404,9 @@ def standing(
     number = None if account is None else account.number
     rows = 0 if number is None or number <= told else tables.newest_row(person, told)
     same = seen is not None and all(span.number <= seen for span in spans)
-    return Standing(at_ms, known, [] if same else spans, number, same=same, rows=rows)
+    return Standing(
+        at_ms, known, [] if same else spans, number, same=same, rows=rows, privacy=tables.privacy.get(person)
+    )
 
 
 def first_standing(tables: Tables, at_ms: int, person: UUID, recent: int, most: int) -> Standing:
@@ -418,6 +504,28 @@ def history_page(
     return HistoryPage(fitting[::-1], len(fitting) < len(seen))
 
 
+def history_around(
+    tables: Tables, person: UUID, conversation: UUID, at: int, older: int, newer: int, size_bytes: int
+) -> HistoryPage | Refusal:
+    """The newest *older* entries below *at*, and the oldest *newer* from it on."""
+    if person not in tables.spans.get(conversation, {}):
+        return Refusal("not_a_member", person)
+    before = visible(tables, conversation, person, 1, at - 1)[::-1]
+    behind = visible(tables, conversation, person, at, limits.SEQ_MAX)
+    fitting: list[list[Entry]] = []
+    for seen, limit in ((before, older), (behind, newer)):
+        total, half = 0, list[Entry]()
+        for entry in seen[:limit]:
+            total += size_of(entry)
+            if half and total > size_bytes // 2:
+                break
+            half.append(entry)
+        fitting.append(half)
+    return HistoryPage(
+        fitting[0][::-1] + fitting[1], len(fitting[0]) < len(before), newer=len(fitting[1]) < len(behind)
+    )
+
+
 def conversation_states(
     tables: Tables, person: UUID, conversations: Sequence[UUID], recent: int, named: int = limits.NAMED_MEMBERS
 ) -> list[State]:
@@ -438,34 +546,69 @@ def _state(tables: Tables, person: UUID, conversation: UUID, recent: int, named:
     last_seen = seen[len(seen) - recent :] if recent < len(seen) else seen
     hidden = tables.hidden.get((person, conversation), ())
     members: list[UUID] = []
+    admins: list[UUID] = []
+    counted = 0
     names: dict[UUID, str] = {}
     receipts: list[ReceiptFrame] = []
     if last.until is None:
         members = tables.members(conversation)
+        counted = row.member_count if row.kind in ("room", "channel") else 0
+        admins = tables.admins(conversation)
         if row.member_count <= named:
             names = {other: tables.accounts[other].name for other in members}
             rows = tables.receipts[conversation]
             receipts = [
-                ReceiptFrame(other, rows[other].delivered, rows[other].read)
+                ReceiptFrame(other, rows[other].delivered, 0 if hides(tables, person, other) else rows[other].read)
                 for other in sorted(members)
                 if other != person and other in rows
             ]
     return State(
         conversation=conversation, kind=row.kind, head=row.last_seq if last.until is None else last.until,
         first_seq=last.since, joined=last.joined, read=read, delivered=delivered,
-        unread=sum(
-            1 for e in above[: limits.UNREAD]
-            if e.kind == "message" and e.author != person and e.seq not in hidden
-            and (e.content is UNSET or e.content.thread is UNSET)
-        ),
+        unread=_unread(above, person, hidden),
         active_at_ms=row.active_at_ms, history=row.history, until=last.until, title=row.title, owner=row.owner,
         retention_s=row.retention_s,
-        members=members, names=names, receipts=receipts, recent=last_seen,
         pins=[] if last.until is not None else [
             seq for seq in sorted(tables.pins.get(conversation, ()))
             if any(span.shows(seq) for span in tables.spans[conversation][person])
         ],
+        tags=row.tags, public=row.public, member_count=counted,
+        members=[] if row.kind in ("room", "channel") else members, names=names, receipts=receipts, recent=last_seen,
+        admins=admins, topic=row.topic, photo=row.photo, slow_mode_s=row.slow_mode_s,
     )  # fmt: skip
+
+
+def hides(tables: Tables, person: UUID, other: UUID) -> bool:
+    """Whether *person* may not see how far *other* has read: one of them hides it."""
+    switched = (tables.privacy.get(one) for one in (person, other))
+    return person != other and any(one is not None and not one.read_receipts for one in switched)
+
+
+def _unread(above: Sequence[Entry], person: UUID, hidden: Container[int]) -> int:
+    """Of the entries above the read cursor."""
+    first = above[: limits.UNREAD]
+    return sum(
+        1 for e in first
+        if e.kind == "message" and e.author != person and not e.deleted and e.seq not in hidden
+        and (e.content is UNSET or e.content.thread is UNSET)
+    )  # fmt: skip
+
+
+def unread_total(tables: Tables, now_ms: int, person: UUID) -> Unread:
+    """What is unread over all that *person* is in."""
+    counts, marked = [], 0
+    for conversation in tables.joined.get(person, {}):
+        if (span := tables.span(conversation, person)) is not None:
+            _, read = _cursors(tables, conversation, person) or (0, 0)
+            row = tables.personal.get(person, {}).get(("settings", str(conversation)))
+            settings = {} if row is None or row.value is None else row.value
+            muted = settings.get("muted", False) and settings.get("muted_until_ms", limits.SEQ_MAX) > now_ms
+            if muted or settings.get("archived", False):
+                continue
+            hidden = tables.hidden.get((person, conversation), ())
+            counts.append(_unread(tables.entries[conversation][max(read, span.since - 1) :], person, hidden))
+            marked += settings.get("unread", False) and not counts[-1]
+    return Unread(min(sum(counts), limits.UNREAD_TOTAL), sum(1 for count in counts if count) + marked)
 
 
 def receipts_since(
@@ -473,11 +616,11 @@ def receipts_since(
 ) -> list[OthersReceipt]:
     """Receipts written after *since_ms* in the person's conversations."""
     return [
-        OthersReceipt(conversation, other, receipt.delivered, receipt.read)
+        OthersReceipt(conversation, other, receipt.delivered, 0 if hides(tables, person, other) else receipt.read)
         for conversation in tables.joined.get(person, {})
         if tables.span(conversation, person) is not None
         for other, receipt in tables.receipts[conversation].items()
-        if receipt.at_ms > since_ms
+        if (receipt.delivered_ms or receipt.at_ms if hides(tables, person, other) else receipt.at_ms) > since_ms
         and (other == person or tables.conversations[conversation].member_count <= named)
     ]  # fmt: skip
 

@@ -29,6 +29,8 @@ class Known(msgspec.Struct):
     receipts: dict[str, tuple[int, int]]
     left: bool = False
     own: dict[str, int] = {}  # keys of one's own entries that were seen -> seq
+    owner: str | None = None
+    admins: dict[str, None] = {}
     messages: dict[int, Frame] = {}  # seq -> the message as this client shows it; replaced, never changed
 
 
@@ -47,7 +49,7 @@ class Kept(msgspec.Struct):
         conversations = {
             conversation: Known(
                 known.kind, known.head, dict(known.members), dict(known.receipts), known.left, dict(known.own),
-                dict(known.messages),
+                known.owner, dict(known.admins), dict(known.messages),
             )
             for conversation, known in self.conversations.items()
         }

@@ -19,8 +19,10 @@ from protocol.frames import (
     MessageForward,
     MessagePin,
     MessageReact,
+    MessageReader,
     MessageSend,
     OneReaction,
+    PollCreate,
     Reaction,
     ThreadNow,
     Version,
@@ -33,6 +35,7 @@ from tests.simulate.database import Body, FakeDatabase, Key, Reacted, Stored, Ta
 from tests.simulate.functions import Refusal, visible_message
 
 VERSION_OVERHEAD: Final = 200
+_SAYING: Final = (MessageSend, MessageForward, PollCreate)
 Digest: TypeAlias = tuple[Any, ...]
 
 
@@ -71,6 +74,10 @@ def begin_action(
         return Refusal("key_reused") if old.digest != digest else Acted(old.seq, old.at_ms)
     if tables.span(conversation, author) is None:
         return Refusal("not_a_member", author)
+    if isinstance(action, _SAYING):
+        held = functions.held_back(tables, conversation, author, db.now_ms(), {})
+        if held is not None and not (held.error == "slow_mode" and action.key.startswith("scheduled:")):
+            return Refusal(held.error or "", None, held.retry_after_ms)
     return Begun(row.last_seq + 1, db.now_ms())
 
 
@@ -85,8 +92,12 @@ def end_action(
     )  # fmt: skip
     if kind == "message":
         entry = msgspec.structs.replace(entry, expires_at_ms=tables.ends(action.conversation, begun.at_ms))
+    slowed: dict[tuple[UUID, UUID], int] = {}
+    if kind == "message":
+        functions.held_back(tables, action.conversation, author, begun.at_ms, slowed)
 
     def commit() -> None:
+        tables.slowed.update(dict.fromkeys(slowed, begun.at_ms))
         changes()
         tables.expire_later(entry)
         tables.keys[action.conversation, author, action.key] = Stored(begun.seq, begun.at_ms, digest)
@@ -237,7 +248,7 @@ def delete_message(db: FakeDatabase, author: UUID, action: MessageDelete, rules:
     message = visible_message(tables, action.conversation, author, action.seq)
     if message is None:
         return Refusal("unknown_message"), None
-    if author not in (message.author, tables.conversations[action.conversation].owner):
+    if author != message.author and not tables.may(action.conversation, author, "delete"):
         return Refusal("forbidden"), None
     if message.deleted:
         assert message.changed is not UNSET
@@ -339,8 +350,7 @@ def pin_message(db: FakeDatabase, author: UUID, action: MessagePin, rules: Rules
         return Refusal("unknown_message"), None
     if message.deleted:
         return Refusal("message_deleted"), None
-    row = tables.conversations[action.conversation]
-    if row.kind != "direct" and row.owner != author:
+    if not tables.may(action.conversation, author, "pin"):
         return Refusal("forbidden"), None
     if action.on == message.pinned:
         return settle_action(
@@ -419,3 +429,20 @@ def message_reactions(
     )
     found = [OneReaction(who, one, at, at_ms) for one, at, who, at_ms in rows[:limit]]
     return found, len(rows) > limit
+
+
+def message_readers(
+    tables: Tables, person: UUID, conversation: UUID, seq: int, after: UUID, limit: int
+) -> tuple[list[MessageReader], bool] | Refusal:
+    """Whom a message has reached, above *after*; and whether there are more."""
+    if tables.span(conversation, person) is None:
+        return Refusal("not_a_member")
+    message = visible_message(tables, conversation, person, seq)
+    if message is None:
+        return Refusal("unknown_message")
+    found = []
+    for other, row in sorted(tables.receipts[conversation].items()):
+        span = tables.span(conversation, other)
+        if other > after and other != message.author and span is not None and span.joined <= seq <= row.delivered:
+            found.append(MessageReader(other, row.read >= seq and not functions.hides(tables, person, other)))
+    return found[:limit], len(found) > limit

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Generator
 from typing import Any, Final, NamedTuple
 from uuid import UUID
+from zoneinfo import available_timezones
 
 import msgspec
 
@@ -20,6 +21,8 @@ from protocol.frames import (
     DraftClear,
     DraftSet,
     MessageHide,
+    NotificationRead,
+    NotificationSettings,
     StateEvent,
     ThreadFollow,
     ThreadRead,
@@ -64,12 +67,21 @@ def _begin(
     said = {**msgspec.to_builtins(command), "id": 0, "key": ""}
     digest = (msgspec.json.encode(said),)
     yield [("account", person)]
-    old = known(tables, (person, str(command.conversation), command.key))
+    old = known(tables, (person, _scope(command), command.key))
     if old is not None:
         return digest, No("key_reused") if old.digest != digest else Kept(old.number, False)
+    if isinstance(command, NotificationRead | NotificationSettings):
+        return digest, None
     if person not in tables.spans.get(command.conversation, {}):
         return digest, No("not_a_member", person)
     return digest, None
+
+
+def _scope(command: AnyPersonal) -> str:
+    """Within what a key stands for one command."""
+    if isinstance(command, NotificationRead | NotificationSettings):
+        return "notification"
+    return str(command.conversation)
 
 
 def _end(
@@ -89,7 +101,7 @@ def _end(
     def commit() -> None:
         for subject, value in rows.items():
             set_personal(tables, at_ms, person, what, subject, value)
-        tables.personal_keys[person, str(command.conversation), command.key] = KeptKey(told, digest)
+        tables.personal_keys[person, _scope(command), command.key] = KeptKey(told, digest)
         then()
 
     return Kept(told, True), commit
@@ -203,6 +215,42 @@ COMMANDS: Final[dict[type[Command], Callable[[FakeDatabase, UUID, Any, Rules], B
         change_settings,
     ),
 }  # fmt: skip
+
+
+def read_notifications(db: FakeDatabase, person: UUID, command: NotificationRead, rules: Rules) -> Body[Kept | No]:
+    """Mark notifications as read."""
+    digest, answer = yield from _begin(db, person, command)
+    if answer is not None:
+        return answer, None
+    ids = {str(one) for one in command.ids}
+    through = str(command.through or "")
+    mine = {
+        subject: {**row.value, "read": True}
+        for (what, subject), row in sorted(db.tables.personal.get(person, {}).items())
+        if what == "notification" and row.value is not None and not row.value.get("read")
+        and (subject in ids or subject <= through)
+    }  # fmt: skip
+    return _end(db, person, command, digest, "notification", mine)
+
+
+def change_notifying(db: FakeDatabase, person: UUID, command: NotificationSettings, rules: Rules) -> Body[Kept | No]:
+    """Change when and how one is told by push."""
+    digest, answer = yield from _begin(db, person, command)
+    if answer is not None:
+        return answer, None
+    if command.timezone not in available_timezones():
+        return No("unknown_timezone"), None
+    value = {
+        "quiet_from": command.quiet_from, "quiet_to": command.quiet_to,
+        "timezone": None if command.timezone == "UTC" else command.timezone,
+        "hide_content": command.hide_content or None,
+    }  # fmt: skip
+    kept = {name: one for name, one in value.items() if one is not None}
+    return _end(db, person, command, digest, "notifying", {"": kept or None})
+
+
+COMMANDS[NotificationRead] = read_notifications
+COMMANDS[NotificationSettings] = change_notifying
 
 
 def personal_rows(

@@ -396,8 +396,8 @@ class Phone:
                     raise self._wrong(f"the application was shown {seq} after {head}:", event)
                 self._judge(event)
                 self._seen[place] = seq
-                if event.user == self.me:
-                    self._left[place] = event.kind == "member.removed"
+                if event.user == self.me and event.kind in ("member.added", "member.removed", "member.banned"):
+                    self._left[place] = event.kind != "member.added"
             case ConversationChanged(conversation=conversation):
                 head = self._seen.get(conversation.id)
                 if head is not None:
@@ -517,6 +517,10 @@ def as_frame(entry: Entry) -> dict[str, Any]:
             for one in entry.threads
         ] or None,
         "content": None if entry.content is None else entry.content.frame(),
+        "role": entry.role, "owner": entry.owner, "reason": entry.reason, "until_ms": entry.until_ms,
+        "topic": entry.topic, "photo": entry.photo, "seconds": entry.seconds,
+        "tags": list(entry.tags) or None,
+        "count": entry.count or None,  # of members of a room
         "reactions": [
             {"emoji": one.emoji, "count": one.count, "users": list(one.users)} for one in entry.reactions
         ] or None,

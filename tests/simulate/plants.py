@@ -238,7 +238,7 @@ def ignore_removals() -> Sequence[Patch]:
     original = Conversation._membership
 
     def membership(self: Conversation, entry: Entry) -> None:
-        if entry.kind != "member.removed":
+        if entry.kind not in ("member.removed", "member.banned"):
             original(self, entry)
 
     return [(Conversation, "_membership", membership)]

@@ -99,7 +99,7 @@ def close_poll(db: FakeDatabase, author: UUID, action: PollClose, rules: Rules) 
     if isinstance(found, Refusal):
         return found, None
     message, poll = found
-    if author not in (message.author, tables.conversations[action.conversation].owner):
+    if author != message.author and not tables.may(action.conversation, author, "delete"):
         return Refusal("forbidden"), None
     if poll.closed:
         assert message.changed is not UNSET

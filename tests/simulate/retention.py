@@ -24,7 +24,7 @@ def set_retention(
     if not isinstance(begun, Begun):
         return begun, None
     row = tables.conversations[action.conversation]
-    if row.kind != "direct" and row.owner != author:
+    if not tables.may(action.conversation, author, "retention"):
         return Refusal("forbidden"), None
     kept_s = action.seconds or None
     if kept_s == row.retention_s:

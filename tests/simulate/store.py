@@ -14,6 +14,7 @@ from protocol import limits
 from protocol.errors import (
     AlreadyAMember,
     BadCursor,
+    Banned,
     ConversationFull,
     Forbidden,
     KeyReused,
@@ -23,22 +24,36 @@ from protocol.errors import (
 )
 from protocol.frames import (
     AnyPersonal,
+    Bans,
     Conversations,
     ConversationState,
     Entry,
+    Found,
     History,
     HistoryPage,
     MessageSchedule,
     MessageScheduled,
+    Privacy,
+    PrivacySet,
     Reactions,
+    Readers,
     Scheduled,
     ScheduledPage,
+    Search,
     Threads,
+    Unread,
     User,
     Versions,
     Votes,
 )
-from storage import actions, personal as commands, reaction_cursor, scheduled as scheduled_rows, thread_cursor
+from storage import (
+    actions,
+    personal as commands,
+    reaction_cursor,
+    reader_cursor,
+    scheduled as scheduled_rows,
+    thread_cursor,
+)
 from storage.actions import Deed
 from storage.rows import (
     Acted,
@@ -47,6 +62,7 @@ from storage.rows import (
     Kept,
     Made,
     Moved,
+    NewKind,
     NewMessage,
     OthersReceipt,
     Page,
@@ -55,14 +71,26 @@ from storage.rows import (
     Raised,
     Range,
     Rules,
+    Seen,
     Standing,
     State,
     shown,
 )
 from storage.scheduled import Due
-from storage.store import Change
-from tests.simulate import actions as fake_actions, functions, messages, personal, polls, scheduled, threads
-from tests.simulate.database import Body, Call, FakeDatabase, Transaction
+from storage.store import PLAIN, Change
+from tests.simulate import (
+    actions as fake_actions,
+    functions,
+    members,
+    messages,
+    personal,
+    polls,
+    privacy,
+    scheduled,
+    search,
+    threads,
+)
+from tests.simulate.database import Body, Call, FakeDatabase, Tables, Transaction
 from tests.simulate.faults import Faults, Plan
 from tests.simulate.functions import Refusal
 
@@ -70,6 +98,7 @@ T = TypeVar("T")
 
 TIMEOUT_S: Final = 5.0  # a caller waits no longer than this
 ALIVE_MS: Final = 5_000  # a process that beat within this is there
+DEAD_MS: Final = 15_000  # one that has not within this is dead
 
 
 class FakeStore:
@@ -103,26 +132,28 @@ class FakeStore:
         body = fake_actions.ACTIONS[type(action)]
         answer = await self._on_lane(lane, lambda db: body(db, author, action, rules))
         if isinstance(answer, Refusal):
-            raise actions.refusal(answer.code, author, action, answer.missing, answer.seq)
+            raise actions.refusal(answer.code, author, action, answer.missing, answer.retry_after_ms, answer.seq)
         return answer
 
     async def change_member(
-        self, lane: int, change: Change, conversation: UUID, author: UUID, key: str, user: UUID, most: int
-    ) -> Changed:
+        self, lane: int, change: Change, conversation: UUID, author: UUID, key: str, user: UUID, most: int,
+        room_most: int | None = None,
+    ) -> Changed:  # fmt: skip
         """See :meth:`storage.store.Store.change_member`."""
         answer = await self._on_lane(
-            lane, lambda db: functions.change_member(db, change, conversation, author, key, user, most)
+            lane, lambda db: functions.change_member(db, change, conversation, author, key, user, most, room_most)
         )
         if isinstance(answer, Refusal):
             _refuse(answer, conversation=conversation, key=key, user=user, most=most)
         return answer
 
     async def create_group(
-        self, new_id: UUID, author: UUID, key: str, title: str, history: History, members: Sequence[UUID], most: int
-    ) -> Made:
+        self, new_id: UUID, author: UUID, key: str, title: str, history: History, members: Sequence[UUID], most: int,
+        more: NewKind = PLAIN,
+    ) -> Made:  # fmt: skip
         """See :meth:`storage.store.Store.create_group`."""
         answer = await self._write(
-            lambda db: functions.create_group(db, new_id, author, key, title, history, members, most)
+            lambda db: functions.create_group(db, new_id, author, key, title, history, members, most, more)
         )
         if isinstance(answer, Refusal):
             _refuse(answer, conversation=new_id, key=key, most=most)
@@ -175,13 +206,20 @@ class FakeStore:
             now = db.now_ms()
             others = [one for one, at_ms in db.tables.nodes.items() if one != node and now - at_ms < ALIVE_MS]
             yield []
-            return others, lambda: db.tables.nodes.update({node: now})
+
+            def commit() -> None:
+                db.tables.nodes[node] = now
+                for dead, at_ms in list(db.tables.nodes.items()):
+                    if now - at_ms > DEAD_MS:
+                        privacy.clear_seats(db.tables, dead, at_ms)
+
+            return others, commit
 
         return await self._write(body)
 
     async def leave(self, node: UUID) -> None:
         """See :meth:`storage.store.Store.leave`."""
-        await self._write(lambda db: _statement(lambda: db.tables.nodes.pop(node, None)))
+        await self._write(lambda db: _statement(lambda: privacy.clear_seats(db.tables, node, db.now_ms())))
 
     # --- Reading ---
 
@@ -227,6 +265,25 @@ class FakeStore:
         )
         if isinstance(answer, Refusal):
             raise NotAMember(person, conversation)
+        return answer
+
+    async def around(self, person: UUID, conversation: UUID, at: int, older: int, newer: int) -> HistoryPage:
+        """See :meth:`storage.store.Store.around`."""
+        answer = await self._read(
+            lambda db: functions.history_around(db.tables, person, conversation, at, older, newer, limits.PAGE_BYTES)
+        )
+        if isinstance(answer, Refusal):
+            raise NotAMember(person, conversation)
+        return answer
+
+    async def search(self, person: UUID, query: Search, languages: Sequence[str]) -> Found:
+        """See :meth:`storage.store.Store.search`."""
+        answer = await self._read(
+            lambda db: search.search_messages(db.tables, person, query, limits.SEARCH_RANKED)
+        )
+        if isinstance(answer, Refusal):
+            assert query.conversation is not None
+            raise NotAMember(person, query.conversation)
         return answer
 
     async def edits(self, person: UUID, conversation: UUID, seq: int, after: int) -> Versions:
@@ -291,10 +348,54 @@ class FakeStore:
             )
         )
 
+    async def bans(self, person: UUID, conversation: UUID, before: int | None, limit: int) -> Bans:
+        """See :meth:`storage.store.Store.bans`."""
+        below = limits.SEQ_MAX if before is None else before
+        answer = await self._read(
+            lambda db: members.member_bans(db.tables, db.now_ms(), person, conversation, below, limit)
+        )
+        if isinstance(answer, Refusal):
+            raise actions.reading_refusal(answer.code, person, conversation, 0)
+        return answer
+
+    async def readers(self, person: UUID, conversation: UUID, seq: int, cursor: str | None, limit: int) -> Readers:
+        """See :meth:`storage.store.Store.readers`."""
+        after = reader_cursor.place(cursor)
+        answer = await self._read(
+            lambda db: messages.message_readers(db.tables, person, conversation, seq, after, limit)
+        )
+        if isinstance(answer, Refusal):
+            raise actions.reading_refusal(answer.code, person, conversation, seq)
+        found, more = answer
+        return Readers(found, reader_cursor.text_after(found[-1].user) if more else None)
+
     async def listing(self, person: UUID, cursor: str | None, limit: int) -> Conversations:
         """See :meth:`storage.store.Store.listing`."""
         below = None if cursor is None else _place(cursor)
         return await self._read(lambda db: _listing(db, person, below, limit))
+
+    async def set_privacy(self, person: UUID, command: PrivacySet) -> int:
+        """See :meth:`storage.store.Store.set_privacy`."""
+        answer = await self._write(lambda db: privacy.set_privacy(db, person, command))
+        if isinstance(answer, Refusal):
+            _refuse(answer, conversation=person, key=command.key, user=person)
+        return answer
+
+    async def privacy(self, person: UUID) -> Privacy:
+        """See :meth:`storage.store.Store.privacy`."""
+        return await self._read(lambda db: db.tables.privacy.get(person, Privacy()))
+
+    async def presences(self, person: UUID, users: Sequence[UUID]) -> list[Seen]:
+        """See :meth:`storage.store.Store.presences`."""
+        return await self._read(lambda db: privacy.presences(db.tables, person, users))
+
+    async def take_seats(self, node: UUID, came: Sequence[UUID], went: Mapping[UUID, int]) -> None:
+        """See :meth:`storage.store.Store.take_seats`."""
+        await self._write(lambda db: privacy.take_seats(db, node, came, went))
+
+    async def unread_total(self, person: UUID) -> Unread:
+        """See :meth:`storage.store.Store.unread_total`."""
+        return await self._read(lambda db: functions.unread_total(db.tables, db.now_ms(), person))
 
     async def receipts_since(self, person: UUID, since_ms: int) -> list[OthersReceipt]:
         """See :meth:`storage.store.Store.receipts_since`."""
@@ -401,6 +502,8 @@ def _refuse(
             raise WrongKind("a direct conversation has its two members for ever")
         case "forbidden":
             raise Forbidden("only the owner may remove somebody else")
+        case "banned":
+            raise Banned("the person is banned from this conversation")
         case "conversation_full":
             raise ConversationFull(f"a group has at most {most} members")
     raise AssertionError(refusal)
@@ -429,6 +532,16 @@ def _listing(db: FakeDatabase, person: UUID, below: tuple[int, UUID] | None, lim
         places = [place for place in places if place < below]
     page = places[:limit]
     states = functions.conversation_states(tables, person, [one for _, one in page], 1)
+    last = [entry for state in states if (entry := _last_message(tables, person, state)) is not None]
     more = len(places) > limit
     views = [shown(state, ConversationState) for state in states]
-    return Conversations(views, f"{page[-1][0]}-{page[-1][1]}" if more else None)
+    return Conversations(views, f"{page[-1][0]}-{page[-1][1]}" if more else None, last)
+
+
+def _last_message(tables: Tables, person: UUID, state: State) -> Entry | None:
+    """The last message, where the last entry is none and there is one near the end."""
+    span = tables.span(state.conversation, person)
+    if span is None or not state.recent or state.recent[-1].kind == "message":
+        return None
+    near = tables.entries[state.conversation][span.since - 1 :][: -limits.PREVIEW - 1 : -1]
+    return next((entry for entry in near if entry.kind == "message"), None)

@@ -8,17 +8,13 @@ import msgspec
 from msgspec import UNSET
 
 from protocol.frames import Entry
+from protocol.limits import SEQ_MAX
 from tests.simulate import threads
 from tests.simulate.database import FakeDatabase, Tables
 
 
 class Violation(Exception):
     """A promise was broken. The text says which, by whom and when."""
-
-
-def in_thread(entry: Mapping[str, Any]) -> bool:
-    """Whether *entry* is a message in a thread."""
-    return "thread" in entry.get("content", {})
 
 
 class Truth:
@@ -141,18 +137,21 @@ class Truth:
         return None
 
     def unread(self, person: UUID, conversation: str, read: int, head: int) -> range:
-        """Messages of others above *read* and up to *head* that *person* may see: from those that are not hidden now to
-        those that ever were not."""
-        count = hidden = 0
-        mine = str(person)
-        gone = self.tables.hidden.get((person, self.id(conversation)), ())
-        for seq in range(read + 1, head + 1):
-            entry = self.entry(conversation, seq)
-            if entry is not None and entry["kind"] == "message" and entry["author"] != mine and not in_thread(entry):
-                seen = self.visible(person, conversation, seq)
+        """Messages of others above *read* and up to *head* that *person* may see and that were not deleted by then:
+        from those that are neither hidden nor deleted now (a state that ended before tells of messages as they stand)
+        to those that ever were not."""
+        count = less = 0
+        mine, gone = str(person), self.tables.hidden.get((person, self.id(conversation)), ())
+        log = self.tables.entries.get(self.id(conversation), [])
+        deleted_at = {one.of: one.seq for one in log if one.kind == "message.deleted"}
+        deleted_at |= {seq: one.seq for one in log if one.kind == "messages.expired" for seq in one.messages or ()}
+        for entry in log[read:head]:
+            at = deleted_at.get(entry.seq, SEQ_MAX)
+            if entry.kind == "message" and str(entry.author) != mine and at > head and threads.root_of(entry) is None:
+                seen = self.visible(person, conversation, entry.seq)
                 count += seen
-                hidden += seen and seq in gone
-        return range(count - hidden, count + 1)
+                less += seen and (entry.seq in gone or at < SEQ_MAX)
+        return range(count - less, count + 1)
 
     # --- membership ---
 

@@ -33,6 +33,7 @@ _VARIABLES: Final = {
     str(examples.DIRECT): "direct",
     str(examples.GROUP): "group",
     str(examples.SCHEDULED): "scheduled",
+    str(examples.ROOM): "room",
     examples.REFRESH_TOKEN: "refresh_token",
     "ann@example.com": "email",
     "correct horse battery": "password",
@@ -43,6 +44,8 @@ ENVIRONMENT: Final = {
     "password": "konnect-demo",
     **dict.fromkeys(("access_token", "refresh_token", "ann", "bob", "cleo", "direct", "group"), ""),
     **dict.fromkeys(("message", "poll", "scheduled", "upload", "upload_url", "medium_url"), ""),
+    **dict.fromkeys(("access_token", "refresh_token", "ann", "bob", "cleo", "direct", "group", "room"), ""),
+    **dict.fromkeys(("message", "upload", "upload_url", "medium_url"), ""),
 }
 _SECRET: Final = frozenset({"password", "access_token", "refresh_token"})
 
@@ -69,9 +72,16 @@ _SIGNED: Final = {"putBlob": "{{upload_url}}", "getBlob": "{{medium_url}}"}  # w
 # The story ends no sign-in and deletes no message that it still needs, and adds whom it has removed.
 _BEFORE: Final = {
     "logout": "login", "callConversationRemove": "callConversationAdd", "putBlob": "finishUpload",
+    "callRoomLeave": "callRoomJoin",
+    **dict.fromkeys(
+        ["callConversationTitle", "callConversationTopic", "callConversationPhoto", "callConversationSlowMode",
+         "callConversationHandover"],
+        "callConversationLeave",
+    ),
 }  # fmt: skip
 _LAST: Final = "callMessageDelete"
 LEFT_OUT: Final = {
+    "sendNotification": "it needs the operator's token, which no person of the story has",
     "socket": "Postman opens it otherwise",
     "publicBlob": "only profile photos are public, and a picture cannot stand in a collection",
 }
@@ -82,6 +92,7 @@ def collection() -> dict[str, Any]:
     folders: dict[str, list[dict[str, Any]]] = {"auth": list(_others())}
     for endpoint in _in_order():
         folders.setdefault(_folder(endpoint), []).append(_request(endpoint))
+    folders["conversation"] += _more()
     return {
         "info": {"name": "Konnect", "description": _ABOUT, "schema": SCHEMA},
         "auth": _bearer(),
@@ -122,6 +133,14 @@ def _others() -> Iterator[dict[str, Any]]:
     for name in ("Bob", "Cleo"):
         body = {**examples.REQUESTS[register.request], "name": name} if register.request else {}
         yield {**_request(register, body, {name.lower(): "user.id"}), "name": f"register: {name}"}
+
+
+def _more() -> Iterator[dict[str, Any]]:
+    """Another group, for what comes after the first one was left; and a room, to leave and to join."""
+    [create] = [endpoint for endpoint in ALL if endpoint.name == "callConversationCreate"]
+    yield {**_request(create), "name": "conversation.create: another"}
+    body = {"kind": "room", "title": "Hiking", "members": [], "tags": ["hiking"]}
+    yield {**_request(create, body, {"room": "conversation"}), "name": "conversation.create: a room"}
 
 
 def _request(

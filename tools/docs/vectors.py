@@ -93,6 +93,14 @@ def _client() -> Iterator[Vector]:
             "t": "message.pin", "id": 23, "conversation": direct, "key": "p", "seq": 1, "on": False,
         },
         "message.edits: next page": {"t": "message.edits", "id": 20, "conversation": direct, "seq": 1, "after": 43},
+        "history: around a place": {"t": "history", "id": 12, "conversation": direct, "around": 40, "limit": 20},
+        "history: behind a place": {"t": "history", "id": 12, "conversation": direct, "after": 0},
+        "search: every condition": {
+            "t": "search", "id": 60, "query": 'tea "at five" -sugar mil*', "conversation": direct, "author": str(BOB),
+            "kind": "text", "from_ms": 0, "to_ms": 1_795_000_000_000, "order": "rank", "language": "german",
+            "cursor": "p2", "limit": limits.SEARCH_HITS,
+        },
+        "search: photos of anybody": {"t": "search", "id": 60, "kind": "photo"},
         "message.reactions: next page of one emoji": {
             "t": "message.reactions", "id": 21, "conversation": direct, "seq": 1, "emoji": "👍", "cursor": "p2",
             "limit": 100,
@@ -124,6 +132,36 @@ def _client() -> Iterator[Vector]:
         },
         "message.scheduled: next page of one conversation": {
             "t": "message.scheduled", "id": 24, "conversation": direct, "cursor": "p2", "limit": 100,
+        },
+        "conversation.create: a room": {
+            **create, "kind": "room", "topic": "moves", "tags": ["chess", "x" * limits.TAG_CHARS],
+        },
+        "conversation.create: a public channel": {**create, "kind": "channel", "public": True},
+        "conversation.photo: a medium": {
+            "t": "conversation.photo", "id": 47, "conversation": group, "key": "t", "photo": str(examples.PHOTO),
+        },
+        "conversation.topic: nothing": {"t": "conversation.topic", "id": 46, "conversation": group, "key": "t"},
+        "member.ban: nothing optional": {"t": "member.ban", "id": 42, "conversation": group, "key": "b", "user": bob},
+        "member.ban: longest reason": {
+            "t": "member.ban", "id": 42, "conversation": group, "key": "b", "user": bob,
+            "reason": "é" * limits.REASON_CHARS, "until_ms": None,
+        },
+        "member.bans: next page": {"t": "member.bans", "id": 44, "conversation": group, "before": 13, "limit": 100},
+        "device.list: longest page": {"t": "device.list", "id": 82, "limit": limits.PUSH_DEVICES},
+        "notification.list: next page": {
+            "t": "notification.list", "id": 83, "cursor": "p2", "limit": limits.NOTIFICATIONS_PAGE,
+        },
+        "notification.read: one and all that are older": {
+            "t": "notification.read", "id": 84, "key": "n", "through": str(examples.NOTICE),
+        },
+        "privacy.set: every switch": {
+            "t": "privacy.set", "id": 122, "key": "p-1", "read_receipts": True, "last_seen": "nobody", "typing": False,
+        },
+        "typing: a voice note, ended": {
+            "t": "typing", "id": 14, "conversation": direct, "what": "voice", "on": False,
+        },
+        "message.readers: next page": {
+            "t": "message.readers", "id": 121, "conversation": group, "seq": 7, "cursor": "p2", "limit": 100,
         },
         "presence.watch: end the watch": {"t": "presence.watch", "id": 15},
         "presence.watch: a conversation": {"t": "presence.watch", "id": 15, "conversation": group},
@@ -284,6 +322,52 @@ def _server() -> Iterator[Vector]:
         "event entry: a message that was deleted": frames.EntryEvent(
             **{**entry, "key": "m-2"}, seq=4, kind="message", deleted=True, changed=6
         ),
+        "event entry: a member becomes an admin": frames.EntryEvent(
+            **{**entry, "key": "p-1"}, seq=9, kind="member.role", user=BOB, role="admin"
+        ),
+        "event entry: the owner leaves": frames.EntryEvent(
+            **{**entry, "key": "l-1"}, seq=10, kind="member.removed", user=ANN, owner=BOB
+        ),
+        "event entry: a group is handed over": frames.EntryEvent(
+            **{**entry, "key": "o-1"}, seq=11, kind="conversation.owner", owner=BOB
+        ),
+        "event entry: somebody is banned": frames.EntryEvent(
+            **{**entry, "key": "b-1"}, seq=12, kind="member.banned", user=CLEO, reason="Grüße", until_ms=AT_MS + 1
+        ),
+        "event entry: a ban without end or reason": frames.EntryEvent(
+            **{**entry, "key": "b-2"}, seq=13, kind="member.banned", user=CLEO
+        ),
+        "event entry: a ban is lifted": frames.EntryEvent(
+            **{**entry, "key": "u-1"}, seq=14, kind="member.unbanned", user=CLEO
+        ),
+        "event entry: a room is created": frames.EntryEvent(
+            **entry, seq=1, kind="created", title="Chess", members=[ANN], topic="moves", tags=["chess", "🦉"]
+        ),
+        "event entry: somebody joins a room": frames.EntryEvent(
+            **{**entry, "key": "j-1"}, seq=2, kind="member.added", user=BOB, count=2
+        ),
+        "event entry: another title": frames.EntryEvent(
+            **{**entry, "key": "t-1"}, seq=15, kind="conversation.title", title="Grüße 🦉"
+        ),
+        "event entry: a topic": frames.EntryEvent(
+            **{**entry, "key": "t-2"}, seq=16, kind="conversation.topic", topic="Bring water"
+        ),
+        "event entry: no topic": frames.EntryEvent(**{**entry, "key": "t-3"}, seq=17, kind="conversation.topic"),
+        "event entry: a photo": frames.EntryEvent(
+            **{**entry, "key": "t-4"}, seq=18, kind="conversation.photo", photo=examples.PHOTO
+        ),
+        "event entry: slow mode": frames.EntryEvent(
+            **{**entry, "key": "t-5"}, seq=19, kind="conversation.slow_mode", seconds=30
+        ),
+        "event entry: slow mode is off": frames.EntryEvent(
+            **{**entry, "key": "t-6"}, seq=20, kind="conversation.slow_mode", seconds=0
+        ),
+        "event conversation: all that is set": frames.ConversationEvent(
+            **msgspec.structs.asdict(
+                msgspec.structs.replace(bare, topic="Bring water", photo=examples.PHOTO, slow_mode_s=30, admins=[BOB],
+                                        kind="room", tags=["chess"], public=True, member_count=9_000, members=[])
+            )
+        ),
         "event entry: unicode, highest seq": frames.EntryEvent(**msgspec.structs.asdict(huge)),
         "event entry: longest text": frames.EntryEvent(
             **{**entry, "key": "m-1"}, seq=5, kind="message", text="x" * limits.TEXT_CHARS
@@ -306,10 +390,26 @@ def _server() -> Iterator[Vector]:
         "event progress: empty cursor": frames.Progress(cursor=""),
         "event synced: longest cursor": frames.Synced(cursor="c" * limits.CURSOR_CHARS),
         "event presence: gone": frames.PresenceEvent(user=BOB, state="offline"),
+        "event presence: gone, and since when": frames.PresenceEvent(
+            user=BOB, state="offline", last_seen_ms=1_795_000_020_000
+        ),
+        "event typing: a voice note is done": frames.TypingEvent(
+            conversation=DIRECT, user=BOB, what="voice", on=False
+        ),
+        "event state: switches of privacy": frames.StateEvent(
+            what="privacy", subject="", privacy=frames.Privacy(False, "nobody", True)
+        ),
         "event state: a draft is gone": frames.StateEvent(what="draft", subject=str(DIRECT)),
         "event state: a muted conversation": frames.StateEvent(
             what="settings", subject=str(GROUP),
             settings=frames.Settings(muted=True, pinned_at_ms=AT_MS, unread=True, nicknames={BOB: _UNICODE}),
+        ),
+        "event state: a notification": frames.StateEvent(
+            what="notification", subject=str(examples.NOTICE),
+            notification=frames.Notification(kind="added", at_ms=AT_MS, conversation=GROUP),
+        ),
+        "event state: quiet hours": frames.StateEvent(
+            what="notifying", subject="", notifying=frames.Notifying(1350, 420, "Europe/Berlin", True),
         ),
         "event state: hidden messages": frames.StateEvent(
             what="hidden", subject=f"{GROUP}/1", hidden=frames.Hidden([1_000, 1_999])
@@ -436,6 +536,8 @@ def _out_of_bounds() -> Iterator[Vector]:
         (frames.MessageReact, "emoji", "\x7f", "an emoji that is a control character"),
         (frames.MessageReact, "on", 1, "on that is a number"),
         (frames.MessageReactions, "limit", limits.REACTIONS_PAGE + 1, "a limit too high"),
+        (frames.Search, "limit", limits.SEARCH_HITS + 1, "a limit too high"),
+        (frames.Search, "language", "klingon", "a language that is not known"),
         (frames.HistoryGet, "before", 0, "before of 0"),
         (frames.HistoryGet, "before", 2**63, "before above 2^63 - 1"),
         (frames.HistoryGet, "limit", 0, "a limit of 0"),
