@@ -14,7 +14,7 @@ when a whole town comes back at once.
 """
 
 from collections.abc import Callable, Iterable
-from typing import Final, Protocol
+from typing import Final, Literal, Protocol
 from uuid import UUID
 
 from msgspec import UNSET, Struct
@@ -187,10 +187,11 @@ class Presence:
             self.unfollow(one, [user])
 
     def _shown(self, user: UUID) -> Shown:
-        only = [people[user][1] for people in self._there.values() if user in people]
-        if user in self._here:
-            only.append(self._here[user])
-        return any(only) if only else None  # in doubt, to contacts only
+        shown: Shown = self._here.get(user)
+        for people in self._there.values():
+            if user in people:
+                shown = shown or people[user][1]  # in doubt, to contacts only
+        return shown
 
     def _changed(self, user: UUID, before: Shown, last_seen_ms: int | None = None) -> None:
         if user not in self._followers or self._shown(user) is before:
@@ -208,12 +209,14 @@ class Presence:
         if after is before:
             return
         seen = UNSET if after is not None or last_seen_ms is None or before is _MIXED else last_seen_ms
-        online = wire(PresenceEvent(user=user, state="online"))
-        offline = wire(PresenceEvent(user=user, state="offline", last_seen_ms=seen))
+        events: dict[bool, bytes] = {}  # mostly one of the two is told to anybody
         for follower, contact in self._followers.get(user, {}).items():
             sees = _sees(after, contact)
             if before is _MIXED or sees != _sees(before, contact):
-                follower.push_droppable(online if sees else offline)
+                if sees not in events:
+                    state: Literal["online", "offline"] = "online" if sees else "offline"
+                    events[sees] = wire(PresenceEvent(user=user, state=state, last_seen_ms=UNSET if sees else seen))
+                follower.push_droppable(events[sees])
                 self._pushes -= 1
 
 

@@ -77,7 +77,9 @@ set enable_seqscan = off set enable_bitmapscan = off set enable_sort = off
 as $$
     select coalesce(json_agg(json_build_object('q', i.q, 'state', json_strip_nulls(json_build_object(
         'conversation', v.id, 'kind', v.kind, 'title', v.title, 'history', v.history, 'owner', v.owner,
-        'retention_s', v.retention_s, 'pins', case when m.until is null then conversation_pins(v.id, i.p) end,
+        'retention_s', v.retention_s,
+        'pins', case when m.until is null and exists (select from pin where conversation = v.id)
+            then conversation_pins(v.id, i.p) end,
         'head', coalesce(m.until, v.last_seq), 'first_seq', m.since, 'joined', m.joined, 'until', m.until,
         'read', coalesce(mine.read, 0), 'delivered', coalesce(mine.delivered, 0), 'active_at_ms', v.active_at_ms,
         'members', case when m.until is null and v.kind in ('direct', 'group') then   -- nobody lists a room
@@ -95,7 +97,7 @@ as $$
         'topic', v.topic, 'photo', v.photo, 'slow_mode_s', v.slow_mode_s,
         'tags', nullif(v.tags, '{}'), 'public', v.public,
         'member_count', case when m.until is null and v.kind in ('room', 'channel') then v.member_count end,
-        'admins', case when m.until is null then        
+        'admins', case when m.until is null and v.kind <> 'direct' then        
             (select json_agg(s.person order by s.person) from span s
              where s.conversation = v.id and s.until is null and s.role = 'admin') end,
         'unread', (select count(*) filter (where e.kind = 'message' and e.author <> i.p and e.seq <> all (h.seqs)
