@@ -181,6 +181,7 @@ async def test_each_command_is_carried_out_and_seen(house: House, world: World) 
         assert (thread["seq"], thread["replies"]["count"], thread["following"]) == (8, 1, True)
         assert [one["seq"] for one in (await result("thread.history", **inside))["entries"]] == [14]
         async with house.phone(ann, "of threads") as phone:
+            await phone.saw("state", 2)  # what stands already: settings and what is hidden
             await result("thread.read", "h2", **inside, read=14)
             await result("thread.follow", "h3", **inside, on=False)
             assert (await phone.saw("state", 4))[-1] == {
