@@ -19,10 +19,16 @@ from konnect_client.model import (
     Entry,
     FoundPage,
     HistoryPage,
+    Invitation,
+    Joined,
+    Link,
+    MemberPage,
     PersonPresence,
     Privacy,
     ReactionPage,
     ReaderPage,
+    RequestPage,
+    RoomPage,
     ScheduledPage,
     Sent,
     Unread,
@@ -201,6 +207,67 @@ class Commands:
         return BanPage.parse(
             await self.ask("member.bans", conversation=str(conversation), before=before, limit=limit)
         )
+
+    async def members(self, conversation: str, *, limit: int = 50, cursor: str | None = None) -> MemberPage:
+        """Who belongs to a conversation, in order of joining: one page."""
+        return MemberPage.parse(
+            await self.ask("member.list", conversation=str(conversation), limit=limit, cursor=cursor)
+        )
+
+    async def members_online(self, conversation: str, *, limit: int = 50, cursor: str | None = None) -> MemberPage:
+        """Who of them is connected now: one page, which may be short though others follow."""
+        return MemberPage.parse(
+            await self.ask("room.online", conversation=str(conversation), limit=limit, cursor=cursor)
+        )
+
+    async def rooms(
+        self, query: str | None = None, *, tags: Iterable[str] = (), limit: int = 50, cursor: str | None = None
+    ) -> RoomPage:
+        """Rooms and channels that everybody may join, those first that share most of *tags*: one page. *query*: words
+        that begin words of title, topic or tags."""
+        return RoomPage.parse(await self.ask("room.list", query=query, tags=[*tags], limit=limit, cursor=cursor))
+
+    async def create_link(
+        self,
+        conversation: str,
+        *,
+        expires_at_ms: int | None = None,
+        uses: int | None = None,
+        approval: bool = False,
+        key: str | None = None,
+    ) -> Link:
+        """Make a link by which people join. With *approval* they file a request."""
+        made = await self.ask(
+            "link.create", conversation=str(conversation), key=key or self._new_key(), expires_at_ms=expires_at_ms,
+            uses=uses, approval=approval,
+        )  # fmt: skip
+        return Link.parse(take(made, "link", dict))
+
+    async def links(self, conversation: str) -> tuple[Link, ...]:
+        """The links that are not revoked."""
+        return take_each(await self.ask("link.list", conversation=str(conversation)), "links", Link.parse)
+
+    async def revoke_link(self, conversation: str, code: str, *, key: str | None = None) -> None:
+        """End a link for ever."""
+        await self.ask("link.revoke", conversation=str(conversation), key=key or self._new_key(), code=code)
+
+    async def preview_link(self, code: str) -> Invitation:
+        """Where a link leads."""
+        return Invitation.parse(await self.ask("link.preview", code=code))
+
+    async def join_by_link(self, code: str, *, key: str | None = None) -> Joined:
+        """Become a member by a link, or file a request."""
+        return Joined.parse(await self.ask("link.join", code=code, key=key or self._new_key()))
+
+    async def requests(self, conversation: str, *, limit: int = 50, cursor: str | None = None) -> RequestPage:
+        """Who asks to be let in, oldest first: one page."""
+        return RequestPage.parse(
+            await self.ask("request.list", conversation=str(conversation), limit=limit, cursor=cursor)
+        )
+
+    async def answer_request(self, conversation: str, user: str, accept: bool, *, key: str | None = None) -> Sent:
+        """Let in somebody who asked, or do not."""
+        return await self._change("request.answer", conversation, key, user=str(user), accept=accept)
 
     async def set_title(self, conversation: str, title: str, *, key: str | None = None) -> Sent:
         """Give a group another title."""

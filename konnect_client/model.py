@@ -291,6 +291,156 @@ class BanPage:
 
 
 @dataclass(frozen=True, slots=True)
+class Member:
+    """A member of a conversation."""
+
+    user: str
+    name: str
+    role: str  # "owner", "admin" or "member"
+    joined: int  # the entry by which the person joined
+
+    @classmethod
+    def parse(cls, frame: Frame) -> "Member":
+        return cls(
+            take(frame, "user", str), take(frame, "name", str), take(frame, "role", str), take_seq(frame, "joined")
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class MemberPage:
+    """A part of the members of a conversation; the next part comes by ``cursor``, unless it is None."""
+
+    members: tuple[Member, ...]
+    cursor: str | None
+
+    @classmethod
+    def parse(cls, frame: Frame) -> "MemberPage":
+        return cls(take_each(frame, "members", Member.parse), take_maybe(frame, "cursor", str))
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """A room or a channel that everybody may join."""
+
+    conversation: str
+    kind: str
+    title: str
+    member_count: int
+    online: int  # of them connected now, some seconds old
+    joined: bool  # whether one is a member
+    topic: str | None = None
+    tags: tuple[str, ...] = ()
+    photo: str | None = None  # the medium's id
+
+    @classmethod
+    def parse(cls, frame: Frame) -> "Room":
+        return cls(
+            conversation=take(frame, "conversation", str), kind=take(frame, "kind", str),
+            title=take(frame, "title", str), member_count=take(frame, "member_count", int),
+            online=take(frame, "online", int), joined=take(frame, "joined", bool),
+            topic=take_maybe(frame, "topic", str), tags=take_ids(frame, "tags") if "tags" in frame else (),
+            photo=take_maybe(frame, "photo", str),
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class RoomPage:
+    """A part of the public rooms; the next part comes by ``cursor``, unless it is None."""
+
+    rooms: tuple[Room, ...]
+    cursor: str | None
+
+    @classmethod
+    def parse(cls, frame: Frame) -> "RoomPage":
+        return cls(take_each(frame, "rooms", Room.parse), take_maybe(frame, "cursor", str))
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A link by which people join."""
+
+    code: str
+    author: str
+    at_ms: int
+    used: int  # how many joined or asked by it
+    approval: bool  # who comes files a request
+    expires_at_ms: int | None = None  # None: never
+    uses: int | None = None  # None: as many as come
+
+    @classmethod
+    def parse(cls, frame: Frame) -> "Link":
+        return cls(
+            take(frame, "code", str), take(frame, "author", str), take(frame, "at_ms", int), take(frame, "used", int),
+            take(frame, "approval", bool), take_maybe(frame, "expires_at_ms", int), take_maybe(frame, "uses", int),
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Invitation:
+    """Where a link leads."""
+
+    conversation: str
+    kind: str
+    title: str
+    member_count: int
+    approval: bool
+    joined: bool  # one is a member already
+    topic: str | None = None
+    photo: str | None = None
+
+    @classmethod
+    def parse(cls, frame: Frame) -> "Invitation":
+        return cls(
+            take(frame, "conversation", str), take(frame, "kind", str), take(frame, "title", str),
+            take(frame, "member_count", int), take(frame, "approval", bool), take(frame, "joined", bool),
+            take_maybe(frame, "topic", str), take_maybe(frame, "photo", str),
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """One is a member, since entry ``seq``; or one's request waits, and then there is none."""
+
+    conversation: str
+    requested: bool
+    seq: int | None
+
+    @classmethod
+    def parse(cls, frame: Frame) -> "Joined":
+        return cls(
+            take(frame, "conversation", str), take_or(frame, "requested", bool, False), take_maybe(frame, "seq", int)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """Somebody asks to be let in."""
+
+    user: str
+    name: str
+    code: str  # the link by which the person came
+    at_ms: int
+
+    @classmethod
+    def parse(cls, frame: Frame) -> "Request":
+        return cls(
+            take(frame, "user", str), take(frame, "name", str), take(frame, "code", str), take(frame, "at_ms", int)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class RequestPage:
+    """A part of the requests, oldest first; the next part comes by ``cursor``, unless it is None."""
+
+    requests: tuple[Request, ...]
+    cursor: str | None
+
+    @classmethod
+    def parse(cls, frame: Frame) -> "RequestPage":
+        return cls(take_each(frame, "requests", Request.parse), take_maybe(frame, "cursor", str))
+
+
+@dataclass(frozen=True, slots=True)
 class Sent:
     """Where an entry of one's own stands; it is on the server's disk."""
 

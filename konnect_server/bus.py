@@ -29,6 +29,10 @@ LINEAGE_S: Final = 300.0
 TOLD_AT_ONCE: Final = 200  # people who are sent a cursor between two looks at everything else
 ROSTER_S: Final = 60.0
 ROSTER_USERS: Final = 100  # people named in one bell
+COUNT_S: Final = 3.0  # from one count of the people in public conversations to the next
+COUNTED: Final = 20_000  # sockets looked at in one count; the next one goes on
+RETOLD_S: Final = 60.0  # all counts are told again so often: a process that stood still was taken for dead
+ROOMS_TOLD: Final = 1_000  # conversations told of in one
 WAITING_BELLS: Final = 10_000  # beyond it bells are forgotten: the sweep finds what they told
 
 log = structlog.get_logger("konnect.bus")
@@ -118,6 +122,8 @@ class Bus:
         self._work = trio.Event()
         self._asked: deque[UUID] = deque()
         self._rosters = 0
+        self._rooms: dict[UUID, tuple[int, int] | None] = {}  # public ones -> the people and the head last told
+        self._to_count: deque[UUID] = deque()
         self.lineage = new_id()
         self.seats: LastSeenWriter | None = None  # set by who makes both
 
@@ -223,7 +229,8 @@ class Bus:
     async def sweep(self, now: Callable[[], float]) -> None:
         """About once a second: say that we are there, and ask what went on without us."""
         lineage_at = now() + LINEAGE_S
-        roster_at = now()
+        roster_at = count_at = now()
+        retold_at = now() + RETOLD_S
         while True:
             await trio.sleep(SWEEP_S)
             self._presence().sweep()
@@ -233,6 +240,12 @@ class Bus:
                 if self.seats is not None:
                     await self.seats.write(began_at)
                 await self._ask()
+                if now() >= count_at:
+                    count_at = now() + COUNT_S
+                    if now() >= retold_at:
+                        retold_at = now() + RETOLD_S
+                        self._rooms = dict.fromkeys(self._rooms)
+                    await self._count()
                 if now() >= lineage_at:
                     lineage = self._new_id()
                     await self._store.add_lineage(lineage)  # before any cursor names it
@@ -241,6 +254,7 @@ class Bus:
             except StorageUnavailable as problem:
                 log.warning("storage does not answer", problem=str(problem))
                 roster_at = now()  # who did not hear of us meanwhile believes our people gone
+                self._rooms = dict.fromkeys(self._rooms)  # what it knows of them is uncertain
                 continue
             finally:
                 self._flush()
@@ -268,6 +282,29 @@ class Bus:
                 self._flush()
                 await trio.lowlevel.checkpoint()
 
+    async def _count(self) -> None:
+        """Tell how many people some public conversations have here, where it changed; the next count goes on."""
+        if not self._to_count:
+            self._to_count = deque(self._rooms)
+        looked, told = 0, dict[UUID, tuple[int, int]]()
+        while self._to_count and looked < COUNTED and len(told) < ROOMS_TOLD:
+            room = self._to_count.popleft()
+            conversation = self._registry.conversations.get(room)
+            readers = [] if conversation is None else conversation.readers()
+            looked += len(readers)
+            head = 0 if conversation is None else conversation.head or 0
+            found = (len({reader.user for reader in readers}), head)
+            if self._rooms.get(room) != found:
+                told[room] = found
+        if told:
+            self._rooms.update(dict.fromkeys(told))  # uncertain until it is answered
+            await self._store.publish_rooms(self.node, {room: people for room, (people, _) in told.items()})
+            for room, found in told.items():
+                if found == (0, 0) and room not in self._registry.conversations:
+                    del self._rooms[room]  # nobody is left here
+                else:
+                    self._rooms[room] = found
+
     async def _ask(self) -> None:
         """Ask about some conversations and people; the next sweep goes on with the following ones."""
         if not self._asked:
@@ -286,6 +323,8 @@ class Bus:
                 found = self._registry.conversations.get(conversation_id)
                 if found is not None:
                     found.ring(seq)
+            for room in moved.rooms:
+                self._rooms.setdefault(room, None)
             for user in moved.people:
                 person = self._registry.users.get(user)
                 if person is not None:

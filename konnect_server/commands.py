@@ -11,7 +11,7 @@ from uuid import UUID
 import trio
 from msgspec import UNSET
 
-from konnect_server.actions import conversations as actions, scheduled, search, threads
+from konnect_server.actions import conversations as actions, links, rooms, scheduled, search, threads
 from konnect_server.actions.office import Office
 from konnect_server.conversation import Acting, Author, Posting
 from konnect_server.presence import Presence
@@ -233,6 +233,66 @@ def _bans(asker: Asker, command: frames.MemberBans) -> None:
     asker.read(command, lambda: actions.bans(asker.desk.store, asker.user, command))
 
 
+# --- finding rooms, and who is in them ---
+
+
+def _rooms(asker: Asker, command: frames.RoomList) -> None:
+    asker.read(command, lambda: rooms.rooms(asker.desk.store, asker.user, command))
+
+
+def _members(asker: Asker, command: frames.MemberList) -> None:
+    asker.read(command, lambda: rooms.members(asker.desk.store, asker.user, command))
+
+
+def _online(asker: Asker, command: frames.RoomOnline) -> None:
+    desk = asker.desk
+    asker.read(command, lambda: rooms.online(desk.store, asker.user, command, desk.presence.online))
+
+
+# --- links and requests ---
+
+
+def _rules(desk: Desk) -> Rules:
+    return Rules(desk.group_members, room_members=desk.room_members)
+
+
+def _create_link(asker: Asker, command: frames.LinkCreate) -> None:
+    asker.read(command, lambda: links.create(asker.desk.store, asker.user, command, _rules(asker.desk)))
+
+
+def _links(asker: Asker, command: frames.LinkList) -> None:
+    asker.read(command, lambda: links.listing(asker.desk.store, asker.user, command))
+
+
+def _revoke_link(asker: Asker, command: frames.LinkRevoke) -> None:
+    asker.read(command, lambda: links.revoke(asker.desk.store, asker.user, command))
+
+
+def _preview_link(asker: Asker, command: frames.LinkPreview) -> None:
+    asker.read(command, lambda: links.preview(asker.desk.store, asker.user, command))
+
+
+def _join_by_link(asker: Asker, command: frames.LinkJoin) -> None:
+    asker.read(
+        command,
+        lambda: links.join(asker.desk.store, asker.user, command, _rules(asker.desk)),
+        lambda joined: _let_in(asker, joined),
+    )
+
+
+async def _let_in(asker: Asker, joined: frames.Joined) -> frames.Joined:
+    """Only the database knew which conversation it would be, so its actor did not store the entry: it reads it now."""
+    if joined.seq is not UNSET:
+        asker.desk.registry.stored_elsewhere(joined.conversation, joined.seq)
+        asker.desk.registry.joined(joined.conversation, asker.user)
+        await asker.told_of(joined.conversation)
+    return joined
+
+
+def _requests(asker: Asker, command: frames.RequestList) -> None:
+    asker.read(command, lambda: links.requests(asker.desk.store, asker.user, command))
+
+
 def _users(asker: Asker, command: frames.UserGet) -> None:
     asker.read(command, lambda: actions.users(asker.desk.store, asker.user, command))
 
@@ -346,6 +406,17 @@ HANDLERS: Final[dict[type[frames.Command], Callable[[Asker, Any], None]]] = {
     frames.MessageUnschedule: _unschedule,
     frames.MessageScheduled: _scheduled,
     frames.MemberBans: _bans,
+    # finding rooms, and who is in them
+    frames.RoomList: _rooms,
+    frames.RoomOnline: _online,
+    frames.MemberList: _members,
+    # links and requests
+    frames.LinkCreate: _create_link,
+    frames.LinkList: _links,
+    frames.LinkRevoke: _revoke_link,
+    frames.LinkPreview: _preview_link,
+    frames.LinkJoin: _join_by_link,
+    frames.RequestList: _requests,
     frames.Search: _search,
 }
 

@@ -119,6 +119,13 @@ class Registry:
         if self.presence is not None:
             self.presence.part(user, others)
 
+    def stored_elsewhere(self, conversation: UUID, seq: int) -> None:
+        """The log of *conversation* reached *seq*, but not by its actor: who listens, here and elsewhere, reads it."""
+        found = self.conversations.get(conversation)
+        if found is not None:
+            found.ring(seq)
+        self.stored(conversation, seq)
+
     def altered(self, conversation: UUID) -> None:
         """Messages that were delivered before read otherwise now: nobody is given them as they were."""
         if self.stretches is not None:

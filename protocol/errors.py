@@ -36,6 +36,11 @@
     │   ├── ConversationFull        conversation_full    the group has its most members
     │   ├── Banned                  banned               the person is barred from the conversation
     │   ├── TooManyAdmins           too_many_admins      the conversation has its most admins
+    │   ├── UnknownLink             unknown_link         no such join link
+    │   ├── LinkOver                link_over            a join link that is revoked, used up or out of time
+    │   ├── TooManyLinks            too_many_links       the conversation has its most join links
+    │   ├── UnknownRequest          unknown_request      nobody asks so to be let in
+    │   ├── TooManyRequests         too_many_requests    too many people ask to be let in
     │   ├── TooManySockets          too_many_sockets     the person has too many sockets open
     │   ├── TooLarge                too_large            a body or frame over its limit
     │   ├── BadRequest              bad_request          an HTTP request, or its JSON body, that cannot be read
@@ -300,6 +305,36 @@ class TooManyAdmins(Refused):
     """The conversation has as many admins as one may."""
 
     code, status, fix = "too_many_admins", 409, "Make an admin a plain member first."
+
+
+class UnknownLink(Refused):
+    """There is no such join link."""
+
+    code, status, fix = "unknown_link", 404, "Check the code; ask whoever sent it for another one."
+
+
+class LinkOver(Refused):
+    """The join link was revoked, or is used up or out of time."""
+
+    code, status, fix = "link_over", 410, "Ask for another link."
+
+
+class TooManyLinks(Refused):
+    """The conversation has as many join links as it may."""
+
+    code, status, fix = "too_many_links", 409, "Revoke one that is no longer needed."
+
+
+class UnknownRequest(Refused):
+    """The person does not ask to be let in, or was answered before."""
+
+    code, status, fix = "unknown_request", 404, "Read the list of requests anew."
+
+
+class TooManyRequests(Refused):
+    """As many people ask to be let in as may wait."""
+
+    code, status, fix = "too_many_requests", 409, "Ask again when an admin has answered some."
 
 
 class TooManySockets(Refused):

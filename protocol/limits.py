@@ -62,6 +62,15 @@ SLOW_MODE_S: Final = 21_600
 ROOM_MEMBERS: Final = 10_000  # of a room or a channel
 TAGS: Final = 10  # of one conversation
 TAG_CHARS: Final = 32
+# finding rooms, and who is in them
+QUERY_CHARS: Final = 100  # of room.list
+ROOMS_PAGE: Final = 100
+MEMBERS_PAGE: Final = 100
+CODE_CHARS: Final = 64  # of a join link
+LINKS: Final = 50  # of one conversation, that are not revoked
+LINK_USES: Final = 1_000_000
+REQUESTS: Final = 1_000  # that wait in one conversation
+REQUESTS_PAGE: Final = 100
 PREVIEW: Final = 100  # last entries among which the message that a list shows is sought
 SEARCH_CHARS: Final = 200  # of a query, code points
 SEARCH_TERMS: Final = 16  # words and phrases of a query that count

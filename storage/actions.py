@@ -20,6 +20,7 @@ from protocol.errors import (
     Invalid,
     KeyReused,
     KonnectError,
+    LinkOver,
     MessageDeleted,
     NotAMember,
     NotFound,
@@ -29,11 +30,15 @@ from protocol.errors import (
     SlowMode,
     TooLate,
     TooManyAdmins,
+    TooManyLinks,
     TooManyPins,
     TooManyReactions,
+    TooManyRequests,
+    UnknownLink,
     UnknownMedium,
     UnknownMessage,
     UnknownPoll,
+    UnknownRequest,
     UnknownUser,
     WrongKind,
     WrongUse,
@@ -64,6 +69,7 @@ from protocol.frames import (
     PollClose,
     PollCreate,
     PollVote,
+    RequestAnswer,
     RoomJoin,
     RoomLeave,
 )
@@ -95,6 +101,7 @@ FUNCTIONS: Final[dict[type[Command] | type[SendScheduled] | type[ExpireMessages]
     ConversationHandover: "select hand_over($1::uuid, $2::json, $3::json)",
     MemberBan: "select ban_member($1::uuid, $2::json, $3::json)",
     RoomJoin: "select join_room($1::uuid, $2::json, $3::json)",
+    RequestAnswer: "select answer_request($1::uuid, $2::json, $3::json)",
     MemberUnban: "select unban_member($1::uuid, $2::json, $3::json)",
     ConversationTitle: "select set_conversation('title', $1::uuid, $2::json, $3::json)",
     ConversationTopic: "select set_conversation('topic', $1::uuid, $2::json, $3::json)",
@@ -105,13 +112,14 @@ MEMBERSHIP: Final = (ConversationAdd, ConversationRemove, ConversationLeave, Roo
 _FORBIDDEN: Final[dict[type, str]] = {
     ConversationRetention: "only the owner and admins of the group may say how long messages are kept",
     PollClose: "only who asked, and the owner and admins of the group, may close a poll",
-    MessageEdit: "only its author may edit a message",
+    MessageEdit: "only its author may edit a message, and only while the person may write there",
     MessageDelete: "only its author, and the owner and admins of the group, may delete a message",
     MessagePin: "only the owner and admins of the group may pin a message",
     # members and what they may set
     MemberRole: "only the owner and admins of the group may do this, and to nobody who owns it",
     ConversationHandover: "only the owner of the group may hand it over",
     MemberBan: "only the owner and admins of the group may ban, and neither its owner nor themselves",
+    RequestAnswer: "only the owner and admins of the group may answer requests",
     MemberUnban: "only the owner and admins of the group may lift a ban",
     ConversationTitle: "only the owner and admins of the group may set its title",
     ConversationTopic: "only the owner and admins of the group may set its topic",
@@ -206,6 +214,8 @@ def _members_refusal(code: str, author: UUID, action: Deed, missing: UUID | None
             return Banned("you are banned from this conversation")
         case "conversation_full":
             return ConversationFull("the conversation has as many members as this server allows")
+        case "unknown_request":
+            return UnknownRequest("nobody asks so to be let in here")
         case "over":
             return Invalid("the end is over already - at `$.until_ms`")
         case "not_a_member" if missing is not None:
@@ -236,4 +246,34 @@ def reading_refusal(code: str | None, person: UUID, conversation: UUID, seq: int
             return UnknownPoll(f"message {seq} asks nothing")
         case "forbidden":
             return Forbidden("only the owner and admins of the group may ask for this")
+    raise AssertionError(f"the database answered {code!r}")
+
+
+def link_refusal(code: str, person: UUID, conversation: UUID | None, key: str = "") -> Refused:
+    """What the *code* that a function about links answered with stands for; *conversation*: where it is known."""
+    match code:
+        case "key_reused":
+            return KeyReused(key)
+        case "forbidden":
+            return Forbidden("only the owner and admins of the group may do this")
+        case "wrong_kind":
+            return WrongKind("a direct conversation has its two members for ever")
+        case "over":
+            return Invalid("the end is over already - at `$.expires_at_ms`")
+        case "too_many_links":
+            return TooManyLinks("the conversation has as many join links as it may")
+        case "unknown_link":
+            return UnknownLink("there is no such join link")
+        case "link_over":
+            return LinkOver("the join link was revoked, or is used up or out of time")
+        case "already_a_member" if conversation is not None:
+            return AlreadyAMember(person, conversation)
+        case "banned":
+            return Banned("you are banned from this conversation")
+        case "conversation_full":
+            return ConversationFull("the conversation has as many members as this server allows")
+        case "too_many_requests":
+            return TooManyRequests("as many people ask to be let in as may wait")
+        case "not_a_member" if conversation is not None:
+            return NotAMember(person, conversation)
     raise AssertionError(f"the database answered {code!r}")

@@ -37,6 +37,12 @@ from protocol.frames import (
     History,
     HistoryPage,
     Hit,
+    Invitation,
+    Joined,
+    Link,
+    LinkCreate,
+    LinkJoin,
+    LinkRevoke,
     MessageReader,
     MessageSchedule,
     MessageScheduled,
@@ -47,6 +53,7 @@ from protocol.frames import (
     PrivacySet,
     Reactions,
     Readers,
+    Request,
     Scheduled,
     ScheduledMessage,
     ScheduledPage,
@@ -92,6 +99,8 @@ from storage.rows import (
     Changed,
     Kept,
     Made,
+    MemberPage,
+    MemberRow,
     Moved,
     NewKind,
     NewMessage,
@@ -102,6 +111,8 @@ from storage.rows import (
     Raise,
     Raised,
     Range,
+    RequestPage,
+    RoomPage,
     Rules,
     Seen,
     Standing,
@@ -167,6 +178,27 @@ class _Found(msgspec.Struct):
     entries: list[Entry] = []
     bans: list[Ban] = []
     readers: list[MessageReader] = []
+    more: bool = False
+
+
+class _FoundMembers(msgspec.Struct):
+    error: str | None = None
+    members: list[MemberRow] = []
+    more: bool = False
+
+
+class _Linked(msgspec.Struct):
+    """What a function about links answers."""
+
+    error: str | None = None
+    missing: UUID | None = None
+    link: Link | None = None
+    links: list[Link] = []
+    invitation: Invitation | None = None
+    conversation: UUID | None = None
+    seq: int = 0
+    at_ms: int = 0
+    requests: list[Request] = []
     more: bool = False
 
 
@@ -244,6 +276,7 @@ class _FoundReceipt(msgspec.Struct):
 class _Moved(msgspec.Struct):
     conversations: list[_MovedOne]
     people: list[UUID]
+    rooms: list[UUID]
 
 
 class _NewRow(msgspec.Struct, omit_defaults=True):
@@ -282,6 +315,9 @@ _unread: Final = msgspec.json.Decoder(Unread).decode
 _raised: Final = msgspec.json.Decoder(list[Raised]).decode
 _moved: Final = msgspec.json.Decoder(_Moved).decode
 
+_linked: Final = msgspec.json.Decoder(_Linked).decode
+_members: Final = msgspec.json.Decoder(_FoundMembers).decode
+_rooms: Final = msgspec.json.Decoder(RoomPage).decode
 _scheduled_or_not: Final = msgspec.json.Decoder(_ScheduledOrNot).decode
 _found_scheduled: Final = msgspec.json.Decoder(_FoundScheduled).decode
 _due: Final = msgspec.json.Decoder(Due).decode
@@ -649,6 +685,71 @@ class PostgresStore:
             raise actions.reading_refusal(found.error, person, conversation, 0)
         return Bans(found.bans, found.more)
 
+    async def members(self, person: UUID, conversation: UUID, after: tuple[int, int], limit: int) -> MemberPage:
+        """See Store."""
+        sql: Final = "select member_page(%s, %s, %s, %s, %s)::text"
+        found = _members(await self._json(sql, person, conversation, *after, limit))
+        if found.error is not None:
+            raise actions.reading_refusal(found.error, person, conversation, 0)
+        return MemberPage(found.members, found.more)
+
+    async def rooms(
+        self, person: UUID, query: str | None, tags: Sequence[str], after: tuple[int, int, UUID], limit: int
+    ) -> RoomPage:
+        """See Store."""
+        sql: Final = "select room_list(%s, %s::text, %s::text[], %s, %s, %s, %s)::text"
+        return _rooms(await self._json(sql, person, query, list(tags), *after, limit))
+
+    async def create_link(self, author: UUID, command: LinkCreate, rules: Rules) -> Link:
+        """See Store."""
+        sql: Final = "select create_link(%s, %s::json, %s::json)::text"
+        found = _linked(await self._json(sql, author, _text(command), _text(rules)))
+        if found.link is None:
+            raise actions.link_refusal(str(found.error), author, command.conversation, command.key)
+        return found.link
+
+    async def links(self, person: UUID, conversation: UUID) -> list[Link]:
+        """See Store."""
+        found = _linked(await self._json("select conversation_links(%s, %s)::text", person, conversation))
+        if found.error is not None:
+            raise actions.link_refusal(found.error, person, conversation)
+        return found.links
+
+    async def revoke_link(self, author: UUID, command: LinkRevoke) -> None:
+        """See Store."""
+        found = _linked(await self._json("select revoke_link(%s, %s::json)::text", author, _text(command)))
+        if found.error is not None:
+            raise actions.link_refusal(found.error, author, command.conversation, command.key)
+
+    async def preview_link(self, person: UUID, code: str) -> Invitation:
+        """See Store."""
+        found = _linked(await self._json("select preview_link(%s, %s)::text", person, code))
+        if found.invitation is None:
+            raise actions.link_refusal(str(found.error), person, None)
+        return found.invitation
+
+    async def join_by_link(self, person: UUID, command: LinkJoin, rules: Rules) -> Joined:
+        """See Store."""
+        sql: Final = "select join_by_link(%s, %s::json, %s::json)::text"
+        found = _linked(await self._json(sql, person, _text(command), _text(rules)))
+        if found.conversation is None:
+            raise actions.link_refusal(str(found.error), person, found.missing, command.key)
+        if found.seq == 0:
+            return Joined(found.conversation, True)
+        return Joined(found.conversation, False, found.seq, found.at_ms)
+
+    async def requests(self, person: UUID, conversation: UUID, after: tuple[int, UUID], limit: int) -> RequestPage:
+        """See Store."""
+        sql: Final = "select join_requests(%s, %s, %s, %s, %s)::text"
+        found = _linked(await self._json(sql, person, conversation, *after, limit))
+        if found.error is not None:
+            raise actions.link_refusal(found.error, person, conversation)
+        return RequestPage(found.requests, found.more)
+
+    async def publish_rooms(self, node: UUID, people: Mapping[UUID, int]) -> None:
+        """See Store."""
+        await self._database.execute("select publish_rooms(%s, %s::json)", node, _text(_rows(people, "c", "n")))
+
     async def readers(self, person: UUID, conversation: UUID, seq: int, cursor: str | None, limit: int) -> Readers:
         """See Store."""
         sql: Final = "select message_readers(%s, %s, %s, %s, %s)::text"
@@ -735,7 +836,7 @@ class PostgresStore:
         """See Store."""
         sql: Final = "select moved(%s::json, %s::json)::text"
         found = _moved(await self._json(sql, _text(_rows(heads, "c", "h")), _text(_rows(numbers, "p", "n"))))
-        return Moved({one.conversation: one.seq for one in found.conversations}, found.people)
+        return Moved({one.conversation: one.seq for one in found.conversations}, found.people, found.rooms)
 
     async def users(self, ids: Sequence[UUID]) -> list[User]:
         """See Store."""

@@ -1,12 +1,22 @@
 """What storage takes and gives: plain rows, the same from PostgreSQL and from the simulated world's fake."""
 
-from typing import TypeVar
+from typing import Literal, TypeVar
 from uuid import UUID
 
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from protocol import limits
-from protocol.frames import Content, ConversationState, Entry, History, Kind, Privacy, Receipt, StateEvent
+from protocol.frames import (
+    Content,
+    ConversationState,
+    Entry,
+    History,
+    Kind,
+    Privacy,
+    Receipt,
+    Request,
+    StateEvent,
+)
 
 
 class NewMessage(
@@ -59,6 +69,8 @@ class Rules(Struct, frozen=True):
     media_unused_ms: int = 86_400_000  # how long a medium is kept that nothing names any more
     admins: int = limits.ADMINS
     room_members: int = limits.ROOM_MEMBERS  # of a room or a channel
+    links: int = limits.LINKS
+    requests: int = limits.REQUESTS
 
 
 class NewKind(Struct, frozen=True):
@@ -234,6 +246,51 @@ class OthersReceipt(Struct, frozen=True):
     read: int
 
 
+class MemberRow(Struct, frozen=True):
+    """A member, and the place in the order of joining."""
+
+    user: UUID
+    name: str
+    role: Literal["owner", "admin", "member"]
+    joined: int  # seq of the entry that began it
+    place: int  # among those who joined by that entry
+
+
+class MemberPage(Struct, frozen=True):
+    """Members in order of joining."""
+
+    members: list[MemberRow]
+    more: bool
+
+
+class RoomRow(Struct, frozen=True):
+    """A public conversation, and its place in the list."""
+
+    conversation: UUID
+    kind: Literal["room", "channel"]
+    title: str
+    member_count: int
+    online: int
+    joined: bool
+    shared: int  # interests in common with who asks
+    active_at_ms: int  # to the minute
+    tags: list[str] = []
+    topic: str | UnsetType = UNSET
+    photo: UUID | UnsetType = UNSET
+
+
+class RoomPage(Struct, frozen=True):
+    """Public conversations: those first that share most interests, then by activity."""
+
+    rooms: list[RoomRow]
+    more: bool
+
+
+class RequestPage(Struct, frozen=True):
+    """Requests to be let in, the oldest first."""
+
+    requests: list[Request]
+    more: bool
 class Seen(Struct, frozen=True):
     """Somebody whose presence the asker may see."""
 
@@ -247,3 +304,4 @@ class Moved(Struct, frozen=True):
 
     conversations: dict[UUID, int]  # -> last_seq
     people: list[UUID]
+    rooms: list[UUID] = []  # which of the conversations asked about are public

@@ -17,6 +17,12 @@ from protocol.frames import (
     Found,
     History,
     HistoryPage,
+    Invitation,
+    Joined,
+    Link,
+    LinkCreate,
+    LinkJoin,
+    LinkRevoke,
     MessageSchedule,
     MessageScheduled,
     Privacy,
@@ -39,6 +45,7 @@ from storage.rows import (
     Changed,
     Kept,
     Made,
+    MemberPage,
     Moved,
     NewKind,
     NewMessage,
@@ -48,6 +55,8 @@ from storage.rows import (
     Raise,
     Raised,
     Range,
+    RequestPage,
+    RoomPage,
     Rules,
     Seen,
     Standing,
@@ -256,6 +265,65 @@ class Store(Protocol):
             NotAMember: *person* is none now.
             Forbidden
         """
+
+    async def members(self, person: UUID, conversation: UUID, after: tuple[int, int], limit: int) -> MemberPage:
+        """A page of the members in order of joining, those after (joined, place).
+
+        Raises:
+            NotAMember: *person* is none now.
+        """
+
+    async def rooms(
+        self, person: UUID, query: str | None, tags: Sequence[str], after: tuple[int, int, UUID], limit: int
+    ) -> RoomPage:
+        """A page of the public conversations as *person* sees them, those after (shared, active_at_ms, conversation).
+        *query*: every word of it begins a word of title, topic or tags."""
+
+    async def create_link(self, author: UUID, command: LinkCreate, rules: Rules) -> Link:
+        """Make a link; a repeat finds the first.
+
+        Raises:
+            NotAMember, WrongKind, Forbidden, Invalid, TooManyLinks, KeyReused
+        """
+
+    async def links(self, person: UUID, conversation: UUID) -> list[Link]:
+        """The links that are not revoked, the oldest first.
+
+        Raises:
+            NotAMember, Forbidden
+        """
+
+    async def revoke_link(self, author: UUID, command: LinkRevoke) -> None:
+        """End a link.
+
+        Raises:
+            NotAMember, Forbidden, UnknownLink, KeyReused
+        """
+
+    async def preview_link(self, person: UUID, code: str) -> Invitation:
+        """Where a link leads.
+
+        Raises:
+            UnknownLink, LinkOver, Banned
+        """
+
+    async def join_by_link(self, person: UUID, command: LinkJoin, rules: Rules) -> Joined:
+        """Join by a link, or ask for it. The conversation is locked, the key looked at first.
+
+        Raises:
+            UnknownLink, LinkOver, AlreadyAMember, Banned, ConversationFull, TooManyRequests, KeyReused
+        """
+
+    async def requests(self, person: UUID, conversation: UUID, after: tuple[int, UUID], limit: int) -> RequestPage:
+        """A page of the requests, the oldest first, those after (at_ms, person).
+
+        Raises:
+            NotAMember, Forbidden
+        """
+
+    async def publish_rooms(self, node: UUID, people: Mapping[UUID, int]) -> None:
+        """Say how many people process *node* has in public conversations now, 0 for no longer any. It counts while the
+        process beats. What is active is told so, to the minute."""
 
     async def readers(self, person: UUID, conversation: UUID, seq: int, cursor: str | None, limit: int) -> Readers:
         """A page of those whom message *seq* has reached.

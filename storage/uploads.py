@@ -110,15 +110,16 @@ where id = %s and state = 'ready' and (owner = %s or kind = 'profile_photo' or e
   where n.upload = u.id
     and exists (select from span o where o.conversation = s.conversation and o.person = s.person and o.until is null)
 ) or exists (
-  select from conversation v join span o on o.conversation = v.id and o.person = %s and o.until is null
-  where v.photo = u.id
+  select from conversation v where v.photo = u.id and (v.public or exists (
+    select from span o where o.conversation = v.id and o.person = %s and o.until is null))
 ))
 """
 
 
 async def visible_upload(db: Queries, upload: UUID, person: UUID) -> Upload | None:
     """*upload*, if it is ready and *person* may see it: everybody a profile photo, its owner anything, others what an
-    entry names that they can see, in a conversation that they are members of now, and that conversation's photo."""
+    entry names that they can see, in a conversation that they are members of now, and that conversation's photo, or a
+    public one's."""
     row = await db.fetch_one(_VISIBLE, upload, person, person, person)
     return None if row is None else Upload(*row)
 

@@ -542,6 +542,39 @@ class Peer:
     def _member_bans(self, wire: Wire, frame: Frame) -> None:
         self.ok(wire, frame, bans=[{"user": BOB, "author": ANN, "seq": 3, "at_ms": 3}], more=False)
 
+    def _member_list(self, wire: Wire, frame: Frame) -> None:
+        self.ok(wire, frame, members=[{"user": BOB, "name": "Bob", "role": "admin", "joined": 1}])
+
+    def _room_online(self, wire: Wire, frame: Frame) -> None:
+        self.ok(wire, frame, members=[])
+
+    def _room_list(self, wire: Wire, frame: Frame) -> None:
+        room = {"conversation": ROOM, "kind": "room", "title": "Tea", "member_count": 2, "online": 1, "joined": False}
+        self.ok(wire, frame, rooms=[room])
+
+    def _link_create(self, wire: Wire, frame: Frame) -> None:
+        self.ok(wire, frame, link={"code": "c", "author": ANN, "at_ms": 3, "used": 0, "approval": frame["approval"]})
+
+    def _link_list(self, wire: Wire, frame: Frame) -> None:
+        self.ok(wire, frame, links=[{"code": "c", "author": ANN, "at_ms": 3, "used": 0, "approval": False}])
+
+    def _link_revoke(self, wire: Wire, frame: Frame) -> None:
+        self.ok(wire, frame)
+
+    def _link_preview(self, wire: Wire, frame: Frame) -> None:
+        self.ok(
+            wire, frame, conversation=ROOM, kind="room", title="Tea", member_count=2, approval=False, joined=False
+        )
+
+    def _link_join(self, wire: Wire, frame: Frame) -> None:
+        self.ok(wire, frame, conversation=ROOM, requested=True)
+
+    def _request_list(self, wire: Wire, frame: Frame) -> None:
+        self.ok(wire, frame, requests=[{"user": BOB, "name": "Bob", "code": "c", "at_ms": 3}])
+
+    def _request_answer(self, wire: Wire, frame: Frame) -> None:
+        self._about(wire, frame, "member.added", user=frame["user"])
+
     def _conversation_add(self, wire: Wire, frame: Frame) -> None:
         self._change(wire, frame, "member.added", frame["user"])
 

@@ -192,6 +192,10 @@ class DoorStore(FakeStore):
         await self._begin("beat", node)
         return await self._pass("beat", await super().beat(node))
 
+    async def publish_rooms(self, node: UUID, people: Mapping[UUID, int]) -> None:
+        await self._begin("publish_rooms", people)
+        await self._pass("publish_rooms", await super().publish_rooms(node, people))  # type: ignore[func-returns-value]
+
     async def add_lineage(self, lineage: UUID) -> None:
         await self._begin("add_lineage", lineage)
         await super().add_lineage(lineage)

@@ -17,6 +17,7 @@ from konnect_server.receipts import Spread
 from protocol import closing
 from protocol.frames import ReceiptEvent, TypingEvent
 from storage.errors import StorageUnavailable
+from storage.rows import NewKind
 from tests.deck import Deck, until
 from tests.fakes import ANN, BOB, CID, ROOM, FakeReader, counted, people, uid
 from tests.simulate.agenda import Agenda
@@ -401,3 +402,58 @@ async def test_without_a_doorbell_all_is_found_by_the_sweep(autojump_clock: Mock
     with trio.move_on_after(100) as waited:
         await door.heard()
     assert waited.cancelled_caught
+
+
+async def test_people_in_public_conversations_are_counted(autojump_clock: MockClock) -> None:
+    """Each process tells of its own, once, and again when the number changes; two devices are one person."""
+    async with open_town() as town:
+        tables, hall, node = town.database.tables, uid(250), town.here.bus.node
+        await town.here.deck.other.create_group(
+            hall, ANN, "hall", "Hall", "all", [ANN, BOB], 10, NewKind("room", public=True)
+        )
+        town.here.listener(ANN)
+        first = town.here.listener(ANN, hall)
+        town.here.listener(ANN, hall)
+        second = town.there.listener(BOB, hall)
+        await until(lambda: dict(tables.room_online) == {(hall, node): 1, (hall, town.there.bus.node): 1})
+        third = town.here.listener(BOB, hall)
+        await until(lambda: tables.room_online[hall, node] == 2)
+        calls = town.here.deck.store.calls.count("publish_rooms")
+        await trio.sleep(20)
+        assert town.here.deck.store.calls.count("publish_rooms") == calls
+        town.there.deck.conversation(hall).detach(second)
+        town.here.deck.conversation(hall).detach(third)
+        await until(lambda: dict(tables.room_online) == {(hall, node): 1})
+        town.here.deck.conversation(hall).detach(first)
+
+
+async def test_what_was_told_while_storage_was_away_is_told_again(autojump_clock: MockClock) -> None:
+    """Its outcome is unknown, and so is what a restored database knows."""
+    async with open_town() as town:
+        tables, hall, node = town.database.tables, uid(250), town.here.bus.node
+        more = NewKind("room", public=True)
+        await town.here.deck.other.create_group(hall, ANN, "hall", "Hall", "all", [ANN], 10, more)
+        ann = town.here.listener(ANN, hall)
+        await until(lambda: tables.room_online.get((hall, node)) == 1)
+        town.here.deck.store.failing["beat"] = StorageUnavailable("away")
+        await trio.sleep(5)
+        tables.room_online.clear()
+        town.here.deck.store.failing.clear()
+        await until(lambda: tables.room_online.get((hall, node)) == 1)
+        town.here.deck.store.lost["publish_rooms"] = 1
+        town.here.deck.conversation(hall).detach(ann)
+        await until(lambda: town.here.deck.store.lost["publish_rooms"] == 0)
+        await until(lambda: not tables.room_online and not town.here.bus._rooms)
+
+
+async def test_who_stood_still_tells_all_counts_again(autojump_clock: MockClock) -> None:
+    """It was taken for dead, and what it told was forgotten; it knows nothing of that."""
+    async with open_town() as town:
+        tables, hall, node = town.database.tables, uid(250), town.here.bus.node
+        more = NewKind("room", public=True)
+        await town.here.deck.other.create_group(hall, ANN, "hall", "Hall", "all", [ANN], 10, more)
+        town.here.listener(ANN, hall)
+        await until(lambda: tables.room_online.get((hall, node)) == 1)
+        tables.room_online.clear()
+        await trio.sleep(room.RETOLD_S + 2 * room.COUNT_S)
+        assert tables.room_online[hall, node] == 1

@@ -15,10 +15,16 @@ from konnect_client.model import (
     ConversationPage,
     FoundPage,
     HistoryPage,
+    Invitation,
+    Joined,
+    Link,
+    MemberPage,
     PersonPresence,
     Privacy,
     ReactionPage,
     ReaderPage,
+    RequestPage,
+    RoomPage,
     ScheduledPage,
     Sent,
     Unread,
@@ -88,6 +94,20 @@ def test_every_answer_is_understood(vector: dict[str, Any]) -> None:
             assert [Version.parse(one).text for one in versions] == [one.get("text") for one in versions]
         case {"bans": bans}:
             assert [one.user for one in BanPage.parse(result).bans] == [one["user"] for one in bans]
+        case {"members": [{"role": _}, *_] as members}:
+            assert [one.user for one in MemberPage.parse(result).members] == [one["user"] for one in members]
+        case {"rooms": rooms}:
+            assert [one.title for one in RoomPage.parse(result).rooms] == [one["title"] for one in rooms]
+        case {"links": links}:
+            assert [Link.parse(one).code for one in links] == [one["code"] for one in links]
+        case {"link": link}:
+            assert Link.parse(link).uses == link.get("uses")
+        case {"approval": approval}:
+            assert Invitation.parse(result).approval == approval
+        case {"requests": requests}:
+            assert [one.user for one in RequestPage.parse(result).requests] == [one["user"] for one in requests]
+        case {"conversation": _, "seq": seq}:
+            assert Joined.parse(result).seq == seq
         case {"people": people}:
             assert [PersonPresence.parse(one).user for one in people] == [one["user"] for one in people]
         case {"last_seen": str(), "typing": bool()}:
@@ -173,6 +193,16 @@ async def test_every_command_of_the_client_is_one_that_the_server_takes(autojump
         await client.create("Chess", kind="room", tags=["chess"], topic="moves", public=True)
         await client.join(ROOM)
         await client.leave_room(ROOM)
+        await client.create_link(ROOM, uses=2, expires_at_ms=2**50)
+        await client.links(ROOM)
+        await client.revoke_link(ROOM, "c")
+        await client.preview_link("c")
+        await client.join_by_link("c")
+        await client.requests(ROOM, cursor="p2")
+        await client.answer_request(ROOM, BOB, False)
+        await client.rooms("te", tags=["tea"], limit=2)
+        await client.members_online(ROOM, cursor="p2")
+        await client.members(ROOM, limit=5)
         await client.set_title(ROOM, "Tea")
         await client.set_topic(ROOM, "hot")
         await client.set_photo(ROOM, BOB)

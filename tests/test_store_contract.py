@@ -35,6 +35,10 @@ from protocol.frames import (
     ConversationTitle,
     ConversationTopic,
     Entry,
+    Link,
+    LinkCreate,
+    LinkJoin,
+    LinkRevoke,
     MemberBan,
     MemberRole,
     MemberUnban,
@@ -42,6 +46,7 @@ from protocol.frames import (
     MessageEdit,
     MessageReact,
     Receipt,
+    RequestAnswer,
 )
 from storage.actions import FUNCTIONS, Deed
 from storage.database import open_database
@@ -53,6 +58,7 @@ from tests.simulate.agenda import Agenda
 from tests.simulate.database import Body, Call, FakeDatabase, Upload
 from tests.simulate.faults import WELL
 from tests.simulate.functions import append_messages, change_member, move_receipts, open_direct
+from tests.simulate.links import join_by_link, revoke_link
 from tests.simulate.personal import set_personal
 from tests.simulate.store import FakeStore
 
@@ -77,6 +83,7 @@ Held: TypeAlias = (
     | tuple[Literal["direct"], UUID, UUID, UUID]
     | tuple[Literal["receipts"], Sequence[Raise]]
     | tuple[Literal["act"], UUID, Deed]
+    | tuple[Literal["link"], UUID, LinkJoin | LinkRevoke]
 )  # fmt: skip
 
 
@@ -136,6 +143,10 @@ class FakeBench:
                 body = move_receipts(db, moves)
             case ("act", author, action):
                 body = ACTIONS[type(action)](db, author, action, Rules())
+            case ("link", person, LinkJoin() as command):
+                body = join_by_link(db, person, command, Rules())
+            case ("link", person, LinkRevoke() as command):
+                body = revoke_link(db, person, command)
         call: Call[Any] = Call()
         db.holding = True
         db.begin(body, WELL, call)
@@ -200,6 +211,11 @@ class PostgresBench:
                 texts = [msgspec.json.encode(one).decode() for one in (action, Rules())]
                 function = FUNCTIONS[type(action)].replace("$1", "%s").replace("$2", "%s").replace("$3", "%s")
                 self.holder.execute(function.encode(), (author, *texts))
+            case ("link", person, LinkJoin() as command):
+                texts = [msgspec.json.encode(one).decode() for one in (command, Rules())]
+                self.holder.execute("select join_by_link(%s, %s, %s)", (person, *texts))
+            case ("link", person, LinkRevoke() as command):
+                self.holder.execute("select revoke_link(%s, %s)", (person, msgspec.json.encode(command).decode()))
 
         async def commit() -> None:
             self.holder.commit()
@@ -1150,6 +1166,13 @@ _operation = st.one_of(
         st.sampled_from([("title", "new"), ("title", "club"), ("topic", "tea"), ("topic", None), ("photo", None)]),
     ),
     st.tuples(st.just("slow"), _places, _people, _keys, st.sampled_from([0, 10_000])),
+    st.tuples(st.just("link"), _places, _people, _keys, st.sampled_from([None, 1, 2]), st.booleans()),
+    st.tuples(st.just("unlink"), _places, _people, _keys, st.integers(0, 3)),
+    st.tuples(st.just("by link"), st.integers(0, 3), _keys, st.integers(0, 3)),
+    st.tuples(st.just("by link"), st.integers(0, 3), _keys, st.integers(0, 3)),
+    st.tuples(st.just("answer"), _places, _people, _keys, _people, st.booleans()),
+    st.tuples(st.just("links"), _people, _places, st.integers(0, 3)),
+    st.tuples(st.just("members"), _people, _places, st.integers(0, 6), st.integers(1, 3)),
     st.tuples(st.just("bans"), _people, _places, st.none() | st.integers(2, 12), st.integers(1, 2)),
     st.tuples(st.just("edits"), _people, _places, _seqs, _cursors),
     st.tuples(st.just("reactions"), _people, _places, _seqs, st.none() | _emoji, st.integers(1, 3)),
@@ -1190,6 +1213,7 @@ class Player:
 
     def __init__(self, store: Store, base: int) -> None:
         self.store = store
+        self.codes: list[str] = []  # of links, in the order of their making
         self._base = base
 
     def _id(self, number: int) -> UUID:
@@ -1197,6 +1221,12 @@ class Player:
 
     def _place(self, number: int) -> UUID:
         return uid(self._base + 100 + number)
+
+    def code(self, number: int) -> str:
+        return self.codes[number] if number < len(self.codes) else "nothing"
+
+    def uncoded(self, link: Link) -> Link:
+        return msgspec.structs.replace(link, code=str(self.codes.index(link.code)))
 
     async def play(self, operation: tuple[Any, ...]) -> object:
         """What *operation* answers."""
@@ -1275,6 +1305,29 @@ class Player:
             case "slow", c, author, key, seconds:
                 slow = ConversationSlowMode(id=0, conversation=place(c), key=key, seconds=seconds)
                 return await store.act(0, person(author), slow, Rules())
+            case "link", c, author, key, uses, approval:
+                make = LinkCreate(id=0, conversation=place(c), key=key, uses=uses, approval=approval)
+                link = await store.create_link(person(author), make, Rules(links=3))
+                if link.code not in self.codes:
+                    self.codes.append(link.code)
+                return self.uncoded(link)
+            case "unlink", c, author, key, n:
+                revoke = LinkRevoke(id=0, conversation=place(c), key=key, code=self.code(n))
+                return await store.revoke_link(person(author), revoke)  # type: ignore[func-returns-value]
+            case "by link", p, key, n:
+                by_link = LinkJoin(id=0, code=self.code(n), key=key)
+                return await store.join_by_link(person(p), by_link, Rules(3, requests=1))
+            case "answer", c, author, key, user, accept:
+                answer = RequestAnswer(id=0, conversation=place(c), key=key, user=person(user), accept=accept)
+                return await store.act(0, person(author), answer, Rules(3))
+            case "links", p, c, n:
+                shown = await store.links(person(p), place(c))
+                asking = await store.requests(person(p), place(c), (0, UUID(int=0)), 2)
+                asked = sorted((str(one.user), self.codes.index(one.code)) for one in asking.requests)
+                codes = sorted(self.codes.index(one.code) for one in shown)
+                return codes, asked, asking.more, await store.preview_link(person(p), self.code(n))
+            case "members", p, c, joined, limit:
+                return await store.members(person(p), place(c), (joined, 0), limit)
             case "bans", p, c, before, limit:
                 return await store.bans(person(p), place(c), before, limit)
             case "edits", p, c, seq, after:

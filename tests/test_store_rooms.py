@@ -14,6 +14,8 @@ from protocol.frames import (
     Entry,
     MemberBan,
     MemberRole,
+    MessageDelete,
+    MessageEdit,
     MessageForward,
     MessageReact,
     MessageSchedule,
@@ -208,6 +210,20 @@ async def test_in_a_channel_few_write(bench: Bench) -> None:
     await act(store, ANN, MemberRole(id=1, conversation=G, key="r2", user=BOB, role="member"))
     again, late = (await store.append(0, [say(G, BOB, "b"), say(G, BOB, "late")], {})).answers
     assert (again.seq, again.error, late.error) == (4, None, "forbidden"), "a repeat gets its first answer"
+
+
+async def test_who_may_no_longer_write_edits_no_more(bench: Bench) -> None:
+    """In a channel; an edit's repeat gets its first answer, and one's own messages may still be deleted."""
+    store = bench.store
+    await make(store, "channel", ANN, BOB)
+    await act(store, ANN, MemberRole(id=1, conversation=G, key="r", user=BOB, role="admin"))
+    assert await talk(store, G, BOB, "k") == [3]
+    first = MessageEdit(id=1, conversation=G, key="e", seq=3, text="better")
+    edited = await act(store, BOB, first)
+    await act(store, ANN, MemberRole(id=1, conversation=G, key="r2", user=BOB, role="member"))
+    assert (await act(store, BOB, first)).seq == edited.seq
+    assert await refusal(store, BOB, MessageEdit(id=1, conversation=G, key="e2", seq=3, text="worse")) == "forbidden"
+    assert (await act(store, BOB, MessageDelete(id=1, conversation=G, key="d", seq=3))).entry is not None
 
 
 async def test_by_an_action_only_they_write_too(bench: Bench) -> None:

@@ -71,13 +71,32 @@ from protocol.frames.fields import (
     Token as Token,
     Topic as Topic,
 )
+from protocol.frames.links import (
+    Invitation as Invitation,
+    Joined as Joined,
+    Link as Link,
+    LinkCreate as LinkCreate,
+    LinkJoin as LinkJoin,
+    LinkList as LinkList,
+    LinkMade as LinkMade,
+    LinkPreview as LinkPreview,
+    LinkRevoke as LinkRevoke,
+    Links as Links,
+    Request as Request,
+    RequestAnswer as RequestAnswer,
+    RequestList as RequestList,
+    Requests as Requests,
+)
 from protocol.frames.members import (
     Ban as Ban,
     Bans as Bans,
     ConversationHandover as ConversationHandover,
+    Member as Member,
     MemberBan as MemberBan,
     MemberBans as MemberBans,
+    MemberList as MemberList,
     MemberRole as MemberRole,
+    Members as Members,
     MemberUnban as MemberUnban,
 )
 from protocol.frames.messages import (
@@ -165,8 +184,13 @@ from protocol.frames.retention import (
     ConversationRetention as ConversationRetention,
 )
 from protocol.frames.rooms import (
+    MembersOnline as MembersOnline,
+    Room as Room,
     RoomJoin as RoomJoin,
     RoomLeave as RoomLeave,
+    RoomList as RoomList,
+    RoomOnline as RoomOnline,
+    Rooms as Rooms,
 )
 from protocol.frames.scheduled import (
     MessageSchedule as MessageSchedule,
@@ -240,6 +264,10 @@ AnyCommand = (
     # members and what they may set
     | MemberRole | ConversationHandover | MemberBan | MemberUnban | MemberBans
     | ConversationTitle | ConversationTopic | ConversationPhoto | ConversationSlowMode | RoomJoin | RoomLeave
+    # finding rooms, and who is in them
+    | RoomList | RoomOnline | MemberList
+    # links and requests
+    | LinkCreate | LinkList | LinkRevoke | LinkPreview | LinkJoin | RequestList | RequestAnswer
     | Search
 )  # fmt: skip
 # Commands that change what is one's own: each is stored by a function of the database of its own.
@@ -258,6 +286,8 @@ AnyAction = (
     # members and what they may set
     | MemberRole | ConversationHandover | MemberBan | MemberUnban
     | ConversationTitle | ConversationTopic | ConversationPhoto | ConversationSlowMode | RoomJoin | RoomLeave
+    # links and requests
+    | RequestAnswer
 )  # fmt: skip
 AnyEvent = (
     EntryEvent
@@ -343,5 +373,17 @@ RESULTS: dict[type[Command], type[Struct]] = {
     ConversationSlowMode: Appended,
     RoomJoin: Appended,
     RoomLeave: Appended,
+    # finding rooms, and who is in them
+    RoomList: Rooms,
+    RoomOnline: MembersOnline,
+    MemberList: Members,
+    # links and requests
+    LinkCreate: LinkMade,
+    LinkList: Links,
+    LinkRevoke: Done,
+    LinkPreview: Invitation,
+    LinkJoin: Joined,
+    RequestList: Requests,
+    RequestAnswer: Appended,
     Search: Found,
 }

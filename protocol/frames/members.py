@@ -7,7 +7,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from protocol import limits
 from protocol.frames.base import Command
-from protocol.frames.fields import NO_NUL, AtMs, Conversation, Key, Seq
+from protocol.frames.fields import NO_NUL, AtMs, Conversation, Cursor, Key, Seq
 
 
 class MemberRole(Command, frozen=True, tag="member.role"):
@@ -88,3 +88,28 @@ class Bans(Struct, frozen=True):
 
     bans: Annotated[list[Ban], Meta(description="Newest first.")]
     more: Annotated[bool, Meta(description="Older bans exist: ask again, `before` the last of these.")]
+
+
+class MemberList(Command, frozen=True, tag="member.list"):
+    """Who belongs to a conversation, with role and name, in order of joining, page by page; its members may ask.
+    Answered with :class:`Members`."""
+
+    conversation: Conversation
+    cursor: Annotated[Cursor | None, Meta(description="Of the page before; null for the first.")] = None
+    limit: Annotated[int, Meta(ge=1, le=limits.MEMBERS_PAGE, description="At most so many people on the page.")] = 50
+
+
+class Member(Struct, frozen=True):
+    """A member of a conversation."""
+
+    user: Annotated[UUID, Meta(description="Who it is.")]
+    name: Annotated[str, Meta(description="The person's name.")]
+    role: Annotated[Literal["owner", "admin", "member"], Meta(description="What the person is there.")]
+    joined: Annotated[Seq, Meta(description="The entry by which the person joined.")]
+
+
+class Members(Struct, frozen=True, omit_defaults=True):
+    """A page of the members of a conversation."""
+
+    members: Annotated[list[Member], Meta(description="In order of joining.")]
+    cursor: Annotated[str | None, Meta(description="Asks for the next page; absent on the last.")] = None

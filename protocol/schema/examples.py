@@ -39,6 +39,7 @@ POLL_SEQ: Final = 48
 SCHEDULED: Final = _id(0x5C)
 SESSION: Final = _id(0x5E, AT_MS + 41 * 60_000)
 TOKEN: Final = "eyJhbGciOiJFZERTQSJ9.eyJzdWIiOiJhbm4ifQ.c2ln"  # shortened: a true one has some 400 characters
+CODE: Final = "mJ0pQ2kqT3yH1v8sZbXw4A"
 CURSOR: Final = "AZ9-2Kx7QmCq"
 NOTICE: Final = _id(0x0E, AT_MS + 46 * 60_000)
 PUSH_TOKEN: Final = "dGhpcyBpcw:APA91bF2k"  # shortened too
@@ -185,6 +186,24 @@ COMMANDS: Final[dict[type[frames.Command], dict[str, Any]]] = {
         "t": "conversation.photo", "id": 47, "conversation": str(GROUP), "key": "t-2f00b3", "photo": None,
     },
     frames.RoomJoin: {"t": "room.join", "id": 49, "conversation": str(ROOM), "key": "j-44b10e"},
+    frames.RoomList: {"t": "room.list", "id": 51, "query": "hik", "tags": ["hiking", "maps"], "limit": 20},
+    frames.RoomOnline: {"t": "room.online", "id": 52, "conversation": str(ROOM)},
+    frames.MemberList: {"t": "member.list", "id": 53, "conversation": str(ROOM)},
+    frames.LinkCreate: {
+        "t": "link.create", "id": 54, "conversation": str(GROUP), "key": "n-61e0a9", "expires_at_ms": 4_102_444_800_000,
+        "uses": 10, "approval": True,
+    },
+    frames.LinkList: {"t": "link.list", "id": 55, "conversation": str(GROUP)},
+    frames.LinkRevoke: {
+        "t": "link.revoke", "id": 56, "conversation": str(GROUP), "key": "n-61e0b0", "code": CODE,
+    },
+    frames.LinkPreview: {"t": "link.preview", "id": 57, "code": CODE},
+    frames.LinkJoin: {"t": "link.join", "id": 58, "code": CODE, "key": "j-9a03d7"},
+    frames.RequestList: {"t": "request.list", "id": 59, "conversation": str(GROUP)},
+    frames.RequestAnswer: {
+        "t": "request.answer", "id": 60, "conversation": str(GROUP), "key": "q-2b10c4", "user": str(CLEO),
+        "accept": True,
+    },
     frames.RoomLeave: {"t": "room.leave", "id": 50, "conversation": str(ROOM), "key": "l-8e0c12"},
     frames.ConversationSlowMode: {
         "t": "conversation.slow_mode", "id": 48, "conversation": str(GROUP), "key": "t-2f00b4", "seconds": 30,
@@ -227,6 +246,14 @@ _DIRECT_STATE: Final[dict[str, Any]] = {
 
 _REPLIES: Final = frames.Replies(2, 52, AT_MS + 52 * 60_000, [BOB, ANN])
 _THREAD: Final = frames.OneThread(42, _REPLIES, True, 51, 1)
+_MEMBER: Final = frames.Member(BOB, "Bob", "admin", 1)
+_ROOM: Final = frames.Room(
+    conversation=ROOM, kind="room", title="Hiking", member_count=214, online=12, joined=False, topic="Where to next?",
+    tags=["hiking"],
+)  # fmt: skip
+
+_LINK: Final = frames.Link(CODE, ANN, AT_MS, 3, True, 4_102_444_800_000, 10)
+_REQUEST: Final = frames.Request(CLEO, "Cleo", CODE, AT_MS + 60_000)
 
 RESULTS: Final[dict[type[Struct], Struct]] = {
     frames.Welcome: frames.Welcome(ANN, SESSION),
@@ -268,6 +295,17 @@ RESULTS: Final[dict[type[Struct], Struct]] = {
     frames.Bans: frames.Bans(
         [frames.Ban(CLEO, ANN, 13, AT_MS + 13 * 60_000, "advertising", 4_102_444_800_000)], False
     ),
+    frames.LinkMade: frames.LinkMade(_LINK),
+    frames.Links: frames.Links([_LINK]),
+    frames.Invitation: frames.Invitation(
+        conversation=GROUP, kind="group", title="Hiking on Sunday", member_count=3, approval=True, joined=False
+    ),
+    frames.Joined: frames.Joined(GROUP, False, 21, AT_MS + 21 * 60_000),
+    frames.Requests: frames.Requests([_REQUEST], CURSOR),
+    frames.Rooms: frames.Rooms([_ROOM], CURSOR),
+    frames.MembersOnline: frames.MembersOnline([_MEMBER]),
+    frames.Members: frames.Members([frames.Member(ANN, "Ann", "owner", 1), _MEMBER], CURSOR),
+    frames.Reactions: frames.Reactions([frames.OneReaction(BOB, "👍", 45, AT_MS + 45 * 60_000)]),
     frames.Found: frames.Found(
         [frames.Hit(DIRECT, 42, ANN, AT_MS + 42 * 60_000, "See you at eight?", [[0, 7], [11, 5]])], CURSOR
     ),
@@ -294,6 +332,11 @@ RECORDS: Final[dict[type[Struct], Struct]] = {
     frames.Reaction: frames.Reaction("👍", 1, [BOB]),
     frames.Receipt: frames.Receipt(BOB, 42, 40),
     frames.User: frames.User(BOB, "Bob"),
+    frames.Ban: frames.Ban(CLEO, ANN, 13, AT_MS + 13 * 60_000, "advertising", 4_102_444_800_000),
+    frames.Member: _MEMBER,
+    frames.Link: _LINK,
+    frames.Request: _REQUEST,
+    frames.Room: _ROOM,
     frames.Version: frames.Version(43, AT_MS + 43 * 60_000, "See you at nine?"),
     frames.OneReaction: frames.OneReaction(BOB, "👍", 45, AT_MS + 45 * 60_000),
     frames.PushDevice: frames.PushDevice("ann-phone", "android", AT_MS, True),
@@ -368,6 +411,7 @@ _OWN_RESULTS: Final[dict[type[frames.Command], Struct]] = {
     frames.ConversationTopic: frames.Appended(16, AT_MS + 16 * 60_000),
     frames.ConversationPhoto: frames.Appended(17, AT_MS + 17 * 60_000),
     frames.RoomJoin: frames.Appended(19, AT_MS + 19 * 60_000),
+    frames.RequestAnswer: frames.Appended(22, AT_MS + 22 * 60_000),
     frames.RoomLeave: frames.Appended(20, AT_MS + 20 * 60_000),
     frames.ConversationSlowMode: frames.Appended(18, AT_MS + 18 * 60_000),
 }

@@ -193,6 +193,7 @@ async def test_each_command_is_carried_out_and_seen(house: House, world: World) 
 
         await members_and_what_they_set(result, his, club, bob, cid)
         await rooms(result, his)
+        await links(result, his, bob)
 
         assert await result("device.register", device="phone", platform="web", token="t") == {}
         assert [one["device"] for one in (await result("device.list"))["devices"]] == ["phone"]
@@ -247,8 +248,37 @@ async def rooms(
     assert (await result("room.join", "j1", conversation=hall))["seq"] == 2
     state = await result("conversation.get", conversation=hall)
     assert (state["kind"], state["member_count"], state["members"], state["tags"]) == ("room", 2, [], ["chess"])
+    [listed] = (await result("room.list", query="che", tags=["tea"]))["rooms"]
+    assert (listed["conversation"], listed["member_count"], listed["joined"]) == (hall, 2, True)
+    members = (await result("member.list", conversation=hall))["members"]
+    assert [(one["name"], one["role"], one["joined"]) for one in members] == [("Bob", "owner", 1), ("Ann", "member", 2)]
+    online = (await result("room.online", conversation=hall))["members"]
+    assert "Bob" in [one["name"] for one in online]
     assert (await result("room.leave", "l2", conversation=hall))["seq"] == 3
     await his.has(hall, 3)
+
+
+async def links(result: Callable[..., Awaitable[dict[str, Any]]], his: Phone, bob: Person) -> None:
+    """Ann's group, which Bob joins by a link, leaves, and asks to be let in again; and his, which she joins."""
+    club = (await result("conversation.create", "links", title="Secret", members=[]))["conversation"]
+    link = (await result("link.create", "n1", conversation=club, uses=1))["link"]
+    assert (await result("link.list", conversation=club))["links"] == [link]
+    preview = await result("link.preview", code=link["code"])
+    assert (preview["title"], preview["member_count"], preview["joined"]) == ("Secret", 1, True)
+    assert (await his.result("link.join", code=link["code"], key="j"))["seq"] == 2
+    await his.has(club, 2)
+    await his.result("conversation.leave", conversation=club, key="l")
+    assert await result("link.revoke", "n2", conversation=club, code=link["code"]) == {}
+    other = (await result("link.create", "n3", conversation=club, approval=True))["link"]
+    assert await his.result("link.join", code=other["code"], key="j2") == {"conversation": club, "requested": True}
+    [request] = (await result("request.list", conversation=club))["requests"]
+    assert (request["user"], request["name"], request["code"]) == (str(bob), "Bob", other["code"])
+    assert (await result("request.answer", "q1", conversation=club, user=bob.id, accept=True))["seq"] == 4
+    await his.has(club, 4)
+    pub = (await his.result("conversation.create", key="pub", title="Pub", members=[]))["conversation"]
+    code = (await his.result("link.create", key="n", conversation=pub))["link"]["code"]
+    assert (await result("link.join", "j1", code=code))["seq"] == 2
+    await his.has(pub, 2)
 
 
 async def by_socket(house: House, person: Person, command: str, **fields: Any) -> dict[str, Any]:
@@ -321,12 +351,17 @@ async def test_fifty_calls_at_once_leave_no_gap(
 
 async def test_a_repeat_is_answered_as_the_first_was_at_either_door(house: House, world: World) -> None:
     """By key, whatever brought the first."""
-    ann, bob, cid = await world.people("Ann", "Bob", "Cid")
+    ann, bob, cid, dan = await world.people("Ann", "Bob", "Cid", "Dan")
     async with caller(house, ann) as hers, house.phone(ann) as phone, house.phone(bob) as his:
         club = await create_group(phone, bob, key="make")
         in_a_day = int(time.time() * 1000) + 86_400_000
         made = await his.result("conversation.create", key="r", kind="room", title="Chess", members=[])
         hall = made["conversation"]
+        code = (await phone.result("link.create", key="n", conversation=club, approval=True))["link"]["code"]
+        pub = await create_group(his, bob, key="pub")
+        invited = (await his.result("link.create", key="n", conversation=pub))["link"]
+        async with house.phone(dan) as hers_too:
+            await hers_too.result("link.join", code=code, key="j")
         steps: list[tuple[str, dict[str, Any]]] = [
             ("conversation.create", {"title": "Other", "members": [str(bob)]}),
             ("message.send", {"conversation": club, "text": "once"}),
@@ -359,6 +394,10 @@ async def test_a_repeat_is_answered_as_the_first_was_at_either_door(house: House
             ("member.unban", {"conversation": club, "user": str(cid)}),
             ("room.join", {"conversation": hall}),
             ("room.leave", {"conversation": hall}),
+            ("link.create", {"conversation": club, "approval": True}),
+            ("link.revoke", {"conversation": club, "code": code}),
+            ("link.join", {"code": invited["code"]}),
+            ("request.answer", {"conversation": club, "user": str(dan), "accept": False}),
             ("conversation.title", {"conversation": club, "title": "Pub"}),
             ("conversation.topic", {"conversation": club, "topic": "beer"}),
             ("conversation.slow_mode", {"conversation": club, "seconds": 30}),
@@ -382,7 +421,8 @@ async def test_a_repeat_is_answered_as_the_first_was_at_either_door(house: House
         assert await hers.result("conversation.create", "make", title="Club", members=[str(bob)]) == {
             "conversation": club
         }
-    elsewhere = 10 + 2 + 3 + 1 + 2 + 1  # one's own; of threads; sent later; of the room; the other group
+    # One's own; of threads; what is sent later; of the room; the other group; of links.
+    elsewhere = 10 + 2 + 3 + 1 + 2 + 1 + 4
     stored = 1 + len(steps) - elsewhere - 1  # the photo changed nothing
     assert [seq for seq, _ in await world.log(club)] == list(range(1, stored + 1))
 
@@ -525,6 +565,26 @@ async def test_both_doors_refuse_with_the_same_code(house: House, world: World) 
             ("room.join", {"conversation": foreign, "key": "n"}, "not_found"),
             ("room.join", {"conversation": nobody, "key": "n"}, "not_found"),
             ("room.leave", {"conversation": foreign, "key": "n"}, "not_a_member"),
+            ("link.create", {"conversation": direct, "key": "n"}, "wrong_kind"),
+            ("link.create", {"conversation": owned, "key": "n"}, "forbidden"),
+            ("link.create", {"conversation": club, "key": "n", "uses": 0}, "invalid"),
+            ("link.create", {"conversation": club, "key": "n", "expires_at_ms": 1}, "invalid"),
+            ("link.list", {"conversation": foreign}, "not_a_member"),
+            ("link.revoke", {"conversation": club, "key": "n", "code": "x"}, "unknown_link"),
+            ("link.revoke", {"conversation": owned, "key": "n", "code": "x"}, "forbidden"),
+            ("link.preview", {"code": "x"}, "unknown_link"),
+            ("link.preview", {"code": "a\0"}, "invalid"),
+            ("link.join", {"code": "x", "key": "n"}, "unknown_link"),
+            ("request.list", {"conversation": owned}, "forbidden"),
+            ("request.list", {"conversation": club, "cursor": "x"}, "bad_cursor"),
+            ("request.answer", {"conversation": club, "key": "n", "user": nobody, "accept": True}, "unknown_request"),
+            ("room.list", {"cursor": "nonsense"}, "bad_cursor"),
+            ("room.list", {"query": "a\0"}, "invalid"),
+            ("room.list", {"tags": [""]}, "invalid"),
+            ("room.online", {"conversation": foreign}, "not_a_member"),
+            ("room.online", {"conversation": club, "cursor": "AAAA"}, "bad_cursor"),
+            ("member.list", {"conversation": foreign}, "not_a_member"),
+            ("member.list", {"conversation": club, "limit": 101}, "invalid"),
             ("conversation.title", {"conversation": owned, "key": "n", "title": "x"}, "forbidden"),
             ("conversation.title", {"conversation": club, "key": "n", "title": ""}, "invalid"),
             ("conversation.topic", {"conversation": direct, "key": "n", "topic": "x"}, "wrong_kind"),

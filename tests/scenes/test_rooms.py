@@ -39,6 +39,32 @@ async def test_bob_walks_into_a_room(dsn: str, folder: Path) -> None:
         assert "where are you?" not in bob.texts(hall)
 
 
+async def test_bob_finds_a_room_and_who_is_there(dsn: str, folder: Path) -> None:
+    """The head-count follows within seconds; of three members two are connected."""
+    async with open_scene(dsn, folder) as cast:
+        ann, bob, cid = await cast.person("ann"), await cast.person("bob"), await cast.person("cid")
+        hall = await ann.client.create("Chess club", kind="room", tags=["chess"], topic="openings")
+        await ann.client.create("Tea", kind="room")
+        [room] = (await bob.client.rooms("open")).rooms
+        assert (room.conversation, room.joined, room.member_count) == (hall, False, 1)
+        assert [one.title for one in (await bob.client.rooms(tags=["Chess"])).rooms] == ["Chess club", "Tea"]
+        first = await bob.client.rooms(limit=1)
+        second = await bob.client.rooms(limit=1, cursor=first.cursor)
+        assert ([one.title for one in (*first.rooms, *second.rooms)], second.cursor) == (["Tea", "Chess club"], None)
+        await bob.client.join(hall)
+        await cid.client.join(hall)
+        with trio.fail_after(20):
+            while (room := (await bob.client.rooms("chess")).rooms[0]).online != 3:
+                await trio.sleep(0.2)
+        assert room.joined
+        members = (await bob.client.members(hall)).members
+        assert [(one.user, one.role) for one in members] == [(ann.id, "owner"), (bob.id, "member"), (cid.id, "member")]
+        online = await bob.client.members_online(hall, limit=2)
+        assert [one.user for one in online.members] == [ann.id, bob.id]
+        assert online.cursor is not None
+        assert [one.user for one in (await bob.client.members_online(hall, cursor=online.cursor)).members] == [cid.id]
+
+
 async def test_in_a_channel_the_readers_read(dsn: str, folder: Path) -> None:
     async with open_scene(dsn, folder) as cast:
         ann, bob = await cast.person("ann"), await cast.person("bob")

@@ -4,12 +4,13 @@ from typing import Final
 
 from protocol.frames import ConversationRetention, PollClose, PollCreate, PollVote
 from storage.scheduled import ExpireMessages, SendScheduled
-from tests.simulate import members, messages, polls, retention, scheduled
+from tests.simulate import links, members, messages, polls, retention, scheduled
 from tests.simulate.messages import Act
 
 ACTIONS: Final[dict[type, Act]] = {
     **messages.ACTIONS,
     **members.ACTIONS,
+    **links.ACTIONS,
     SendScheduled: scheduled.send_scheduled,
     ConversationRetention: retention.set_retention,
     PollCreate: polls.create_poll,

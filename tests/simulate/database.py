@@ -18,7 +18,7 @@ from uuid import UUID
 import trio
 from msgspec import UNSET, Struct, UnsetType
 
-from protocol.frames import Content, Entry, History, Kind, MessageSend, OneVote, Privacy
+from protocol.frames import Content, Entry, History, Kind, Link, MessageSend, OneVote, Privacy
 from storage import permissions
 from storage.errand import Place, parked
 from storage.errors import StorageUnavailable
@@ -102,6 +102,21 @@ class BanRow(Struct, frozen=True):
     at_ms: int
     reason: str | None
     until_ms: int | None
+
+
+class LinkRow(Struct):
+    """A row of table join_link."""
+
+    name: tuple[UUID, UUID, str]  # conversation, author, key
+    link: Link
+    revoked: bool = False
+
+
+class RequestRow(Struct, frozen=True):
+    """A row of table join_request."""
+
+    code: str
+    at_ms: int
 
 
 class Reacted(Struct, frozen=True):
@@ -195,6 +210,10 @@ class Tables:
         self.bans: dict[tuple[UUID, UUID], BanRow] = {}  # conversation, person
         self.slowed: dict[tuple[UUID, UUID], int] = {}  # conversation, person -> at_ms
         self.photos: dict[UUID, UUID] = {}  # ready uploads of kind photo -> owner
+        self.links: dict[str, LinkRow] = {}  # by code
+        self.requests: dict[tuple[UUID, UUID], RequestRow] = {}  # conversation, person
+        self.listed: dict[UUID, int] = {}  # public conversations -> when they were active, to the minute
+        self.room_online: dict[tuple[UUID, UUID], int] = {}  # conversation, process -> people
         self.last_seen: dict[UUID, int] = {}
         self.seats: dict[UUID, dict[UUID, None]] = {}  # process -> its people
         self.lineages: dict[UUID, None] = {}
@@ -276,6 +295,10 @@ class Tables:
         other.bans = dict(self.bans)
         other.slowed = dict(self.slowed)
         other.photos = dict(self.photos)
+        other.links = copy.deepcopy(self.links)
+        other.requests = dict(self.requests)
+        other.listed = dict(self.listed)
+        other.room_online = dict(self.room_online)
         other.last_seen = dict(self.last_seen)
         other.seats = {node: dict(people) for node, people in self.seats.items()}
         other.lineages = dict(self.lineages)

@@ -237,6 +237,7 @@ def begin_span(tables: Tables, conversation: UUID, person: UUID, seq: int, at_ms
     tables.joined.setdefault(person, {})[conversation] = None
     tables.receipts[conversation][person] = Receipt(seq, seq, at_ms)
     row.member_count += 1
+    tables.requests.pop((conversation, person), None)
 
 
 def end_span(tables: Tables, conversation: UUID, person: UUID, seq: int, at_ms: int) -> None:
@@ -321,6 +322,8 @@ def _open(tables: Tables, new_id: UUID, row: Conversation, entry: Entry, digest:
     """A conversation with its first entry and first members."""
     assert entry.members is not UNSET
     tables.conversations[new_id] = row
+    if row.public:
+        tables.listed[new_id] = entry.at_ms
     tables.entries[new_id] = [entry]
     tables.keys[new_id, entry.author, entry.key] = Stored(1, entry.at_ms, digest)
     tables.receipts[new_id] = {}
@@ -632,4 +635,5 @@ def moved(tables: Tables, heads: Mapping[UUID, int], numbers: Mapping[UUID, int]
     return Moved(
         {c: top for c, top in tops.items() if top > heads[c]},
         [p for p, number in numbers.items() if p in tables.accounts and tables.accounts[p].number > number],
+        [c for c in tops if conversations[c].public],
     )

@@ -109,7 +109,7 @@ def end_action(
 
 
 def settle_action(
-    tables: Tables, author: UUID, action: AnyAction, digest: Digest, seq: int
+    tables: Tables, author: UUID, action: Keyed, digest: Digest, seq: int
 ) -> tuple[Acted, Callable[[], None]]:
     """Keep the key of an action that changes nothing."""
     at_ms = tables.entries[action.conversation][seq - 1].at_ms
@@ -183,6 +183,8 @@ def edit_message(db: FakeDatabase, author: UUID, action: MessageEdit, rules: Rul
     if message.deleted:
         return Refusal("message_deleted"), None
     if message.author != author:
+        return Refusal("forbidden"), None
+    if tables.conversations[action.conversation].guarded and not tables.may(action.conversation, author, "write"):
         return Refusal("forbidden"), None
     within = rules.edit_within_s
     if within == 0 or (within > 0 and begun.at_ms - message.at_ms > within * 1000):

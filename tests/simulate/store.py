@@ -31,6 +31,12 @@ from protocol.frames import (
     Found,
     History,
     HistoryPage,
+    Invitation,
+    Joined,
+    Link,
+    LinkCreate,
+    LinkJoin,
+    LinkRevoke,
     MessageSchedule,
     MessageScheduled,
     Privacy,
@@ -61,6 +67,7 @@ from storage.rows import (
     Changed,
     Kept,
     Made,
+    MemberPage,
     Moved,
     NewKind,
     NewMessage,
@@ -70,6 +77,8 @@ from storage.rows import (
     Raise,
     Raised,
     Range,
+    RequestPage,
+    RoomPage,
     Rules,
     Seen,
     Standing,
@@ -81,11 +90,13 @@ from storage.store import PLAIN, Change
 from tests.simulate import (
     actions as fake_actions,
     functions,
+    links,
     members,
     messages,
     personal,
     polls,
     privacy,
+    rooms,
     scheduled,
     search,
     threads,
@@ -219,7 +230,36 @@ class FakeStore:
 
     async def leave(self, node: UUID) -> None:
         """See :meth:`storage.store.Store.leave`."""
-        await self._write(lambda db: _statement(lambda: privacy.clear_seats(db.tables, node, db.now_ms())))
+
+        def effect(db: FakeDatabase) -> None:
+            privacy.clear_seats(db.tables, node, db.now_ms())
+            rooms.forget(db.tables, node)
+
+        await self._write(lambda db: _statement(lambda: effect(db)))
+
+    async def create_link(self, author: UUID, command: LinkCreate, rules: Rules) -> Link:
+        """See :meth:`storage.store.Store.create_link`."""
+        answer = await self._write(lambda db: links.create_link(db, author, command, rules))
+        if isinstance(answer, Refusal):
+            raise actions.link_refusal(answer.code, author, command.conversation, command.key)
+        return answer
+
+    async def revoke_link(self, author: UUID, command: LinkRevoke) -> None:
+        """See :meth:`storage.store.Store.revoke_link`."""
+        answer = await self._write(lambda db: links.revoke_link(db, author, command))
+        if isinstance(answer, Refusal):
+            raise actions.link_refusal(answer.code, author, command.conversation, command.key)
+
+    async def join_by_link(self, person: UUID, command: LinkJoin, rules: Rules) -> Joined:
+        """See :meth:`storage.store.Store.join_by_link`."""
+        answer = await self._write(lambda db: links.join_by_link(db, person, command, rules))
+        if isinstance(answer, Refusal):
+            raise actions.link_refusal(answer.code, person, answer.missing, command.key)
+        return answer
+
+    async def publish_rooms(self, node: UUID, people: Mapping[UUID, int]) -> None:
+        """See :meth:`storage.store.Store.publish_rooms`."""
+        await self._write(lambda db: rooms.publish_rooms(db, node, people))
 
     # --- Reading ---
 
@@ -357,6 +397,44 @@ class FakeStore:
         if isinstance(answer, Refusal):
             raise actions.reading_refusal(answer.code, person, conversation, 0)
         return answer
+
+    async def links(self, person: UUID, conversation: UUID) -> list[Link]:
+        """See :meth:`storage.store.Store.links`."""
+        answer = await self._read(lambda db: links.conversation_links(db.tables, person, conversation))
+        if isinstance(answer, Refusal):
+            raise actions.link_refusal(answer.code, person, conversation)
+        return answer
+
+    async def preview_link(self, person: UUID, code: str) -> Invitation:
+        """See :meth:`storage.store.Store.preview_link`."""
+        answer = await self._read(lambda db: links.preview_link(db.tables, db.now_ms(), person, code))
+        if isinstance(answer, Refusal):
+            raise actions.link_refusal(answer.code, person, None)
+        return answer
+
+    async def requests(self, person: UUID, conversation: UUID, after: tuple[int, UUID], limit: int) -> RequestPage:
+        """See :meth:`storage.store.Store.requests`."""
+        answer = await self._read(
+            lambda db: links.join_requests(db.tables, db.now_ms(), person, conversation, after, limit)
+        )
+        if isinstance(answer, Refusal):
+            raise actions.link_refusal(answer.code, person, conversation)
+        return answer
+
+    async def members(self, person: UUID, conversation: UUID, after: tuple[int, int], limit: int) -> MemberPage:
+        """See :meth:`storage.store.Store.members`."""
+        answer = await self._read(lambda db: rooms.member_page(db.tables, person, conversation, after, limit))
+        if isinstance(answer, Refusal):
+            raise actions.reading_refusal(answer.code, person, conversation, 0)
+        return answer
+
+    async def rooms(
+        self, person: UUID, query: str | None, tags: Sequence[str], after: tuple[int, int, UUID], limit: int
+    ) -> RoomPage:
+        """See :meth:`storage.store.Store.rooms`."""
+        return await self._read(
+            lambda db: rooms.room_list(db.tables, db.now_ms(), person, query, tags, after, limit)
+        )
 
     async def readers(self, person: UUID, conversation: UUID, seq: int, cursor: str | None, limit: int) -> Readers:
         """See :meth:`storage.store.Store.readers`."""

@@ -34,6 +34,7 @@ _VARIABLES: Final = {
     str(examples.GROUP): "group",
     str(examples.SCHEDULED): "scheduled",
     str(examples.ROOM): "room",
+    examples.CODE: "code",
     examples.REFRESH_TOKEN: "refresh_token",
     "ann@example.com": "email",
     "correct horse battery": "password",
@@ -45,9 +46,10 @@ ENVIRONMENT: Final = {
     **dict.fromkeys(("access_token", "refresh_token", "ann", "bob", "cleo", "direct", "group"), ""),
     **dict.fromkeys(("message", "poll", "scheduled", "upload", "upload_url", "medium_url"), ""),
     **dict.fromkeys(("access_token", "refresh_token", "ann", "bob", "cleo", "direct", "group", "room"), ""),
+    **dict.fromkeys(("code", "cleo_token"), ""),
     **dict.fromkeys(("message", "upload", "upload_url", "medium_url"), ""),
 }
-_SECRET: Final = frozenset({"password", "access_token", "refresh_token"})
+_SECRET: Final = frozenset({"cleo_token", "password", "access_token", "refresh_token"})
 
 # What a later request needs of an answer: variable -> where it stands.
 _TOKENS: Final = {"access_token": "access_token", "refresh_token": "refresh_token", "ann": "user.id"}
@@ -58,6 +60,7 @@ _KEPT: Final = {
     "beginUpload": {"upload": "id", "upload_url": "url"},
     "finishUpload": {"medium_url": "url"},
     "callMessageSend": {"message": "seq"},
+    "callLinkCreate": {"code": "link.code"},
     "callPollCreate": {"poll": "seq"},
     "callMessageSchedule": {"scheduled": "scheduled"},
 }
@@ -73,6 +76,7 @@ _SIGNED: Final = {"putBlob": "{{upload_url}}", "getBlob": "{{medium_url}}"}  # w
 _BEFORE: Final = {
     "logout": "login", "callConversationRemove": "callConversationAdd", "putBlob": "finishUpload",
     "callRoomLeave": "callRoomJoin",
+    **dict.fromkeys(["callLinkPreview", "callLinkJoin"], "callLinkRevoke"),
     **dict.fromkeys(
         ["callConversationTitle", "callConversationTopic", "callConversationPhoto", "callConversationSlowMode",
          "callConversationHandover"],
@@ -132,7 +136,8 @@ def _others() -> Iterator[dict[str, Any]]:
     [register] = [endpoint for endpoint in ALL if endpoint.name == "register"]
     for name in ("Bob", "Cleo"):
         body = {**examples.REQUESTS[register.request], "name": name} if register.request else {}
-        yield {**_request(register, body, {name.lower(): "user.id"}), "name": f"register: {name}"}
+        kept = {name.lower(): "user.id", **({"cleo_token": "access_token"} if name == "Cleo" else {})}
+        yield {**_request(register, body, kept), "name": f"register: {name}"}
 
 
 def _more() -> Iterator[dict[str, Any]]:
@@ -167,6 +172,8 @@ def _request(
     }
     if endpoint.auth != "bearer":
         request["auth"] = {"type": "noauth"}
+    if endpoint.name == "callLinkJoin":  # not of Ann, whose group it is
+        request["auth"] = _bearer("cleo_token")
     if body is not None:
         raw = _filled(body)
         if endpoint.name == "register":
@@ -210,5 +217,5 @@ def _filled(body: dict[str, Any]) -> str:
     return re.sub(r'"seq": \d+', '"seq": {{message}}', text)
 
 
-def _bearer() -> dict[str, Any]:
-    return {"type": "bearer", "bearer": [{"key": "token", "value": "{{access_token}}", "type": "string"}]}
+def _bearer(variable: str = "access_token") -> dict[str, Any]:
+    return {"type": "bearer", "bearer": [{"key": "token", "value": f"{{{{{variable}}}}}", "type": "string"}]}

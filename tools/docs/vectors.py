@@ -147,6 +147,21 @@ def _client() -> Iterator[Vector]:
             "reason": "é" * limits.REASON_CHARS, "until_ms": None,
         },
         "member.bans: next page": {"t": "member.bans", "id": 44, "conversation": group, "before": 13, "limit": 100},
+        "room.list: nothing optional": {"t": "room.list", "id": 51},
+        "room.list: longest query, next page": {
+            "t": "room.list", "id": 51, "query": "é" * limits.QUERY_CHARS, "cursor": "p2", "limit": limits.ROOMS_PAGE,
+        },
+        "room.online: next page": {"t": "room.online", "id": 52, "conversation": group, "cursor": "p2", "limit": 1},
+        "member.list: next page": {"t": "member.list", "id": 53, "conversation": group, "cursor": "p2", "limit": 100},
+        "link.create: nothing optional": {"t": "link.create", "id": 54, "conversation": group, "key": "n"},
+        "link.create: all bounds": {
+            "t": "link.create", "id": 54, "conversation": group, "key": "n", "expires_at_ms": _SEQ_MAX,
+            "uses": limits.LINK_USES, "approval": False,
+        },
+        "request.list: next page": {"t": "request.list", "id": 59, "conversation": group, "cursor": "p2", "limit": 100},
+        "request.answer: no": {
+            "t": "request.answer", "id": 60, "conversation": group, "key": "q", "user": bob, "accept": False,
+        },
         "device.list: longest page": {"t": "device.list", "id": 82, "limit": limits.PUSH_DEVICES},
         "notification.list: next page": {
             "t": "notification.list", "id": 83, "cursor": "p2", "limit": limits.NOTIFICATIONS_PAGE,
