@@ -91,6 +91,7 @@ from konnect_client.outbox import Delivery, Outgoing
 from konnect_client.personal import Draft, Personal, Settings
 from konnect_client.statefile import MemoryState, Saved, StateFile, StateStore
 from konnect_client.states import Phase, State
+from konnect_client.threads import OwnThread, Replies, Thread, ThreadNow, ThreadPage
 from konnect_client.tokens import AccessToken, TokenSource
 from konnect_client.transport import Connect, Socket, over_stream, websocket
 
@@ -143,6 +144,7 @@ __all__ = [
     "OutboxInUse",
     "OutboxUnwritable",
     "Outgoing",
+    "OwnThread",
     "PersonPresence",
     "Personal",
     "Phase",
@@ -158,6 +160,7 @@ __all__ = [
     "ReaderPage",
     "Receipt",
     "ReceiptMoved",
+    "Replies",
     "Request",
     "RequestPage",
     "Rewound",
@@ -178,6 +181,9 @@ __all__ = [
     "StateFile",
     "StateStore",
     "Synced",
+    "Thread",
+    "ThreadNow",
+    "ThreadPage",
     "TokenSource",
     "TokenUnavailable",
     "TooLarge",

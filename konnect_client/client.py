@@ -224,6 +224,14 @@ class Client(Commands):
         """Delete messages for oneself, up to 100, for ever."""
         await self._keep("message.hide", conversation, key, seqs=list(seqs))
 
+    async def follow_thread(self, conversation: str, seq: int, on: bool = True, *, key: str | None = None) -> None:
+        """Follow the thread whose root is *seq*, or let it go."""
+        await self._keep("thread.follow", conversation, key, seq=seq, on=on)
+
+    async def read_thread(self, conversation: str, seq: int, read: int, *, key: str | None = None) -> None:
+        """Say that one has read all of the thread whose root is *seq*, up to message *read*."""
+        await self._keep("thread.read", conversation, key, seq=seq, read=read)
+
     async def _keep(self, kind: str, conversation: str, key: str | None, **fields: object) -> None:
         await self._send(Outgoing(str(conversation), key or self._new_key(), "", kind, fields))
 

@@ -43,6 +43,7 @@ from konnect_client.pack import pack
 from konnect_client.people import People
 from konnect_client.receipts import Receipts
 from konnect_client.states import Phase
+from konnect_client.threads import ThreadPage
 
 TYPING_EVERY_S: Final = 3.0
 TYPING_REMEMBERED: Final = 1_000
@@ -341,6 +342,21 @@ class Commands:
             await self.ask(
                 "message.reactions", conversation=str(conversation), seq=seq, emoji=emoji, limit=limit, cursor=cursor
             )
+        )
+
+    async def threads(self, conversation: str, *, limit: int = 50, cursor: str | None = None) -> ThreadPage:
+        """The threads of a conversation, last active first: one page."""
+        return ThreadPage.parse(
+            await self.ask("thread.list", conversation=str(conversation), limit=limit, cursor=cursor)
+        )
+
+    async def thread_history(
+        self, conversation: str, seq: int, *, before: int | None = None, limit: int = 50
+    ) -> HistoryPage:
+        """A page of the messages of the thread whose root is *seq*, oldest first, ending before *before*, or at the
+        end."""
+        return HistoryPage.parse(
+            await self.ask("thread.history", conversation=str(conversation), seq=seq, before=before, limit=limit)
         )
 
     async def retention(self, conversation: str, seconds: int, *, key: str | None = None) -> Sent:

@@ -122,6 +122,7 @@ class Content:
     media: tuple[Attachment, ...] = ()
     location: Location | None = None
     contact: Contact | None = None
+    thread: int | None = None  # the root of the thread that it is in
     forwarded_from: str | None = None  # who said it first; None: its author
 
     @classmethod
@@ -133,6 +134,7 @@ class Content:
             media=take_each(frame, "media", Attachment.parse) if "media" in frame else (),
             location=take_part(frame, "location", Location.parse),
             contact=take_part(frame, "contact", Contact.parse),
+            thread=take_maybe(frame, "thread", int),
             forwarded_from=take_part(frame, "forwarded", lambda part: take(part, "author", str)),
         )
 
@@ -143,5 +145,6 @@ class Content:
             media=[one.frame() for one in self.media],
             location=None if self.location is None else self.location.frame(),
             contact=None if self.contact is None else self.contact.frame(),
+            thread=self.thread,
             forwarded=None if self.forwarded_from is None else {"author": self.forwarded_from},
         )  # fmt: skip

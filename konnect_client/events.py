@@ -35,7 +35,7 @@ class StateChanged:
     """A row of one's own is now *value*; None: it is gone. Repeats are possible and do no harm; see
     :attr:`Client.personal`, which keeps all of them, over restarts too."""
 
-    what: str  # "draft", "settings", "hidden" ...; newer servers may know more
+    what: str  # "draft", "settings", "hidden", "thread" ...; newer servers may know more
     subject: str  # a conversation's id, or as the kind says
     value: Mapping[str, Any] | None  # as it came
 

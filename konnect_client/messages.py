@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Final
 
+from konnect_client.content import Content
 from konnect_client.events import AnyEvent, ConversationChanged, Rewound
 from konnect_client.model import Entry, Reaction
 from konnect_client.personal import Personal
@@ -70,7 +71,15 @@ class Messages:
     def _take(self, entry: Entry) -> None:
         if entry.kind == "message":
             self._keep(entry)
-            return
+        else:
+            self._change(entry)
+        known = self._of.get(entry.conversation, {})
+        for now in entry.threads:
+            root = known.get(now.seq)
+            if root is not None and not root.deleted and entry.seq > root.changed:
+                known[now.seq] = replace(root, replies=now.replies, changed=entry.seq)
+
+    def _change(self, entry: Entry) -> None:
         known = self._of.get(entry.conversation, {})
         for seq in entry.messages if entry.kind == "messages.expired" else ():
             if (gone := known.get(seq)) is not None and not gone.deleted and entry.seq > gone.changed:
@@ -114,10 +123,11 @@ class Messages:
 
 
 def _blank(message: Entry, seq: int) -> Entry:
-    """*message* once entry *seq* has taken away what it said."""
+    """*message* once entry *seq* has taken away what it said; in which thread it was is still known."""
+    thread = None if message.content is None else message.content.thread
     return replace(
-        message, text=None, content=None, edited_at_ms=None, reactions=(), expires_at_ms=None, pinned=False,
-        poll=None, deleted=True, changed=seq,
+        message, text=None, content=None if thread is None else Content(thread=thread), edited_at_ms=None,
+        reactions=(), expires_at_ms=None, pinned=False, poll=None, replies=None, threads=(), deleted=True, changed=seq,
     )  # fmt: skip
 
 

@@ -22,6 +22,7 @@ from konnect_client.parts import (
     take_part as take_part,
     take_seq as take_seq,
 )
+from konnect_client.threads import Replies, ThreadNow
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +139,8 @@ class Entry:
     changed: int = 0  # of a message: the newest entry that it already shows the change of; 0 for none
     content: Content | None = None  # of a message and of an edit: what the message is beside its text
     pinned: bool = False  # of a message
+    replies: Replies | None = None  # of a message: what is in its thread
+    threads: tuple[ThreadNow, ...] = ()  # of an entry that changes threads: what their roots then show
 
     @classmethod
     def parse(cls, frame: Frame) -> "Entry":
@@ -178,6 +181,8 @@ class Entry:
             changed=take_or(frame, "changed", int, 0),
             content=take_part(frame, "content", Content.parse),
             pinned=take_or(frame, "pinned", bool, False),
+            replies=take_part(frame, "replies", Replies.parse),
+            threads=take_each(frame, "threads", ThreadNow.parse) if "threads" in frame else (),
         )
 
 

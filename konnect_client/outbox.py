@@ -40,6 +40,7 @@ DRAFTS: Final = frozenset({"draft.set", "draft.clear"})
 OWN: Final = DRAFTS | {
     "conversation.mute", "conversation.archive", "conversation.pin", "conversation.mark_unread",
     "conversation.nickname", "conversation.folder", "conversation.notify", "message.hide",
+    "thread.follow", "thread.read",
 }  # fmt: skip
 
 

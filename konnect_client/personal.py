@@ -1,4 +1,5 @@
-"""What is one's own, as the server's ``state`` events say: drafts, settings of conversations, hidden messages.
+"""What is one's own, as the server's ``state`` events say: drafts, settings of conversations, hidden messages,
+threads.
 
 Each row is absolute, so the newest event of a row is all that counts, and one that comes twice does no harm. The rows
 are kept with the cursor (:class:`~konnect_client.heads.Heads`, the state file): what the cursor says was told does not
@@ -13,6 +14,7 @@ from konnect_client.errors import ProtocolViolation
 from konnect_client.heads import Heads
 from konnect_client.model import Frame, take, take_maybe, take_or
 from konnect_client.notifications import Notification, Notifying
+from konnect_client.threads import OwnThread
 
 HIDDEN_BLOCK: Final = 1_000  # a row of hidden messages speaks of so many numbers of a log
 
@@ -94,6 +96,10 @@ class Personal:
         """What one has set for it."""
         return Settings.parse(self.rows("settings").get(conversation, {}))
 
+    def thread(self, conversation: str, seq: int) -> OwnThread:
+        """What one makes of the thread whose root is *seq*."""
+        return OwnThread.parse(self.rows("thread").get(f"{conversation}/{seq}", {}))
+
     def notifications(self) -> list[Notification]:
         """What one was told in the app, newest first."""
         rows = self.rows("notification")
@@ -127,5 +133,5 @@ def _check_notification(value: Frame) -> None:
 
 _CHECKS: Final = {
     "draft": Draft.parse, "settings": Settings.parse, "hidden": _check_seqs,
-    "notification": _check_notification, "notifying": Notifying.parse,
+    "notification": _check_notification, "notifying": Notifying.parse, "thread": OwnThread.parse,
 }  # fmt: skip

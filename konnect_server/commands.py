@@ -11,7 +11,7 @@ from uuid import UUID
 import trio
 from msgspec import UNSET
 
-from konnect_server.actions import conversations as actions, links, rooms, scheduled, search
+from konnect_server.actions import conversations as actions, links, rooms, scheduled, search, threads
 from konnect_server.actions.office import Office
 from konnect_server.conversation import Acting, Author, Posting
 from konnect_server.presence import Presence
@@ -201,6 +201,14 @@ def _reactions(asker: Asker, command: frames.MessageReactions) -> None:
 
 def _votes(asker: Asker, command: frames.PollVoters) -> None:
     asker.read(command, lambda: actions.votes(asker.desk.store, asker.user, command))
+
+
+def _threads(asker: Asker, command: frames.ThreadList) -> None:
+    asker.read(command, lambda: threads.listing(asker.desk.store, asker.user, command))
+
+
+def _thread(asker: Asker, command: frames.ThreadHistory) -> None:
+    asker.read(command, lambda: threads.history(asker.desk.store, asker.user, command))
 
 
 def _schedule(asker: Asker, command: frames.MessageSchedule) -> None:
@@ -393,6 +401,8 @@ HANDLERS: Final[dict[type[frames.Command], Callable[[Asker, Any], None]]] = {
     **dict.fromkeys(get_args(frames.AnyPersonal), _keep),
     frames.MessageSchedule: _schedule,
     frames.PollVoters: _votes,
+    frames.ThreadList: _threads,
+    frames.ThreadHistory: _thread,
     frames.MessageUnschedule: _unschedule,
     frames.MessageScheduled: _scheduled,
     frames.MemberBans: _bans,

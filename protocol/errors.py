@@ -27,6 +27,7 @@
     │   ├── TooLate                 too_late             the time for it is over
     │   ├── TooManyReactions        too_many_reactions   the message has its most reactions
     │   ├── TooManyOfOnesOwn        too_many             as many of these are one's own as may be
+    │   ├── InAThread               in_a_thread          the message is in a thread itself, and has none
     │   ├── UnknownPoll             unknown_poll         the message is no poll
     │   ├── PollClosed              poll_closed          the poll was closed
     │   ├── UnknownScheduled        unknown_scheduled    no scheduled message of this person by that id
@@ -250,6 +251,12 @@ class TooManyOfOnesOwn(Refused):
     """The person has as many of these as one may have: pinned conversations, names for the people of one."""
 
     code, status, fix = "too_many", 409, "Let one go first."
+
+
+class InAThread(Refused):
+    """The message is in a thread itself, and has none of its own."""
+
+    code, status, fix = "in_a_thread", 409, "Name the root of its thread: its `content.thread`."
 
 
 class UnknownPoll(Refused):

@@ -91,3 +91,5 @@ DURATION_MS: Final = 86_400_000  # a day
 BLURHASH_CHARS: Final = 98  # of 9 by 9 parts, the most that there are
 WAVEFORM: Final = 128
 PINS: Final = 50  # messages of one conversation
+THREAD_USERS: Final = 5  # of those who wrote in a thread, how many its root names
+THREADS_PAGE: Final = 100

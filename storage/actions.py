@@ -16,6 +16,7 @@ from protocol.errors import (
     Banned,
     ConversationFull,
     Forbidden,
+    InAThread,
     Invalid,
     KeyReused,
     KonnectError,
@@ -155,9 +156,10 @@ async def change_member(store: "Store", lane: int, author: UUID, action: AnyActi
 
 
 def refusal(
-    code: str, author: UUID, action: Deed, missing: UUID | None = None, retry_after_ms: int = 0
+    code: str, author: UUID, action: Deed, missing: UUID | None = None, retry_after_ms: int = 0, seq: int = 0
 ) -> KonnectError:
-    """What the *code* that a function of ``FUNCTIONS`` answered with stands for; *missing*: who or what is missing."""
+    """What the *code* that a function of ``FUNCTIONS`` answered with stands for; *missing*: who or what is missing;
+    *seq*: the message that it is about, if that is not the action's own."""
     match code:
         case "slow_mode":
             return SlowMode(retry_after_ms)
@@ -188,7 +190,9 @@ def refusal(
         case "unknown_scheduled" if isinstance(action, SendScheduled):
             return scheduled.refusal(code, author, action.conversation, action.key, action.scheduled)
     found = _members_refusal(code, author, action, missing)
-    return reading_refusal(code, author, *_about(action, code)) if found is None else found
+    if found is not None:
+        return found
+    return reading_refusal(code, author, *((action.conversation, seq) if seq else _about(action, code)))
 
 
 def _members_refusal(code: str, author: UUID, action: Deed, missing: UUID | None) -> Refused | None:
@@ -236,6 +240,8 @@ def reading_refusal(code: str | None, person: UUID, conversation: UUID, seq: int
             return NotAMember(person, conversation)
         case "unknown_message":
             return UnknownMessage(conversation, seq)
+        case "in_a_thread":
+            return InAThread(f"message {seq} is in a thread itself")
         case "unknown_poll":
             return UnknownPoll(f"message {seq} asks nothing")
         case "forbidden":

@@ -21,7 +21,7 @@ To add a kind:
 from typing import Final, LiteralString
 from uuid import UUID
 
-from protocol.errors import Invalid, KeyReused, NotAMember, Refused, TooManyOfOnesOwn, UnknownMessage
+from protocol.errors import InAThread, Invalid, KeyReused, NotAMember, Refused, TooManyOfOnesOwn, UnknownMessage
 from protocol.frames import (
     AnyPersonal,
     Command,
@@ -37,9 +37,12 @@ from protocol.frames import (
     MessageHide,
     NotificationRead,
     NotificationSettings,
+    ThreadFollow,
+    ThreadRead,
 )
 
 _DRAFT: Final = "select set_draft(%s, %s::json, %s::json)::text"
+_THREAD: Final = "select mark_thread(%s, %s::json, %s::json)::text"
 _SETTINGS: Final = "select change_settings(%s, %s::json, %s::json)::text"
 
 FUNCTIONS: Final[dict[type[Command], LiteralString]] = {
@@ -53,6 +56,8 @@ FUNCTIONS: Final[dict[type[Command], LiteralString]] = {
     ConversationFolder: _SETTINGS,
     ConversationNotify: _SETTINGS,
     MessageHide: "select hide_messages(%s, %s::json, %s::json)::text",
+    ThreadFollow: _THREAD,
+    ThreadRead: _THREAD,
     NotificationRead: "select read_notifications(%s, %s::json, %s::json)::text",
     NotificationSettings: "select change_notifying(%s, %s::json, %s::json)::text",
 }
@@ -71,6 +76,8 @@ def refusal(code: str, missing: UUID, seq: int, command: AnyPersonal) -> Refused
             return NotAMember(missing, command.conversation)
         case "unknown_message":
             return UnknownMessage(command.conversation, seq)
+        case "in_a_thread":
+            return InAThread(f"message {seq} is in a thread itself")
         case "too_many":
             return TooManyOfOnesOwn("you have as many of these as one may have")
     raise AssertionError(f"the database answered {code!r}")

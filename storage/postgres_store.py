@@ -47,6 +47,7 @@ from protocol.frames import (
     MessageSchedule,
     MessageScheduled,
     OneReaction,
+    OneThread,
     OneVote,
     Privacy,
     PrivacySet,
@@ -57,6 +58,7 @@ from protocol.frames import (
     ScheduledMessage,
     ScheduledPage,
     Search,
+    Threads,
     Unread,
     User,
     Version,
@@ -84,6 +86,7 @@ from storage import (
     search_cursor,
     search_query,
     snippets,
+    thread_cursor,
 )
 from storage.actions import Deed
 from storage.database import Database, OwnConnection
@@ -150,7 +153,7 @@ class _ActedOrNot(msgspec.Struct):
     retry_after_ms: int = 0
     seq: int = 0
     at_ms: int = 0
-    entry: Entry | None = None
+    entry: Entry | None = None  # of a refusal, seq is the message that it is about
 
 
 class _KeptOrNot(msgspec.Struct):
@@ -164,13 +167,15 @@ class _KeptOrNot(msgspec.Struct):
 
 
 class _Found(msgspec.Struct):
-    """What a function that reads about one message answers."""
+    """What a function that reads about one message, or about threads, answers."""
 
     error: str | None = None
     versions: list[Version] = []
     reactions: list[OneReaction] = []
     votes: list[OneVote] = []
     mine: list[int] = []
+    threads: list[OneThread] = []
+    entries: list[Entry] = []
     bans: list[Ban] = []
     readers: list[MessageReader] = []
     more: bool = False
@@ -392,7 +397,7 @@ class PostgresStore:
         sql = actions.FUNCTIONS[type(action)]
         outcome = _acted(await self._call(lane, sql, str(author), _encode(action), _encode(rules)))
         if outcome.error is not None:
-            raise actions.refusal(outcome.error, author, action, outcome.missing, outcome.retry_after_ms)
+            raise actions.refusal(outcome.error, author, action, outcome.missing, outcome.retry_after_ms, outcome.seq)
         return Acted(outcome.seq, outcome.at_ms, outcome.entry)
 
     async def change_member(
@@ -617,6 +622,26 @@ class PostgresStore:
         if found.error is not None:
             raise actions.reading_refusal(found.error, person, conversation, seq)
         return Votes(found.votes, found.mine, found.more)
+
+    async def threads(self, person: UUID, conversation: UUID, cursor: str | None, limit: int) -> Threads:
+        """See Store."""
+        sql: Final = "select conversation_threads(%s, %s, %s, %s, %s)::text"
+        below = thread_cursor.place(cursor)
+        found = _found(await self._json(sql, person, conversation, below, limit, UNREAD))
+        if found.error is not None:
+            raise actions.reading_refusal(found.error, person, conversation, 0)
+        return Threads(found.threads, thread_cursor.text_after(found.threads[-1]) if found.more else None)
+
+    async def thread(
+        self, person: UUID, conversation: UUID, seq: int, before: int | None, limit: int
+    ) -> HistoryPage:
+        """See Store."""
+        sql: Final = "select thread_page(%s, %s, %s, %s, %s, %s)::text"
+        below = SEQ_MAX if before is None else before
+        found = _found(await self._json(sql, person, conversation, seq, below, limit, PAGE_BYTES))
+        if found.error is not None:
+            raise actions.reading_refusal(found.error, person, conversation, seq)
+        return HistoryPage(found.entries, found.more)
 
     async def schedule(self, new_id: UUID, author: UUID, command: MessageSchedule) -> Scheduled:
         """See Store."""

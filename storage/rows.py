@@ -65,6 +65,7 @@ class Rules(Struct, frozen=True):
     hidden_block: int = limits.HIDDEN_BLOCK
     expired: int = limits.EXPIRED
     pins: int = limits.PINS
+    thread_users: int = limits.THREAD_USERS
     media_unused_ms: int = 86_400_000  # how long a medium is kept that nothing names any more
     admins: int = limits.ADMINS
     room_members: int = limits.ROOM_MEMBERS  # of a room or a channel

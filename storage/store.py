@@ -32,6 +32,7 @@ from protocol.frames import (
     Scheduled,
     ScheduledPage,
     Search,
+    Threads,
     Unread,
     User,
     Versions,
@@ -210,6 +211,24 @@ class Store(Protocol):
         Raises:
             NotAMember, UnknownMessage: As above.
             UnknownPoll
+        """
+
+    async def threads(self, person: UUID, conversation: UUID, cursor: str | None, limit: int) -> Threads:
+        """A page of the threads of a conversation, last active first.
+
+        Raises:
+            NotAMember: *person* is none now.
+            BadCursor
+        """
+
+    async def thread(
+        self, person: UUID, conversation: UUID, seq: int, before: int | None, limit: int
+    ) -> HistoryPage:
+        """A page of the messages of thread *seq*, oldest first.
+
+        Raises:
+            NotAMember, UnknownMessage: As above.
+            InAThread: *seq* is the root of none, and cannot be.
         """
 
     async def schedule(self, new_id: UUID, author: UUID, command: MessageSchedule) -> Scheduled:

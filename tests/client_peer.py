@@ -388,6 +388,26 @@ class Peer:
 
     _conversation_mute = _conversation_archive = _conversation_pin = _conversation_mark_unread = _taken
     _conversation_nickname = _conversation_folder = _conversation_notify = _message_hide = _taken
+    _thread_follow = _thread_read = _taken
+
+    def _in_thread(self, frame: Frame, root: int) -> list[Frame]:
+        return [one for one in self.logs[frame["conversation"]] if one.get("content", {}).get("thread") == root]
+
+    def _thread_list(self, wire: Wire, frame: Frame) -> None:
+        found = []
+        for root in self.logs[frame["conversation"]]:
+            if said := self._in_thread(frame, root["seq"]):
+                users = [*dict.fromkeys(one["author"] for one in said)]
+                replies = {"count": len(said), "last_seq": said[-1]["seq"], "last_at_ms": said[-1]["at_ms"]}
+                found.append({
+                    "seq": root["seq"], "replies": {**replies, "users": users}, "following": self.user in users,
+                    "read": 0, "unread": sum(one["author"] != self.user for one in said),
+                })  # fmt: skip
+        self.ok(wire, frame, threads=found)
+
+    def _thread_history(self, wire: Wire, frame: Frame) -> None:
+        said = [one for one in self._in_thread(frame, frame["seq"]) if one["seq"] < (frame.get("before") or 2**63)]
+        self.ok(wire, frame, entries=said[-frame["limit"] :], more=len(said) > frame["limit"])
 
     def _message_schedule(self, wire: Wire, frame: Frame) -> None:
         known = self.scheduled.setdefault(

@@ -15,7 +15,9 @@ from konnect_client import (
     Entry,
     Messages,
     Reaction,
+    Replies,
     Rewound,
+    ThreadNow,
     TypingSeen,
 )
 from tests.client_peer import ANN, BOB, HALL, ROOM
@@ -180,3 +182,34 @@ def test_reactions_stand_in_the_order_of_code_points(emojis: list[str]) -> None:
     [one] = after(entry(1), *(reacted(seq, 1, emoji, BOB) for seq, emoji in enumerate(emojis, 2)))
     in_order = sorted(emojis, key=lambda emoji: [ord(part) for part in emoji])
     assert [reaction.emoji for reaction in one.reactions] == in_order
+
+
+def answered(seq: int, root: int, *users: str, count: int | None = None) -> Entry:
+    replies = Replies(len(users) if count is None else count, seq, seq * 10, users)
+    return entry(seq, content=Content(thread=root), threads=(ThreadNow(root, replies),))
+
+
+def test_a_root_shows_what_its_thread_has() -> None:
+    [root, *_] = after(entry(1), answered(2, 1, ANN), answered(3, 1, ANN, BOB))
+    assert (root.replies, root.changed) == (Replies(2, 3, 30, (ANN, BOB)), 3)
+    [root, gone, _] = after(
+        entry(1), answered(2, 1, ANN), answered(3, 1, ANN, BOB),
+        entry(4, "message.deleted", of=2, threads=(ThreadNow(1, Replies(1, 3, 30, (BOB,))),)),
+    )  # fmt: skip
+    assert (root.replies, root.changed) == (Replies(1, 3, 30, (BOB,)), 4)
+    assert (gone.deleted, gone.content, gone.threads) == (True, Content(thread=1), ()), "it stays in its thread"
+    [root, gone] = after(
+        entry(1), answered(2, 1, ANN), entry(3, "messages.expired", messages=(2,), threads=(ThreadNow(1),))
+    )
+    assert (root.replies, root.changed, gone.deleted) == (None, 3, True)
+
+
+def test_what_a_root_shows_already_is_not_taken_again() -> None:
+    newer = entry(1, replies=Replies(2, 3, 30, (ANN, BOB)), changed=3)
+    [root, *_] = after(newer, answered(2, 1, ANN), answered(3, 1, ANN, BOB), answered(2, 1, ANN))
+    assert root == newer
+    gone = entry(1, text=None, deleted=True, changed=4)
+    assert after(gone, answered(5, 1, ANN))[0] == gone, "a deletion is the last change"
+    [one] = after(answered(2, 1, ANN))
+    assert one.threads, "a root that is not known is none to show"
+    assert after(entry(1), answered(2, 1, ANN), deleted(3, 1))[0].replies is None

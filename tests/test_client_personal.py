@@ -8,7 +8,18 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from konnect_client import Client, Draft, Heads, MemoryState, Messages, Personal, Settings, StateChanged, Synced
+from konnect_client import (
+    Client,
+    Draft,
+    Heads,
+    MemoryState,
+    Messages,
+    OwnThread,
+    Personal,
+    Settings,
+    StateChanged,
+    Synced,
+)
 from konnect_client.errors import ProtocolViolation
 from konnect_client.timeline import Timeline
 from tests.client_peer import BOB, HALL, ROOM, Frame, Peer, Wire, client_of, numbered_keys
@@ -40,6 +51,8 @@ async def test_the_view_knows_what_the_application_was_shown(peer: Peer, autojum
     peer.set_own("settings", ROOM, {"muted": True, "nicknames": {BOB: "Bobby"}, "notify": "none", "newer": 1})
     peer.set_own("hidden", f"{ROOM}/0", {"seqs": [2, 5]})
     peer.set_own("hidden", f"{ROOM}/3", {"seqs": [3_007]})
+    peer.set_own("thread", f"{ROOM}/2", {"following": False, "read": 9})
+    peer.set_own("thread", f"{ROOM}/3", {"read": 4})
     peer.set_own("constellation", "somewhere", {"of": "a newer server"})
     async with client_of(peer) as client:
         mine = client.personal
@@ -50,6 +63,7 @@ async def test_the_view_knows_what_the_application_was_shown(peer: Peer, autojum
         assert mine.settings(HALL) == Settings()
         assert sorted(mine.hidden(ROOM)) == [2, 5, 3_007]
         assert [mine.is_hidden(ROOM, seq) for seq in (2, 3, 3_007)] == [True, False, True]
+        assert [mine.thread(ROOM, seq) for seq in (2, 3, 4)] == [OwnThread(False, 9), OwnThread(None, 4), OwnThread()]
         assert mine.rows("constellation") == {"somewhere": {"of": "a newer server"}}
         await client.set_draft(ROOM, "See you", reply_to=4)
         async for event in client.events:
@@ -178,6 +192,7 @@ def test_hidden_messages_are_not_shown() -> None:
     [
         ("draft", "text"), ("draft", {"text": "x"}), ("draft", {"text": "x", "at_ms": 1, "reply_to": "2"}),
         ("settings", {"muted": 1}), ("settings", {"nicknames": {"a": 1}}), ("hidden", {}), ("hidden", {"seqs": ["1"]}),
+        ("thread", {"following": 1}), ("thread", {"read": "9"}),
     ],
 )  # fmt: skip
 def test_a_row_that_cannot_be_read_is_a_violation_and_changes_nothing(what: str, value: Any) -> None:

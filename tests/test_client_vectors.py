@@ -34,6 +34,7 @@ from konnect_client.model import (
 )
 from konnect_client.notifications import NotificationPage, PushDevice
 from konnect_client.pack import pack, unpack
+from konnect_client.threads import ThreadPage
 from konnect_client.timeline import Timeline
 from protocol import codec, frames
 from tests.client_peer import BOB, ROOM, Peer, client_of
@@ -121,6 +122,12 @@ def test_every_answer_is_understood(vector: dict[str, Any]) -> None:
             votes = Votes.parse(result)
             assert [list(one.options) for one in votes.votes] == [one["options"] for one in listed]
             assert list(votes.mine) == mine
+        case {"threads": listed}:
+            assert [(one.seq, one.replies.count, one.following, one.read, one.unread) for one in ThreadPage.parse(
+                result
+            ).threads] == [
+                (one["seq"], one["replies"]["count"], one["following"], one["read"], one["unread"]) for one in listed
+            ]  # fmt: skip
         case {"scheduled": list(listed)}:
             page = ScheduledPage.parse(result)
             assert [(one.id, one.text, one.problem) for one in page.scheduled] == [
@@ -222,6 +229,11 @@ async def test_every_command_of_the_client_is_one_that_the_server_takes(autojump
         await client.vote(ROOM, asked.seq, [1])
         assert (await client.votes(ROOM, asked.seq)).mine == (1,)
         await client.close_poll(ROOM, asked.seq)
+        await client.send(ROOM, "so?", content=Content(thread=2))
+        await client.threads(ROOM, cursor="0")
+        await client.thread_history(ROOM, 2, before=9)
+        await client.follow_thread(ROOM, 2, on=False)
+        await client.read_thread(ROOM, 2, 9)
         await client.register_device("phone", "android", "token")
         await client.devices()
         await client.unregister_device("phone")

@@ -115,7 +115,8 @@ def beside(content: Content | None, named: Named) -> list[str]:
     """What a message is beside its text, as far as a line of a terminal shows it; each in square brackets."""
     if content is None:
         return []
-    parts = [f"[{one.kind}]" for one in content.media]
+    parts = ["[in a thread]"] if content.thread is not None else []
+    parts += [f"[{one.kind}]" for one in content.media]
     if (place := content.location) is not None:
         parts.append(f"[{place.label or 'place'}: {place.lat:.5f}, {place.lon:.5f}]")
     if (card := content.contact) is not None:

@@ -214,7 +214,8 @@ class Talk:
         if room is self.open:
             await self._show_entries(room, [entry])
         elif entry.kind == "message" and entry.author != self.me:
-            room.unread += 1
+            if entry.content is None or entry.content.thread is None:
+                room.unread += 1
             await self._learn([*names_in([entry]), *room.members])
             first, *more = entry_lines(entry, self.me, self.name)
             self.show(f"[{self.called(room)}] {first}", *more)

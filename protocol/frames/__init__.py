@@ -176,6 +176,10 @@ from protocol.frames.receipts import (
     ReceiptEvent as ReceiptEvent,
     ReceiptMove as ReceiptMove,
 )
+from protocol.frames.replies import (
+    Replies as Replies,
+    ThreadNow as ThreadNow,
+)
 from protocol.frames.retention import (
     ConversationRetention as ConversationRetention,
 )
@@ -231,6 +235,15 @@ from protocol.frames.states import (
     StateEvent as StateEvent,
     StateKind as StateKind,
 )
+from protocol.frames.threads import (
+    OneThread as OneThread,
+    OwnThread as OwnThread,
+    ThreadFollow as ThreadFollow,
+    ThreadHistory as ThreadHistory,
+    ThreadList as ThreadList,
+    ThreadRead as ThreadRead,
+    Threads as Threads,
+)
 from protocol.frames.unread import (
     Unread as Unread,
     UnreadGet as UnreadGet,
@@ -247,6 +260,7 @@ AnyCommand = (
     | MessageSchedule | MessageUnschedule | MessageScheduled | ConversationRetention
     | PollCreate | PollVote | PollClose | PollVoters
     | MessageForward | MessagePin
+    | ThreadList | ThreadHistory | ThreadFollow | ThreadRead
     # members and what they may set
     | MemberRole | ConversationHandover | MemberBan | MemberUnban | MemberBans
     | ConversationTitle | ConversationTopic | ConversationPhoto | ConversationSlowMode | RoomJoin | RoomLeave
@@ -260,6 +274,7 @@ AnyCommand = (
 AnyPersonal = (
     DraftSet | DraftClear | ConversationMute | ConversationArchive | ConversationPin | ConversationMarkUnread
     | ConversationNickname | ConversationFolder | ConversationNotify | MessageHide
+    | ThreadFollow | ThreadRead
     | NotificationRead | NotificationSettings
 )  # fmt: skip
 # Commands that a conversation's log takes one by one: each is stored by a function of the database of its own.
@@ -342,6 +357,10 @@ RESULTS: dict[type[Command], type[Struct]] = {
     PollVoters: Votes,
     MessageForward: Appended,
     MessagePin: Appended,
+    ThreadList: Threads,
+    ThreadHistory: HistoryPage,
+    ThreadFollow: Done,
+    ThreadRead: Done,
     # members and what they may set
     MemberRole: Appended,
     ConversationHandover: Appended,

@@ -164,6 +164,16 @@ class Content(Struct, frozen=True, omit_defaults=True, kw_only=True):
     ] = []
     location: Annotated[Location, Meta(description="A place.")] | UnsetType = UNSET
     contact: Annotated[Contact, Meta(description="Somebody's card.")] | UnsetType = UNSET
+    thread: (
+        Annotated[
+            MessageSeq,
+            Meta(
+                description="The root of the thread that it belongs to: a message of the same conversation that is in "
+                "no thread itself. This stays when the message is deleted."
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
     forwarded: (
         Annotated[Forwarded, Meta(description="Whose words these are; only `message.forward` makes it.")] | UnsetType
     ) = UNSET
@@ -185,7 +195,7 @@ def speaks(content: Content | None) -> bool:
 
 def needs_a_look(content: Content) -> bool:
     """Whether storing *content* needs a look at more than its author's membership: then it is an action."""
-    return content.reply_to is not UNSET or bool(content.media)
+    return content.reply_to is not UNSET or bool(content.media) or content.thread is not UNSET
 
 
 def check(text: str, content: Content | None) -> None:

@@ -9,6 +9,7 @@ from protocol.frames.base import Event
 from protocol.frames.content import Content
 from protocol.frames.fields import AtMs, Conversation, EntryKind, Seq
 from protocol.frames.polls import Poll
+from protocol.frames.replies import Replies, ThreadNow
 
 
 class Reaction(Struct, frozen=True, omit_defaults=True):
@@ -42,7 +43,7 @@ class Entry(Struct, frozen=True, omit_defaults=True, kw_only=True):
         Annotated[
             Content,
             Meta(description="Of `message` and `message.edited`: what the message is beside its text; absent of plain "
-                 "text, and once it is deleted."),
+                 "text, and once it is deleted, but for its `thread`."),
         ]
         | UnsetType
     ) = UNSET
@@ -132,13 +133,26 @@ class Entry(Struct, frozen=True, omit_defaults=True, kw_only=True):
         list[Reaction], Meta(description="Of `message`: by emoji, in the order of their code points; at most 20.")
     ] = []
     pinned: Annotated[bool, Meta(description="Of `message`: it is pinned.")] = False
+    replies: (
+        Annotated[
+            Replies, Meta(description="Of `message`: what is in its thread; absent without, and once it is deleted.")
+        ]
+        | UnsetType
+    ) = UNSET
+    threads: Annotated[
+        list[ThreadNow],
+        Meta(
+            description="Of a `message` in a thread, of `message.deleted` and `messages.expired`: the roots that it "
+            "changes, and what they show after it; at most 100. Roots that are deleted show nothing, and are left out."
+        ),
+    ] = []
     changed: (
         Annotated[
             int,
             Meta(
-                description="Of `message`: the newest entry that changed it, by an edit, a deletion, a reaction or a "
-                "pin: this is how it stands after that entry. Absent if there is none. Of two copies the one with the "
-                "higher is newer."
+                description="Of `message`: the newest entry that changed it, by an edit, a deletion, a reaction, a "
+                "pin or its thread: this is how it stands after that entry. Absent if there is none. Of two copies the "
+                "one with the higher is newer."
             ),
         ]
         | UnsetType

@@ -9,11 +9,13 @@ from protocol import limits
 from protocol.frames.base import Event
 from protocol.frames.fields import AtMs, MessageSeq
 from protocol.frames.privacy import Privacy
+from protocol.frames.threads import OwnThread
 
 StateKind = Literal[
     "draft", "settings", "hidden",
     "notification", "notifying",
     "privacy",
+    "thread",
 ]  # fmt: skip
 Notify = Literal["all", "mentions", "none"]
 
@@ -100,12 +102,14 @@ class StateEvent(Event, frozen=True, kw_only=True, omit_defaults=True, tag="stat
         Meta(
             description="Which one of its kind. Of `draft` and `settings`: the conversation's id. Of `hidden`: "
             f"`{{conversation}}/{{block}}`, messages block * {limits.HIDDEN_BLOCK:,} and up. Of `notification`: its "
-            "id; later ones have higher ones. Of `notifying` and `privacy`: empty, there is one."
+            "id; later ones have higher ones. Of `notifying` and `privacy`: empty, there is one. Of "
+            "`thread`: `{conversation}/{root}`."
         ),
     ]
     draft: Annotated[Draft, Meta(description="Of `draft`: its value.")] | UnsetType = UNSET
     settings: Annotated[Settings, Meta(description="Of `settings`: its value.")] | UnsetType = UNSET
     hidden: Annotated[Hidden, Meta(description="Of `hidden`: its value.")] | UnsetType = UNSET
+    thread: Annotated[OwnThread, Meta(description="Of `thread`: its value.")] | UnsetType = UNSET
     notification: Annotated[Notification, Meta(description="Of `notification`: its value.")] | UnsetType = UNSET
     notifying: Annotated[Notifying, Meta(description="Of `notifying`: its value.")] | UnsetType = UNSET
     privacy: Annotated[Privacy, Meta(description="Of `privacy`: its value.")] | UnsetType = UNSET

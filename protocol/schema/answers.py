@@ -50,6 +50,7 @@ ERRORS: Final[dict[type[frames.Command], tuple[type[errors.KonnectError], ...]]]
         errors.KeyReused,
         errors.UnknownMessage,
         errors.MessageDeleted,
+        errors.InAThread,
         errors.UnknownMedium,
         errors.NotReady,
         errors.WrongUse,
@@ -105,6 +106,10 @@ ERRORS: Final[dict[type[frames.Command], tuple[type[errors.KonnectError], ...]]]
     ),
     frames.MessageUnschedule: (errors.UnknownScheduled, errors.TooLate),
     frames.MessageScheduled: (errors.BadCursor,),
+    frames.ThreadList: (errors.NotAMember, errors.BadCursor),
+    frames.ThreadHistory: (errors.NotAMember, errors.UnknownMessage, errors.InAThread),
+    frames.ThreadFollow: (errors.NotAMember, errors.UnknownMessage, errors.InAThread, errors.KeyReused),
+    frames.ThreadRead: (errors.NotAMember, errors.UnknownMessage, errors.InAThread, errors.KeyReused),
     frames.PollCreate: (errors.NotAMember, errors.KeyReused, errors.Forbidden, errors.SlowMode),
     frames.PollVote: (
         errors.NotAMember,

@@ -153,6 +153,14 @@ COMMANDS: Final[dict[type[frames.Command], dict[str, Any]]] = {
     frames.MessagePin: {
         "t": "message.pin", "id": 23, "conversation": str(DIRECT), "key": "p-90d41e", "seq": 42,
     },
+    frames.ThreadList: {"t": "thread.list", "id": 32, "conversation": str(DIRECT), "limit": 20},
+    frames.ThreadHistory: {"t": "thread.history", "id": 33, "conversation": str(DIRECT), "seq": 42},
+    frames.ThreadFollow: {
+        "t": "thread.follow", "id": 34, "conversation": str(DIRECT), "key": "h-6e20c4", "seq": 42, "on": False,
+    },
+    frames.ThreadRead: {
+        "t": "thread.read", "id": 35, "conversation": str(DIRECT), "key": "h-6e20c5", "seq": 42, "read": 52,
+    },
     # members and what they may set
     frames.MemberRole: {
         "t": "member.role", "id": 40, "conversation": str(GROUP), "key": "p-6e11c8", "user": str(BOB), "role": "admin",
@@ -236,6 +244,8 @@ _DIRECT_STATE: Final[dict[str, Any]] = {
     "receipts": [frames.Receipt(BOB, 41, 40)], "recent": [message(41, ANN, "Cinema tonight?", "m-11d0c4")],
 }  # fmt: skip
 
+_REPLIES: Final = frames.Replies(2, 52, AT_MS + 52 * 60_000, [BOB, ANN])
+_THREAD: Final = frames.OneThread(42, _REPLIES, True, 51, 1)
 _MEMBER: Final = frames.Member(BOB, "Bob", "admin", 1)
 _ROOM: Final = frames.Room(
     conversation=ROOM, kind="room", title="Hiking", member_count=214, online=12, joined=False, topic="Where to next?",
@@ -276,6 +286,7 @@ RESULTS: Final[dict[type[Struct], Struct]] = {
     ),
     frames.Devices: frames.Devices([frames.PushDevice("ann-phone", "android", AT_MS, True)]),
     frames.Reactions: frames.Reactions([frames.OneReaction(BOB, "👍", 45, AT_MS + 45 * 60_000)]),
+    frames.Threads: frames.Threads([_THREAD]),
     frames.Votes: frames.Votes([frames.OneVote(ANN, [1], 49, AT_MS + 49 * 60_000)], [1], False),
     frames.Scheduled: frames.Scheduled(SCHEDULED, NEW_YEAR_MS),
     frames.ScheduledPage: frames.ScheduledPage(
@@ -342,6 +353,10 @@ RECORDS: Final[dict[type[Struct], Struct]] = {
         folder="Friends", notify="mentions",
     ),
     frames.Hidden: frames.Hidden([12, 40]),
+    frames.OwnThread: frames.OwnThread(False, 52),
+    frames.Replies: _REPLIES,
+    frames.ThreadNow: frames.ThreadNow(42, _REPLIES),
+    frames.OneThread: _THREAD,
     frames.Poll: frames.Poll(
         "Which film?", [frames.PollOption("The Third Man", 0), frames.PollOption("Before Sunrise", 1)], 1
     ),
@@ -376,6 +391,18 @@ _OWN_RESULTS: Final[dict[type[frames.Command], Struct]] = {
     frames.ConversationRetention: frames.Appended(46, AT_MS + 46 * 60_000),
     frames.MessageForward: frames.Appended(46, AT_MS + 46 * 60_000),
     frames.MessagePin: frames.Appended(47, AT_MS + 47 * 60_000),
+    frames.ThreadHistory: frames.HistoryPage(
+        [
+            structs.replace(
+                message(seq, author, text, key), content=frames.Content(thread=42),
+                threads=[frames.ThreadNow(42, frames.Replies(seq - 50, seq, AT_MS + seq * 60_000, users))],
+            )
+            for seq, author, text, key, users in (
+                (51, BOB, "Which row?", "m-b0b051", [BOB]), (52, ANN, "The first.", "m-0aa952", [BOB, ANN]),
+            )
+        ],
+        False,
+    ),
     frames.MemberRole: frames.Appended(11, AT_MS + 11 * 60_000),
     frames.ConversationHandover: frames.Appended(12, AT_MS + 12 * 60_000),
     frames.MemberBan: frames.Appended(13, AT_MS + 13 * 60_000),

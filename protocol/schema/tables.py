@@ -341,6 +341,8 @@ _LIMITS: Final[dict[str, str]] = {
     "BLURHASH_CHARS": "Characters of a blurhash.",
     "WAVEFORM": "Points of a voice note's waveform.",
     "PINS": "Messages that a conversation may have pinned.",
+    "THREAD_USERS": "People who wrote in a thread that its root names.",
+    "THREADS_PAGE": "Threads on one page of `thread.list`.",
 }
 
 

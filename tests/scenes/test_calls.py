@@ -174,6 +174,19 @@ async def test_each_command_is_carried_out_and_seen(house: House, world: World) 
         voted = await result("poll.voters", conversation=club, seq=11)
         assert ([one["options"] for one in voted["votes"]], voted["mine"]) == ([[1]], [1])
         assert (await result("poll.close", "z1", conversation=club, seq=11))["seq"] == 13
+        inside = {"conversation": club, "seq": 8}
+        said = {"conversation": club, "text": "!", "content": {"thread": 8}}
+        assert (await hers.result("message.send", "h1", **said))["seq"] == 14
+        [thread] = (await result("thread.list", conversation=club))["threads"]
+        assert (thread["seq"], thread["replies"]["count"], thread["following"]) == (8, 1, True)
+        assert [one["seq"] for one in (await result("thread.history", **inside))["entries"]] == [14]
+        async with house.phone(ann, "of threads") as phone:
+            await phone.saw("state", 2)  # what stands already: settings and what is hidden
+            await result("thread.read", "h2", **inside, read=14)
+            await result("thread.follow", "h3", **inside, on=False)
+            assert (await phone.saw("state", 4))[-1] == {
+                "t": "state", "what": "thread", "subject": f"{club}/8", "thread": {"following": False, "read": 14},
+            }  # fmt: skip
         waiting = (await result("message.scheduled"))["scheduled"]
         assert waiting == [{**kept, "conversation": club, "text": "later"}]
         assert await result("message.unschedule", scheduled=kept["scheduled"]) == {}
@@ -374,6 +387,8 @@ async def test_a_repeat_is_answered_as_the_first_was_at_either_door(house: House
             ("poll.create", {"conversation": club, "question": "When?", "options": ["8", "9"]}),
             ("poll.vote", {"conversation": club, "seq": 11, "options": [1]}),
             ("poll.close", {"conversation": club, "seq": 11}),
+            ("thread.follow", {"conversation": club, "seq": 11}),
+            ("thread.read", {"conversation": club, "seq": 11, "read": 12}),
             ("member.role", {"conversation": club, "user": str(bob), "role": "admin"}),
             ("member.ban", {"conversation": club, "user": str(cid)}),
             ("member.unban", {"conversation": club, "user": str(cid)}),
@@ -406,7 +421,8 @@ async def test_a_repeat_is_answered_as_the_first_was_at_either_door(house: House
         assert await hers.result("conversation.create", "make", title="Club", members=[str(bob)]) == {
             "conversation": club
         }
-    elsewhere = 10 + 3 + 1 + 2 + 1 + 4  # what is one's own; what is sent later; of the room; the other group; of links
+    # One's own; of threads; what is sent later; of the room; the other group; of links.
+    elsewhere = 10 + 2 + 3 + 1 + 2 + 1 + 4
     stored = 1 + len(steps) - elsewhere - 1  # the photo changed nothing
     assert [seq for seq, _ in await world.log(club)] == list(range(1, stored + 1))
 
@@ -597,6 +613,19 @@ async def test_both_doors_refuse_with_the_same_code(house: House, world: World) 
             ("poll.vote", {"conversation": club, "key": "n", "seq": 1, "options": [12]}, "invalid"),
             ("poll.close", {"conversation": foreign, "key": "n", "seq": 1}, "not_a_member"),
             ("poll.voters", {"conversation": club, "seq": 1}, "unknown_message"),
+            ("message.send", {**send, "content": {"thread": 99}}, "unknown_message"),
+            ("message.send", {**send, "content": {"thread": 0}}, "invalid"),
+            ("thread.list", {"conversation": foreign}, "not_a_member"),
+            ("thread.list", {"conversation": club, "cursor": "nonsense"}, "bad_cursor"),
+            ("thread.list", {"conversation": club, "limit": 101}, "invalid"),
+            ("thread.history", {"conversation": foreign, "seq": 2}, "not_a_member"),
+            ("thread.history", {"conversation": club, "seq": 1}, "unknown_message"),
+            ("thread.history", {"conversation": club, "seq": 2, "before": 0}, "invalid"),
+            ("thread.follow", {"conversation": club, "key": "n", "seq": 99}, "unknown_message"),
+            ("thread.follow", {"conversation": foreign, "key": "n", "seq": 2}, "not_a_member"),
+            ("thread.follow", {"conversation": club, "key": "n", "seq": 2, "on": 1}, "invalid"),
+            ("thread.read", {"conversation": club, "key": "n", "seq": 1, "read": 1}, "unknown_message"),
+            ("thread.read", {"conversation": club, "key": "n", "seq": 2, "read": 0}, "invalid"),
             ("message.unschedule", {"scheduled": nobody}, "unknown_scheduled"),
             ("message.scheduled", {"cursor": "nonsense"}, "bad_cursor"),
             ("message.scheduled", {"limit": 101}, "invalid"),

@@ -13,6 +13,7 @@ _ACTS: Final = (
     ("draft", 7), ("settings", 4), ("hide", 2),
     ("edit", 6), ("delete", 3), ("react", 9), ("about", 2), ("forward", 3), ("pin", 4),
     ("schedule", 4), ("unschedule", 2), ("scheduled", 1), ("retention", 1), ("poll", 2), ("vote", 5), ("close", 1),
+    ("thread", 3), ("threads", 2),
     ("role", 3), ("hand_over", 1), ("ban", 2), ("unban", 2), ("set", 3), ("slow", 1),
     ("drop", 7), ("stall", 3), ("restart", 4), ("save", 5), ("renew", 1), ("sign_out", 1),
 )  # fmt: skip
@@ -112,7 +113,11 @@ class Behaviour:
             if self.rng.random() < 0.5:
                 del said["text"]
             return {"location": {"lat": 48.2, "lon": 16.37, "label": "the café"}}
-        return {"reply_to": self.rng.choice(messages)}
+        if draw < 0.75:
+            return {"reply_to": self.rng.choice(messages)}
+        seq = self.rng.choice(messages)
+        root = self.device.kept.conversations[place].messages[seq].get("content", {}).get("thread", seq)
+        return {"thread": root if self.rng.random() < 0.95 else seq}
 
     def _burst(self) -> None:
         for _ in range(self.rng.randrange(3, 14)):
@@ -278,6 +283,22 @@ class Behaviour:
         if (found := self._message(mine=False)) is not None:
             place, seq = found
             self._own("message.hide", place, seqs=[seq, max(1, seq - self.rng.randrange(3))])
+
+    def _thread(self) -> None:
+        """Say what one makes of a thread, or of what may become one."""
+        if (found := self._message(mine=False)) is not None:
+            place, seq = found
+            root = self.device.kept.conversations[place].messages.get(seq, {}).get("content", {}).get("thread", seq)
+            if self.rng.random() < 0.5:
+                self._own("thread.follow", place, seq=root, on=self.rng.random() < 0.5)
+            else:
+                self._own("thread.read", place, seq=root, read=seq + self.rng.randrange(3))
+
+    def _threads(self) -> None:
+        if (found := self._message(mine=False)) is not None:
+            place, seq = found
+            self._now("thread.list", conversation=place, limit=self.rng.choice((1, 50)))
+            self._now("thread.history", conversation=place, seq=seq, limit=self.rng.choice((1, 50)))
 
     def _schedule(self) -> None:
         if (place := self._place()) is not None and len(self.device.kept.outbox) < 30:

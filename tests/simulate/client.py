@@ -30,7 +30,11 @@ _decode: Final = msgspec.msgpack.Decoder().decode
 # Errors that a command may get from a server that works, besides those that only a full disk of ours would explain.
 _TRY_LATER: Final = ("rate_limited", "unavailable")
 _ALLOWED: Final[dict[str, tuple[str, ...]]] = {
-    "message.send": ("not_a_member", "unknown_message", "message_deleted", "slow_mode"),
+    "message.send": ("not_a_member", "unknown_message", "message_deleted", "slow_mode", "in_a_thread"),
+    "thread.list": ("not_a_member", *_TRY_LATER),
+    "thread.history": ("not_a_member", "unknown_message", "in_a_thread", *_TRY_LATER),
+    "thread.follow": ("not_a_member", "unknown_message", "in_a_thread"),
+    "thread.read": ("not_a_member", "unknown_message", "in_a_thread"),
     "conversation.title": ("not_a_member", "forbidden", "wrong_kind", "rate_limited"),
     "conversation.topic": ("not_a_member", "forbidden", "wrong_kind", "rate_limited"),
     "conversation.slow_mode": ("not_a_member", "forbidden", "wrong_kind", "rate_limited"),
@@ -106,6 +110,7 @@ _OWN: Final = frozenset(
         "draft.set", "draft.clear", "conversation.mute", "conversation.archive", "conversation.pin",
         "conversation.mark_unread", "conversation.nickname", "conversation.folder", "conversation.notify",
         "message.hide",
+        "thread.follow", "thread.read",
     )
 )  # fmt: skip
 
@@ -428,10 +433,15 @@ class Device:
         elif kind == "message":
             self._show(known, entry)
         elif kind == "messages.expired":
-            for seq in entry["messages"]:
-                self._change(known, {**entry, "kind": "message.deleted", "of": seq})
+            for gone in entry["messages"]:
+                self._change(known, {**entry, "kind": "message.deleted", "of": gone})
         elif kind.startswith(("message.", "poll.")):
             self._change(known, entry)
+        for now in entry.get("threads", ()):
+            root = known.messages.get(now["seq"])
+            if root is not None and not root.get("deleted") and seq > root.get("changed", 0):
+                root = {name: value for name, value in root.items() if name != "replies"} | {"changed": seq}
+                known.messages[now["seq"]] = root | ({"replies": now["replies"]} if "replies" in now else {})
 
     def _state(self, got: Frame) -> None:
         """A row of one's own, by docs/protocol.md."""
@@ -461,9 +471,14 @@ class Device:
             if "content" in entry:
                 message["content"] = entry["content"]
         elif entry["kind"] == "message.deleted":
-            for name in ("text", "content", "edited_at_ms", "reactions", "pinned", "expires_at_ms", "poll"):
+            thread = message.get("content", {}).get("thread")
+            for name in (
+                "text", "content", "edited_at_ms", "reactions", "pinned", "expires_at_ms", "poll", "replies", "threads",
+            ):
                 message.pop(name, None)
             message["deleted"] = True
+            if thread is not None:
+                message["content"] = {"thread": thread}
         elif entry["kind"] == "poll.voted":
             options = [
                 {**one, "count": count} for one, count in zip(message["poll"]["options"], entry["counts"], strict=True)

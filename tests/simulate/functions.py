@@ -49,7 +49,7 @@ ENTRY_OVERHEAD: Final = 200
 _DETAIL: Final = frozenset(  # what the SQL keeps in an entry's `detail`, besides what it does of "created"
     ["of", "emoji", "on", "count", "users", "edited_at_ms", "deleted", "reactions", "changed",
      "messages", "retention_s", "expires_at_ms", "poll", "counts", "voters", "options",
-     "role", "owner", "reason", "until_ms", "topic", "photo", "seconds"]
+     "role", "owner", "reason", "until_ms", "topic", "photo", "seconds", "replies", "threads"]
 )
 
 
@@ -59,6 +59,7 @@ class Refusal(NamedTuple):
     code: str
     missing: UUID | None = None
     retry_after_ms: int = 0
+    seq: int = 0
 
 
 Name: TypeAlias = tuple[UUID, UUID, str]  # conversation, author, key
@@ -434,7 +435,13 @@ def visible(tables: Tables, conversation: UUID, person: UUID, low: int, high: in
     return found
 
 
-def _size(entry: Entry) -> int:
+def visible_message(tables: Tables, conversation: UUID, person: UUID, seq: int) -> Entry | None:
+    """The message at that place, if there is one that *person* may see."""
+    found = visible(tables, conversation, person, seq, seq)
+    return found[0] if found and found[0].kind == "message" else None
+
+
+def size_of(entry: Entry) -> int:
     """How large the SQL takes an entry for: its text, content and detail in bytes, and what comes with them."""
     size = ENTRY_OVERHEAD
     if entry.content is not UNSET:
@@ -460,7 +467,7 @@ def visible_entries(tables: Tables, person: UUID, ranges: Sequence[Range], size_
     total = 0
     for one in ranges:
         for entry in visible(tables, one.conversation, person, one.low, one.high):
-            total += _size(entry)
+            total += size_of(entry)
             if fitting and total > size_bytes:
                 return Page(fitting, True)
             fitting.append(entry)
@@ -474,7 +481,7 @@ def log_stretches(tables: Tables, ranges: Sequence[Range], size_bytes: int) -> l
         fitting: list[Entry] = []
         total, cut = 0, False
         for entry in tables.entries.get(one.conversation, [])[max(one.low - 1, 0) : max(one.high, 0)]:
-            total += _size(entry)
+            total += size_of(entry)
             if fitting and total > size_bytes:
                 cut = True
                 break
@@ -493,7 +500,7 @@ def history_page(
     fitting: list[Entry] = []
     total = 0
     for entry in seen[: -limit - 1 : -1]:
-        total += _size(entry)
+        total += size_of(entry)
         if fitting and total > size_bytes:
             break
         fitting.append(entry)
@@ -512,7 +519,7 @@ def history_around(
     for seen, limit in ((before, older), (behind, newer)):
         total, half = 0, list[Entry]()
         for entry in seen[:limit]:
-            total += _size(entry)
+            total += size_of(entry)
             if half and total > size_bytes // 2:
                 break
             half.append(entry)
@@ -586,6 +593,7 @@ def _unread(above: Sequence[Entry], person: UUID, hidden: Container[int]) -> int
     return sum(
         1 for e in first
         if e.kind == "message" and e.author != person and not e.deleted and e.seq not in hidden
+        and (e.content is UNSET or e.content.thread is UNSET)
     )  # fmt: skip
 
 

@@ -24,14 +24,15 @@ from protocol.frames import (
     OneReaction,
     PollCreate,
     Reaction,
+    ThreadNow,
     Version,
     Versions,
 )
 from protocol.frames.content import NOTHING, speaks
 from storage.rows import Acted, Rules
-from tests.simulate import functions
+from tests.simulate import functions, threads
 from tests.simulate.database import Body, FakeDatabase, Key, Reacted, Stored, Tables, in_order
-from tests.simulate.functions import Refusal, visible
+from tests.simulate.functions import Refusal, visible_message
 
 VERSION_OVERHEAD: Final = 200
 _SAYING: Final = (MessageSend, MessageForward, PollCreate)
@@ -78,12 +79,6 @@ def begin_action(
         if held is not None and not (held.error == "slow_mode" and action.key.startswith("scheduled:")):
             return Refusal(held.error or "", None, held.retry_after_ms)
     return Begun(row.last_seq + 1, db.now_ms())
-
-
-def visible_message(tables: Tables, conversation: UUID, person: UUID, seq: int) -> Entry | None:
-    """The message at that place, if there is one that *person* may see."""
-    found = visible(tables, conversation, person, seq, seq)
-    return found[0] if found and found[0].kind == "message" else None
 
 
 def end_action(
@@ -154,16 +149,24 @@ def send_message(db: FakeDatabase, author: UUID, action: MessageSend, rules: Rul
             return Refusal("unknown_message"), None
         if message.deleted:
             return Refusal("message_deleted"), None
+    shows: list[ThreadNow] = []
+    if content.thread is not UNSET:
+        no = threads.problem(tables, action.conversation, author, content.thread)
+        root = tables.entries[action.conversation][content.thread - 1] if no is None else None
+        if root is None or root.deleted:
+            return no or Refusal("message_deleted"), None
+        shows = threads.joined(tables, root, author, begun.seq, begun.at_ms, rules)
     media = yield from find_media(tables, author, content)
     if isinstance(media, Refusal):
         return media, None
 
     def changes() -> None:
         tables.uses.update(dict.fromkeys((one, action.conversation, begun.seq) for one in media))
+        threads.show(tables, action.conversation, shows, begun.seq)
 
     return end_action(
         tables, author, action, digest, begun, "message", changes,
-        text=action.text or UNSET, content=action.content or UNSET,
+        text=action.text or UNSET, content=action.content or UNSET, threads=shows,
     )
 
 
@@ -213,8 +216,8 @@ def erase_message(
 ) -> Generator[list[Key], None, Callable[[], None]]:
     """Take away all that *message* says, for entry *changed*; what the commit does."""
     now = msgspec.structs.replace(
-        message, text=UNSET, content=UNSET, edited_at_ms=UNSET, reactions=[], expires_at_ms=UNSET, pinned=False,
-        poll=UNSET, deleted=True,
+        message, text=UNSET, content=threads.alone(message), edited_at_ms=UNSET, reactions=[], expires_at_ms=UNSET,
+        pinned=False, poll=UNSET, replies=UNSET, threads=[], deleted=True,
         changed=changed,
     )  # fmt: skip
     media = [] if message.content is UNSET else [one.id for one in message.content.media]
@@ -252,8 +255,14 @@ def delete_message(db: FakeDatabase, author: UUID, action: MessageDelete, rules:
     if message.deleted:
         assert message.changed is not UNSET
         return settle_action(tables, author, action, digest, message.changed)
-    changes = yield from erase_message(tables, message, begun.seq)
-    return end_action(tables, author, action, digest, begun, "message.deleted", changes, of=action.seq)
+    erase = yield from erase_message(tables, message, begun.seq)
+    shows = threads.left(tables, action.conversation, [action.seq], rules)
+
+    def changes() -> None:
+        erase()
+        threads.show(tables, action.conversation, shows, begun.seq)
+
+    return end_action(tables, author, action, digest, begun, "message.deleted", changes, of=action.seq, threads=shows)
 
 
 def react_to_message(db: FakeDatabase, author: UUID, action: MessageReact, rules: Rules) -> Body[Acted | Refusal]:

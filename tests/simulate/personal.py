@@ -24,8 +24,11 @@ from protocol.frames import (
     NotificationRead,
     NotificationSettings,
     StateEvent,
+    ThreadFollow,
+    ThreadRead,
 )
 from storage.rows import Kept, Personal as PersonalRow, PersonalPage, Rules
+from tests.simulate import threads
 from tests.simulate.database import Body, FakeDatabase, KeptKey, Key, Personal, Tables
 from tests.simulate.functions import visible
 
@@ -182,10 +185,28 @@ def hide_messages(db: FakeDatabase, person: UUID, command: MessageHide, rules: R
     return _end(db, person, command, digest, "hidden", rows, then)
 
 
+def mark_thread(db: FakeDatabase, person: UUID, command: ThreadFollow | ThreadRead, rules: Rules) -> Body[Kept | No]:
+    """Follow a thread or let it go; raise one's read cursor in it."""
+    tables, place = db.tables, command.conversation
+    digest, answer = yield from _begin(db, person, command)
+    if answer is not None:
+        return answer, None
+    if (no := threads.problem(tables, place, person, command.seq)) is not None:
+        return No(no.code, seq=no.seq), None
+    value = dict(threads.own(tables, person, place, command.seq))
+    if isinstance(command, ThreadFollow):
+        value["following"] = command.on
+    else:
+        value["read"] = max(value.get("read", 0), min(command.read, tables.conversations[place].last_seq))
+    return _end(db, person, command, digest, "thread", {f"{place}/{command.seq}": value})
+
+
 COMMANDS: Final[dict[type[Command], Callable[[FakeDatabase, UUID, Any, Rules], Body[Kept | No]]]] = {
     DraftSet: set_draft,
     DraftClear: set_draft,
     MessageHide: hide_messages,
+    ThreadFollow: mark_thread,
+    ThreadRead: mark_thread,
     **dict.fromkeys(
         (
             ConversationMute, ConversationArchive, ConversationPin, ConversationMarkUnread, ConversationNickname,

@@ -29,6 +29,7 @@ from konnect_client import (
     Outgoing,
     Phase,
     Poll,
+    Replies,
     Rewound,
     ServerRefused,
     SocketEnded,
@@ -275,6 +276,10 @@ class Phone:
         content = None
         if messages and draw < 0.15:
             content = Content(reply_to=self.rng.choice(messages).seq)
+        elif messages and draw < 0.22:
+            chosen = self.rng.choice(messages)
+            inside = None if chosen.content is None else chosen.content.thread
+            content = Content(thread=inside or chosen.seq)
         elif draw < 0.3:
             content = Content(entities=(Entity("mention", 0, 4, user=self.me),), mention_all="all")
         self._sent.append(client.send_nowait(place, text, content=content, key=key))
@@ -355,10 +360,14 @@ class Phone:
                 await client.nickname(place, self.rng.choice((None, "Bobby")), key=key)
             elif draw < 0.9:
                 await client.mute(place, on, key=key)
-            else:
+            elif draw < 0.94:
                 await client.hide(place, [self.rng.randint(1, 9)], key=key)
+            elif on:
+                await client.follow_thread(place, self.rng.randint(1, 9), self.rng.random() < 0.5, key=key)
+            else:
+                await client.read_thread(place, self.rng.randint(1, 9), self.rng.randint(1, 30), key=key)
         except ServerRefused as refusal:
-            if refusal.code not in ("not_a_member", "unknown_message"):
+            if refusal.code not in ("not_a_member", "unknown_message", "in_a_thread"):
                 raise self._wrong("refused:", refusal) from refusal
         except ClientClosed:
             pass
@@ -464,7 +473,7 @@ class Phone:
         mine = client.personal
         return {
             f"{what} {subject}": dict(value)
-            for what in ("draft", "settings", "hidden")
+            for what in ("draft", "settings", "hidden", "thread")
             for subject, value in mine.rows(what).items()
         }
 
@@ -502,7 +511,11 @@ def as_frame(entry: Entry) -> dict[str, Any]:
         "voters": entry.voters, "options": None if entry.options is None else list(entry.options),
         "messages": list(entry.messages) or None, "retention_s": entry.retention_s,
         "expires_at_ms": entry.expires_at_ms, "deleted": entry.deleted or None, "changed": entry.changed or None,
-        "pinned": entry.pinned or None,
+        "pinned": entry.pinned or None, "replies": None if entry.replies is None else _replies(entry.replies),
+        "threads": [
+            {"seq": one.seq} | ({} if one.replies is None else {"replies": _replies(one.replies)})
+            for one in entry.threads
+        ] or None,
         "content": None if entry.content is None else entry.content.frame(),
         "role": entry.role, "owner": entry.owner, "reason": entry.reason, "until_ms": entry.until_ms,
         "topic": entry.topic, "photo": entry.photo, "seconds": entry.seconds,
@@ -515,6 +528,13 @@ def as_frame(entry: Entry) -> dict[str, Any]:
     if entry.kind == "message.reacted":
         rest |= {"count": entry.count, "users": list(entry.users)}
     return shown | {name: value for name, value in rest.items() if value is not None}
+
+
+def _replies(replies: Replies) -> dict[str, Any]:
+    return {
+        "count": replies.count, "last_seq": replies.last_seq, "last_at_ms": replies.last_at_ms,
+        "users": list(replies.users),
+    }  # fmt: skip
 
 
 def _poll(poll: Poll) -> dict[str, Any]:

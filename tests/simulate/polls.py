@@ -9,8 +9,8 @@ from protocol.frames import Entry, OneVote, Poll, PollClose, PollCreate, PollOpt
 from storage.rows import Acted, Rules
 from storage.scheduled import NOBODY
 from tests.simulate.database import Body, FakeDatabase, Stored, Tables
-from tests.simulate.functions import Refusal
-from tests.simulate.messages import Begun, begin_action, end_action, settle_action, visible_message
+from tests.simulate.functions import Refusal, visible_message
+from tests.simulate.messages import Begun, begin_action, end_action, settle_action
 
 
 def create_poll(db: FakeDatabase, author: UUID, action: PollCreate, rules: Rules) -> Body[Acted | Refusal]:

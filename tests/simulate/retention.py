@@ -9,6 +9,7 @@ from msgspec import UNSET
 from protocol.frames import ConversationRetention, Entry
 from storage.rows import Acted, Rules
 from storage.scheduled import ExpireMessages
+from tests.simulate import threads
 from tests.simulate.database import Body, FakeDatabase, Stored
 from tests.simulate.functions import Refusal
 from tests.simulate.messages import Begun, begin_action, end_action, erase_message, settle_action
@@ -49,6 +50,7 @@ def expire_messages(db: FakeDatabase, author: UUID, action: ExpireMessages, rule
     for seq in gone:
         change = yield from erase_message(tables, log[seq - 1], row.last_seq + 1)
         changes.append(change)
+    shows = threads.left(tables, conversation, gone, rules)
 
     def sweep() -> None:
         for _, seq in due:
@@ -62,12 +64,13 @@ def expire_messages(db: FakeDatabase, author: UUID, action: ExpireMessages, rule
         return Acted(last, log[last - 1].at_ms), sweep
     entry = Entry(
         conversation=conversation, seq=last + 1, kind="messages.expired", author=author, key=f"expired:{last + 1}",
-        at_ms=now, messages=gone,
+        at_ms=now, messages=gone, threads=shows,
     )  # fmt: skip
 
     def commit() -> None:
         for change in changes:
             change()
+        threads.show(tables, conversation, shows, entry.seq)
         sweep()
         tables.keys[conversation, author, entry.key] = Stored(entry.seq, now, ("expired",))
         log.append(entry)

@@ -46,12 +46,20 @@ from protocol.frames import (
     Scheduled,
     ScheduledPage,
     Search,
+    Threads,
     Unread,
     User,
     Versions,
     Votes,
 )
-from storage import actions, personal as commands, reaction_cursor, reader_cursor, scheduled as scheduled_rows
+from storage import (
+    actions,
+    personal as commands,
+    reaction_cursor,
+    reader_cursor,
+    scheduled as scheduled_rows,
+    thread_cursor,
+)
 from storage.actions import Deed
 from storage.rows import (
     Acted,
@@ -91,6 +99,7 @@ from tests.simulate import (
     rooms,
     scheduled,
     search,
+    threads,
 )
 from tests.simulate.database import Body, Call, FakeDatabase, Tables, Transaction
 from tests.simulate.faults import Faults, Plan
@@ -134,7 +143,7 @@ class FakeStore:
         body = fake_actions.ACTIONS[type(action)]
         answer = await self._on_lane(lane, lambda db: body(db, author, action, rules))
         if isinstance(answer, Refusal):
-            raise actions.refusal(answer.code, author, action, answer.missing, answer.retry_after_ms)
+            raise actions.refusal(answer.code, author, action, answer.missing, answer.retry_after_ms, answer.seq)
         return answer
 
     async def change_member(
@@ -344,6 +353,28 @@ class FakeStore:
     async def votes(self, person: UUID, conversation: UUID, seq: int, after: int, limit: int) -> Votes:
         """See :meth:`storage.store.Store.votes`."""
         answer = await self._read(lambda db: polls.poll_voters(db.tables, person, conversation, seq, after, limit))
+        if isinstance(answer, Refusal):
+            raise actions.reading_refusal(answer.code, person, conversation, seq)
+        return answer
+
+    async def threads(self, person: UUID, conversation: UUID, cursor: str | None, limit: int) -> Threads:
+        """See :meth:`storage.store.Store.threads`."""
+        below = thread_cursor.place(cursor)
+        answer = await self._read(
+            lambda db: threads.conversation_threads(db.tables, person, conversation, below, limit)
+        )
+        if isinstance(answer, Refusal):
+            raise actions.reading_refusal(answer.code, person, conversation, 0)
+        found, more = answer
+        return Threads(found, thread_cursor.text_after(found[-1]) if more else None)
+
+    async def thread(
+        self, person: UUID, conversation: UUID, seq: int, before: int | None, limit: int
+    ) -> HistoryPage:
+        """See :meth:`storage.store.Store.thread`."""
+        answer = await self._read(
+            lambda db: threads.thread_page(db.tables, person, conversation, seq, before, limit, limits.PAGE_BYTES)
+        )
         if isinstance(answer, Refusal):
             raise actions.reading_refusal(answer.code, person, conversation, seq)
         return answer

@@ -9,6 +9,7 @@ from msgspec import UNSET
 
 from protocol.frames import Entry
 from protocol.limits import SEQ_MAX
+from tests.simulate import threads
 from tests.simulate.database import FakeDatabase, Tables
 
 
@@ -146,7 +147,7 @@ class Truth:
         deleted_at |= {seq: one.seq for one in log if one.kind == "messages.expired" for seq in one.messages or ()}
         for entry in log[read:head]:
             at = deleted_at.get(entry.seq, SEQ_MAX)
-            if entry.kind == "message" and str(entry.author) != mine and at > head:
+            if entry.kind == "message" and str(entry.author) != mine and at > head and threads.root_of(entry) is None:
                 seen = self.visible(person, conversation, entry.seq)
                 count += seen
                 less += seen and (entry.seq in gone or at < SEQ_MAX)
@@ -315,6 +316,17 @@ class Truth:
             shown = {one.emoji: one.count for one in self.tables.entries[place][of - 1].reactions}
             if list(shown.items()) != list(counts.items()):
                 return f"message {of} of {place} shows the reactions {shown}, and has {counts}"
+        for place, log in self.tables.entries.items():
+            said: dict[int, list[Entry]] = {}
+            for one in log:
+                root = threads.root_of(one)
+                if root is not None and not one.deleted:
+                    said.setdefault(root, []).append(one)
+            for one in log:
+                has = [] if one.deleted else said.get(one.seq, [])
+                seen = (0, 0) if one.replies is UNSET else (one.replies.count, one.replies.last_seq)
+                if seen != (len(has), has[-1].seq if has else 0):
+                    return f"message {one.seq} of {place} shows the thread {one.replies}, and has {len(has)} messages"
         for (place, of), votes in self.tables.votes.items():
             poll = self.tables.entries[place][of - 1].poll
             assert poll is not UNSET

@@ -120,6 +120,16 @@ def _client() -> Iterator[Vector]:
         "poll.voters: next page": {
             "t": "poll.voters", "id": 28, "conversation": direct, "seq": 1, "after": 49, "limit": 100,
         },
+        "message.send: into a thread": {**send, "content": {"thread": _SEQ_MAX}},
+        "thread.list: next page": {
+            "t": "thread.list", "id": 32, "conversation": direct, "cursor": "p2", "limit": 100,
+        },
+        "thread.history: bounds": {
+            "t": "thread.history", "id": 33, "conversation": direct, "seq": 1, "before": _SEQ_MAX, "limit": 100,
+        },
+        "thread.read: highest": {
+            "t": "thread.read", "id": 35, "conversation": direct, "key": "h", "seq": 1, "read": _SEQ_MAX,
+        },
         "message.scheduled: next page of one conversation": {
             "t": "message.scheduled", "id": 24, "conversation": direct, "cursor": "p2", "limit": 100,
         },
@@ -300,6 +310,21 @@ def _server() -> Iterator[Vector]:
         "event entry: a poll is closed": frames.EntryEvent(
             **{**entry, "key": "z-1"}, seq=14, kind="poll.closed", of=12
         ),
+        "event entry: an answer in a thread": frames.EntryEvent(
+            **{**entry, "key": "m-4"}, seq=17, kind="message", text="!", content=frames.Content(thread=3),
+            threads=[frames.ThreadNow(3, frames.Replies(2, 17, AT_MS, [BOB, ANN]))],
+        ),
+        "event entry: the root of a thread": frames.EntryEvent(
+            **{**entry, "key": "m-2"}, seq=3, kind="message", text="?", changed=17,
+            replies=frames.Replies(2, 17, AT_MS, [BOB, ANN]),
+        ),
+        "event entry: the last message of a thread is deleted": frames.EntryEvent(
+            **{**entry, "key": "d-4"}, seq=18, kind="message.deleted", of=17, threads=[frames.ThreadNow(3)]
+        ),
+        "event entry: an answer that was deleted": frames.EntryEvent(
+            **{**entry, "key": "m-4"}, seq=17, kind="message", content=frames.Content(thread=3), deleted=True,
+            changed=18,
+        ),
         "event entry: messages disappear from now on": frames.EntryEvent(
             **{**entry, "key": "t-1"}, seq=9, kind="conversation.retention", retention_s=60
         ),
@@ -403,6 +428,12 @@ def _server() -> Iterator[Vector]:
         ),
         "event state: hidden messages": frames.StateEvent(
             what="hidden", subject=f"{GROUP}/1", hidden=frames.Hidden([1_000, 1_999])
+        ),
+        "event state: a thread that is let go": frames.StateEvent(
+            what="thread", subject=f"{GROUP}/3", thread=frames.OwnThread(False, 17)
+        ),
+        "event state: a thread that is read": frames.StateEvent(
+            what="thread", subject=f"{GROUP}/3", thread=frames.OwnThread(read=17)
         ),
         "event receipt: only delivered": frames.ReceiptEvent(conversation=DIRECT, user=BOB, delivered=42, read=0),
     }.items():  # fmt: skip

@@ -1,0 +1,292 @@
+-- Threads: messages that belong to another one, their root. They stand in the same log, in one order, and say so in their
+-- `content`: {"thread": root}, which stays when they are deleted. A root shows in its `detail` what its thread has.
+--
+-- An append of plain messages (append_new) touches none of this: who writes in a thread does so by an action (0007).
+
+-- What a thread has, of messages that are not deleted.
+create table thread (
+    conversation uuid    not null references conversation,
+    root         bigint  not null,
+    count        integer not null check (count >= 0),
+    last_seq     bigint  not null,                            -- of the last of them; 0: there are none
+    last_at_ms   bigint  not null,
+    users        uuid[]  not null,                            -- the first few who wrote there, in order
+    primary key (conversation, root)
+) with (fillfactor = 70);
+create unique index thread_activity on thread (conversation, last_seq) where count > 0;
+
+create table thread_message (
+    conversation uuid    not null references conversation,
+    root         bigint  not null,
+    seq          bigint  not null,
+    author       uuid    not null,
+    deleted      boolean not null default false,
+    primary key (conversation, root, seq)
+);
+create unique index thread_message_place on thread_message (conversation, seq);
+create index thread_message_author on thread_message (conversation, root, author);
+
+
+-- Whether message *p_root* can have a thread, as far as the person may know. Null: it can; else {"error": code, "seq"}.
+create function thread_problem(p_conversation uuid, p_person uuid, p_root bigint) returns json language plpgsql stable
+set enable_seqscan = off
+as $$
+declare
+    m entry;
+begin
+    select * into m from visible_message(p_conversation, p_person, p_root);
+    if not found then return json_build_object('error', 'unknown_message', 'seq', p_root); end if;
+    if m.content ->> 'thread' is not null then return json_build_object('error', 'in_a_thread', 'seq', p_root); end if;
+    return null;
+end $$;
+
+-- Let a root show what its thread has now, after entry *p_changed*.
+--   Returns what that entry is to say of it; null if the root is deleted, and shows nothing.
+create function show_thread(p_conversation uuid, p_root bigint, p_changed bigint) returns json language plpgsql volatile
+set enable_seqscan = off
+as $$
+declare
+    v_replies json;
+begin
+    select json_build_object('count', count, 'last_seq', last_seq, 'last_at_ms', last_at_ms, 'users', to_json(users))
+        into v_replies from thread where conversation = p_conversation and root = p_root and count > 0;
+    update entry set detail = detail_with(detail, json_build_object('replies', v_replies, 'changed', p_changed))
+        where conversation = p_conversation and seq = p_root and detail ->> 'deleted' is null;
+    if not found then return null; end if;
+    return json_strip_nulls(json_build_object('seq', p_root, 'replies', v_replies));
+end $$;
+
+-- Count message *p_begun* of *p_author* in its thread. The conversation is locked.
+--   Returns the message's detail; null if it is in no thread.
+create function thread_joined(p_conversation uuid, p_root bigint, p_author uuid, p_begun begun, p_rules json) returns json
+language plpgsql volatile
+set enable_seqscan = off
+as $$
+begin
+    if p_root is null then return null; end if;
+    insert into thread_message (conversation, root, seq, author) values (p_conversation, p_root, p_begun.seq, p_author);
+    insert into thread as t (conversation, root, count, last_seq, last_at_ms, users)
+    values (p_conversation, p_root, 1, p_begun.seq, p_begun.at_ms, array[p_author])
+    on conflict (conversation, root) do update set
+        count = t.count + 1, last_seq = excluded.last_seq, last_at_ms = excluded.last_at_ms,
+        users = case when p_author = any (t.users) or cardinality(t.users) >= (p_rules ->> 'thread_users')::integer
+                then t.users else t.users || p_author end;
+    return json_build_object('threads', json_build_array(show_thread(p_conversation, p_root, p_begun.seq)));
+end $$;
+
+-- Count messages no more that entry *p_changed* has deleted. The conversation is locked.
+--   Returns what that entry is to say of their roots; null if there is nothing to say.
+create function threads_left(p_conversation uuid, p_messages bigint[], p_changed bigint, p_rules json) returns json
+language plpgsql volatile
+set enable_seqscan = off
+as $$
+declare
+    v_root bigint;
+    v_shown json;
+    v_all json[] := '{}';
+begin
+    for v_root in select distinct root from thread_message
+            where conversation = p_conversation and seq = any (p_messages) and not deleted order by root loop
+        update thread_message set deleted = true
+            where conversation = p_conversation and root = v_root and seq = any (p_messages);
+        update thread t set count = left_.count, last_seq = left_.last_seq,
+                last_at_ms = coalesce((select at_ms from entry where conversation = p_conversation
+                                       and seq = left_.last_seq), 0),
+                users = array(select author from thread_message
+                              where conversation = p_conversation and root = v_root and not deleted
+                              group by author order by min(seq) limit (p_rules ->> 'thread_users')::integer)
+            from (select count(*) as count, coalesce(max(seq), 0) as last_seq from thread_message
+                  where conversation = p_conversation and root = v_root and not deleted) left_
+            where t.conversation = p_conversation and t.root = v_root;
+        v_shown := show_thread(p_conversation, v_root, p_changed);
+        if v_shown is not null then v_all := v_all || v_shown; end if;
+    end loop;
+    return case when cardinality(v_all) > 0 then array_to_json(v_all) end;
+end $$;
+
+
+-- --- One's own of it ---
+
+-- Whether somebody follows a thread: as one said; else if the root is one's own, or one has ever written there.
+create function follows_thread(p_person uuid, p_conversation uuid, p_root bigint) returns boolean language sql stable
+set enable_seqscan = off
+return coalesce(
+    (select (value ->> 'following')::boolean from personal
+     where person = p_person and what = 'thread' and subject = p_conversation || '/' || p_root),
+    exists (select from entry where conversation = p_conversation and seq = p_root and author = p_person)
+    or exists (select from thread_message where conversation = p_conversation and root = p_root and author = p_person));
+
+-- One's read cursor in a thread.
+create function thread_read(p_person uuid, p_conversation uuid, p_root bigint) returns bigint language sql stable
+set enable_seqscan = off
+return coalesce((select (value ->> 'read')::bigint from personal
+                 where person = p_person and what = 'thread' and subject = p_conversation || '/' || p_root), 0);
+
+-- Messages of others above that cursor that one may see, without those that are deleted or hidden; no more than *p_most*.
+create function thread_unread(p_person uuid, p_conversation uuid, p_root bigint, p_most integer) returns bigint
+language sql stable
+set enable_seqscan = off
+as $$
+    select count(*) from (
+        select from thread_message t
+        where t.conversation = p_conversation and t.root = p_root
+            and t.seq > thread_read(p_person, p_conversation, p_root) and not t.deleted and t.author <> p_person
+            and exists (select from span s where s.conversation = p_conversation and s.person = p_person
+                        and t.seq between s.since and coalesce(s.until, 9223372036854775807))
+            and not exists (select from hidden h where h.person = p_person and h.conversation = p_conversation
+                            and h.seq = t.seq)
+        limit p_most) unread
+$$;
+
+-- Follow a thread or let it go; raise one's read cursor in it (0006: a command of one's own).
+create function mark_thread(p_person uuid, p_command json, p_rules json) returns json language plpgsql volatile
+set enable_seqscan = off
+as $$
+declare
+    v_conversation uuid := p_command ->> 'conversation';
+    v_subject text := v_conversation || '/' || (p_command ->> 'seq');
+    v_answer json;
+    v_old jsonb;
+begin
+    v_answer := begin_conversation_personal(p_person, p_command);
+    if v_answer is not null then return v_answer; end if;
+    v_answer := thread_problem(v_conversation, p_person, (p_command ->> 'seq')::bigint);
+    if v_answer is not null then return v_answer; end if;
+    select value::jsonb into v_old from personal
+        where person = p_person and what = 'thread' and subject = v_subject;
+    v_old := coalesce(v_old, '{}') || case p_command ->> 't'
+        when 'thread.follow' then jsonb_build_object('following', (p_command ->> 'on')::boolean)
+        when 'thread.read' then jsonb_build_object('read', greatest(
+            (v_old ->> 'read')::bigint,
+            least((p_command ->> 'read')::bigint, (select last_seq from conversation where id = v_conversation))))
+        end;
+    return end_personal(p_person, v_conversation::text, p_command ->> 'key', personal_digest(p_command),
+                        set_personal(p_person, 'thread', v_subject, v_old::json));
+end $$;
+
+
+-- --- Reading ---
+
+-- The threads of a conversation that one is in, whose root one may see, last active first: a page of those below *p_below*.
+--   Returns {"threads": [{"seq", "replies", "following", "read", "unread"}, ...], "more": bool} or {"error": code}.
+create function conversation_threads(p_person uuid, p_conversation uuid, p_below bigint, p_limit integer, p_unread integer)
+returns json language sql stable
+set enable_seqscan = off set enable_bitmapscan = off
+as $$
+    with page as materialized (
+        select t.*, row_number() over (order by t.last_seq desc) as nth from (
+            select * from thread t where t.conversation = p_conversation and t.count > 0 and t.last_seq < p_below
+                and exists (select from span s where s.conversation = p_conversation and s.person = p_person
+                            and t.root between s.since and coalesce(s.until, 9223372036854775807))
+            order by t.last_seq desc limit p_limit + 1) t
+    )
+    select case
+        when not exists (select from span where conversation = p_conversation and person = p_person and until is null)
+            then json_build_object('error', 'not_a_member')
+        else json_build_object(
+            'threads', (select coalesce(json_agg(json_build_object(
+                            'seq', root,
+                            'replies', json_build_object('count', count, 'last_seq', last_seq, 'last_at_ms', last_at_ms,
+                                                         'users', to_json(users)),
+                            'following', follows_thread(p_person, p_conversation, root),
+                            'read', thread_read(p_person, p_conversation, root),
+                            'unread', thread_unread(p_person, p_conversation, root, p_unread)) order by nth), '[]')
+                        from page where nth <= p_limit),
+            'more', exists (select from page where nth > p_limit)) end
+$$;
+
+-- A page of a thread's messages that one may see, those below *p_before*, oldest first.
+--   Returns {"entries", "more"} or {"error": code}.
+create function thread_page(
+    p_person uuid, p_conversation uuid, p_root bigint, p_before bigint, p_limit integer, p_bytes integer
+) returns json language sql stable
+set enable_seqscan = off set enable_bitmapscan = off
+as $$
+    with page as materialized (
+        select e.*::entry as e, e.seq,
+               row_number() over (order by e.seq desc) as nth,
+               sum(coalesce(octet_length(e.text), 0) + coalesce(octet_length(e.detail::text), 0)
+                   + coalesce(octet_length(e.content::text), 0) + 200) over (order by e.seq desc) as through
+        from (select t.seq from span s cross join lateral (
+                  select seq from thread_message where conversation = s.conversation and root = p_root
+                      and seq >= s.since and seq < least(p_before, s.until + 1)
+                  order by seq desc limit p_limit + 1) t
+              where s.conversation = p_conversation and s.person = p_person order by t.seq desc limit p_limit + 1) t
+        cross join lateral (select * from entry where conversation = p_conversation and seq = t.seq limit 1) e
+    ), fitting as (
+        select * from page where nth <= p_limit and (through <= p_bytes or nth = 1)
+    )
+    select case
+        when not exists (select from span where conversation = p_conversation and person = p_person)
+            then json_build_object('error', 'not_a_member')
+        else coalesce(
+            thread_problem(p_conversation, p_person, p_root),
+            json_build_object('entries', coalesce((select json_agg(entry_json(e) order by seq) from fitting), '[]'),
+                              'more', (select count(*) from fitting) < (select count(*) from page))) end
+$$;
+
+
+-- --- What stood before, mended ---
+
+-- Put *p_new* in the place of *p_old*, which is there once, whichever migration made the function so (0007 does the same).
+create function mend(p_function regprocedure, p_old text, p_new text) returns void language plpgsql as $$
+declare
+    v_text text := pg_get_functiondef(p_function);
+begin
+    if length(v_text) - length(replace(v_text, p_old, '')) <> length(p_old) then
+        raise exception '% has no place, or several, for threads: %', p_function, p_old;
+    end if;
+    execute replace(v_text, p_old, p_new);
+end $$;
+
+-- A message says in which thread it is, and counts there.
+select mend('send_message(uuid, json, json)', $a$    if v_content ->> 'media' is not null then$a$,
+$b$    if v_content ->> 'thread' is not null then
+        v_problem := thread_problem(v_conversation, p_author, (v_content ->> 'thread')::bigint);
+        if v_problem is not null then return v_problem; end if;
+        if exists (select from entry where conversation = v_conversation and seq = (v_content ->> 'thread')::bigint
+                   and detail ->> 'deleted' is not null) then
+            return json_build_object('error', 'message_deleted');
+        end if;
+    end if;
+    if v_content ->> 'media' is not null then$b$);
+select mend('send_message(uuid, json, json)', $a$nullif(p_command ->> 'text', ''), null, v_content)$a$,
+$b$nullif(p_command ->> 'text', ''),
+        thread_joined(v_conversation, (v_content ->> 'thread')::bigint, p_author, b, p_rules), v_content)$b$);
+
+-- A message that is deleted, or disappears, counts no more; that it was in a thread stays to be known.
+select mend('erase_message(entry, bigint, json)', 'set text = null, content = null, pinned = null,',
+$b$set text = null, pinned = null,
+            content = ('{"thread":' || (m.content ->> 'thread') || '}')::json,$b$);
+select mend('delete_message(uuid, json, json)', $a$json_strip_nulls(json_build_object('of', m.seq))$a$,
+$b$json_strip_nulls(json_build_object(
+                          'of', m.seq, 'threads', threads_left(v_conversation, array[m.seq], b.seq, p_rules)))$b$);
+select mend('expire_messages(uuid, json, json)', $a$json_build_object('messages', to_json(v_messages))$a$,
+$b$json_strip_nulls(json_build_object(
+                'messages', to_json(v_messages), 'threads', threads_left(v_conversation, v_messages, v_last + 1, p_rules)))$b$);
+
+-- What is said in threads is not unread in the conversation: a thread has a number of its own.
+select mend('conversation_states(json, integer, integer)', '(select kind, author', '(select kind, author, content');
+select mend('conversation_states(json, integer, integer)', $a$e.kind = 'message' and e.author <> i.p$a$,
+            $b$e.kind = 'message' and e.author <> i.p and e.content ->> 'thread' is null$b$);
+
+-- Nor in the number of all that is unread, if there is one (other migrations bring it).
+do $$
+declare
+    f record;
+    v_text text;
+    v_new text;
+begin
+    for f in select oid::regprocedure as name from pg_proc where proname = 'unread_total' loop
+        v_text := pg_get_functiondef(f.name);
+        v_new := regexp_replace(v_text, '(kind = ''message'' and (\w+\.)?author <> p_person)',
+                                '\1 and content ->> ''thread'' is null', 'g');
+        v_new := regexp_replace(v_new, 'select (seq, )?kind, author', 'select \1kind, author, content', 'g');
+        if v_new = v_text or v_new not like '%kind, author, content%' then
+            raise exception '% has no place for threads', f.name;
+        end if;
+        execute v_new;
+    end loop;
+end $$;
+
+drop function mend(regprocedure, text, text);
