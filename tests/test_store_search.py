@@ -7,8 +7,9 @@ from uuid import UUID
 import pytest
 
 from protocol.errors import BadCursor, NotAMember
-from protocol.frames import Found, HistoryPage, Search
+from protocol.frames import Found, HistoryPage, MessageHide, Search
 from protocol.limits import SNIPPET_CHARS
+from storage.rows import Rules
 from storage.store import Store
 from tests.test_store_contract import (
     ANN,
@@ -160,6 +161,15 @@ async def test_a_deleted_message_is_not_found(bench: Bench) -> None:
     assert [hit.seq for hit in (await store.search(BOB, Search(id=1, query="secret "), ["english"])).hits] == [3]
     assert await seqs(bench, BOB, "secret ") == [3]
     assert await seqs(bench, BOB, author=ANN) == [3]
+
+
+async def test_what_one_has_deleted_for_oneself_is_found_by_others_alone(bench: Bench) -> None:
+    store = bench.store
+    await group(store, ANN, BOB)
+    await tell(store, G, ANN, "secret", "another secret")
+    await store.keep(BOB, MessageHide(id=1, conversation=G, key="h", seqs=[2]), Rules(MOST))
+    assert await seqs(bench, BOB, "secret ") == [3]
+    assert await seqs(bench, ANN, "secret ") == [3, 2]
 
 
 async def test_only_what_one_may_see_is_found(bench: Bench) -> None:

@@ -279,6 +279,8 @@ begin
                         order by t.at_ms desc, t.seq desc offset 0) t
                     cross join lateral (
                         select from entry e where e.conversation = v_ids[n] and e.seq = t.seq
+                            and not exists (select from hidden h where h.person = p_person       -- deleted for oneself
+                                            and h.conversation = v_ids[n] and h.seq = t.seq)
                             and coalesce(e.detail ->> 'deleted', 'false') = 'false' and (e.text is not null or e.detail is not null)
                             and case when numnode(v_query.query) = 0 then true
                                      when search_changed(e) <> t.changed then

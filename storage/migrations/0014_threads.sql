@@ -289,4 +289,11 @@ begin
     end loop;
 end $$;
 
+-- Pushes of what is said in a thread go to those who follow it, and to whom it mentions.
+select mend('gather_pushes(uuid[], integer, integer, bigint, integer)',
+            'where exists (select from device d where d.account = s.person)',
+            $b$where exists (select from device d where d.account = s.person)
+                and (m.said ->> 'thread' is null or names_person(m.said, s.person)
+                     or follows_thread(s.person, m.conversation, (m.said ->> 'thread')::bigint))$b$);
+
 drop function mend(regprocedure, text, text);

@@ -133,6 +133,28 @@ async def until_seated(world: World, person: Person) -> None:
             await trio.sleep(0.01)
 
 
+async def test_a_thread_is_told_to_who_follows_it(pushing: House, world: World, fcm: FakeFcm) -> None:
+    """Bob began it, Cid did not say anything in it, Dan is mentioned."""
+    ann, bob, cid, dan = await world.people("Ann", "Bob", "Cid", "Dan")
+    for person, token in ((bob, "bobs"), (cid, "cids"), (dan, "dans")):
+        await register(pushing, person, token)
+    async with pushing.phone(ann) as hers:
+        club = await create_group(hers, bob, cid, dan)
+        async with caller(pushing, bob) as http:
+            root = (await http.result("message.send", "r", conversation=club, text="Where?"))["seq"]
+        await until(lambda: {one["token"] for one in fcm.sent} >= {"cids", "dans"})
+        await settled(world)
+        fcm.sent.clear()
+        mention = {"kind": "mention", "offset": 0, "length": 3, "user": str(dan)}
+        await hers.result(
+            "message.send", conversation=club, key="a", text="Dan knows",
+            content={"thread": root, "entities": [mention]},
+        )
+        await until(lambda: {one["token"] for one in fcm.sent} >= {"bobs", "dans"})
+        await settled(world)
+        assert {one["token"] for one in fcm.sent} == {"bobs", "dans"}
+
+
 async def test_what_was_read_meanwhile_is_not_told(pushing: House, world: World, fcm: FakeFcm) -> None:
     """On another device, before the push went out."""
     ann, bob = await world.people("Ann", "Bob")

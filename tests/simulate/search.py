@@ -27,7 +27,7 @@ def search_messages(tables: Tables, person: UUID, query: Search, ranked: int) ->
         (place, entry)
         for conversation in ([query.conversation] if query.conversation else mine)
         for entry in visible(tables, conversation, person, 1, len(tables.entries[conversation]))
-        if _matches(entry, query, terms)
+        if entry.seq not in tables.hidden.get((person, conversation), ()) and _matches(entry, query, terms)
         and (place := Place(entry.at_ms, conversation, entry.seq))
         and (after is None or place < (after.top if by_rank and after.top else after.last))
     ]
