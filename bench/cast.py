@@ -2,6 +2,7 @@
 
 import itertools
 import secrets
+import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from random import Random
@@ -16,6 +17,7 @@ from konnect_client import (
     Client,
     ConversationChanged,
     Entry,
+    Messages,
     Phase,
     ServerRefused,
     Violation,
@@ -33,6 +35,7 @@ class Person:
     def __init__(self, nick: str, account: Account, client: Client, network: Network) -> None:
         self.nick, self.account, self.client, self.network = nick, account, client, network
         self.seen: dict[str, list[Entry]] = {}  # conversation -> entries in the order in which they came
+        self.messages = Messages(kept=sys.maxsize)  # as they stand, by all that was heard
         self.violations: list[str] = []
         self.drops = 0
         self.news = trio.Event()  # set, and replaced, at each entry
@@ -55,6 +58,7 @@ class Person:
     async def follow(self) -> None:
         """Keep the transcript until the client is closed."""
         async for event in self.client.events:
+            self.messages.note(event)
             match event:
                 case Entry():
                     self._note(event)
@@ -82,6 +86,7 @@ class Person:
                 if entry.seq <= top:
                     break
                 past.append(entry)
+            self.messages.learn(past)
             missing = [*reversed(past), *missing]
         for entry in missing:
             self._note(entry)

@@ -45,6 +45,7 @@ class Options(Struct, frozen=True):
     drop_every_s: float = 10.0  # seconds between two drops of one of them, on average
     away_s: float = 5.0  # how long some stay away, at most
     lines: int | None = None  # only the first of each log
+    changes: float = 0.2  # share of messages that are edited, reacted to or deleted right after they were said
     url: str | None = None  # a running server; None starts one
     kill_server_every_s: float | None = None
     kill_postgres: bool = False  # once, half-way
@@ -66,6 +67,7 @@ class Outcome:
     settle_s: float
     drops: int = 0
     kills: Counter[str] = field(default_factory=Counter)
+    changed: Counter[str] = field(default_factory=Counter)
     not_back: list[str] = field(default_factory=list)
     violations: list[str] = field(default_factory=list)
     verdict: Verdict = field(default_factory=Verdict)
@@ -95,6 +97,7 @@ class Outcome:
             "compared": verdict.compared,
             "drops": self.drops,
             "kills": dict(self.kills),
+            "changed": dict(sorted(self.changed.items())),
             "register_s": round(self.register_s, 2),
             "replay_s": round(self.replay_s, 2),
             "settle_s": round(self.settle_s, 2),
@@ -141,7 +144,7 @@ class _Run:
             outcome.people, outcome.register_s = len(people), trio.current_time() - began
 
             stages = [
-                Stage(name, script, people[HOST, 0], [people[one] for one in _names(script)])
+                self._stage(name, script, people[HOST, 0], [people[one] for one in _names(script)])
                 for name, script in self._scripts.items()
             ]
             began = trio.current_time()
@@ -156,10 +159,14 @@ class _Run:
             outcome.settle_s = trio.current_time() - began
             for stage, log in zip(stages, logs, strict=True):
                 outcome.verdict.add(stage.judge(log))
+                outcome.changed += stage.changed
             for person in people.values():
                 outcome.violations += [f"{person.nick}: {violation}" for violation in person.violations]
             clients.cancel_scope.cancel()
         return outcome
+
+    def _stage(self, name: str, script: Script, host: Person, people: Sequence[Person]) -> Stage:
+        return Stage(name, script, host, people, self._options.changes, Random(self._random.random()))
 
     async def _gather(self, register: Callable[[str], Any], clients: trio.Nursery) -> dict[tuple[str, int], Person]:
         """Everybody of all scripts, registered and connected; who is called the same in two logs is the same."""
@@ -264,6 +271,13 @@ async def _server(options: Options) -> AsyncIterator[tuple[str, ServerProcess | 
     show_default=True,
     help="Seconds between two drops of one of them, on average.",
 )
+@click.option(
+    "--changes",
+    type=click.FloatRange(0, 1),
+    default=0.2,
+    show_default=True,
+    help="Share of messages that are edited, reacted to or deleted.",
+)
 @click.option("--lines", type=click.IntRange(1), help="Only so many lines of each log.")
 @click.option("--url", help="A running server; without it one is started, and removed at the end.")
 @click.option(
@@ -276,7 +290,8 @@ async def _server(options: Options) -> AsyncIterator[tuple[str, ServerProcess | 
 @click.option("--seed", type=click.IntRange(1), help="Drops and delays are drawn from it; without it, from chance.")
 @click.option("--json", "as_json", is_flag=True, help="The result as one JSON object.")
 def main(
-    files: tuple[Path, ...], speed: float, drop: float, drop_every: float, lines: int | None, url: str | None,
+    files: tuple[Path, ...], speed: float, drop: float, drop_every: float, changes: float, lines: int | None,
+    url: str | None,
     kill_server_every: float | None, kill_postgres: bool, seed: int | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Replay chat logs against a server and compare what every client saw with what was kept.
@@ -291,7 +306,8 @@ def main(
     for path in files or (EXCERPT,):
         scripts[path.name if path.name not in scripts else str(path)] = write_script(read_chatlog(path), lines)
     options = Options(
-        speed=speed, drop=drop, drop_every_s=drop_every, lines=lines, url=url, kill_server_every_s=kill_server_every,
+        speed=speed, drop=drop, drop_every_s=drop_every, changes=changes, lines=lines, url=url,
+        kill_server_every_s=kill_server_every,
         kill_postgres=kill_postgres, seed=seed or 0,
     )  # fmt: skip
 

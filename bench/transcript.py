@@ -15,7 +15,7 @@ class Accepted(NamedTuple):
 
     author: str
     key: str
-    text: str
+    text: str | None  # None: it was deleted since
     seq: int
 
 
@@ -98,7 +98,7 @@ def compare_transcript(seen: Sequence[Entry], wanted: Sequence[Entry], who: str)
         elif entry.seq < highest:
             verdict.reordered += 1
             verdict.blame(f"{who} saw entry {entry.seq} after {highest}")
-        elif entry != by_seq[entry.seq]:
+        elif not _is_earlier_copy(entry, by_seq[entry.seq]):
             verdict.altered += 1
             verdict.blame(f"{who} saw entry {entry.seq} as {entry}, the log has {by_seq[entry.seq]}")
         came.add(entry.seq)
@@ -107,6 +107,27 @@ def compare_transcript(seen: Sequence[Entry], wanted: Sequence[Entry], who: str)
     verdict.lost += len(missing)
     if missing:
         verdict.blame(f"{who} never saw {len(missing)} entries: {missing[:5]}")
+    return verdict
+
+
+def _is_earlier_copy(seen: Entry, kept: Entry) -> bool:
+    """Whether *seen* is what *kept* was once: the log tells of messages, and of edits, as they stand now."""
+    if seen == kept:
+        return True
+    told = [(one.conversation, one.seq, one.kind, one.author, one.key, one.at_ms) for one in (seen, kept)]
+    changed = kept.changed > seen.changed if kept.kind == "message" else kept.kind == "message.edited" and kept.deleted
+    return told[0] == told[1] and changed
+
+
+def compare_messages(shown: Iterable[Entry], log: Sequence[Entry], who: str) -> Verdict:
+    """Hold the messages that a client shows at the end, folded from all that it heard, against the log as it stands."""
+    verdict = Verdict()
+    for message in shown:
+        verdict.compared += 1
+        kept = log[message.seq - 1] if message.seq <= len(log) else None
+        if message != kept:
+            verdict.altered += 1
+            verdict.blame(f"{who} shows message {message.seq} as {message}, the log has {kept}")
     return verdict
 
 

@@ -5,7 +5,16 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, strategies as st
 
-from bench.transcript import Accepted, Span, Verdict, compare_log, compare_transcript, spans, within
+from bench.transcript import (
+    Accepted,
+    Span,
+    Verdict,
+    compare_log,
+    compare_messages,
+    compare_transcript,
+    spans,
+    within,
+)
 from konnect_client import Entry
 
 
@@ -96,3 +105,46 @@ def test_verdicts_add_up_and_keep_ten_examples() -> None:
 @given(seen=st.permutations(LOG))
 def test_only_the_order_of_the_log_passes(seen: list[Entry]) -> None:
     assert compare_transcript(seen, LOG, "ann").good == (seen == LOG)
+
+
+# --- Messages that change ---------------------------------------------------------------------------------------------
+
+
+CHANGED = [
+    entry(1, kind="created", members=("ann", "bob"), text=None),
+    entry(2, text="twice", changed=3),
+    entry(3, kind="message.edited", of=2, text="twice"),
+    entry(4, text=None, deleted=True, changed=6),
+    entry(5, kind="message.edited", of=4, text=None, deleted=True),
+    entry(6, kind="message.deleted", of=4, text=None),
+]
+
+
+def test_what_came_before_a_change_is_right() -> None:
+    """The log tells of messages, and of edits, as they stand now."""
+    live = [
+        CHANGED[0], entry(2, text="once"), CHANGED[2], entry(4, text="secret"),
+        entry(5, kind="message.edited", of=4, text="more secret"), CHANGED[5],
+    ]  # fmt: skip
+    assert compare_transcript(live, CHANGED, "bob").good
+    assert compare_transcript(CHANGED, CHANGED, "cid").good
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        entry(2, text="another", changed=3),
+        entry(2, text="later than the log", changed=4),
+        entry(2, text="once", author="bob"),
+        entry(3, kind="message.edited", of=2, text="another"),
+    ],
+)
+def test_what_no_change_explains_is_altered(wrong: Entry) -> None:
+    seen = [wrong if one.seq == wrong.seq else one for one in CHANGED]
+    assert compare_transcript(seen, CHANGED, "bob").altered == 1
+
+
+def test_what_is_shown_at_the_end_must_stand_in_the_log() -> None:
+    assert compare_messages([CHANGED[1], CHANGED[3]], CHANGED, "bob") == Verdict(compared=2)
+    assert compare_messages([entry(2, text="once")], CHANGED, "bob").altered == 1
+    assert compare_messages([entry(7)], CHANGED, "bob").altered == 1

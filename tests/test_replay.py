@@ -42,6 +42,7 @@ async def test_the_excerpt_arrives_whole_though_connections_drop() -> None:
     assert_kept(outcome)
     assert outcome.drops > 5
     assert outcome.messages == played[EXCERPT.name].says == 156
+    assert set(outcome.changed) == {"edit", "react", "delete"}
 
 
 async def test_killing_the_server_loses_nothing() -> None:
