@@ -85,8 +85,9 @@ async def test_somebody_elses_key_signs_nothing(house: House, world: World) -> N
 async def test_a_client_that_says_goodbye_is_answered(house: House, world: World) -> None:
     ann, bob = await world.people("Ann", "Bob")
     async with house.phone(bob) as his:
-        await his.result("presence.watch", users=[str(ann)])
+        await his.result("conversation.direct", user=str(ann))  # partners see each other
         async with house.phone(ann) as hers:
+            await his.until(lambda: his.of("presence"))
             await hers.socket.aclose(1000, "bye")
             assert (await hers.end())[0] == 1000
         await his.until(lambda: his.of("presence") and his.of("presence")[-1]["state"] == "offline")

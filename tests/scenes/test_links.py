@@ -86,7 +86,7 @@ async def test_everybody_may_fetch_the_photo_of_a_room(house: House, world: Worl
     photo = uuid7()
     await world.database.execute(
         "insert into upload (id, owner, kind, state, size_bytes, content_type, sha256, tries, kept, created_at_ms, "
-        "due_at_ms) values (%s, %s, 'photo', 'ready', 1, 'image/png', %s, 1, 1, 0, 0)",
+        "due_at_ms) values (%s, %s, 'photo', 'ready', 1, 'image/png', %s, 1, 1, 0, now_ms() + 3600000)",
         photo, ann.id, bytes(32),
     )  # fmt: skip
     async with house.phone(ann) as phone:

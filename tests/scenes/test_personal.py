@@ -18,6 +18,8 @@ _encode = msgspec.msgpack.Encoder(order="sorted").encode
 # What each person has of one's own: the rows as they stand; hidden messages out of the table that they are counted by.
 ROWS = "select what, subject, value, number from personal where person = %s and value is not null"
 
+KINDS = ("draft", "settings", "hidden")  # not notifications, which come by themselves
+
 
 def snapshot(dsn: str, person: str) -> bytes:
     """The rows of *person*'s own as canonical bytes, out of the database."""
@@ -30,7 +32,7 @@ def snapshot(dsn: str, person: str) -> bytes:
         ).fetchall()
     found: dict[str, dict[str, Any]] = {}
     for what, subject, value, _ in rows:
-        if what != "hidden":  # these by their own table
+        if what in KINDS and what != "hidden":  # these by their own table
             found.setdefault(what, {})[subject] = value
     for subject, seqs in hidden:
         found.setdefault("hidden", {})[subject] = {"seqs": seqs}
@@ -39,8 +41,7 @@ def snapshot(dsn: str, person: str) -> bytes:
 
 def shown(client: Client) -> bytes:
     """The same, as a client shows it."""
-    kinds = ("draft", "settings", "hidden")
-    return _encode({what: dict(client.personal.rows(what)) for what in kinds if client.personal.rows(what)})
+    return _encode({what: dict(client.personal.rows(what)) for what in KINDS if client.personal.rows(what)})
 
 
 async def until_shown(client: Client, dsn: str, person: str) -> None:

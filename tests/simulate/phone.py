@@ -314,7 +314,7 @@ class Phone:
                     for entry in conversation.recent:
                         self._judge(entry)
         except ServerRefused as refusal:
-            if refusal.code not in ("not_a_member", "already_a_member", "conversation_full", "wrong_kind"):
+            if refusal.code not in ("not_a_member", "already_a_member", "conversation_full", "wrong_kind", "banned"):
                 raise self._wrong("refused:", refusal) from refusal
         except ClientClosed:
             pass
@@ -338,7 +338,7 @@ class Phone:
         except ServerRefused as refusal:
             allowed = (
                 "not_a_member", "unknown_message", "message_deleted", "forbidden", "too_many_reactions", "too_late",
-                "too_many_pins",
+                "too_many_pins", *(["invalid"] if message.poll is not None else []),  # a poll is not forwarded
             )  # fmt: skip
             if refusal.code not in allowed:
                 raise self._wrong("refused:", refusal) from refusal
