@@ -18,7 +18,7 @@ from storage.errors import StorageConflict, StorageUnavailable
 
 GATHER_S: Final = 1.0  # what is said within it is one look, and one push
 AT_ONCE: Final = 200  # conversations in one question
-REST: Final = 2.0  # times what the looks took, at least, is left to everybody else
+REST: Final = 9.0  # times what the looks took, at least, is left to everybody else
 CONVERSATIONS: Final = 50_000  # noted; beyond it they are forgotten, and found by the next sweep
 SEATS: Final = 50_000  # devices that came or went; beyond it all who are here are told anew
 SWEEP_S: Final = 300.0
