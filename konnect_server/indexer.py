@@ -19,7 +19,7 @@ from storage.database import Database
 from storage.errors import StorageError, StorageRefused
 
 EVERY_S: Final = 0.7  # what is said within it is indexed together
-# Times what a batch took is left to everybody else. With 1 the index took a quarter of the durable messages a second and
+# Times what a batch took is left to others. With 1 the index took a quarter of the durable messages a second and
 # trebled their 99th percentile (bench.direct: 12,600/s, where 17,900/s were stored without it).
 REST: Final = 9.0
 SLICE: Final = 2_000  # conversations looked through at a time, some 4 ms of the database

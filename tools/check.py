@@ -1,7 +1,7 @@
 """Every check and test, each with its time and one summary: ``make test``.
 
 All of them run, whatever fails before; two at a time where there are two cores. The second Python
-(3.13 where this one is older and a 3.13 is installed) runs the tests only.
+(3.13 where this one is older and a 3.13 is installed) runs the tests of the house only.
 """
 
 import glob
@@ -25,6 +25,10 @@ OTHER: Final = (3, 13)
 CORES: Final = max(1, min(os.cpu_count() or 1, 8))
 HEARTBEAT_S: Final = 60.0
 SECOND_PYTHONS: Final = ROOT / ".test-pythons"
+
+# On the second Python: the house itself, not its tools, nor all of its scenes, which are the same code at work.
+_TOOLS: Final = ("--ignore-glob=tests/test_bench*", "--ignore=tests/test_replay.py", "--ignore=tests/test_simulate.py")
+_SCENES: Final = ("test_talk.py", "test_coming_back.py", "test_calls.py")
 
 _COUNTS: Final = re.compile(r"(\d+) (passed|failed|skipped|error|errors|xfailed|xpassed|deselected|warnings?)\b")
 
@@ -82,7 +86,7 @@ def main() -> int:
 def _first() -> list[Step]:
     """What runs with nothing beside it: the quick ones, and the simulated world, whose seeds must fit their time. On
     two quiet cores they take one to two minutes; the box leaves room for a machine that others use, too."""
-    box = ["--seeds", "1000", "--seconds", "120", "--workers", str(CORES)]
+    box = ["--seeds", "500", "--seconds", "150", "--workers", str(CORES)]
     return [
         Step("ruff", 60, python("ruff", "check", "--quiet")),
         Step("import order", 60, lambda: [str(Path(PYTHON).with_name("lint-imports"))]),
@@ -93,15 +97,16 @@ def _first() -> list[Step]:
 def _lanes() -> list[list[Step]]:
     """What runs beside what, after that."""
     here = f"{sys.version_info.major}.{sys.version_info.minor}"
-    tests = [Step(f"tests, Python {here}", 1500, python("pytest", "--color=no"))]
-    if sys.version_info[:2] < OTHER:
-        name = ".".join(map(str, OTHER))
-        tests.append(Step(f"tests, Python {name}", 1500, lambda: _on_the_other(name)))
+    tests = [Step(f"tests, Python {here}", 1500, python("pytest", "--color=no", "--ignore=tests/scenes"))]
     others = [
+        Step(f"scenes, Python {here}", 900, python("pytest", "--color=no", "tests/scenes")),
         Step("fuzz", 180, python("tests.fuzz", "--seconds", "60")),
         Step("mypy", 600, python("mypy")),
         Step("the Dockerfile's steps", 300, python("tools.image")),
     ]
+    if sys.version_info[:2] < OTHER:
+        name = ".".join(map(str, OTHER))
+        others.append(Step(f"tests, Python {name}", 1200, lambda: _on_the_other(name)))
     return [tests, others]
 
 
@@ -170,7 +175,9 @@ def _on_the_other(version: str) -> Sequence[str] | str:
         bootstrap.install("test", str(venv), interpreter)
     except (OSError, subprocess.CalledProcessError):
         return f"Python {version} is here, but its packages could not be installed (is a package index in reach?)"
-    return [str(venv / "bin" / "python"), "-m", "pytest", "--color=no"]
+    scenes = sorted(path for path in ROOT.glob("tests/scenes/test_*.py") if path.name not in _SCENES)
+    left_out = [f"--ignore={path.relative_to(ROOT)}" for path in scenes]
+    return [str(venv / "bin" / "python"), "-m", "pytest", "--color=no", *_TOOLS, *left_out]
 
 
 def _interpreters(version: str) -> Iterator[str]:
