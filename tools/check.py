@@ -27,7 +27,10 @@ HEARTBEAT_S: Final = 60.0
 SECOND_PYTHONS: Final = ROOT / ".test-pythons"
 
 # On the second Python: the house itself, not its tools, nor all of its scenes, which are the same code at work.
-_TOOLS: Final = ("--ignore-glob=tests/test_bench*", "--ignore=tests/test_replay.py", "--ignore=tests/test_simulate.py")
+_TOOLS: Final = (
+    "--ignore-glob=tests/test_bench*", "--ignore=tests/test_replay.py", "--ignore=tests/test_simulate.py",
+    "--ignore-glob=tests/test_store_*",  # PostgreSQL at work, not Python
+)  # fmt: skip
 _SCENES: Final = ("test_talk.py", "test_coming_back.py", "test_calls.py")
 
 _COUNTS: Final = re.compile(r"(\d+) (passed|failed|skipped|error|errors|xfailed|xpassed|deselected|warnings?)\b")
@@ -97,10 +100,12 @@ def _first() -> list[Step]:
 def _lanes() -> list[list[Step]]:
     """What runs beside what, after that."""
     here = f"{sys.version_info.major}.{sys.version_info.minor}"
-    tests = [Step(f"tests, Python {here}", 1500, python("pytest", "--color=no", "--ignore=tests/scenes"))]
+    tests = [
+        Step(f"tests, Python {here}", 1500, python("pytest", "--color=no", "--ignore=tests/scenes")),
+        Step("fuzz", 180, python("tests.fuzz", "--seconds", "60")),
+    ]
     others = [
         Step(f"scenes, Python {here}", 900, python("pytest", "--color=no", "tests/scenes")),
-        Step("fuzz", 180, python("tests.fuzz", "--seconds", "60")),
         Step("mypy", 600, python("mypy")),
         Step("the Dockerfile's steps", 300, python("tools.image")),
     ]
