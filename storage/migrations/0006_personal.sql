@@ -3,6 +3,9 @@
 -- which number it was told, and is told of the rows above (event `state`, docs/decisions/0014).
 --
 -- How to add a kind of row: storage/personal.py.
+--
+-- 0006 to 0014 came together. A function that several of them concern stands once, and may name what a later one makes:
+-- PL/pgSQL looks that up when it runs, and it does not before all are there.
 
 create table personal (
     person  uuid   not null references account,
@@ -106,32 +109,6 @@ $$;
 -- is set must not have the devices of somebody in five hundred conversations read all of these.
 --   asks [{"p": person, "l": lineage or null, "n": number, "s": number or null}, ...]
 create index span_number on span (person, number);
-create or replace function standings(asks json) returns json language sql stable
-set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off
-as $$
-    select coalesce(json_agg(json_build_object(
-        'number', h.number,
-        'rows', case when h.number > coalesce(a.n, 0) then
-            coalesce((select number from personal where person = a.p and number > coalesce(a.n, 0)
-                      order by number desc limit 1), 0)
-            else 0 end,
-        'at_ms', now_ms(),
-        'known', a.l is null or exists (select from lineage where id = a.l),
-        'same', not w.wanted,
-        'spans', (select coalesce(json_agg(json_strip_nulls(json_build_object(
-                      'conversation', s.conversation, 'joined', s.joined, 'since', s.since, 'until', s.until, 'number', s.number,
-                      'last_seq', v.last_seq,
-                      'partner', case when v.kind = 'direct' then
-                          (select case when d.low = a.p then d.high else d.low end from direct d where d.conversation = v.id) end))
-                      order by s.conversation, s.joined), '[]')
-                  from span s join conversation v on v.id = s.conversation where s.person = a.p and w.wanted))
-        order by a.n_th), '[]')
-    from rows from (json_to_recordset(asks) as (p uuid, l uuid, n bigint, s bigint)) with ordinality as a(p, l, n, s, n_th)
-    left join lateral (select number from account where id = a.p limit 1) h on true
-    cross join lateral (
-        select a.s is null or exists (select from span where person = a.p and number > a.s) as wanted) w
-$$;
-
 
 -- Commands that change what is one's own. Each is a function (person, command, rules) of its own, with the command as it
 -- travels and the server's rules (storage/rows.py, Rules). It returns {"number"}: up to which number a device has to be told
@@ -267,39 +244,3 @@ begin
     end loop;
     return end_personal(p_person, v_conversation::text, p_command ->> 'key', personal_digest(p_command), v_number);
 end $$;
-
-
--- As before; what one has hidden does not count as unread.
-create or replace function conversation_states(asks json, p_named integer, p_unread integer) returns json language sql stable
-set enable_seqscan = off set enable_bitmapscan = off set enable_sort = off
-as $$
-    select coalesce(json_agg(json_build_object('q', i.q, 'state', json_strip_nulls(json_build_object(
-        'conversation', v.id, 'kind', v.kind, 'title', v.title, 'history', v.history, 'owner', v.owner,
-        'head', coalesce(m.until, v.last_seq), 'first_seq', m.since, 'joined', m.joined, 'until', m.until,
-        'read', coalesce(mine.read, 0), 'delivered', coalesce(mine.delivered, 0), 'active_at_ms', v.active_at_ms,
-        'members', case when m.until is null then
-            (select json_agg(s.person order by s.joined, s.place) from span s where s.conversation = v.id and s.until is null) end,
-        'names', case when m.until is null and v.member_count <= p_named then
-            (select json_object_agg(a.id, a.name) from span s join account a on a.id = s.person
-             where s.conversation = v.id and s.until is null) end,
-        'receipts', case when m.until is null and v.member_count <= p_named then
-            (select json_agg(json_build_object('user', r.person, 'delivered', r.delivered, 'read', r.read) order by r.person)
-             from receipt r join span s on s.conversation = v.id and s.person = r.person and s.until is null
-             where r.conversation = v.id and r.person <> i.p) end,
-        'unread', (select count(*) filter (where e.kind = 'message' and e.author <> i.p and e.seq <> all (h.seqs)) from
-                   (select kind, author, seq from entry where conversation = v.id
-                        and seq > greatest(mine.read, m.since - 1) and seq <= coalesce(m.until, 9223372036854775807)
-                    order by seq limit p_unread) e),
-        'recent', (select json_agg(entry_json(e.*) order by e.seq) from
-                   (select e.* from span s cross join lateral (
-                        select * from entry where conversation = s.conversation
-                            and seq >= s.since and seq <= coalesce(s.until, 9223372036854775807)
-                        order by seq desc limit i.r) e
-                    where s.conversation = v.id and s.person = i.p order by e.seq desc limit i.r) e)))) order by i.n), '[]')
-    from rows from (json_to_recordset(asks) as (q integer, p uuid, c uuid, r integer)) with ordinality as i(q, p, c, r, n)
-    cross join lateral (select * from conversation where id = i.c limit 1) v
-    cross join lateral (select * from span where conversation = v.id and person = i.p order by joined desc limit 1) m
-    left join lateral (select * from receipt where conversation = v.id and person = i.p limit 1) mine on true
-    cross join lateral (select coalesce(array_agg(seq), '{}') as seqs from hidden
-                        where person = i.p and conversation = v.id and seq > coalesce(mine.read, 0)) h
-$$;

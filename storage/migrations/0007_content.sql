@@ -50,112 +50,6 @@ as $$
     where part ->> 'kind' = 'mention'
 $$;
 
-
--- Append a batch of new messages of members (0002), each {"i", "o", "a", "k", "x": text, "j": content or left out}.
-create or replace function append_new(batch json, p_ids uuid[], p_heads bigint[], p_counts integer[]) returns json language plpgsql volatile
-set enable_seqscan = off set enable_bitmapscan = off set plan_cache_mode = force_generic_plan
-as $$
-declare
-    ids uuid[];
-    tops bigint[];
-    v_at bigint;                                            -- taken under the locks: a conversation's times do not go back
-    stored bigint;
-    missed json;
-begin
-    with raised as (
-        update conversation v set last_seq = v.last_seq + p_counts[array_position(p_ids, v.id)], active_at_ms = now_ms()
-        where v.id = any (p_ids)
-        returning v.id, v.last_seq - p_counts[array_position(p_ids, v.id)] as top, v.active_at_ms
-    )
-    select array_agg(id), array_agg(top), max(active_at_ms) into ids, tops, v_at from raised;
-    if ids is distinct from p_ids then
-        raise unique_violation using message = 'not all of these conversations exist';
-    end if;
-    insert into entry (conversation, seq, kind, author, key, key_hash, digest, at_ms, text, content)
-    select p_ids[i], tops[i] + o, 'message', a, k, key_hash(a, k),
-           case when j is null then md5('message:' || x)::uuid else message_digest(x, j) end, v_at, nullif(x, ''), j
-    from json_to_recordset(batch) as r(i integer, o integer, a uuid, k text, x text, j json)
-    where exists (select from span m where m.conversation = p_ids[i] and m.person = a and m.until is null);
-    get diagnostics stored = row_count;
-    if stored <> json_array_length(batch) then
-        raise unique_violation using message = 'not all of these authors are members';
-    end if;
-    if tops is distinct from p_heads then
-        select json_agg(entry_json(e.*) order by e.conversation, e.seq) into missed
-        from generate_subscripts(p_ids, 1) i cross join lateral (
-            select * from entry where conversation = p_ids[i] and seq > p_heads[i] and seq <= tops[i] order by seq limit 500) e
-        where p_heads[i] < tops[i];
-    end if;
-    return json_build_object('tops', to_json(tops), 'at_ms', v_at, 'missed', coalesce(missed, '[]'));
-end $$;
-
--- Append a batch of messages, whatever each of them is (0002), each {"c", "a", "k", "x": text, "j": content or left out}.
-create or replace function append_messages(batch json, heads json) returns json language plpgsql volatile
-set enable_seqscan = off set plan_cache_mode = force_generic_plan
-as $$
-declare answer json;
-begin
-    perform from conversation where id = any (array(select c from json_to_recordset(batch) as x(c uuid)))
-        order by id for no key update;                      -- wait here; the next statement has a new snapshot
-    with i as materialized (
-        select x.*, key_hash(x.a, x.k) as hash, message_digest(x.t, x.j) as digest
-        from rows from (json_to_recordset(batch) as (c uuid, a uuid, k text, x text, j json)) with ordinality as x(c, a, k, t, j, n)
-    ), old as materialized (                                -- the key first: a repeat is answered even after a removal
-        select i.n, e.*
-        from i cross join lateral (select seq, at_ms, digest from entry
-                                   where entry.key_hash = i.hash and conversation = i.c limit 1) e
-    ), fresh as materialized (                              -- the first of each key, if the author is a member now
-        select distinct on (c, hash) * from i
-        where n not in (select n from old)
-          and (select true from span m where m.conversation = i.c and m.person = i.a and m.until is null)
-        order by c, hash, n
-    ), numbered as materialized (
-        select f.*, (select last_seq from conversation where id = f.c) + row_number() over (partition by f.c order by f.n) as seq,
-               now_ms() as at_ms
-        from fresh f
-    ), top as materialized (
-        select c, max(seq) as seq, max(at_ms) as at_ms from numbered group by c
-    ), raised as (
-        update conversation v set last_seq = top.seq, active_at_ms = top.at_ms
-        from top where v.id = top.c and v.id = any (array(select c from top))
-    ), stored as (
-        insert into entry (conversation, seq, kind, author, key, key_hash, digest, at_ms, text, content)
-        select c, seq, 'message', a, k, hash, digest, at_ms, nullif(t, ''), j from numbered
-        returning conversation, key_hash, seq, at_ms, digest
-    )
-    select json_build_object(
-        'missed', (select coalesce(json_agg(entry_json(e.*) order by e.conversation, e.seq), '[]')
-                   from json_to_recordset(heads) as h(c uuid, h bigint)
-                   cross join lateral (select from conversation v where v.id = h.c and v.last_seq > h.h limit 1) behind
-                   cross join lateral (select * from entry where conversation = h.c and seq > h.h order by seq limit 500) e),
-        'answers', (select coalesce(json_agg(json_build_object(
-                        'seq', coalesce(o.seq, s.seq), 'at_ms', coalesce(o.at_ms, s.at_ms), 'new', f.n is not null,
-                        'reused', coalesce(o.digest, s.digest) is distinct from i.digest
-                                  and coalesce(o.seq, s.seq) is not null) order by i.n), '[]')
-                    from i left join old o using (n) left join fresh f using (n)
-                    left join stored s on (s.key_hash, s.conversation) = (i.hash, i.c)))
-    into answer;
-    return answer;
-end $$;
-
-
--- Store the entry of an action that has content.
-create function end_action(
-    p_author uuid, p_command json, p_digest uuid, p_begun begun, p_kind text, p_text text, p_detail json, p_content json
-) returns json language plpgsql volatile as $$
-declare
-    v_conversation uuid := p_command ->> 'conversation';
-    v_key text := p_command ->> 'key';
-    e entry;
-begin
-    insert into entry (conversation, seq, kind, author, key, key_hash, digest, at_ms, text, detail, content)
-    values (v_conversation, p_begun.seq, p_kind, p_author, v_key, key_hash(p_author, v_key), p_digest, p_begun.at_ms,
-            p_text, p_detail, p_content)
-    returning * into e;
-    update conversation set last_seq = e.seq, active_at_ms = e.at_ms where id = v_conversation;
-    return json_build_object('seq', e.seq, 'at_ms', e.at_ms, 'entry', entry_json(e));
-end $$;
-
 -- Name the author's *p_media*, items of a message's content, in entry *p_seq*. Nothing is named unless all can be.
 --   Returns null, or {"error": code, "missing": upload}.
 create function attach_media(p_author uuid, p_conversation uuid, p_seq bigint, p_media json) returns json
@@ -202,11 +96,20 @@ begin
         if not found then return json_build_object('error', 'unknown_message'); end if;
         if m.detail ->> 'deleted' is not null then return json_build_object('error', 'message_deleted'); end if;
     end if;
+    if v_content ->> 'thread' is not null then
+        v_problem := thread_problem(v_conversation, p_author, (v_content ->> 'thread')::bigint);
+        if v_problem is not null then return v_problem; end if;
+        if exists (select from entry where conversation = v_conversation and seq = (v_content ->> 'thread')::bigint
+                   and detail ->> 'deleted' is not null) then
+            return json_build_object('error', 'message_deleted');
+        end if;
+    end if;
     if v_content ->> 'media' is not null then
         v_problem := attach_media(p_author, v_conversation, b.seq, v_content -> 'media');
         if v_problem is not null then return v_problem; end if;
     end if;
-    return end_action(p_author, p_command, v_digest, b, 'message', nullif(p_command ->> 'text', ''), null, v_content);
+    return end_action(p_author, p_command, v_digest, b, 'message', nullif(p_command ->> 'text', ''),
+        thread_joined(v_conversation, (v_content ->> 'thread')::bigint, p_author, b, p_rules), v_content);
 end $$;
 
 
@@ -233,6 +136,9 @@ begin
     if not found then return json_build_object('error', 'unknown_message'); end if;
     if m.detail ->> 'deleted' is not null then return json_build_object('error', 'message_deleted'); end if;
     if m.author <> p_author then return json_build_object('error', 'forbidden'); end if;
+    if (select guarded from conversation where id = v_conversation) and not may(v_conversation, p_author, 'write') then
+        return json_build_object('error', 'forbidden');
+    end if;
     if v_within_s = 0 or (v_within_s > 0 and b.at_ms - m.at_ms > v_within_s * 1000) then
         return json_build_object('error', 'too_late');
     end if;
@@ -259,9 +165,11 @@ begin
             select seq from version where conversation = m.conversation and message = m.seq and seq <> m.seq));
     update version set text = null, content = null
         where conversation = m.conversation and message = m.seq and seq = m.seq;
+    delete from poll_vote where conversation = m.conversation and message = m.seq;
     delete from reaction where conversation = m.conversation and message = m.seq;
     delete from pin where conversation = m.conversation and message = m.seq;
-    update entry set text = null, content = null, pinned = null, detail = message_detail(null, true, null, p_changed)
+    update entry set text = null, pinned = null,
+            content = ('{"thread":' || (m.content ->> 'thread') || '}')::json, detail = message_detail(null, true, null, p_changed)
         where conversation = m.conversation and seq = m.seq;
     perform upload_detach(id, m.conversation, m.seq, (p_rules ->> 'media_unused_ms')::bigint)
         from (select (item ->> 'id')::uuid as id from json_array_elements(m.content -> 'media') item order by 1) used;
@@ -282,7 +190,7 @@ begin
     if b.answer is not null then return b.answer; end if;
     select * into m from visible_message(v_conversation, p_author, (p_command ->> 'seq')::bigint);
     if not found then return json_build_object('error', 'unknown_message'); end if;
-    if m.author <> p_author and p_author is distinct from (select owner from conversation where id = v_conversation) then
+    if m.author <> p_author and not may(v_conversation, p_author, 'delete') then
         return json_build_object('error', 'forbidden');
     end if;
     if m.detail ->> 'deleted' is not null then
@@ -290,7 +198,8 @@ begin
     end if;
     perform erase_message(m, b.seq, p_rules);
     return end_action(p_author, p_command, v_digest, b, 'message.deleted', null,
-                      json_strip_nulls(json_build_object('of', m.seq)));
+                      json_strip_nulls(json_build_object(
+                          'of', m.seq, 'threads', threads_left(v_conversation, array[m.seq], b.seq, p_rules))));
 end $$;
 
 
@@ -454,8 +363,7 @@ begin
     select * into m from visible_message(v_conversation, p_author, (p_command ->> 'seq')::bigint);
     if not found then return json_build_object('error', 'unknown_message'); end if;
     if m.detail ->> 'deleted' is not null then return json_build_object('error', 'message_deleted'); end if;
-    if exists (select from conversation where id = v_conversation and kind <> 'direct'
-               and owner is distinct from p_author) then
+    if not may(v_conversation, p_author, 'pin') then
         return json_build_object('error', 'forbidden');
     end if;
     if v_on = coalesce(m.pinned, false) then
@@ -483,14 +391,3 @@ as $$
         and exists (select from span s where s.conversation = p_conversation and s.person = p_person
                     and p.message between s.since and coalesce(s.until, 9223372036854775807))
 $$;
-
--- A conversation's state tells its members of the pins; put into the function as it stands, whichever migration made it so.
-do $$
-declare
-    v_old text := pg_get_functiondef('conversation_states(json, integer, integer)'::regprocedure);
-    v_new text := replace(v_old, '''owner'', v.owner,', '''owner'', v.owner,
-        ''pins'', case when m.until is null then conversation_pins(v.id, i.p) end,');
-begin
-    if v_new = v_old then raise exception 'conversation_states has no place for pins'; end if;
-    execute v_new;
-end $$;

@@ -211,147 +211,6 @@ begin
         on conflict (conversation) do update set due_ms = excluded.due_ms where excluded.due_ms < e.due_ms;
 end $$;
 
--- Append a batch of new messages of members (0007). The row of a message that has an end says so, and "kept" says for how
--- many seconds each conversation keeps what was stored; null where none of them has an end.
-create or replace function append_new(batch json, p_ids uuid[], p_heads bigint[], p_counts integer[]) returns json language plpgsql volatile
-set enable_seqscan = off set enable_bitmapscan = off set plan_cache_mode = force_generic_plan
-as $$
-declare
-    ids uuid[];
-    tops bigint[];
-    kept bigint[];
-    v_kept bigint;                                          -- how many of these conversations let messages disappear
-    v_at bigint;                                            -- taken under the locks: a conversation's times do not go back
-    stored bigint;
-    missed json;
-begin
-    with raised as (
-        update conversation v set last_seq = v.last_seq + p_counts[array_position(p_ids, v.id)], active_at_ms = now_ms()
-        where v.id = any (p_ids)
-        returning v.id, v.last_seq - p_counts[array_position(p_ids, v.id)] as top, v.active_at_ms, v.retention_s
-    )
-    select array_agg(id), array_agg(top), max(active_at_ms), array_agg(retention_s), count(retention_s)
-        into ids, tops, v_at, kept, v_kept from raised;
-    if ids is distinct from p_ids then
-        raise unique_violation using message = 'not all of these conversations exist';
-    end if;
-    if v_kept = 0 then
-        insert into entry (conversation, seq, kind, author, key, key_hash, digest, at_ms, text, content)
-        select p_ids[i], tops[i] + o, 'message', a, k, key_hash(a, k),
-               case when j is null then md5('message:' || x)::uuid else message_digest(x, j) end, v_at, nullif(x, ''), j
-        from json_to_recordset(batch) as r(i integer, o integer, a uuid, k text, x text, j json)
-        where exists (select from span m where m.conversation = p_ids[i] and m.person = a and m.until is null);
-    else
-        insert into entry (conversation, seq, kind, author, key, key_hash, digest, at_ms, text, content, detail)
-        select p_ids[i], tops[i] + o, 'message', a, k, key_hash(a, k), message_digest(x, j), v_at, nullif(x, ''), j,
-               case when kept[i] is not null then json_strip_nulls(json_build_object('expires_at_ms', v_at + kept[i] * 1000)) end
-        from json_to_recordset(batch) as r(i integer, o integer, a uuid, k text, x text, j json)
-        where exists (select from span m where m.conversation = p_ids[i] and m.person = a and m.until is null);
-    end if;
-    get diagnostics stored = row_count;
-    if stored <> json_array_length(batch) then
-        raise unique_violation using message = 'not all of these authors are members';
-    end if;
-    if v_kept > 0 then
-        perform expire_later(p_ids[i], tops[i] + 1, tops[i] + p_counts[i], v_at + kept[i] * 1000)
-            from generate_subscripts(p_ids, 1) i where kept[i] is not null;
-    end if;
-    if tops is distinct from p_heads then
-        select json_agg(entry_json(e.*) order by e.conversation, e.seq) into missed
-        from generate_subscripts(p_ids, 1) i cross join lateral (
-            select * from entry where conversation = p_ids[i] and seq > p_heads[i] and seq <= tops[i] order by seq limit 500) e
-        where p_heads[i] < tops[i];
-    end if;
-    return json_build_object('tops', to_json(tops), 'at_ms', v_at, 'missed', coalesce(missed, '[]'),
-                             'kept', case when v_kept > 0 then to_json(kept) end);
-end $$;
-
--- Append a batch of messages, whatever each of them is (0007). An answer to a new one says when it ends.
-create or replace function append_messages(batch json, heads json) returns json language plpgsql volatile
-set enable_seqscan = off set plan_cache_mode = force_generic_plan
-as $$
-declare answer json;
-begin
-    perform from conversation where id = any (array(select c from json_to_recordset(batch) as x(c uuid)))
-        order by id for no key update;                      -- wait here; the next statement has a new snapshot
-    with i as materialized (
-        select x.*, key_hash(x.a, x.k) as hash, message_digest(x.t, x.j) as digest
-        from rows from (json_to_recordset(batch) as (c uuid, a uuid, k text, x text, j json)) with ordinality as x(c, a, k, t, j, n)
-    ), old as materialized (                                -- the key first: a repeat is answered even after a removal
-        select i.n, e.*
-        from i cross join lateral (select seq, at_ms, digest from entry
-                                   where entry.key_hash = i.hash and conversation = i.c limit 1) e
-    ), fresh as materialized (                              -- the first of each key, if the author is a member now
-        select distinct on (c, hash) * from i
-        where n not in (select n from old)
-          and (select true from span m where m.conversation = i.c and m.person = i.a and m.until is null)
-        order by c, hash, n
-    ), numbered as materialized (
-        select f.*, v.last_seq + row_number() over (partition by f.c order by f.n) as seq, now_ms() as at_ms,
-               v.retention_s * 1000 as kept_ms
-        from fresh f cross join lateral (select last_seq, retention_s from conversation where id = f.c limit 1) v
-    ), top as materialized (
-        select c, max(seq) as seq, max(at_ms) as at_ms from numbered group by c
-    ), raised as (
-        update conversation v set last_seq = top.seq, active_at_ms = top.at_ms
-        from top where v.id = top.c and v.id = any (array(select c from top))
-    ), stored as (
-        insert into entry (conversation, seq, kind, author, key, key_hash, digest, at_ms, text, content, detail)
-        select c, seq, 'message', a, k, hash, digest, at_ms, nullif(t, ''), j,
-               case when kept_ms is not null then json_strip_nulls(json_build_object('expires_at_ms', at_ms + kept_ms)) end
-        from numbered
-        returning conversation, key_hash, seq, at_ms, digest, (detail ->> 'expires_at_ms')::bigint as expires_at_ms
-    ), later as materialized (
-        select expire_later(conversation, seq, seq, expires_at_ms) from stored where expires_at_ms is not null
-    )
-    select json_build_object(
-        'missed', (select coalesce(json_agg(entry_json(e.*) order by e.conversation, e.seq), '[]')
-                   from json_to_recordset(heads) as h(c uuid, h bigint)
-                   cross join lateral (select from conversation v where v.id = h.c and v.last_seq > h.h limit 1) behind
-                   cross join lateral (select * from entry where conversation = h.c and seq > h.h order by seq limit 500) e),
-        'answers', (select coalesce(json_agg(json_strip_nulls(json_build_object(
-                        'seq', coalesce(o.seq, s.seq), 'at_ms', coalesce(o.at_ms, s.at_ms), 'new', f.n is not null,
-                        'reused', coalesce(o.digest, s.digest) is distinct from i.digest
-                                  and coalesce(o.seq, s.seq) is not null,
-                        'expires_at_ms', s.expires_at_ms)) order by i.n), '[]')
-                    from i left join old o using (n) left join fresh f using (n)
-                    left join stored s on (s.key_hash, s.conversation) = (i.hash, i.c)),
-        'later', (select count(*) from later))              -- asked for, or it would not be done
-    into answer;
-    return answer;
-end $$;
-
--- Store the action's entry (0005, 0007). A message may have an end, however it is sent.
-create or replace function end_action(
-    p_author uuid, p_command json, p_digest uuid, p_begun begun, p_kind text, p_text text, p_detail json
-) returns json language sql volatile
-return end_action(p_author, p_command, p_digest, p_begun, p_kind, p_text, p_detail, null::json);
-
-create or replace function end_action(
-    p_author uuid, p_command json, p_digest uuid, p_begun begun, p_kind text, p_text text, p_detail json, p_content json
-) returns json language plpgsql volatile as $$
-declare
-    v_conversation uuid := p_command ->> 'conversation';
-    v_key text := p_command ->> 'key';
-    v_detail json := p_detail;
-    v_ends bigint;
-    e entry;
-begin
-    if p_kind = 'message' then
-        select p_begun.at_ms + retention_s * 1000 into v_ends from conversation where id = v_conversation;
-        if v_ends is not null then
-            v_detail := detail_with(v_detail, json_build_object('expires_at_ms', v_ends));
-            perform expire_later(v_conversation, p_begun.seq, p_begun.seq, v_ends);
-        end if;
-    end if;
-    insert into entry (conversation, seq, kind, author, key, key_hash, digest, at_ms, text, detail, content)
-    values (v_conversation, p_begun.seq, p_kind, p_author, v_key, key_hash(p_author, v_key), p_digest, p_begun.at_ms,
-            p_text, v_detail, p_content)
-    returning * into e;
-    update conversation set last_seq = e.seq, active_at_ms = e.at_ms where id = v_conversation;
-    return json_build_object('seq', e.seq, 'at_ms', e.at_ms, 'entry', entry_json(e));
-end $$;
-
 -- React to a message, or take a reaction back (0005); what else is to be known of the message stays as it is.
 create or replace function react_to_message(p_author uuid, p_command json, p_rules json) returns json language plpgsql volatile
 set enable_seqscan = off
@@ -408,10 +267,6 @@ begin
                           'of', m.seq, 'emoji', v_emoji, 'on', v_on, 'count', v_count, 'users', v_users)));
 end $$;
 
--- Who may say how long messages are kept: both of a direct conversation, the owner of a group.
-create function may_retain(p_conversation uuid, p_person uuid) returns boolean language sql stable
-return (select kind = 'direct' or owner = p_person from conversation where id = p_conversation);
-
 -- Say how long messages are kept that are sent from now on.
 create function set_retention(p_author uuid, p_command json, p_rules json) returns json language plpgsql volatile
 set enable_seqscan = off
@@ -425,7 +280,7 @@ declare
 begin
     select * into b from begin_action(p_author, p_command, v_digest);
     if b.answer is not null then return b.answer; end if;
-    if not may_retain(v_conversation, p_author) then return json_build_object('error', 'forbidden'); end if;
+    if not may(v_conversation, p_author, 'retention') then return json_build_object('error', 'forbidden'); end if;
     select retention_s into v_now from conversation where id = v_conversation;
     if v_now is not distinct from v_seconds then
         return settle_action(p_author, p_command, v_digest, b.seq - 1);
@@ -472,23 +327,12 @@ begin
     v_key := 'expired:' || (v_last + 1);
     insert into entry (conversation, seq, kind, author, key, key_hash, digest, at_ms, detail)
     values (v_conversation, v_last + 1, 'messages.expired', p_author, v_key, key_hash(p_author, v_key),
-            md5('expired')::uuid, v_now, json_build_object('messages', to_json(v_messages)))
+            md5('expired')::uuid, v_now, json_strip_nulls(json_build_object(
+                'messages', to_json(v_messages), 'threads', threads_left(v_conversation, v_messages, v_last + 1, p_rules))))
     returning * into e;
     update conversation set last_seq = e.seq where id = v_conversation;
     return json_build_object('seq', e.seq, 'at_ms', e.at_ms, 'entry', entry_json(e));
 end $$;
-
--- A conversation's state tells how long messages are kept; put into the function as it stands, whichever migration made it
--- so (0007 does the same).
-do $$
-declare
-    v_old text := pg_get_functiondef('conversation_states(json, integer, integer)'::regprocedure);
-    v_new text := replace(v_old, '''owner'', v.owner,', '''owner'', v.owner, ''retention_s'', v.retention_s,');
-begin
-    if v_new = v_old then raise exception 'conversation_states has no place for retention_s'; end if;
-    execute v_new;
-end $$;
-
 
 -- --- What is due ---
 
@@ -542,17 +386,6 @@ create table poll_vote (
     primary key (conversation, message, person)
 );
 create unique index poll_vote_order on poll_vote (conversation, message, seq);
-
--- With what a message says go the votes on it.
-do $$
-declare
-    v_old text := pg_get_functiondef('erase_message(entry, bigint, json)'::regprocedure);
-    v_new text := replace(v_old, 'delete from reaction where', 'delete from poll_vote where conversation = m.conversation and message = m.seq;
-    delete from reaction where');
-begin
-    if v_new = v_old then raise exception 'erase_message has no place for votes'; end if;
-    execute v_new;
-end $$;
 
 -- Ask something: a message that is a poll.
 create function create_poll(p_author uuid, p_command json, p_rules json) returns json language plpgsql volatile
@@ -652,7 +485,7 @@ begin
     if m.detail ->> 'deleted' is not null then return json_build_object('error', 'message_deleted'); end if;
     v_poll := m.detail -> 'poll';
     if v_poll is null then return json_build_object('error', 'unknown_poll'); end if;
-    if m.author <> p_author and p_author is distinct from (select owner from conversation where id = v_conversation) then
+    if m.author <> p_author and not may(v_conversation, p_author, 'delete') then
         return json_build_object('error', 'forbidden');
     end if;
     if v_poll ->> 'closed' is not null then

@@ -218,7 +218,8 @@ begin
 end $$;
 
 -- A person becomes a member by entry *p_seq*. The conversation's row is locked; the person's number rises.
-create function begin_span(v conversation, p_person uuid, p_seq bigint, p_at bigint) returns void language plpgsql volatile
+create function begin_span(v conversation, p_person uuid, p_seq bigint, p_at bigint) returns void
+language plpgsql volatile
 set enable_seqscan = off
 as $$
 declare
@@ -231,6 +232,7 @@ begin
                  then 1 else p_seq end, v_number);
     insert into receipt (conversation, person, delivered, read, at_ms) values (v.id, p_person, p_seq, p_seq, p_at)
     on conflict (conversation, person) do update set delivered = p_seq, read = p_seq, at_ms = p_at;   -- the past is no news
+    delete from join_request where conversation = v.id and person = p_person;   -- who is in asks no more
 end $$;
 
 -- A person is a member no more, by entry *p_seq*.
@@ -397,33 +399,6 @@ begin
             'more', (select count(*) from page) > p_limit));
 end $$;
 
-
--- As in 0005; new: whoever `may` delete others' messages, in place of the owner alone.
-create or replace function delete_message(p_author uuid, p_command json, p_rules json) returns json language plpgsql volatile
-set enable_seqscan = off
-as $$
-declare
-    v_conversation uuid := p_command ->> 'conversation';
-    v_digest uuid := md5(json_build_array('delete', p_command -> 'seq')::text)::uuid;
-    b begun;
-    m entry;
-begin
-    select * into b from begin_action(p_author, p_command, v_digest);
-    if b.answer is not null then return b.answer; end if;
-    select * into m from visible_message(v_conversation, p_author, (p_command ->> 'seq')::bigint);
-    if not found then return json_build_object('error', 'unknown_message'); end if;
-    if m.author <> p_author and not may(v_conversation, p_author, 'delete') then   -- 0009
-        return json_build_object('error', 'forbidden');
-    end if;
-    if m.detail ->> 'deleted' is not null then
-        return settle_action(p_author, p_command, v_digest, (m.detail ->> 'changed')::bigint);
-    end if;
-    perform erase_message(m, b.seq, p_rules);
-    return end_action(p_author, p_command, v_digest, b, 'message.deleted', null,
-                      json_strip_nulls(json_build_object('of', m.seq)));
-end $$;
-
-
 -- What is set for all: title, topic, photo, slow mode.
 alter table conversation add column topic text check (topic <> '');
 alter table conversation add column photo uuid references upload;
@@ -509,7 +484,9 @@ begin
 end $$;
 
 
--- As in 0008; new are the lines marked 0009: a guarded conversation's messages go the longer way.
+-- As in 0002; new: a message may have content (0007, "j" of the batch; left out of plain text), or an end (0008: "kept" says for
+-- how many seconds each conversation keeps what was stored, null where none has an end), and those of a guarded conversation go
+-- the longer way.
 create or replace function append_new(batch json, p_ids uuid[], p_heads bigint[], p_counts integer[]) returns json language plpgsql volatile
 set enable_seqscan = off set enable_bitmapscan = off set plan_cache_mode = force_generic_plan
 as $$
@@ -521,20 +498,20 @@ declare
     v_at bigint;                                            -- taken under the locks: a conversation's times do not go back
     stored bigint;
     missed json;
-    v_guarded boolean;                                      -- 0009
+    v_guarded boolean;
 begin
     with raised as (
         update conversation v set last_seq = v.last_seq + p_counts[array_position(p_ids, v.id)], active_at_ms = now_ms()
         where v.id = any (p_ids)
         returning v.id, v.last_seq - p_counts[array_position(p_ids, v.id)] as top, v.active_at_ms, v.retention_s,
-                  v.guarded                                 -- 0009
+                  v.guarded
     )
     select array_agg(id), array_agg(top), max(active_at_ms), array_agg(retention_s), count(retention_s), bool_or(guarded)
         into ids, tops, v_at, kept, v_kept, v_guarded from raised;
     if ids is distinct from p_ids then
         raise unique_violation using message = 'not all of these conversations exist';
     end if;
-    if v_guarded then                                       -- 0009
+    if v_guarded then
         raise unique_violation using message = 'not everybody may write in all of these conversations';
     end if;
     if v_kept = 0 then
@@ -568,13 +545,14 @@ begin
                              'kept', case when v_kept > 0 then to_json(kept) end);
 end $$;
 
--- As in 0008; new are the lines marked 0009: an answer may be {"error": 'forbidden' or 'slow_mode', "retry_after_ms"}.
+-- As in 0002, and as append_new; an answer may be {"error": 'forbidden' or 'slow_mode', "retry_after_ms"}, and one to a new
+-- message says when it ends.
 create or replace function append_messages(batch json, heads json) returns json language plpgsql volatile
 set enable_seqscan = off set plan_cache_mode = force_generic_plan
 as $$
 declare
     answer json;
-    v_guarded uuid[];                                       -- 0009: of these conversations the guarded ones; null: none
+    v_guarded uuid[];                                       -- of these conversations the guarded ones; null: none
 begin
     select array_agg(id) filter (where guarded) into v_guarded from (
         select id, guarded from conversation where id = any (array(select c from json_to_recordset(batch) as x(c uuid)))
@@ -591,7 +569,7 @@ begin
         where n not in (select n from old)
           and (select true from span m where m.conversation = i.c and m.person = i.a and m.until is null)
         order by c, hash, n
-    ), guard as materialized (                              -- 0009: from here to `refused`; empty where nothing is guarded
+    ), guard as materialized (                              -- from here to `refused`; empty where nothing is guarded
         select w.n, h.* from wanted w cross join lateral held_back(w.c, w.a) h where w.c = any (v_guarded)
     ), paced as materialized (
         select w.*, g.error, g.wait_ms, coalesce(g.slow_ms, 0) as slow_ms,
@@ -611,7 +589,7 @@ begin
     ), raised as (
         update conversation v set last_seq = top.seq, active_at_ms = top.at_ms
         from top where v.id = top.c and v.id = any (array(select c from top))
-    ), noted as (                                           -- 0009
+    ), noted as (
         insert into slowed (conversation, person, at_ms) select c, a, at_ms from numbered where slow_ms > 0
         on conflict (conversation, person) do update set at_ms = excluded.at_ms
     ), stored as (
@@ -630,7 +608,7 @@ begin
                    cross join lateral (select * from entry where conversation = h.c and seq > h.h order by seq limit 500) e),
         'answers', (select coalesce(json_agg(json_strip_nulls(json_build_object(
                         'seq', coalesce(o.seq, s.seq), 'at_ms', coalesce(o.at_ms, s.at_ms), 'new', f.n is not null,
-                        'error', r.error, 'retry_after_ms', coalesce(r.wait_ms, 0),   -- 0009
+                        'error', r.error, 'retry_after_ms', coalesce(r.wait_ms, 0),
                         'reused', coalesce(o.digest, s.digest) is distinct from i.digest
                                   and coalesce(o.seq, s.seq) is not null,
                         'expires_at_ms', s.expires_at_ms)) order by i.n), '[]')
@@ -641,50 +619,6 @@ begin
     into answer;
     return answer;
 end $$;
-
-
--- As in 0006 to 0008; new are the lines marked 0009.
-create or replace function conversation_states(asks json, p_named integer, p_unread integer) returns json language sql stable
-set enable_seqscan = off set enable_bitmapscan = off set enable_sort = off
-as $$
-    select coalesce(json_agg(json_build_object('q', i.q, 'state', json_strip_nulls(json_build_object(
-        'conversation', v.id, 'kind', v.kind, 'title', v.title, 'history', v.history, 'owner', v.owner,
-        'retention_s', v.retention_s, 'pins', case when m.until is null then conversation_pins(v.id, i.p) end,
-        'head', coalesce(m.until, v.last_seq), 'first_seq', m.since, 'joined', m.joined, 'until', m.until,
-        'read', coalesce(mine.read, 0), 'delivered', coalesce(mine.delivered, 0), 'active_at_ms', v.active_at_ms,
-        'members', case when m.until is null and v.kind in ('direct', 'group') then   -- 0009: nobody lists a room
-            (select json_agg(s.person order by s.joined, s.place) from span s where s.conversation = v.id and s.until is null) end,
-        'names', case when m.until is null and v.member_count <= p_named then
-            (select json_object_agg(a.id, a.name) from span s join account a on a.id = s.person
-             where s.conversation = v.id and s.until is null) end,
-        'receipts', case when m.until is null and v.member_count <= p_named then
-            (select json_agg(json_build_object('user', r.person, 'delivered', r.delivered, 'read', r.read) order by r.person)
-             from receipt r join span s on s.conversation = v.id and s.person = r.person and s.until is null
-             where r.conversation = v.id and r.person <> i.p) end,
-        'topic', v.topic, 'photo', v.photo, 'slow_mode_s', v.slow_mode_s,   -- 0009
-        'tags', nullif(v.tags, '{}'), 'public', v.public,
-        'member_count', case when m.until is null and v.kind in ('room', 'channel') then v.member_count end,
-        'admins', case when m.until is null then           -- 0009
-            (select json_agg(s.person order by s.person) from span s
-             where s.conversation = v.id and s.until is null and s.role = 'admin') end,
-        'unread', (select count(*) filter (where e.kind = 'message' and e.author <> i.p and e.seq <> all (h.seqs)) from
-                   (select kind, author, seq from entry where conversation = v.id
-                        and seq > greatest(mine.read, m.since - 1) and seq <= coalesce(m.until, 9223372036854775807)
-                    order by seq limit p_unread) e),
-        'recent', (select json_agg(entry_json(e.*) order by e.seq) from
-                   (select e.* from span s cross join lateral (
-                        select * from entry where conversation = s.conversation
-                            and seq >= s.since and seq <= coalesce(s.until, 9223372036854775807)
-                        order by seq desc limit i.r) e
-                    where s.conversation = v.id and s.person = i.p order by e.seq desc limit i.r) e)))) order by i.n), '[]')
-    from rows from (json_to_recordset(asks) as (q integer, p uuid, c uuid, r integer)) with ordinality as i(q, p, c, r, n)
-    cross join lateral (select * from conversation where id = i.c limit 1) v
-    cross join lateral (select * from span where conversation = v.id and person = i.p order by joined desc limit 1) m
-    left join lateral (select * from receipt where conversation = v.id and person = i.p limit 1) mine on true
-    cross join lateral (select coalesce(array_agg(seq), '{}') as seqs from hidden
-                        where person = i.p and conversation = v.id and seq > coalesce(mine.read, 0)) h
-$$;
-
 
 -- As in 0002, for all kinds but direct ones. What a group without topic and tags is made of has the digest it always had.
 drop function create_group(uuid, uuid, text, text, text, json, integer);
@@ -774,74 +708,6 @@ begin
                          json_strip_nulls(json_build_object('count', v.member_count + 1)));
 end $$;
 
-
--- What was there before asks the table, too: who may pin, say how long messages are kept, and close others' polls.
-create or replace function pin_message(p_author uuid, p_command json, p_rules json) returns json language plpgsql volatile
-set enable_seqscan = off
-as $$
-declare
-    v_conversation uuid := p_command ->> 'conversation';
-    v_on boolean := p_command ->> 'on';
-    v_digest uuid := md5(json_build_array('pin', p_command -> 'seq', v_on)::text)::uuid;
-    b begun;
-    m entry;
-begin
-    select * into b from begin_action(p_author, p_command, v_digest);
-    if b.answer is not null then return b.answer; end if;
-    select * into m from visible_message(v_conversation, p_author, (p_command ->> 'seq')::bigint);
-    if not found then return json_build_object('error', 'unknown_message'); end if;
-    if m.detail ->> 'deleted' is not null then return json_build_object('error', 'message_deleted'); end if;
-    if not may(v_conversation, p_author, 'pin') then        -- 0009
-        return json_build_object('error', 'forbidden');
-    end if;
-    if v_on = coalesce(m.pinned, false) then
-        return settle_action(p_author, p_command, v_digest, coalesce((m.detail ->> 'changed')::bigint, m.seq));
-    end if;
-    if v_on then
-        if (select count(*) from pin where conversation = v_conversation) >= (p_rules ->> 'pins')::integer then
-            return json_build_object('error', 'too_many_pins');
-        end if;
-        insert into pin (conversation, message, seq) values (v_conversation, m.seq, b.seq);
-    else
-        delete from pin where conversation = v_conversation and message = m.seq;
-    end if;
-    update entry set pinned = nullif(v_on, false), detail = detail_with(m.detail, json_build_object('changed', b.seq))
-        where conversation = v_conversation and seq = m.seq;
-    return end_action(p_author, p_command, v_digest, b, 'message.pinned', null,
-                      json_build_object('of', m.seq, 'on', v_on));
-end $$;
-
-create or replace function close_poll(p_author uuid, p_command json, p_rules json) returns json language plpgsql volatile
-set enable_seqscan = off
-as $$
-declare
-    v_conversation uuid := p_command ->> 'conversation';
-    v_digest uuid := md5(json_build_array('close', p_command -> 'seq')::text)::uuid;
-    v_poll jsonb;
-    b begun;
-    m entry;
-begin
-    select * into b from begin_action(p_author, p_command, v_digest);
-    if b.answer is not null then return b.answer; end if;
-    select * into m from visible_message(v_conversation, p_author, (p_command ->> 'seq')::bigint);
-    if not found then return json_build_object('error', 'unknown_message'); end if;
-    if m.detail ->> 'deleted' is not null then return json_build_object('error', 'message_deleted'); end if;
-    v_poll := m.detail -> 'poll';
-    if v_poll is null then return json_build_object('error', 'unknown_poll'); end if;
-    if m.author <> p_author and not may(v_conversation, p_author, 'delete') then   -- 0009
-        return json_build_object('error', 'forbidden');
-    end if;
-    if v_poll ->> 'closed' is not null then
-        return settle_action(p_author, p_command, v_digest, (m.detail ->> 'changed')::bigint);
-    end if;
-    update entry set detail = detail_with(m.detail, json_build_object('poll', v_poll || '{"closed": true}', 'changed', b.seq))
-        where conversation = v_conversation and seq = m.seq;
-    return end_action(p_author, p_command, v_digest, b, 'poll.closed', null, json_build_object('of', m.seq));
-end $$;
-
-create or replace function may_retain(p_conversation uuid, p_person uuid) returns boolean language sql stable
-return may(p_conversation, p_person, 'retention');
-
 -- As in 0005; new: whoever may not write, or not yet, says nothing by an action either.
 create or replace function begin_action(p_author uuid, p_command json, p_digest uuid) returns begun language plpgsql volatile
 set enable_seqscan = off
@@ -885,8 +751,9 @@ begin
     return (null, v_last + 1, now_ms())::begun;
 end $$;
 
--- As in 0008; new: a message sent by an action counts for slow mode, too.
-create or replace function end_action(
+-- Store the action's entry (0005), which may have content (0007). A message may have an end (0008), however it is sent, and
+-- counts for slow mode.
+create function end_action(
     p_author uuid, p_command json, p_digest uuid, p_begun begun, p_kind text, p_text text, p_detail json, p_content json
 ) returns json language plpgsql volatile as $$
 declare
@@ -916,3 +783,9 @@ begin
     end if;
     return json_build_object('seq', e.seq, 'at_ms', e.at_ms, 'entry', entry_json(e));
 end $$;
+
+-- The same without content.
+create or replace function end_action(
+    p_author uuid, p_command json, p_digest uuid, p_begun begun, p_kind text, p_text text, p_detail json
+) returns json language sql volatile
+return end_action(p_author, p_command, p_digest, p_begun, p_kind, p_text, p_detail, null::json);

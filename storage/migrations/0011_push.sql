@@ -164,21 +164,65 @@ create function names_person(p_content jsonb, p_person uuid) returns boolean lan
 return coalesce(p_content ->> 'mention_all' = 'all'
     or p_content @? format('$.entities[*] ? (@.kind == "mention" && @.user == "%s")', p_person)::jsonpath, false);
 
--- Unread messages of all the person's conversations, as conversation_states counts them.
-create function push_badge(p_person uuid, p_unread integer) returns bigint language sql stable
+-- Whether a conversation counts in its member's badge, by the member's settings of it (0006_personal.sql): null, as it
+-- stands; 'silent', not at all (muted now, archived); 'unread', as one conversation even when no message is unread.
+create function badge_mark(p_person uuid, p_conversation uuid) returns text language sql stable
+set enable_seqscan = off
+as $$
+    select case when value ->> 'archived' = 'true'
+                     or (value ->> 'muted' = 'true' and coalesce((value ->> 'muted_until_ms')::bigint > now_ms(), true)) then 'silent'
+                when value ->> 'unread' = 'true' then 'unread' end
+    from personal where person = p_person and what = 'settings' and subject = p_conversation::text
+$$;
+
+-- The badge: unread messages and conversations over all that one is in, by the rule of conversation_states: messages of
+-- others above the read cursor that are not deleted nor hidden by oneself, among the first p_unread entries there. It never counts messages
+-- beyond p_most ("999+"): from there on it only looks whether a conversation has any.
+--   Returns {"messages", "conversations"}.
+create function unread_total(p_person uuid, p_most integer default 1000, p_unread integer default 1000) returns json
+language plpgsql stable
 set enable_seqscan = off set enable_bitmapscan = off set enable_sort = off
 as $$
-    select coalesce(sum(n.unread), 0)::bigint
-    from span m
-    left join lateral (select read from receipt where conversation = m.conversation and person = p_person limit 1) mine on true
-    cross join lateral (select coalesce(array_agg(seq), '{}') as seqs from hidden
-                        where person = p_person and conversation = m.conversation and seq > coalesce(mine.read, 0)) h
-    cross join lateral (
-        select count(*) filter (where e.kind = 'message' and e.author <> p_person and e.seq <> all (h.seqs)) as unread from (
-            select kind, author, seq from entry where conversation = m.conversation
-                and seq > greatest(mine.read, m.since - 1) order by seq limit p_unread) e) n
-    where m.person = p_person and m.until is null
-$$;
+declare
+    s record;
+    v_mark text;
+    v_count bigint;
+    v_messages bigint := 0;
+    v_conversations bigint := 0;
+begin
+    for s in
+        select m.conversation, greatest(coalesce(r.read, 0), m.since - 1) as read, v.last_seq
+        -- (Not "until is null": the index of open spans looks like one by person while it is small.)
+        from (select conversation, since from span where person = p_person and coalesce(until, 0) = 0 offset 0) m
+        cross join lateral (select last_seq from conversation where id = m.conversation limit 1) v
+        left join lateral (select read from receipt where conversation = m.conversation and person = p_person limit 1) r on true
+    loop
+        v_mark := badge_mark(p_person, s.conversation);
+        continue when v_mark = 'silent' or (v_mark is null and s.last_seq <= s.read);
+        if v_messages < p_most then
+            select count(*) filter (where kind = 'message' and author <> p_person and content ->> 'thread' is null and detail ->> 'deleted' is null
+                                          and not exists (select from hidden h where h.person = p_person
+                                                          and h.conversation = s.conversation and h.seq = e.seq))
+            into v_count from (
+                select seq, kind, author, content, detail from entry where conversation = s.conversation and seq > s.read
+                order by seq limit p_unread) e;
+        else
+            select count(*) into v_count from (
+                select from (select seq, kind, author, content, detail from entry where conversation = s.conversation and seq > s.read
+                             order by seq limit p_unread) e
+                where kind = 'message' and author <> p_person and content ->> 'thread' is null and detail ->> 'deleted' is null
+                    and not exists (select from hidden h where h.person = p_person
+                                    and h.conversation = s.conversation and h.seq = e.seq) limit 1) first;
+        end if;
+        v_messages := v_messages + v_count;
+        v_conversations := v_conversations + case when v_count > 0 or v_mark = 'unread' then 1 else 0 end;
+    end loop;
+    return json_build_object('messages', least(v_messages, p_most), 'conversations', v_conversations);
+end $$;
+
+-- The badge of a push: its messages. It stops at 1,000, as that does.
+create function push_badge(p_person uuid, p_unread integer) returns bigint language sql stable
+return (unread_total(p_person, 1000, p_unread) ->> 'messages')::bigint;
 
 
 -- Look at what was stored in these conversations since the last look: who is to be told of it in the app, and by push.
@@ -264,6 +308,8 @@ begin
             from said m join span s on s.conversation = m.conversation and s.until is null and s.since <= m.seq
                 and s.person <> m.author
             where exists (select from device d where d.account = s.person)
+                and (m.said ->> 'thread' is null or names_person(m.said, s.person)
+                     or follows_thread(s.person, m.conversation, (m.said ->> 'thread')::bigint))
             group by s.person, m.conversation
         ), put as (
             insert into push as p (account, device, conversation, since, seq, mention, at_ms)

@@ -12,114 +12,6 @@ create table privacy (
 -- a receipt that says nothing new would be the time of reading. Null: as `at_ms` (rows from before, and of newcomers).
 alter table receipt add column delivered_ms bigint;
 
-
--- Whether a conversation counts in its member's badge, by the member's settings of it (0006_personal.sql): null, as it
--- stands; 'silent', not at all (muted now, archived); 'unread', as one conversation even when no message is unread.
-create function badge_mark(p_person uuid, p_conversation uuid) returns text language sql stable
-set enable_seqscan = off
-as $$
-    select case when value ->> 'archived' = 'true'
-                     or (value ->> 'muted' = 'true' and coalesce((value ->> 'muted_until_ms')::bigint > now_ms(), true)) then 'silent'
-                when value ->> 'unread' = 'true' then 'unread' end
-    from personal where person = p_person and what = 'settings' and subject = p_conversation::text
-$$;
-
--- The badge: unread messages and conversations over all that one is in, by the rule of conversation_states: messages of
--- others above the read cursor that are not deleted nor hidden by oneself, among the first p_unread entries there. It never counts messages
--- beyond p_most ("999+"): from there on it only looks whether a conversation has any.
---   Returns {"messages", "conversations"}.
-create function unread_total(p_person uuid, p_most integer default 1000, p_unread integer default 1000) returns json
-language plpgsql stable
-set enable_seqscan = off set enable_bitmapscan = off set enable_sort = off
-as $$
-declare
-    s record;
-    v_mark text;
-    v_count bigint;
-    v_messages bigint := 0;
-    v_conversations bigint := 0;
-begin
-    for s in
-        select m.conversation, greatest(coalesce(r.read, 0), m.since - 1) as read, v.last_seq
-        -- (Not "until is null": the index of open spans looks like one by person while it is small.)
-        from (select conversation, since from span where person = p_person and coalesce(until, 0) = 0 offset 0) m
-        cross join lateral (select last_seq from conversation where id = m.conversation limit 1) v
-        left join lateral (select read from receipt where conversation = m.conversation and person = p_person limit 1) r on true
-    loop
-        v_mark := badge_mark(p_person, s.conversation);
-        continue when v_mark = 'silent' or (v_mark is null and s.last_seq <= s.read);
-        if v_messages < p_most then
-            select count(*) filter (where kind = 'message' and author <> p_person and detail ->> 'deleted' is null
-                                          and not exists (select from hidden h where h.person = p_person
-                                                          and h.conversation = s.conversation and h.seq = e.seq))
-            into v_count from (
-                select seq, kind, author, detail from entry where conversation = s.conversation and seq > s.read
-                order by seq limit p_unread) e;
-        else
-            select count(*) into v_count from (
-                select from (select seq, kind, author, detail from entry where conversation = s.conversation and seq > s.read
-                             order by seq limit p_unread) e
-                where kind = 'message' and author <> p_person and detail ->> 'deleted' is null
-                    and not exists (select from hidden h where h.person = p_person
-                                    and h.conversation = s.conversation and h.seq = e.seq) limit 1) first;
-        end if;
-        v_messages := v_messages + v_count;
-        v_conversations := v_conversations + case when v_count > 0 or v_mark = 'unread' then 1 else 0 end;
-    end loop;
-    return json_build_object('messages', least(v_messages, p_most), 'conversations', v_conversations);
-end $$;
-
-
--- As before (0006_personal.sql) but for the two places marked "0012": a deleted message is not unread, and the read
--- cursors of others are 0 for who hides reading, and of who does.
-create or replace function conversation_states(asks json, p_named integer, p_unread integer) returns json language sql stable
-set enable_seqscan = off set enable_bitmapscan = off set enable_sort = off
-as $$
-    select coalesce(json_agg(json_build_object('q', i.q, 'state', json_strip_nulls(json_build_object(
-        'conversation', v.id, 'kind', v.kind, 'title', v.title, 'history', v.history, 'owner', v.owner,
-        'retention_s', v.retention_s,
-        'pins', case when m.until is null and exists (select from pin where conversation = v.id)
-            then conversation_pins(v.id, i.p) end,
-        'head', coalesce(m.until, v.last_seq), 'first_seq', m.since, 'joined', m.joined, 'until', m.until,
-        'read', coalesce(mine.read, 0), 'delivered', coalesce(mine.delivered, 0), 'active_at_ms', v.active_at_ms,
-        'members', case when m.until is null and v.kind in ('direct', 'group') then   -- nobody lists a room
-            (select json_agg(s.person order by s.joined, s.place) from span s where s.conversation = v.id and s.until is null) end,
-        'names', case when m.until is null and v.member_count <= p_named then
-            (select json_object_agg(a.id, a.name) from span s join account a on a.id = s.person
-             where s.conversation = v.id and s.until is null) end,
-        'receipts', case when m.until is null and v.member_count <= p_named then
-            (select json_agg(json_build_object('user', r.person, 'delivered', r.delivered,
-                 'read', case when (select read_receipts from privacy where person = i.p) is not false        -- 0012
-                               and (select read_receipts from privacy where person = r.person) is not false
-                              then r.read else 0 end) order by r.person)
-             from receipt r join span s on s.conversation = v.id and s.person = r.person and s.until is null
-             where r.conversation = v.id and r.person <> i.p) end,
-        'topic', v.topic, 'photo', v.photo, 'slow_mode_s', v.slow_mode_s,
-        'tags', nullif(v.tags, '{}'), 'public', v.public,
-        'member_count', case when m.until is null and v.kind in ('room', 'channel') then v.member_count end,
-        'admins', case when m.until is null and v.kind <> 'direct' then        
-            (select json_agg(s.person order by s.person) from span s
-             where s.conversation = v.id and s.until is null and s.role = 'admin') end,
-        'unread', (select count(*) filter (where e.kind = 'message' and e.author <> i.p and e.seq <> all (h.seqs)
-                                           and e.detail ->> 'deleted' is null) from                           -- 0012
-                   (select kind, author, detail, seq from entry where conversation = v.id
-                        and seq > greatest(mine.read, m.since - 1) and seq <= coalesce(m.until, 9223372036854775807)
-                    order by seq limit p_unread) e),
-        'recent', (select json_agg(entry_json(e.*) order by e.seq) from
-                   (select e.* from span s cross join lateral (
-                        select * from entry where conversation = s.conversation
-                            and seq >= s.since and seq <= coalesce(s.until, 9223372036854775807)
-                        order by seq desc limit i.r) e
-                    where s.conversation = v.id and s.person = i.p order by e.seq desc limit i.r) e)))) order by i.n), '[]')
-    from rows from (json_to_recordset(asks) as (q integer, p uuid, c uuid, r integer)) with ordinality as i(q, p, c, r, n)
-    cross join lateral (select * from conversation where id = i.c limit 1) v
-    cross join lateral (select * from span where conversation = v.id and person = i.p order by joined desc limit 1) m
-    left join lateral (select * from receipt where conversation = v.id and person = i.p limit 1) mine on true
-    cross join lateral (select coalesce(array_agg(seq), '{}') as seqs from hidden
-                        where person = i.p and conversation = v.id and seq > coalesce(mine.read, 0)) h
-$$;
-
-
 -- As before, and beside it what is needed to tell the others as much as they may know:
 --   Returns [{"member", "delivered", "read", "rose", "members",
 --             "arrived": the delivered cursor rose, "hidden": the person's reading is told to nobody}, ...].
@@ -242,7 +134,9 @@ as $$
 $$;
 
 
--- As before (0006_personal.sql), and the person's switches, and which conversations are large.
+-- As in 0002. New: the newest of one's own rows, if it is above what the asker was told, else 0, at no cost (0006); spans are left
+-- out where none has changed; the person's switches, and which conversations are large.
+--   asks [{"p": person, "l": lineage or null, "n": number, "s": up to which number spans are known; null: not at all}, ...]
 create or replace function standings(asks json) returns json language sql stable
 set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off
 as $$
@@ -256,10 +150,10 @@ as $$
         'known', a.l is null or exists (select from lineage where id = a.l),
         'same', not w.wanted,
         'privacy', (select json_build_object('read_receipts', read_receipts, 'last_seen', last_seen, 'typing', typing)
-                    from privacy where person = a.p),                                                          -- 0012
+                    from privacy where person = a.p),
         'spans', (select coalesce(json_agg(json_strip_nulls(json_build_object(
                       'conversation', s.conversation, 'joined', s.joined, 'since', s.since, 'until', s.until, 'number', s.number,
-                      'last_seq', v.last_seq, 'large', case when v.member_count > 100 then true end,       -- 0012: TYPING_MEMBERS
+                      'last_seq', v.last_seq, 'large', case when v.member_count > 100 then true end,  -- TYPING_MEMBERS
                       'partner', case when v.kind = 'direct' then
                           (select case when d.low = a.p then d.high else d.low end from direct d where d.conversation = v.id) end))
                       order by s.conversation, s.joined), '[]')
@@ -373,7 +267,3 @@ begin
                  and exists (select from span s where s.person = u.id and coalesce(s.until, 0) = 0
                              and s.conversation = any (v_places)))));
 end $$;
-
--- The badge of a push (0011): what unread.get tells. It stops at 1,000, as that does.
-create or replace function push_badge(p_person uuid, p_unread integer) returns bigint language sql stable
-return (unread_total(p_person, 1000, p_unread) ->> 'messages')::bigint;

@@ -380,25 +380,6 @@ begin
                          case when v.kind <> 'group' then json_build_object('count', v.member_count + 1) end);
 end $$;
 
--- As in 0009; new: who is a member asks no more.
-create or replace function begin_span(v conversation, p_person uuid, p_seq bigint, p_at bigint) returns void
-language plpgsql volatile
-set enable_seqscan = off
-as $$
-declare
-    v_number bigint;
-begin
-    update account set number = next_number(number) where id = p_person returning number into v_number;
-    insert into span (conversation, person, joined, since, number)
-    values (v.id, p_person, p_seq,
-            case when v.history = 'all' and not exists (select from span where conversation = v.id and person = p_person)
-                 then 1 else p_seq end, v_number);
-    insert into receipt (conversation, person, delivered, read, at_ms) values (v.id, p_person, p_seq, p_seq, p_at)
-    on conflict (conversation, person) do update set delivered = p_seq, read = p_seq, at_ms = p_at;   -- the past is no news
-    delete from join_request where conversation = v.id and person = p_person;   -- 0013
-end $$;
-
-
 -- A page of the requests of those who may be let in, the oldest first, those after (*p_at*, *p_after*).
 --   Returns {"requests": [{"user", "name", "code", "at_ms"}, ...], "more": bool} or {"error": code}.
 create function join_requests(p_person uuid, p_conversation uuid, p_at bigint, p_after uuid, p_limit integer)
@@ -448,45 +429,4 @@ begin
     if barred(v.id, v_user) then return json_build_object('error', 'banned'); end if;
     if is_full(v, p_rules) then return json_build_object('error', 'conversation_full'); end if;
     return let_in(v, p_author, v_user, p_command, v_digest, b.at_ms);
-end $$;
-
-
--- As in 0007; new: who may no longer write, in a channel, edits no more what was written before.
-create or replace function edit_message(p_author uuid, p_command json, p_rules json) returns json language plpgsql volatile
-set enable_seqscan = off
-as $$
-declare
-    v_conversation uuid := p_command ->> 'conversation';
-    v_text text := p_command ->> 'text';
-    v_said jsonb := jsonb_strip_nulls(jsonb_build_object(
-        'entities', nullif((p_command -> 'entities')::jsonb, '[]'), 'mention_all', p_command ->> 'mention_all'));
-    v_digest uuid := case when v_said = '{}' then md5(json_build_array('edit', p_command -> 'seq', v_text)::text)::uuid
-                     else md5(json_build_array('edit', p_command -> 'seq', v_text, v_said)::text)::uuid end;
-    v_within_s bigint := p_rules ->> 'edit_within_s';          -- 0: never; below: for ever
-    v_content json;
-    b begun;
-    m entry;
-begin
-    select * into b from begin_action(p_author, p_command, v_digest);
-    if b.answer is not null then return b.answer; end if;
-    select * into m from visible_message(v_conversation, p_author, (p_command ->> 'seq')::bigint);
-    if not found then return json_build_object('error', 'unknown_message'); end if;
-    if m.detail ->> 'deleted' is not null then return json_build_object('error', 'message_deleted'); end if;
-    if m.author <> p_author then return json_build_object('error', 'forbidden'); end if;
-    if (select guarded from conversation where id = v_conversation) and not may(v_conversation, p_author, 'write') then
-        return json_build_object('error', 'forbidden');      -- 0013
-    end if;
-    if v_within_s = 0 or (v_within_s > 0 and b.at_ms - m.at_ms > v_within_s * 1000) then
-        return json_build_object('error', 'too_late');
-    end if;
-    v_content := json_strip_nulls(nullif(
-        (coalesce(m.content::jsonb, '{}') - array['entities', 'mention_all']) || v_said, '{}')::json);
-    insert into version (conversation, message, seq, text, content) values (v_conversation, m.seq, m.seq, m.text, m.content)
-        on conflict do nothing;                             -- the first text is there since the first edit
-    insert into version (conversation, message, seq) values (v_conversation, m.seq, b.seq);
-    update entry set text = v_text, content = v_content,
-            detail = detail_with(m.detail, json_build_object('edited_at_ms', b.at_ms, 'changed', b.seq))
-        where conversation = v_conversation and seq = m.seq;
-    return end_action(p_author, p_command, v_digest, b, 'message.edited', v_text,
-                      json_strip_nulls(json_build_object('of', m.seq)), v_content);
 end $$;

@@ -226,74 +226,54 @@ as $$
 $$;
 
 
--- --- What stood before, mended ---
+-- --- A conversation as a person sees it ---
 
--- Put *p_new* in the place of *p_old*, which is there once, whichever migration made the function so (0007 does the same).
-create function mend(p_function regprocedure, p_old text, p_new text) returns void language plpgsql as $$
-declare
-    v_text text := pg_get_functiondef(p_function);
-begin
-    if length(v_text) - length(replace(v_text, p_old, '')) <> length(p_old) then
-        raise exception '% has no place, or several, for threads: %', p_function, p_old;
-    end if;
-    execute replace(v_text, p_old, p_new);
-end $$;
-
--- A message says in which thread it is, and counts there.
-select mend('send_message(uuid, json, json)', $a$    if v_content ->> 'media' is not null then$a$,
-$b$    if v_content ->> 'thread' is not null then
-        v_problem := thread_problem(v_conversation, p_author, (v_content ->> 'thread')::bigint);
-        if v_problem is not null then return v_problem; end if;
-        if exists (select from entry where conversation = v_conversation and seq = (v_content ->> 'thread')::bigint
-                   and detail ->> 'deleted' is not null) then
-            return json_build_object('error', 'message_deleted');
-        end if;
-    end if;
-    if v_content ->> 'media' is not null then$b$);
-select mend('send_message(uuid, json, json)', $a$nullif(p_command ->> 'text', ''), null, v_content)$a$,
-$b$nullif(p_command ->> 'text', ''),
-        thread_joined(v_conversation, (v_content ->> 'thread')::bigint, p_author, b, p_rules), v_content)$b$);
-
--- A message that is deleted, or disappears, counts no more; that it was in a thread stays to be known.
-select mend('erase_message(entry, bigint, json)', 'set text = null, content = null, pinned = null,',
-$b$set text = null, pinned = null,
-            content = ('{"thread":' || (m.content ->> 'thread') || '}')::json,$b$);
-select mend('delete_message(uuid, json, json)', $a$json_strip_nulls(json_build_object('of', m.seq))$a$,
-$b$json_strip_nulls(json_build_object(
-                          'of', m.seq, 'threads', threads_left(v_conversation, array[m.seq], b.seq, p_rules)))$b$);
-select mend('expire_messages(uuid, json, json)', $a$json_build_object('messages', to_json(v_messages))$a$,
-$b$json_strip_nulls(json_build_object(
-                'messages', to_json(v_messages), 'threads', threads_left(v_conversation, v_messages, v_last + 1, p_rules)))$b$);
-
--- What is said in threads is not unread in the conversation: a thread has a number of its own.
-select mend('conversation_states(json, integer, integer)', '(select kind, author', '(select kind, author, content');
-select mend('conversation_states(json, integer, integer)', $a$e.kind = 'message' and e.author <> i.p$a$,
-            $b$e.kind = 'message' and e.author <> i.p and e.content ->> 'thread' is null$b$);
-
--- Nor in the number of all that is unread, if there is one (other migrations bring it).
-do $$
-declare
-    f record;
-    v_text text;
-    v_new text;
-begin
-    for f in select oid::regprocedure as name from pg_proc where proname = 'unread_total' loop
-        v_text := pg_get_functiondef(f.name);
-        v_new := regexp_replace(v_text, '(kind = ''message'' and (\w+\.)?author <> p_person)',
-                                '\1 and content ->> ''thread'' is null', 'g');
-        v_new := regexp_replace(v_new, 'select (seq, )?kind, author', 'select \1kind, author, content', 'g');
-        if v_new = v_text or v_new not like '%kind, author, content%' then
-            raise exception '% has no place for threads', f.name;
-        end if;
-        execute v_new;
-    end loop;
-end $$;
-
--- Pushes of what is said in a thread go to those who follow it, and to whom it mentions.
-select mend('gather_pushes(uuid[], integer, integer, bigint, integer)',
-            'where exists (select from device d where d.account = s.person)',
-            $b$where exists (select from device d where d.account = s.person)
-                and (m.said ->> 'thread' is null or names_person(m.said, s.person)
-                     or follows_thread(s.person, m.conversation, (m.said ->> 'thread')::bigint))$b$);
-
-drop function mend(regprocedure, text, text);
+-- As in 0002, with all that was added since. Unread are messages of others that are neither deleted (0005), nor hidden by
+-- oneself (0006), nor in a thread, which has a number of its own; who hides reading neither shows nor sees it (0012); rooms
+-- and channels are counted, not listed (0009).
+create or replace function conversation_states(asks json, p_named integer, p_unread integer) returns json language sql stable
+set enable_seqscan = off set enable_bitmapscan = off set enable_sort = off
+as $$
+    select coalesce(json_agg(json_build_object('q', i.q, 'state', json_strip_nulls(json_build_object(
+        'conversation', v.id, 'kind', v.kind, 'title', v.title, 'history', v.history, 'owner', v.owner,
+        'retention_s', v.retention_s,
+        'pins', case when m.until is null and exists (select from pin where conversation = v.id)
+            then conversation_pins(v.id, i.p) end,
+        'head', coalesce(m.until, v.last_seq), 'first_seq', m.since, 'joined', m.joined, 'until', m.until,
+        'read', coalesce(mine.read, 0), 'delivered', coalesce(mine.delivered, 0), 'active_at_ms', v.active_at_ms,
+        'members', case when m.until is null and v.kind in ('direct', 'group') then   -- nobody lists a room
+            (select json_agg(s.person order by s.joined, s.place) from span s where s.conversation = v.id and s.until is null) end,
+        'names', case when m.until is null and v.member_count <= p_named then
+            (select json_object_agg(a.id, a.name) from span s join account a on a.id = s.person
+             where s.conversation = v.id and s.until is null) end,
+        'receipts', case when m.until is null and v.member_count <= p_named then
+            (select json_agg(json_build_object('user', r.person, 'delivered', r.delivered,
+                 'read', case when (select read_receipts from privacy where person = i.p) is not false
+                               and (select read_receipts from privacy where person = r.person) is not false
+                              then r.read else 0 end) order by r.person)
+             from receipt r join span s on s.conversation = v.id and s.person = r.person and s.until is null
+             where r.conversation = v.id and r.person <> i.p) end,
+        'topic', v.topic, 'photo', v.photo, 'slow_mode_s', v.slow_mode_s,
+        'tags', nullif(v.tags, '{}'), 'public', v.public,
+        'member_count', case when m.until is null and v.kind in ('room', 'channel') then v.member_count end,
+        'admins', case when m.until is null and v.kind <> 'direct' then        
+            (select json_agg(s.person order by s.person) from span s
+             where s.conversation = v.id and s.until is null and s.role = 'admin') end,
+        'unread', (select count(*) filter (where e.kind = 'message' and e.author <> i.p and e.content ->> 'thread' is null and e.seq <> all (h.seqs)
+                                           and e.detail ->> 'deleted' is null) from
+                   (select kind, author, content, detail, seq from entry where conversation = v.id
+                        and seq > greatest(mine.read, m.since - 1) and seq <= coalesce(m.until, 9223372036854775807)
+                    order by seq limit p_unread) e),
+        'recent', (select json_agg(entry_json(e.*) order by e.seq) from
+                   (select e.* from span s cross join lateral (
+                        select * from entry where conversation = s.conversation
+                            and seq >= s.since and seq <= coalesce(s.until, 9223372036854775807)
+                        order by seq desc limit i.r) e
+                    where s.conversation = v.id and s.person = i.p order by e.seq desc limit i.r) e)))) order by i.n), '[]')
+    from rows from (json_to_recordset(asks) as (q integer, p uuid, c uuid, r integer)) with ordinality as i(q, p, c, r, n)
+    cross join lateral (select * from conversation where id = i.c limit 1) v
+    cross join lateral (select * from span where conversation = v.id and person = i.p order by joined desc limit 1) m
+    left join lateral (select * from receipt where conversation = v.id and person = i.p limit 1) mine on true
+    cross join lateral (select coalesce(array_agg(seq), '{}') as seqs from hidden
+                        where person = i.p and conversation = v.id and seq > coalesce(mine.read, 0)) h
+$$;
