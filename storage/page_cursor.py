@@ -2,44 +2,72 @@
 
 import base64
 import binascii
-from typing import Annotated, Final, TypeVar
+from typing import Annotated, Final, Generic, TypeVar
 from uuid import UUID
 
 import msgspec
 from msgspec import Meta
 
 from protocol.errors import BadCursor
-from protocol.limits import SEQ_MAX
+from protocol.limits import SEQ_MAX, TAGS
 
-T = TypeVar("T")
+P = TypeVar("P", bound=tuple[object, ...])
+# No wider than what the database takes: a cursor that it would refuse was not written by us.
 _Seq = Annotated[int, Meta(ge=0, le=SEQ_MAX)]
 _Small = Annotated[int, Meta(ge=0, le=2**31 - 1)]
-
-# Of members: the entry by which the last one joined, and the place among those who joined by it.
-MEMBERS: Final = msgspec.msgpack.Decoder(tuple[_Seq, _Small])
-# Of rooms: how many interests the last one shares, when it was active, and its id.
-ROOMS: Final = msgspec.msgpack.Decoder(tuple[_Small, _Seq, UUID])
-
-# Of requests: when the last one was filed, and by whom.
-REQUESTS: Final = msgspec.msgpack.Decoder(tuple[_Seq, UUID])
+_Text = Annotated[str, Meta(pattern=r"^[^\x00]*\Z")]
 
 _pack: Final = msgspec.msgpack.Encoder(uuid_format="bytes").encode
+_LEAST: Final = UUID(int=0)
+_MOST: Final = UUID(int=2**128 - 1)
 
 
-def text_of(place: tuple[object, ...]) -> str:
-    """The cursor of the page that follows *place*."""
-    return base64.urlsafe_b64encode(_pack(place)).decode()
+class PageCursor(Generic[P]):
+    """How the pages of one listing are turned: *form* is what places a row in its order, *start* lies before the
+    first row."""
+
+    def __init__(self, form: type[P], start: P) -> None:
+        self._decode: Final = msgspec.msgpack.Decoder(form).decode
+        self._start: Final = start
+
+    def text_of(self, last: P) -> str:
+        """The cursor of the page that follows the row at *last*."""
+        return base64.urlsafe_b64encode(_pack(last)).decode()
+
+    def place_of(self, cursor: str | None) -> P:
+        """After which place the page begins; None is the first page.
+
+        Raises:
+            BadCursor
+        """
+        if cursor is None:
+            return self._start
+        try:
+            return self._decode(base64.b64decode(cursor, altchars=b"-_", validate=True))
+        except (binascii.Error, ValueError, msgspec.DecodeError) as problem:
+            raise BadCursor("this cursor was not written by a Konnect server") from problem
 
 
-def place_of(cursor: str | None, form: msgspec.msgpack.Decoder[T], start: T) -> T:
-    """After which place the page begins; *start* where there is no cursor.
+# Conversations, the latest first: when one was active, and its id.
+LISTING: Final = PageCursor(tuple[_Seq, UUID], (SEQ_MAX, _LEAST))
 
-    Raises:
-        BadCursor
-    """
-    if cursor is None:
-        return start
-    try:
-        return form.decode(base64.b64decode(cursor, altchars=b"-_", validate=True))
-    except (binascii.Error, ValueError, msgspec.DecodeError) as problem:
-        raise BadCursor("this cursor was not written by a Konnect server") from problem
+# Members: the entry by which one joined, and the place among those who joined by it.
+MEMBERS: Final = PageCursor(tuple[_Seq, _Small], (0, 0))
+
+# A message's reactions: the emoji, and the entry that added it.
+REACTIONS: Final = PageCursor(tuple[_Text, _Seq], ("", 0))
+
+# Who read a message: their ids.
+READERS: Final = PageCursor(tuple[UUID], (_LEAST,))
+
+# Requests: when one was filed, and by whom.
+REQUESTS: Final = PageCursor(tuple[_Seq, UUID], (0, _LEAST))
+
+# Rooms: how many interests one shares, when it was active, and its id; the most first.
+ROOMS: Final = PageCursor(tuple[_Small, _Seq, UUID], (TAGS + 1, SEQ_MAX, _MOST))
+
+# Scheduled messages: when one is due, and its id.
+SCHEDULED: Final = PageCursor(tuple[_Seq, UUID], (0, _LEAST))
+
+# Threads, the latest first: the newest message of one.
+THREADS: Final = PageCursor(tuple[_Seq], (SEQ_MAX,))

@@ -1,15 +1,11 @@
 """Messages that are sent later, as storage takes and gives them."""
 
-import base64
-import binascii
 from typing import ClassVar, Final
 from uuid import UUID
 
-import msgspec
 from msgspec import Struct
 
 from protocol.errors import (
-    BadCursor,
     Invalid,
     KeyReused,
     NotAMember,
@@ -21,9 +17,6 @@ from protocol.errors import (
     UnknownScheduled,
     WrongUse,
 )
-from protocol.frames import ScheduledMessage
-
-START = (-1, UUID(int=0))  # before the first
 
 
 class SendScheduled(Struct, frozen=True):
@@ -91,26 +84,3 @@ def refusal(
         case "too_late":
             return TooLate("the message was sent")
     raise AssertionError(f"the database answered {code!r}")
-
-
-def text_after(last: ScheduledMessage) -> str:
-    """The cursor of the page that follows *last*."""
-    return base64.urlsafe_b64encode(msgspec.msgpack.encode((last.at_ms, last.scheduled))).decode()
-
-
-def place(cursor: str | None) -> tuple[int, UUID]:
-    """After which (at_ms, id) the page begins.
-
-    Raises:
-        BadCursor
-    """
-    if cursor is None:
-        return START
-    try:
-        packed = base64.b64decode(cursor, altchars=b"-_", validate=True)
-        at_ms, scheduled = msgspec.msgpack.decode(packed, type=tuple[int, UUID])
-    except (binascii.Error, ValueError, msgspec.DecodeError) as problem:
-        raise BadCursor("this cursor was not written by a Konnect server") from problem
-    if not -(2**63) <= at_ms < 2**63:  # what the database cannot take
-        raise BadCursor("this cursor was not written by a Konnect server")
-    return at_ms, scheduled

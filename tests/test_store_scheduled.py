@@ -1,6 +1,5 @@
 """Messages that are sent later, by the contract of every ``Store``: PostgreSQL, and the simulated world's fake."""
 
-import time
 from uuid import UUID
 
 import msgspec
@@ -22,7 +21,6 @@ from protocol.frames import (
     Scheduled,
     ScheduledMessage,
 )
-from storage import scheduled
 from storage.rows import Acted, Rules
 from storage.scheduled import DueMessage, SendScheduled
 from storage.store import Store
@@ -360,8 +358,3 @@ async def test_an_answer_with_a_photo_is_sent_later(bench: Bench, now: int) -> N
     await store.act(0, BOB, MessageDelete(id=1, conversation=G, key="d", seq=2), Rules(MOST))
     assert await refusal(store, ANN, send(SECOND)) == "message_deleted"
     assert [one.problem for one in await waiting(store)] == ["message_deleted"]
-
-
-def test_the_cursor_holds_what_the_database_takes() -> None:
-    last = ScheduledMessage(FIRST, G, int(time.time()), "x")
-    assert scheduled.place(scheduled.text_after(last)) == (last.at_ms, FIRST)

@@ -1,6 +1,5 @@
 """Join links and requests: rules that need the database but no live state."""
 
-from typing import Final
 from uuid import UUID
 
 from protocol.frames import (
@@ -20,8 +19,6 @@ from protocol.frames import (
 from storage import page_cursor
 from storage.rows import Rules
 from storage.store import Store
-
-_FIRST: Final = (0, UUID(int=0))
 
 
 async def create(store: Store, user: UUID, command: LinkCreate, rules: Rules) -> LinkMade:
@@ -76,9 +73,9 @@ async def requests(store: Store, user: UUID, command: RequestList) -> Requests:
     Raises:
         NotAMember, Forbidden, BadCursor
     """
-    after = page_cursor.place_of(command.cursor, page_cursor.REQUESTS, _FIRST)
+    after = page_cursor.REQUESTS.place_of(command.cursor)
     page = await store.requests(user, command.conversation, after, command.limit)
     if not page.more:
         return Requests(page.requests)
     last = page.requests[-1]
-    return Requests(page.requests, page_cursor.text_of((last.at_ms, last.user)))
+    return Requests(page.requests, page_cursor.REQUESTS.text_of((last.at_ms, last.user)))

@@ -5,16 +5,12 @@ from typing import Final
 from uuid import UUID
 
 from protocol.frames import Member, MemberList, Members, MembersOnline, Room, RoomList, RoomOnline, Rooms
-from protocol.limits import SEQ_MAX, TAGS
 from storage import page_cursor
 from storage.rows import MemberRow
 from storage.store import Store
 
 LOOK: Final = 500  # members looked at by one question of room.online
 LOOKED: Final = 2_000  # for one page
-
-_FIRST_MEMBER: Final = (0, 0)
-_FIRST_ROOM: Final = (TAGS + 1, SEQ_MAX, UUID(int=2**128 - 1))
 
 
 async def rooms(store: Store, user: UUID, command: RoomList) -> Rooms:
@@ -23,7 +19,7 @@ async def rooms(store: Store, user: UUID, command: RoomList) -> Rooms:
     Raises:
         BadCursor
     """
-    after = page_cursor.place_of(command.cursor, page_cursor.ROOMS, _FIRST_ROOM)
+    after = page_cursor.ROOMS.place_of(command.cursor)
     page = await store.rooms(user, command.query, command.tags, after, command.limit)
     found = [
         Room(
@@ -36,7 +32,7 @@ async def rooms(store: Store, user: UUID, command: RoomList) -> Rooms:
     if not page.more:
         return Rooms(found)
     last = page.rooms[-1]
-    return Rooms(found, page_cursor.text_of((last.shared, last.active_at_ms, last.conversation)))
+    return Rooms(found, page_cursor.ROOMS.text_of((last.shared, last.active_at_ms, last.conversation)))
 
 
 async def members(store: Store, user: UUID, command: MemberList) -> Members:
@@ -45,7 +41,7 @@ async def members(store: Store, user: UUID, command: MemberList) -> Members:
     Raises:
         NotAMember, BadCursor
     """
-    after = page_cursor.place_of(command.cursor, page_cursor.MEMBERS, _FIRST_MEMBER)
+    after = page_cursor.MEMBERS.place_of(command.cursor)
     page = await store.members(user, command.conversation, after, command.limit)
     return Members([_shown(one) for one in page.members], _after(page.members[-1]) if page.more else None)
 
@@ -59,7 +55,7 @@ async def online(
     Raises:
         NotAMember, BadCursor
     """
-    after = page_cursor.place_of(command.cursor, page_cursor.MEMBERS, _FIRST_MEMBER)
+    after = page_cursor.MEMBERS.place_of(command.cursor)
     found: list[Member] = []
     for _ in range(LOOKED // LOOK):
         page = await store.members(user, command.conversation, after, LOOK)
@@ -75,7 +71,7 @@ async def online(
         if not page.more:
             return MembersOnline(found)
         after = page.members[-1].joined, page.members[-1].place
-    return MembersOnline(found, page_cursor.text_of(after))
+    return MembersOnline(found, page_cursor.MEMBERS.text_of(after))
 
 
 def _shown(row: MemberRow) -> Member:
@@ -83,4 +79,4 @@ def _shown(row: MemberRow) -> Member:
 
 
 def _after(last: MemberRow) -> str:
-    return page_cursor.text_of((last.joined, last.place))
+    return page_cursor.MEMBERS.text_of((last.joined, last.place))

@@ -10,7 +10,7 @@ from msgspec import UNSET
 from protocol import limits
 from protocol.frames import MessageSchedule, MessageSend, Scheduled, ScheduledMessage, ScheduledPage
 from protocol.frames.content import NOTHING
-from storage import scheduled
+from storage import page_cursor
 from storage.rows import Acted, Rules
 from storage.scheduled import Due, DueMessage, SendScheduled
 from tests.simulate.database import Body, FakeDatabase, ScheduledRow, Tables
@@ -96,7 +96,9 @@ def scheduled_messages(
         if page and size > size_bytes:
             break
         page.append(ScheduledMessage(one, row.conversation, at_ms, command.text, command.content or UNSET, row.problem))
-    return ScheduledPage(page, scheduled.text_after(page[-1]) if len(page) < len(rows) else None)
+    if len(page) == len(rows):
+        return ScheduledPage(page)
+    return ScheduledPage(page, page_cursor.SCHEDULED.text_of((page[-1].at_ms, page[-1].scheduled)))
 
 
 def send_scheduled(db: FakeDatabase, author: UUID, action: SendScheduled, rules: Rules) -> Body[Acted | Refusal]:

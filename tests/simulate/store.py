@@ -13,7 +13,6 @@ from uuid import UUID
 from protocol import limits
 from protocol.errors import (
     AlreadyAMember,
-    BadCursor,
     Banned,
     ConversationFull,
     Forbidden,
@@ -54,11 +53,9 @@ from protocol.frames import (
 )
 from storage import (
     actions,
+    page_cursor,
     personal as commands,
-    reaction_cursor,
-    reader_cursor,
     scheduled as scheduled_rows,
-    thread_cursor,
 )
 from storage.actions import Deed
 from storage.rows import (
@@ -341,14 +338,14 @@ class FakeStore:
         self, person: UUID, conversation: UUID, seq: int, emoji: str | None, cursor: str | None, limit: int
     ) -> Reactions:
         """See :meth:`storage.store.Store.reactions`."""
-        after = reaction_cursor.place(cursor)
+        after = page_cursor.REACTIONS.place_of(cursor)
         answer = await self._read(
             lambda db: messages.message_reactions(db.tables, person, conversation, seq, emoji, after, limit)
         )
         if isinstance(answer, Refusal):
             raise actions.reading_refusal(answer.code, person, conversation, seq)
         found, more = answer
-        return Reactions(found, reaction_cursor.text_after(found[-1]) if more else None)
+        return Reactions(found, page_cursor.REACTIONS.text_of((found[-1].emoji, found[-1].seq)) if more else None)
 
     async def votes(self, person: UUID, conversation: UUID, seq: int, after: int, limit: int) -> Votes:
         """See :meth:`storage.store.Store.votes`."""
@@ -359,14 +356,14 @@ class FakeStore:
 
     async def threads(self, person: UUID, conversation: UUID, cursor: str | None, limit: int) -> Threads:
         """See :meth:`storage.store.Store.threads`."""
-        below = thread_cursor.place(cursor)
+        (below,) = page_cursor.THREADS.place_of(cursor)
         answer = await self._read(
             lambda db: threads.conversation_threads(db.tables, person, conversation, below, limit)
         )
         if isinstance(answer, Refusal):
             raise actions.reading_refusal(answer.code, person, conversation, 0)
         found, more = answer
-        return Threads(found, thread_cursor.text_after(found[-1]) if more else None)
+        return Threads(found, page_cursor.THREADS.text_of((found[-1].replies.last_seq,)) if more else None)
 
     async def thread(
         self, person: UUID, conversation: UUID, seq: int, before: int | None, limit: int
@@ -381,7 +378,7 @@ class FakeStore:
 
     async def scheduled(self, author: UUID, command: MessageScheduled) -> ScheduledPage:
         """See :meth:`storage.store.Store.scheduled`."""
-        after = scheduled_rows.place(command.cursor)
+        after = page_cursor.SCHEDULED.place_of(command.cursor)
         return await self._read(
             lambda db: scheduled.scheduled_messages(
                 db.tables, author, command.conversation, after, command.limit, limits.PAGE_BYTES
@@ -438,18 +435,18 @@ class FakeStore:
 
     async def readers(self, person: UUID, conversation: UUID, seq: int, cursor: str | None, limit: int) -> Readers:
         """See :meth:`storage.store.Store.readers`."""
-        after = reader_cursor.place(cursor)
+        (after,) = page_cursor.READERS.place_of(cursor)
         answer = await self._read(
             lambda db: messages.message_readers(db.tables, person, conversation, seq, after, limit)
         )
         if isinstance(answer, Refusal):
             raise actions.reading_refusal(answer.code, person, conversation, seq)
         found, more = answer
-        return Readers(found, reader_cursor.text_after(found[-1].user) if more else None)
+        return Readers(found, page_cursor.READERS.text_of((found[-1].user,)) if more else None)
 
     async def listing(self, person: UUID, cursor: str | None, limit: int) -> Conversations:
         """See :meth:`storage.store.Store.listing`."""
-        below = None if cursor is None else _place(cursor)
+        below = page_cursor.LISTING.place_of(cursor)
         return await self._read(lambda db: _listing(db, person, below, limit))
 
     async def set_privacy(self, person: UUID, command: PrivacySet) -> int:
@@ -587,33 +584,22 @@ def _refuse(
     raise AssertionError(refusal)
 
 
-def _place(cursor: str) -> tuple[int, UUID]:
-    """Where a page ended."""
-    try:
-        at_ms, _, conversation = cursor.partition("-")
-        return int(at_ms), UUID(conversation)
-    except ValueError as problem:
-        raise BadCursor("not a cursor of a listing") from problem
-
-
-def _listing(db: FakeDatabase, person: UUID, below: tuple[int, UUID] | None, limit: int) -> Conversations:
+def _listing(db: FakeDatabase, person: UUID, below: tuple[int, UUID], limit: int) -> Conversations:
     tables = db.tables
     places = sorted(
         (
             (tables.conversations[one].active_at_ms, one)
             for one in tables.joined.get(person, {})
-            if tables.span(one, person) is not None
+            if tables.span(one, person) is not None and (tables.conversations[one].active_at_ms, one) < below
         ),
         reverse=True,
     )
-    if below is not None:
-        places = [place for place in places if place < below]
     page = places[:limit]
     states = functions.conversation_states(tables, person, [one for _, one in page], 1)
     last = [entry for state in states if (entry := _last_message(tables, person, state)) is not None]
     more = len(places) > limit
     views = [shown(state, ConversationState) for state in states]
-    return Conversations(views, f"{page[-1][0]}-{page[-1][1]}" if more else None, last)
+    return Conversations(views, page_cursor.LISTING.text_of(page[-1]) if more else None, last)
 
 
 def _last_message(tables: Tables, person: UUID, state: State) -> Entry | None:
