@@ -24,7 +24,6 @@ from protocol.errors import (
     MessageDeleted,
     NotAMember,
     NotFound,
-    NotReady,
     PollClosed,
     Refused,
     SlowMode,
@@ -41,7 +40,6 @@ from protocol.errors import (
     UnknownRequest,
     UnknownUser,
     WrongKind,
-    WrongUse,
 )
 from protocol.frames import (
     AnyAction,
@@ -73,7 +71,7 @@ from protocol.frames import (
     RoomJoin,
     RoomLeave,
 )
-from storage import scheduled
+from storage import media, scheduled
 from storage.rows import Acted, Rules
 from storage.scheduled import ExpireMessages, SendScheduled
 
@@ -177,19 +175,13 @@ def refusal(
             return TooManyPins("the conversation has as many pinned messages as it may have")
         case "nothing_to_forward":
             return Invalid("there is nothing in this message that can be forwarded")
-        case "unknown_medium" if missing is not None:
-            return UnknownMedium(missing)
-        case "not_ready":
-            return NotReady("the upload is not done yet")
-        case "wrong_use":
-            return WrongUse("a medium is shown as what it was announced as, and a profile photo in a profile alone")
         case "poll_closed":
             return PollClosed("the poll was closed")
         case "no_such_option":
             return Invalid("the poll has no such option, or takes no more than one - at `$.options`")
         case "unknown_scheduled" if isinstance(action, SendScheduled):
             return scheduled.refusal(code, author, action.conversation, action.key, action.scheduled)
-    found = _members_refusal(code, author, action, missing)
+    found = media.refusal(code, missing) or _members_refusal(code, author, action, missing)
     if found is not None:
         return found
     return reading_refusal(code, author, *((action.conversation, seq) if seq else _about(action, code)))

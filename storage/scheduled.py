@@ -9,14 +9,12 @@ from protocol.errors import (
     Invalid,
     KeyReused,
     NotAMember,
-    NotReady,
     Refused,
     TooLate,
     TooManyScheduled,
-    UnknownMedium,
     UnknownScheduled,
-    WrongUse,
 )
+from storage import media
 
 
 class SendScheduled(Struct, frozen=True):
@@ -73,14 +71,10 @@ def refusal(
             return Invalid("the time is more than a hundred years ahead - at `$.at_ms`")
         case "too_many_scheduled":
             return TooManyScheduled("as many of your messages wait in this conversation as may")
-        case "unknown_medium" if missing is not None:
-            return UnknownMedium(missing)
-        case "not_ready":
-            return NotReady("the upload is not done yet")
-        case "wrong_use":
-            return WrongUse("a medium is shown as what it was announced as, and a profile photo in a profile alone")
         case "unknown_scheduled":
             return UnknownScheduled(f"you have no scheduled message {scheduled}")
         case "too_late":
             return TooLate("the message was sent")
+    if (problem := media.refusal(code, missing)) is not None:
+        return problem
     raise AssertionError(f"the database answered {code!r}")

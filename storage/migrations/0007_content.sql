@@ -50,10 +50,9 @@ as $$
     where part ->> 'kind' = 'mention'
 $$;
 
--- Name the author's *p_media*, items of a message's content, in entry *p_seq*. Nothing is named unless all can be.
+-- Lock the author's *p_media*, items of a message's content, in the order of their ids: all can be shown.
 --   Returns null, or {"error": code, "missing": upload}.
-create function attach_media(p_author uuid, p_conversation uuid, p_seq bigint, p_media json) returns json
-language plpgsql volatile
+create function find_media(p_author uuid, p_media json) returns json language plpgsql volatile
 set enable_seqscan = off
 as $$
 declare
@@ -72,7 +71,6 @@ begin
             return json_build_object('error', 'wrong_use');
         end if;
     end loop;
-    perform upload_attach((item ->> 'id')::uuid, p_author, p_conversation, p_seq) from json_array_elements(p_media) item;
     return null;
 end $$;
 
@@ -105,8 +103,10 @@ begin
         end if;
     end if;
     if v_content ->> 'media' is not null then
-        v_problem := attach_media(p_author, v_conversation, b.seq, v_content -> 'media');
+        v_problem := find_media(p_author, v_content -> 'media');
         if v_problem is not null then return v_problem; end if;
+        perform upload_attach((item ->> 'id')::uuid, p_author, v_conversation, b.seq)
+            from json_array_elements(v_content -> 'media') item;
     end if;
     return end_action(p_author, p_command, v_digest, b, 'message', nullif(p_command ->> 'text', ''),
         thread_joined(v_conversation, (v_content ->> 'thread')::bigint, p_author, b, p_rules), v_content);

@@ -31,31 +31,6 @@ create index scheduled_list on scheduled (author, at_ms, id) where state in ('wa
 create function scheduled_key(p_id uuid) returns text language sql immutable parallel safe
 return 'scheduled:' || p_id;
 
--- Keep the author's *p_media*, items of a content, until a time at least, used or not. Checked as attach_media (0007) does.
---   Returns null, or {"error": code, "missing": upload}.
-create function hold_media(p_author uuid, p_media json, p_until_ms bigint) returns json language plpgsql volatile
-set enable_seqscan = off
-as $$
-declare
-    v_item json;
-    v_state text;
-    v_kind text;
-begin
-    for v_item in select item from json_array_elements(p_media) item order by (item ->> 'id')::uuid loop
-        select state, kind into v_state, v_kind from upload
-            where id = (v_item ->> 'id')::uuid and owner = p_author and state <> 'doomed' for no key update;
-        if not found then
-            return json_build_object('error', 'unknown_medium', 'missing', v_item ->> 'id');
-        elsif v_state <> 'ready' then
-            return json_build_object('error', 'not_ready');
-        elsif v_kind <> v_item ->> 'kind' then
-            return json_build_object('error', 'wrong_use');
-        end if;
-        update upload set due_at_ms = greatest(due_at_ms, p_until_ms) where id = (v_item ->> 'id')::uuid;
-    end loop;
-    return null;
-end $$;
-
 -- Keep a message until its time. *p_id*: the new row's, if it is new.
 --   Returns {"scheduled", "at_ms"} or {"error": code}.
 create function schedule_message(p_id uuid, p_author uuid, p_command json, p_most integer, p_ahead_ms bigint)
@@ -90,8 +65,10 @@ begin
         and conversation = v_conversation) >= p_most then
         return json_build_object('error', 'too_many_scheduled');
     end if;
-    v_problem := hold_media(p_author, v_content -> 'media', v_at + 86400000);
+    v_problem := find_media(p_author, v_content -> 'media');
     if v_problem is not null then return v_problem; end if;
+    update upload set due_at_ms = greatest(due_at_ms, v_at + 86400000)  -- kept until then and a day, used or not
+        where id in (select (item ->> 'id')::uuid from json_array_elements(v_content -> 'media') item);
     -- Its content stays as it came, for a message's digest is made of it.
     insert into scheduled (id, author, conversation, key, digest, at_ms, due_ms, command)
     values (p_id, p_author, v_conversation, v_key, v_digest, v_at, v_at, case when v_content is null then json_build_object(
