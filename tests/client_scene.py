@@ -1,6 +1,6 @@
 """What scenes with the real server and the real client need: the house, its people, a train that loses its signal."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -144,6 +144,12 @@ class Cast:
         await client.wait_synced()
         return Person(account, client)
 
+    async def device(self, person: Person, name: str) -> Client:
+        """One more of *person*'s devices, connected until the end of the scene."""
+        client: Client = await self._nursery.start(partial(self._hold_client, person.account, device=name))
+        await client.wait_synced()
+        return client
+
     def client(self, account: Account, **options: Any) -> AbstractAsyncContextManager[Client]:
         """A client of *account*, to be opened by a block."""
         fixed = {"url": self.server.url, "device": "phone", "reconnect_s": (0.05, 0.5), "liveness": QUICK}
@@ -167,3 +173,21 @@ async def open_scene(dsn: str, folder: Path, **settings: Any) -> AsyncIterator[C
     async with open_house(dsn, folder, **settings) as server, trio.open_nursery() as nursery:
         yield Cast(server, nursery)
         nursery.cancel_scope.cancel()
+
+
+async def all_at_once(
+    operations: Sequence[tuple[Any, ...]], devices: Sequence[Sequence[Client]], do: Callable[..., Awaitable[None]]
+) -> None:
+    """Do *operations*, each (name, person, more…) by one of the person's *devices* while others are under way: "wait"
+    lets time pass, "drop" breaks the device's connection, all else is for *do* (client, name, person, more…)."""
+    async with trio.open_nursery() as doing:
+        for nth, (name, *rest) in enumerate(operations):
+            if name == "wait":
+                await trio.sleep(0.02)
+                continue
+            own = devices[rest[0]]
+            client = own[nth % len(own)]
+            if name == "drop":
+                client.reconnect()
+            else:
+                doing.start_soon(do, client, name, *rest)

@@ -280,6 +280,16 @@ class World:
         )
         return made
 
+    async def photo(self, owner: Person) -> UUID:
+        """An uploaded photo of *owner*'s that nothing names yet, kept for an hour."""
+        photo = uuid7()
+        await self.database.execute(
+            "insert into upload (id, owner, kind, state, size_bytes, content_type, sha256, tries, kept, created_at_ms, "
+            "due_at_ms) values (%s, %s, 'photo', 'ready', 1, 'image/png', %s, 1, 1, 0, now_ms() + 3600000)",
+            photo, owner.id, bytes(32),
+        )  # fmt: skip
+        return photo
+
     async def log(self, conversation: str) -> list[tuple[int, str | None]]:
         """The log as it lies in the database: (seq, text)."""
         sql = "select seq, text from entry where conversation = %s order by seq"

@@ -6,7 +6,6 @@ import pytest
 import trio
 
 from konnect_client import Conversations, Entry, ServerRefused
-from konnect_server.ids import uuid7
 from storage.uploads import visible_upload
 from tests.client_scene import open_scene
 from tests.running import House, World
@@ -83,12 +82,7 @@ async def test_a_link_into_a_group_of_a_thousand(house: House, world: World) -> 
 async def test_everybody_may_fetch_the_photo_of_a_room(house: House, world: World) -> None:
     """It is in the list; a group's is for its members."""
     ann, bob = await world.people("Ann", "Bob")
-    photo = uuid7()
-    await world.database.execute(
-        "insert into upload (id, owner, kind, state, size_bytes, content_type, sha256, tries, kept, created_at_ms, "
-        "due_at_ms) values (%s, %s, 'photo', 'ready', 1, 'image/png', %s, 1, 1, 0, now_ms() + 3600000)",
-        photo, ann.id, bytes(32),
-    )  # fmt: skip
+    photo = await world.photo(ann)
     async with house.phone(ann) as phone:
         made = await phone.result("conversation.create", key="m", kind="room", title="Hall", members=[])
         await phone.result("conversation.photo", conversation=made["conversation"], key="p", photo=str(photo))

@@ -12,13 +12,12 @@ import trio
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 from konnect_client import Client, Conversation, Conversations, Entry, MemoryState, ServerRefused
-from konnect_server.ids import uuid7
 from protocol import frames
 from protocol.schema.catalogue import tag
 from storage import actions
 from storage.rows import Rules
 from storage.uploads import visible_upload
-from tests.client_scene import Cast, Person, open_scene
+from tests.client_scene import Person, all_at_once, open_scene
 from tests.running import House, World
 
 # A conversation by other ways than the server's.
@@ -147,12 +146,7 @@ async def test_in_slow_mode_the_outbox_waits(dsn: str, folder: Path) -> None:
 async def test_every_member_may_fetch_the_photo(house: House, world: World) -> None:
     """A newcomer, too, who does not see the entry that set it; and nobody else."""
     ann, bob, cid = await world.people("Ann", "Bob", "Cid")
-    photo = uuid7()
-    await world.database.execute(
-        "insert into upload (id, owner, kind, state, size_bytes, content_type, sha256, tries, kept, created_at_ms, "
-        "due_at_ms) values (%s, %s, 'photo', 'ready', 1, 'image/png', %s, 1, 1, 0, 0)",
-        photo, ann.id, bytes(32),
-    )  # fmt: skip
+    photo = await world.photo(ann)
     async with house.phone(ann) as phone:
         club = (await phone.result("conversation.create", key="m", title="Club", members=[], history="from_join"))[
             "conversation"
@@ -197,21 +191,14 @@ async def test_every_device_folds_what_the_database_holds(dsn: str, folder: Path
     async with open_scene(dsn, folder, commands_burst=1_000) as cast, trio.open_nursery() as devices:
         people = [await cast.person(f"{name}{number}") for name in ("ann", "bob", "cid", "dan")]
         room = await people[0].client.create("Tea", [one.id for one in people[1:]])
-        screens: list[list[Screen]] = []
-        for person in people:
-            second: Client = await devices.start(_hold, cast, person, "tablet")
-            screens.append([Screen(person.client), Screen(second)])
+        screens = [[Screen(one.client), Screen(await cast.device(one, "tablet"))] for one in people]
         for screen in itertools.chain(*screens):
             devices.start_soon(screen.run)
-        async with trio.open_nursery() as doing:
-            for nth, (name, *rest) in enumerate(operations):
-                if name == "wait":
-                    await trio.sleep(0.02)
-                elif name == "drop":
-                    screens[rest[0]][nth % 2].client.reconnect()
-                else:
-                    client = screens[rest[0]][nth % 2].client
-                    doing.start_soon(_do, client, room, name, [_of(people, one) for one in rest[1:]])
+
+        async def do(client: Client, name: str, _: int, *more: Any) -> None:
+            await _do(client, room, name, [_of(people, one) for one in more])
+
+        await all_at_once(operations, [[screen.client for screen in pair] for pair in screens], do)
         members = (await _anybody(people, room)).members
         last = 0
         for person in people:
@@ -254,13 +241,6 @@ async def _do(client: Client, room: str, name: str, rest: list[Any]) -> None:
     except ServerRefused as refusal:
         if refusal.code not in _REFUSALS:
             raise
-
-
-async def _hold(cast: Cast, person: Person, device: str, *, task_status: trio.TaskStatus[Client]) -> None:
-    async with cast.client(person.account, device=device) as client:
-        await client.wait_synced()
-        task_status.started(client)
-        await trio.sleep_forever()
 
 
 # --- A thousand members -----------------------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ from konnect_client import (
     Reaction,
     ServerRefused,
 )
-from tests.client_scene import Cast, Person, open_scene
+from tests.client_scene import Cast, Person, all_at_once, open_scene
 from tests.simulate.phone import as_frame
 
 # What each message is, by other ways than the server's: its text out of the log, its reactions out of their table.
@@ -211,21 +211,15 @@ async def test_every_device_shows_what_the_database_holds(dsn: str, folder: Path
     async with open_scene(dsn, folder, commands_burst=1_000) as cast, trio.open_nursery() as devices:
         people = [await cast.person(f"{name}{number}") for name in ("ann", "bob", "cid")]
         room = await people[0].client.create("Tea", [people[1].id, people[2].id])
-        screens: list[list[Screen]] = []
-        for person in people:
-            second: Client = await devices.start(_hold, cast, person, "tablet")
-            screens.append([Screen(person.client), Screen(second)])
+        screens = [[Screen(one.client), Screen(await cast.device(one, "tablet"))] for one in people]
         everybody = [screen for pair in screens for screen in pair]
         for screen in everybody:
             devices.start_soon(screen.run)
-        async with trio.open_nursery() as doing:
-            for nth, (name, *rest) in enumerate(operations):
-                if name == "wait":
-                    await trio.sleep(0.02)
-                elif name == "drop":
-                    screens[rest[0]][nth % 2].client.reconnect()
-                else:
-                    doing.start_soon(_do, screens[rest[0]][nth % 2].client, room, name, *rest[1:])
+
+        async def do(client: Client, name: str, _: int, *more: Any) -> None:
+            await _do(client, room, name, *more)
+
+        await all_at_once(operations, [[screen.client for screen in pair] for pair in screens], do)
         last = (await people[0].client.send(room, "the end")).seq
         for screen in everybody:
             await screen.has(last)
@@ -257,10 +251,3 @@ async def _do(client: Client, room: str, name: str, *rest: Any) -> None:
     except ServerRefused as refusal:
         if refusal.code not in _REFUSALS:
             raise
-
-
-async def _hold(cast: Cast, person: Person, device: str, *, task_status: trio.TaskStatus[Client]) -> None:
-    async with cast.client(person.account, device=device) as client:
-        await client.wait_synced()
-        task_status.started(client)
-        await trio.sleep_forever()

@@ -1,7 +1,6 @@
 """What is one's own follows its person from device to device, and who comes back gets only what changed."""
 
 import itertools
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ import trio
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 from konnect_client import Client, Draft, MemoryState, Messages, ServerRefused, Settings, StateChanged
-from tests.client_scene import Cast, Person, open_scene
+from tests.client_scene import Cast, Person, all_at_once, open_scene
 
 _encode = msgspec.msgpack.Encoder(order="sorted").encode
 
@@ -187,22 +186,14 @@ async def test_every_device_shows_what_the_database_holds(dsn: str, folder: Path
         away: list[MemoryState] = [MemoryState(), MemoryState()]
         for person, state in zip(people, away, strict=True):
             await come_and_go(cast, person, state)
-        clients: list[list[Client]] = []
-        for person in people:
-            tablet: Client = await devices.start(_hold, cast, person, "tablet")
-            clients.append([person.client, tablet])
+        clients = [[one.client, await cast.device(one, "tablet")] for one in people]
         for client in itertools.chain(*clients):
             devices.start_soon(read, client)
-        async with trio.open_nursery() as doing:
-            for nth, (name, *rest) in enumerate(operations):
-                if name == "wait":
-                    await trio.sleep(0.02)
-                elif name == "drop":
-                    clients[rest[0]][nth % 2].reconnect()
-                else:
-                    other = people[1 - rest[0]].id
-                    do = partial(_do, clients[rest[0]][nth % 2], rooms[rest[1]], other, name, *rest[2:])
-                    doing.start_soon(do)
+
+        async def do(client: Client, name: str, who: int, room: int, *more: Any) -> None:
+            await _do(client, rooms[room], people[1 - who].id, name, *more)
+
+        await all_at_once(operations, clients, do)
         for person, pair, state in zip(people, clients, away, strict=True):
             for client in pair:
                 await until_shown(client, dsn, person.id)
@@ -246,10 +237,3 @@ async def _do(client: Client, room: str, other: str, name: str, *rest: Any) -> N
     except ServerRefused as refusal:
         if refusal.code != "unknown_message":
             raise
-
-
-async def _hold(cast: Cast, person: Person, device: str, *, task_status: trio.TaskStatus[Client]) -> None:
-    async with cast.client(person.account, device=device) as client:
-        await client.wait_synced()
-        task_status.started(client)
-        await trio.sleep_forever()

@@ -10,8 +10,8 @@ import trio
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 from konnect_client import Client, Content, Entry, MemoryState, Messages, OwnThread, ServerRefused, StateChanged
-from tests.client_scene import open_scene
-from tests.scenes.test_messages import Screen, _hold, fresh, shown
+from tests.client_scene import all_at_once, open_scene
+from tests.scenes.test_messages import Screen, fresh, shown
 from tests.simulate.phone import as_frame
 
 # What each message shows of its thread, out of the log alone: what was said there and is not deleted, and the newest
@@ -158,24 +158,18 @@ async def test_every_device_shows_the_threads_that_the_log_has(dsn: str, folder:
                     if client.synced and not len(client.events):
                         return
 
-        screens: list[list[Screen]] = []
-        for person in people:
-            second: Client = await devices.start(_hold, cast, person, "tablet")
-            screens.append([Screen(person.client), Screen(second)])
+        screens = [[Screen(one.client), Screen(await cast.device(one, "tablet"))] for one in people]
         everybody = [screen for pair in screens for screen in pair]
         for screen in everybody:
             devices.start_soon(screen.run)
         for n in range(3):
             await people[n].client.send(room, f"root {n}")
         await come_back()
-        async with trio.open_nursery() as doing:
-            for nth, (name, *rest) in enumerate(operations):
-                if name == "wait":
-                    await trio.sleep(0.02)
-                elif name == "drop":
-                    screens[rest[0]][nth % 2].client.reconnect()
-                else:
-                    doing.start_soon(_do, screens[rest[0]][nth % 2].client, room, name, *rest[1:])
+
+        async def do(client: Client, name: str, _: int, *more: Any) -> None:
+            await _do(client, room, name, *more)
+
+        await all_at_once(operations, [[screen.client for screen in pair] for pair in screens], do)
         last = (await people[0].client.send(room, "the end")).seq
         for screen in everybody:
             await screen.has(last)
