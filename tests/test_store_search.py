@@ -79,6 +79,10 @@ async def seqs(bench: Bench, person: UUID, query: str = "", **more: Any) -> list
         ('"dinner tonight"', [2]),
         ('"tonight dinner"', []),
         ('"dinner tonight', [2]),
+        ('"dinner tonight at eight"', [2]),
+        ('"dinner at tonight eight"', []),
+        ('"of O\'Neill" straße ', [5]),
+        ('"an umbrella" "bring an"', [3]),
         ("dinner -tonight ", [4]),
         ('dinner -"tonight at"', [4]),
         ('dinner -"at tonight"', [4, 2]),
@@ -95,6 +99,19 @@ async def test_words_beginnings_phrases_and_what_must_not_be_there(bench: Bench,
         bench.store, G, ANN, "Dinner tonight at eight?", "bring an umbrella", "no dinner for me", "Straße of O'Neill"
     )
     assert await seqs(bench, BOB, query) == found
+
+
+async def test_a_phrase_is_of_written_words_whether_the_index_knows_them_or_not(bench: Bench) -> None:
+    """Stems have no places: "dogs run" is stored with "dog" and "run", which follow one another nowhere."""
+    await group(bench.store, ANN)
+    await tell(bench.store, G, ANN, "dogs run")
+    assert await seqs(bench, ANN, '"dogs run"') == [2]
+    assert await seqs(bench, ANN, '"run dog"') == await seqs(bench, ANN, '"dog run"') == []
+    await tell(bench.store, G, ANN, "run dog")
+    assert await seqs(bench, ANN, '"run dog"') == [3]
+    await act(bench.store, ANN, edit(3, "dogs run"))  # the index does not know it yet; the message's row does
+    assert (await bench.store.search(ANN, Search(id=1, query='"run dog"'), ["english"])).hits == []
+    assert await seqs(bench, ANN, '"dogs run"') == [3, 2]
 
 
 async def test_a_hit_says_where_the_words_stand_in_code_points(bench: Bench) -> None:

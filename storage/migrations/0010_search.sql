@@ -37,15 +37,15 @@ insert into search_speech values ('{}');
 create function search_block(p_conversation uuid, p_seq bigint) returns text language sql immutable parallel safe
 return left(translate(encode(decode(md5(p_conversation::text || (p_seq >> 11)::text), 'hex'), 'base64'), '+/', '-_'), 6);
 
--- A text's words: as they are written, and by their stems in each of p_languages. A word as it is written has the places
--- that phrases are sought by.
+-- A text's words: as they are written, each with its places, which phrases are sought by, and by their stems in each of
+-- p_languages, without.
 create function search_words(p_text text, p_languages regconfig[]) returns tsvector language plpgsql immutable parallel safe as $$
 declare
     v_words tsvector := to_tsvector('simple', p_text);
     v_language regconfig;
 begin
     foreach v_language in array p_languages loop
-        v_words := v_words || to_tsvector(v_language, p_text);
+        v_words := v_words || strip(to_tsvector(v_language, p_text));
     end loop;
     return v_words;
 end $$;
@@ -66,11 +66,14 @@ create function search_terms(e entry, p_languages regconfig[]) returns tsvector 
 declare
     v_block text := search_block(e.conversation, e.seq);
 begin
-    return array_to_tsvector(array(
-        select v_block || word from unnest(
-            tsvector_to_array(search_words(coalesce(e.text, ''), p_languages))
-            || array['*', '@' || e.author::text] || array(select '#' || k from unnest(search_kinds(e)) k)) word
-        where octet_length(word) <= 255));
+    return (
+        select string_agg('''' || v_block || replace(replace(word, '\', '\\'), '''', '''''') || ''''
+                          || coalesce(':' || array_to_string(places, ','), ''), ' ')
+        from (select lexeme, positions from unnest(search_words(coalesce(e.text, ''), p_languages))
+              union all
+              select unnest(array['*', '@' || e.author::text] || array(select '#' || k from unnest(search_kinds(e)) k)), null
+        ) as terms(word, places)
+        where octet_length(word) <= 255)::tsvector;
 end $$;
 
 create function search_changed(e entry) returns bigint language sql immutable parallel safe
@@ -160,15 +163,11 @@ $$;
 --   terms [{"x": text, "p": a prefix, "f": a phrase, "n": must not be there}, ...]
 create type searched as (
     query tsquery,                                            -- what must hold; empty: anything
-    terms tsquery,                                            -- as far as the index can tell, which knows no order of words
-    ordered tsquery,                                          -- the part of the query that the index cannot tell
     marks tsquery                                             -- any of the words to highlight
 );
 create function search_query(p_terms json, p_languages regconfig[]) returns searched language plpgsql immutable as $$
 declare
     v_query tsquery := '';
-    v_terms tsquery := '';
-    v_ordered tsquery := '';
     v_marks tsquery := '';
     v_one tsquery;
     t record;
@@ -188,17 +187,11 @@ begin
         end if;
         continue when numnode(v_one) = 0;                     -- nothing but signs
         v_query := v_query && case when t.n then !! v_one else v_one end;
-        if v_one::text like '%<%' then
-            v_ordered := v_ordered && case when t.n then !! v_one else v_one end;
-        end if;
         if not t.n then
-            v_terms := v_terms && regexp_replace(v_one::text, ' <(-|[0-9]+)> ', ' & ', 'g')::tsquery;
             v_marks := v_marks || v_one;
-        elsif v_one::text not like '%<%' then
-            v_terms := v_terms && !! v_one;
         end if;
     end loop;
-    return (v_query, v_terms, v_ordered, v_marks)::searched;
+    return (v_query, v_marks)::searched;
 end $$;
 
 
@@ -224,7 +217,6 @@ declare
         case when p_by_rank then p_top else p_after end,
         (coalesce(p_to_ms, 9223372036854775807), '00000000-0000-0000-0000-000000000000', 0)::search_hit);
     v_query searched := search_query(p_terms, p_languages);
-    v_ordered boolean := numnode(v_query.ordered) > 0;        -- phrases: the index knows no order of words
     v_bounded boolean := p_to_ms is not null or p_after is not null;
     v_slack bigint := 3600000;                                -- a clock that was set back
     v_template text;
@@ -241,9 +233,9 @@ begin
         return null;
     end if;
     v_template := array_to_string(array_remove(array[
-        '(' || nullif(regexp_replace(v_query.terms::text, '''((?:[^'']|'''')*)''', E'''\x01\\1''', 'g'), '') || ')',
+        '(' || nullif(regexp_replace(v_query.query::text, '''((?:[^'']|'''')*)''', E'''\x01\\1''', 'g'), '') || ')',
         E'''\x01@' || p_author || '''', E'''\x01#' || p_kind || '''',
-        case when p_author is null and p_kind is null and v_query.terms::text !~ '^[^!]+$' then E'''\x01*''' end], null), ' & ');
+        case when p_author is null and p_kind is null and v_query.query::text !~ '^[^!]+$' then E'''\x01*''' end], null), ' & ');
 
     -- The blocks of what may be seen, and when the newest entry of each was stored, the newest first.
     with blocks as materialized (                             -- or each mention of top would be a look-up of its own
@@ -285,7 +277,6 @@ begin
                             and case when numnode(v_query.query) = 0 then true
                                      when search_changed(e) <> t.changed then
                                          search_words(coalesce(e.text, ''), p_languages) @@ v_query.query
-                                     when v_ordered then to_tsvector('simple', coalesce(e.text, '')) @@ v_query.ordered
                                      else true end
                         limit 1) e
                     limit v_want) new) every
