@@ -7,13 +7,11 @@ is told to :meth:`Tokens.end`, so that its tokens are refused here at once.
 Clocks: Unix seconds, as JWTs want them. PyJWT writes the tokens. They are read here: a sign-in is on the hot path of a
 storm, where PyJWT's reading cost as much as the signature itself, and its clock cannot be handed in.
 
-Ed25519 gives the same signature for the same bytes each time (RFC 8032, section 5.1.6), and who verifies here holds the
-private key. So a token is ours when we would sign it the same: 21 us by libsodium, where verifying by the public key
-takes 112 (docs/decisions/0010, 0013).
+Who verifies here holds the private key, and so knows a signature of its own by two hashes, 6 us, where verifying by the
+public key takes 112 (own_signature.py, docs/decisions/0023).
 """
 
 import binascii
-import hmac
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -25,8 +23,8 @@ from uuid import UUID
 import jwt
 import msgspec
 from msgspec import Struct
-from nacl.bindings import crypto_sign
 
+from konnect_server.own_signature import OwnSignature
 from konnect_server.remembered import Claims, Remembered
 from protocol import limits
 from protocol.errors import Unauthorized
@@ -39,7 +37,6 @@ AUDIENCE: Final = "konnect"
 SKEW_S: Final = 10  # how far another process's clock may be ahead of ours
 REMEMBERED: Final = 32_768  # verified tokens; 72 bytes each
 ENDED: Final = 100_000  # sign-ins that ended within a token's lifetime; about 150 bytes each
-_SIGNATURE_BYTES: Final = 64
 _ALPHABET: Final = bytes.maketrans(b"-_+/", b"+/!!")  # of base64url to base64's, which has no "!"
 _LOOK_AGAIN_S: Final = 1.0  # at most this often an unknown key makes us read the folder
 
@@ -108,7 +105,7 @@ class Tokens:
         return token
 
     def verify(self, token: str) -> Claims:
-        """Whose *token* is. A few microseconds when it was signed or verified here lately, else about 30.
+        """Whose *token* is. A few microseconds when it was signed or verified here lately, else about 15.
 
         Raises:
             Unauthorized: It is malformed, of another server, out of time, or of a sign-in that ended.
@@ -177,15 +174,14 @@ class Tokens:
     def _use(self, keys: Keys) -> None:
         self._keys = keys
         self._newest: SigningKey = keys.signing[0]
-        self._by_head = {_head(key): key for key in keys.signing}
+        self._by_head = {_head(key): OwnSignature(key.private) for key in keys.signing}
 
     def _verify(self, token: str, now: float) -> Claims:
         signed, _, signature = token.rpartition(".")
         head, _, body = signed.partition(".")
-        key = self._key(head, now)
+        own = self._own(head, now)
         try:
-            ours = crypto_sign(signed.encode(), key.expanded)[:_SIGNATURE_BYTES]
-            if not hmac.compare_digest(_bytes(signature), ours):
+            if not own.made(_bytes(signature), signed.encode()):
                 raise Unauthorized("this is not an access token of this server")
             payload = _payload(_bytes(body))
         except (binascii.Error, msgspec.DecodeError, UnicodeError) as problem:
@@ -196,18 +192,18 @@ class Tokens:
             raise Unauthorized("the access token is from the future; the server's clocks disagree")
         return Claims(payload.sub, payload.sid, payload.exp)
 
-    def _key(self, head: str, now: float) -> SigningKey:
-        """The key of tokens with this header, which must be to the letter what we write: there is no algorithm to
-        choose, and no parameter to read before the signature is known to be good."""
-        key = self._by_head.get(head)
-        if key is None and now - self._looked_at_s >= _LOOK_AGAIN_S:  # another process may have rotated
+    def _own(self, head: str, now: float) -> OwnSignature:
+        """The signatures of tokens with this header, which must be to the letter what we write: there is no algorithm
+        to choose, and no parameter to read before the signature is known to be good."""
+        own = self._by_head.get(head)
+        if own is None and now - self._looked_at_s >= _LOOK_AGAIN_S:  # another process may have rotated
             self._looked_at_s = now
             with suppress(KeysUnfit):  # a token must not break what works; the next start or rotation will say it
                 self._use(read_keys(self._folder))
-            key = self._by_head.get(head)
-        if key is None:
+            own = self._by_head.get(head)
+        if own is None:
             raise Unauthorized("the access token is signed with a key that is not in use; refresh it")
-        return key
+        return own
 
 
 def _bytes(text: str) -> bytes:

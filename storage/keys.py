@@ -47,7 +47,6 @@ class SigningKey(Struct, frozen=True):
     number: int
     private: Ed25519PrivateKey
     public: Ed25519PublicKey
-    expanded: bytes  # the private key's 32 bytes and the public one's: as libsodium takes it
     x: str  # the public key's 32 bytes, base64url, as a JWK shows them
     made_at_s: float  # Unix time
 
@@ -153,10 +152,9 @@ def _read_signing(folder: Path, number: int) -> SigningKey:
         raise KeysUnfit(f"{path} is not an Ed25519 key; delete it and a new one is made")
     public = private.public_key()
     raw = public.public_bytes(Encoding.Raw, PublicFormat.Raw)
-    expanded = private.private_bytes(Encoding.Raw, PrivateFormat.Raw, NoEncryption()) + raw
     x = _base64url(raw)
     thumbprint = sha256(f'{{"crv":"Ed25519","kty":"OKP","x":"{x}"}}'.encode()).digest()
-    return SigningKey(_base64url(thumbprint[:12]), number, private, public, expanded, x, made_at_s)
+    return SigningKey(_base64url(thumbprint[:12]), number, private, public, x, made_at_s)
 
 
 def _read_secret(path: Path) -> bytes:
