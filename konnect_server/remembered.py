@@ -11,8 +11,9 @@ from typing import Final, NamedTuple
 from uuid import UUID
 
 _LAYOUT: Final = Layout("<32s16s16sq")  # digest, user, sign-in, when it ends
-_ENDS: Final = Layout("<q")  # the last of these
 _WAYS: Final = 4  # places that one token may have
+_ENDS: Final = Layout("<" + "64xq" * _WAYS)  # the last of these, of all places of a token
+_GROUP_BYTES: Final = _ENDS.size
 
 
 class Claims(NamedTuple):
@@ -30,7 +31,7 @@ class Remembered:
     def __init__(self, places: int) -> None:
         self._groups = -(-places // _WAYS)
         # Written once, so that this memory is the server's from the beginning and not a surprise under load.
-        self._block = bytearray(b"\0") * (self._groups * _WAYS * _LAYOUT.size)
+        self._block = bytearray(b"\0") * (self._groups * _GROUP_BYTES)
 
     @staticmethod
     def digest(token: str) -> bytes:
@@ -39,22 +40,20 @@ class Remembered:
 
     def find(self, digest: bytes) -> Claims | None:
         """What the token of *digest* says; None when it is not remembered."""
-        places = self._places(digest)
-        at = self._block.find(digest, places.start, places.stop)
-        if at not in places:  # -1; or, as unlikely as it is, found astride two of them
+        first = self._first(digest)
+        at = self._block.find(digest, first, first + _GROUP_BYTES)
+        if at < 0 or (at - first) % _LAYOUT.size:  # as unlikely as it is, it may be found astride two places
             return None
         _, user, sign_in, expires_at_s = _LAYOUT.unpack_from(self._block, at)
         return Claims(UUID(bytes=user), UUID(bytes=sign_in), expires_at_s)
 
     def keep(self, digest: bytes, claims: Claims) -> None:
         """Remember what the token of *digest* says; it is not remembered yet."""
-        at = min(self._places(digest), key=self._expires_at_s)
+        first = self._first(digest)
+        ends = _ENDS.unpack_from(self._block, first)
+        at = first + ends.index(min(ends)) * _LAYOUT.size
         _LAYOUT.pack_into(self._block, at, digest, claims.user.bytes, claims.sign_in.bytes, claims.expires_at_s)
 
-    def _places(self, digest: bytes) -> range:
-        first = int.from_bytes(digest[:8], "little") % self._groups * _WAYS * _LAYOUT.size
-        return range(first, first + _WAYS * _LAYOUT.size, _LAYOUT.size)
-
-    def _expires_at_s(self, at: int) -> int:
-        ends: int = _ENDS.unpack_from(self._block, at + _LAYOUT.size - _ENDS.size)[0]
-        return ends
+    def _first(self, digest: bytes) -> int:
+        """Where the places begin that the token of *digest* may have."""
+        return int.from_bytes(digest[:8], "little") % self._groups * _GROUP_BYTES

@@ -58,10 +58,13 @@ class Wheel:
     def move(self, deadline: Deadline, at: float) -> None:
         """Let *deadline* fire at time *at* instead, or again if it has fired or was cancelled. One that is in the past
         already fires at the next tick."""
-        tick = max(math.ceil(at / self._tick_s), self._past + 1)
-        if tick == deadline._tick:
-            return
-        self.cancel(deadline)
+        tick = math.ceil(at / self._tick_s)
+        if tick <= self._past:
+            tick = self._past + 1
+        if deadline._tick >= 0:
+            if tick == deadline._tick:
+                return
+            self.cancel(deadline)
         bucket = self._buckets.get(tick)
         if bucket is None:
             bucket = self._buckets[tick] = {}
