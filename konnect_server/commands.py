@@ -22,7 +22,7 @@ from protocol.errors import Invalid, Unavailable
 from protocol.frames.content import NOTHING, needs_a_look
 from protocol.limits import TYPING_MEMBERS
 from storage.errors import StorageRefused, StorageUnavailable
-from storage.rows import Kept, Made, Rules, Seen
+from storage.rows import Kept, Made, MemberPage, Rules, Seen
 from storage.store import Store
 
 RETRY_S: Final = 0.25
@@ -119,17 +119,16 @@ def _receipt(asker: Asker, command: frames.ReceiptMove) -> None:
 def _typing(asker: Asker, command: frames.Typing) -> None:
     """Asks the database who is a member; a session knows it, and has a shorter way."""
 
-    async def tell(state: frames.ConversationState) -> frames.Done:
+    async def tell(page: MemberPage) -> frames.Done:
         shown = await insist(lambda: asker.desk.store.privacy(asker.user), trio.current_time)
-        if shown.typing and len(state.members) <= TYPING_MEMBERS:
+        if shown.typing and not page.more:
             event = frames.TypingEvent(
                 conversation=command.conversation, user=asker.user, what=command.what, on=command.on
             )
             asker.desk.typing(event)
         return frames.Done()
 
-    asked = frames.ConversationGet(id=command.id, conversation=command.conversation, recent=0)
-    asker.read(command, lambda: actions.get(asker.desk.store, asker.user, asked), tell)
+    asker.read(command, lambda: asker.desk.store.members(asker.user, command.conversation, (0, 0), TYPING_MEMBERS), tell)
 
 
 # --- what is one's own ---

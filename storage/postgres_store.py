@@ -117,6 +117,7 @@ from storage.rows import (
 from storage.scheduled import Due
 from storage.store import PLAIN, Change
 
+READERS_LOOKED: Final = 500  # cursors looked at for one page of message.readers
 ASKING: Final = 2  # connections for the questions of those who come back
 # What a first start weighs: with 16 of them in a query, those who come all at once do not all wait for one while this
 # process has nothing to do (docs/performance.md, "Sign-ins").
@@ -177,6 +178,7 @@ class _Found(msgspec.Struct):
     bans: list[Ban] = []
     readers: list[MessageReader] = []
     more: bool = False
+    after: UUID | None = None  # of readers: where the next page begins
 
 
 class _FoundMembers(msgspec.Struct):
@@ -758,14 +760,14 @@ class PostgresStore:
 
     async def readers(self, person: UUID, conversation: UUID, seq: int, cursor: str | None, limit: int) -> Readers:
         """See Store."""
-        sql: Final = "select message_readers(%s, %s, %s, %s, %s)::text"
+        sql: Final = "select message_readers(%s, %s, %s, %s, %s, %s)::text"
         (after,) = page_cursor.READERS.place_of(cursor)
-        found = _found(await self._json(sql, person, conversation, seq, after, limit))
+        found = _found(await self._json(sql, person, conversation, seq, after, limit, READERS_LOOKED))
         if found.error is not None:
             raise actions.reading_refusal(found.error, person, conversation, seq)
-        if not found.more:
+        if found.after is None:
             return Readers(found.readers)
-        return Readers(found.readers, page_cursor.READERS.text_of((found.readers[-1].user,)))
+        return Readers(found.readers, page_cursor.READERS.text_of((found.after,)))
 
     async def listing(self, person: UUID, cursor: str | None, limit: int) -> Conversations:
         """See Store."""

@@ -134,7 +134,8 @@ class MessageReactions(Command, frozen=True, tag="message.reactions"):
 
 class MessageReaders(Command, frozen=True, tag="message.readers"):
     """Who has received a message, and who of them has read it, page by page: members who have belonged since before it
-    was sent, without its author. Answered with :class:`Readers`."""
+    was sent, without its author. A page may be short, or empty, and not the last: its cursor says so. Answered with
+    :class:`Readers`."""
 
     conversation: Conversation
     seq: MessageSeq

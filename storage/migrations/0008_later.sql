@@ -68,7 +68,7 @@ begin
     v_problem := find_media(p_author, v_content -> 'media');
     if v_problem is not null then return v_problem; end if;
     update upload set due_at_ms = greatest(due_at_ms, v_at + 86400000)  -- kept until then and a day, used or not
-        where id in (select (item ->> 'id')::uuid from json_array_elements(v_content -> 'media') item);
+        where id = any (array(select (item ->> 'id')::uuid from json_array_elements(v_content -> 'media') item));
     -- Its content stays as it came, for a message's digest is made of it.
     insert into scheduled (id, author, conversation, key, digest, at_ms, due_ms, command)
     values (p_id, p_author, v_conversation, v_key, v_digest, v_at, v_at, case when v_content is null then json_build_object(

@@ -638,7 +638,9 @@ declare
 begin
     -- Whoever holds the author's row decides; a repeat that waited here sees what was made meanwhile. Everybody's row at
     -- once and in id order: two people who create groups with each other would deadlock, the author's row taken first.
-    perform from account where id = p_author or id in (select m.value::uuid from json_array_elements_text(p_members) m)
+    -- (An array: "in (select ...)" would read every account there is.)
+    perform from account
+        where id = any (p_author || array(select m.value::uuid from json_array_elements_text(p_members) m))
         order by id for no key update;
     if not exists (select from account where id = p_author) then
         return json_build_object('error', 'unknown_user', 'missing', p_author);
@@ -667,6 +669,22 @@ begin
                     'tags', case when json_array_length(p_tags) > 0 then p_tags end)) end);
     perform raise_and_join(p_id, p_members);
     return json_build_object('conversation', p_id, 'new', true);
+end $$;
+
+
+-- As in 0002, but every account is found by its id.
+create or replace function raise_and_join(p_conversation uuid, p_members json) returns void language plpgsql volatile
+set enable_seqscan = off
+as $$
+declare
+    v_people uuid[] := array(select value::uuid from json_array_elements_text(p_members));
+begin
+    perform from account where id = any (v_people) order by id for no key update;
+    with raised as (
+        update account set number = next_number(number) where id = any (v_people) returning id, number
+    )
+    insert into span (conversation, person, joined, since, place, number)
+    select p_conversation, r.id, 1, 1, array_position(v_people, r.id), r.number from raised r;
 end $$;
 
 

@@ -70,7 +70,7 @@ begin
     -- One at a time for each token, before any account is locked: whose it is stays so until this is done, and so all
     -- accounts concerned are known and can be locked in the order of their ids.
     perform pg_advisory_xact_lock(hashtextextended(encode(v_hash, 'hex'), 0));
-    perform from account where id = p_account or id in (select account from device where token_hash = v_hash)
+    perform from account where id = any (p_account || array(select account from device where token_hash = v_hash))
         order by id for no key update;
     if not exists (select from account where id = p_account) then return false; end if;
     delete from device where token_hash = v_hash and (account, device) <> (p_account, p_device);
@@ -226,7 +226,9 @@ return (unread_total(p_person, 1000, p_unread) ->> 'messages')::bigint;
 
 
 -- Look at what was stored in these conversations since the last look: who is to be told of it in the app, and by push.
--- Only entries younger than p_stale_ms count, and at most p_entries of a conversation at once.
+-- Only entries younger than p_stale_ms count, and at most p_entries of a conversation at once. Each look at a table is a
+-- lateral subquery: a join would be planned as one that reads the whole log (docs/decisions/0003). Members are looked
+-- through for a push, where there are devices, and for a mention of all; else only who is named is.
 --   Returns {"people": [whose own rows changed, ...], "more": [conversations with more to look at, ...], "jobs": made}.
 create function gather_pushes(p_conversations uuid[], p_entries integer, p_devices integer, p_stale_ms bigint, p_kept integer)
 returns json language plpgsql volatile
@@ -241,14 +243,14 @@ declare
 begin
     insert into pushed (conversation, seq)
     select c.id, greatest(c.last_seq - p_entries, 0) from conversation c
-    where c.id = any (p_conversations) and not exists (select from pushed p where p.conversation = c.id)
+    where c.id = any (p_conversations) and (select seq from pushed p where p.conversation = c.id limit 1) is null
     order by c.id on conflict do nothing;
     -- One process at a time looks at a conversation. Appends are not held up: they do not touch this row.
     perform from pushed where conversation = any (p_conversations) order by conversation for no key update;
     select array_agg(p.conversation), array_agg(p.seq), array_agg(least(c.last_seq, p.seq + p_entries)),
            array_agg(p.conversation) filter (where c.last_seq > p.seq + p_entries)
         into v_ids, v_los, v_his, v_more
-        from pushed p join conversation c on c.id = p.conversation
+        from pushed p cross join lateral (select last_seq from conversation where id = p.conversation limit 1) c
         where p.conversation = any (p_conversations) and c.last_seq > p.seq;
     if v_ids is null then
         return json_build_object('people', '[]'::json, 'more', '[]'::json, 'jobs', 0);
@@ -257,8 +259,8 @@ begin
     with fresh as materialized (
         select e.*, entry_content(e) as said, v.kind = 'direct' as direct
         from unnest(v_ids, v_los, v_his) as r(id, lo, hi)
-        join entry e on e.conversation = r.id and e.seq > r.lo and e.seq <= r.hi
-        join conversation v on v.id = r.id
+        cross join lateral (select * from entry where conversation = r.id and seq > r.lo and seq <= r.hi offset 0) e
+        cross join lateral (select kind from conversation where id = r.id limit 1) v
         where e.at_ms >= v_now - p_stale_ms
     ), told as (
         select f.subject as person, 'added' as kind, 3 as rank, f.conversation, f.seq, null::bigint as about, f.author, f.at_ms,
@@ -270,24 +272,33 @@ begin
         where f.kind = 'created' and not f.direct
         union all
         select o.author, 'reaction', 3, f.conversation, f.seq, o.seq, f.author, f.at_ms, f.detail ->> 'emoji'
-        from fresh f join entry o on o.conversation = f.conversation and o.seq = (f.detail ->> 'of')::bigint
+        from fresh f cross join lateral (
+            select seq, author from entry where conversation = f.conversation and seq = (f.detail ->> 'of')::bigint limit 1) o
         where f.kind = 'message.reacted' and (f.detail ->> 'on')::boolean
         union all
         select o.author, 'reply', 2, f.conversation, f.seq, o.seq, f.author, f.at_ms, null
-        from fresh f join entry o on o.conversation = f.conversation and o.seq = (f.said ->> 'reply_to')::bigint
+        from fresh f cross join lateral (
+            select seq, author from entry where conversation = f.conversation and seq = (f.said ->> 'reply_to')::bigint
+            limit 1) o
         where f.kind = 'message' and f.said is not null
         union all
+        select (n ->> 'user')::uuid, 'mention', 1, f.conversation, f.seq, null, f.author, f.at_ms, null
+        from fresh f cross join lateral jsonb_array_elements(f.said -> 'entities') n
+        where f.kind = 'message' and n ->> 'kind' = 'mention'
+        union all                                             -- whoever says "all" has every member looked at
         select s.person, 'mention', 1, f.conversation, f.seq, null, f.author, f.at_ms, null
-        from fresh f join span s on s.conversation = f.conversation and s.until is null
-        where f.kind = 'message' and f.said is not null and names_person(f.said, s.person)
+        from fresh f cross join lateral (
+            select person from span where conversation = f.conversation and until is null offset 0) s
+        where f.kind = 'message' and f.said ->> 'mention_all' = 'all'
     )
     select json_agg(t) into v_told from (
         select distinct on (t.person, t.conversation, t.seq) t.* from told t
-        where t.person <> t.author and exists (
-            select from span s where s.conversation = t.conversation and s.person = t.person and s.until is null and s.since <= t.seq)
+        where t.person <> t.author and (
+            select s.since from span s where s.conversation = t.conversation and s.person = t.person and s.until is null
+            limit 1) <= t.seq
         order by t.person, t.conversation, t.seq, t.rank) t;
     if v_told is not null then
-        perform from account where id in (select (t ->> 'person')::uuid from json_array_elements(v_told) t)
+        perform from account where id = any (array(select (t ->> 'person')::uuid from json_array_elements(v_told) t))
             order by id for no key update;
         for v_one in select t from json_array_elements(v_told) t loop
             perform add_notification((v_one ->> 'person')::uuid, uuidv7()::text, json_strip_nulls(json_build_object(
@@ -300,22 +311,24 @@ begin
         with said as materialized (
             select e.conversation, e.seq, e.author, entry_content(e) as said
             from unnest(v_ids, v_los, v_his) as r(id, lo, hi)
-            join entry e on e.conversation = r.id and e.seq > r.lo and e.seq <= r.hi
+            cross join lateral (select * from entry where conversation = r.id and seq > r.lo and seq <= r.hi offset 0) e
             where e.kind = 'message' and e.at_ms >= v_now - p_stale_ms and e.detail ->> 'deleted' is null
         ), owed as materialized (
             select s.person, m.conversation, min(m.seq) as since, max(m.seq) as seq,
                    bool_or(m.said is not null and names_person(m.said, s.person)) as mention
-            from said m join span s on s.conversation = m.conversation and s.until is null and s.since <= m.seq
-                and s.person <> m.author
-            where exists (select from device d where d.account = s.person)
+            from said m cross join lateral (
+                select person from span where conversation = m.conversation and until is null and since <= m.seq
+                    and person <> m.author offset 0) s
+            where (select true from device d where d.account = s.person limit 1)
                 and (m.said ->> 'thread' is null or names_person(m.said, s.person)
                      or follows_thread(s.person, m.conversation, (m.said ->> 'thread')::bigint))
             group by s.person, m.conversation
         ), put as (
             insert into push as p (account, device, conversation, since, seq, mention, at_ms)
             select d.account, d.device, o.conversation, o.since, o.seq, o.mention, v_now
-            from owed o join device d on d.account = o.person
-            left join receipt r on r.conversation = o.conversation and r.person = o.person
+            from owed o cross join lateral (select device, node, account from device where account = o.person offset 0) d
+            left join lateral (select read, delivered from receipt where conversation = o.conversation and person = o.person
+                               limit 1) r on true
             where o.seq > coalesce(r.read, 0) and not (coalesce(r.delivered, 0) >= o.seq and is_connected(d.node))
                 and wants_push(o.person, o.conversation, o.mention)
             order by o.conversation, d.account, d.device
@@ -341,7 +354,7 @@ begin
         select count(*) into v_jobs from made;
     end if;
 
-    update pushed p set seq = r.hi from unnest(v_ids, v_his) as r(id, hi) where p.conversation = r.id;
+    update pushed set seq = v_his[array_position(v_ids, conversation)] where conversation = any (v_ids);
     return json_build_object(
         'people', coalesce((select json_agg(distinct t ->> 'person') from json_array_elements(v_told) t), '[]'),
         'more', coalesce(to_json(v_more), '[]'), 'jobs', v_jobs);

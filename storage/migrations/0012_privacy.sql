@@ -58,45 +58,58 @@ as $$
     from json_to_recordset(asks) as a(q integer, p uuid, s bigint)
     cross join lateral (select conversation from span where person = a.p and coalesce(until, 0) = 0 offset 0) m
     cross join lateral (select member_count from conversation where id = m.conversation limit 1) v
-    cross join lateral (select * from receipt where conversation = m.conversation and at_ms > a.s offset 0) r
+    cross join lateral (                                      -- where many are, nobody else's is looked at
+        select * from receipt where v.member_count <= p_named and conversation = m.conversation and at_ms > a.s
+        union all
+        select * from receipt where v.member_count > p_named and conversation = m.conversation and person = a.p
+            and at_ms > a.s) r
     cross join lateral (select r.person <> a.p and ((select read_receipts from privacy where person = a.p) is false
                                                     or (select read_receipts from privacy where person = r.person) is false)
                         as hidden offset 0) h
-    where (v.member_count <= p_named or r.person = a.p)
-        and (not h.hidden or coalesce(r.delivered_ms, r.at_ms) > a.s)
+    where (not h.hidden or coalesce(r.delivered_ms, r.at_ms) > a.s)
 $$;
 
 
 -- Who has received a message, and who of them has read it: members who have belonged since before it was sent (whoever
 -- joined later began with the cursors at that place, and an absence began them anew), but not its author; a page of them
--- above p_after, by id.
---   Returns {"readers": [{"user", "read"}, ...], "more": bool} or {"error": code}.
-create function message_readers(p_person uuid, p_conversation uuid, p_seq bigint, p_after uuid, p_limit integer)
-returns json language sql stable
-set enable_seqscan = off set enable_bitmapscan = off
+-- above p_after, by id. It looks at p_look cursors at most; where it stopped the next page goes on.
+--   Returns {"readers": [{"user", "read"}, ...], "more": bool, "after": the last one looked at} or {"error": code}.
+create function message_readers(
+    p_person uuid, p_conversation uuid, p_seq bigint, p_after uuid, p_limit integer, p_look integer
+) returns json language sql stable
+set enable_seqscan = off set enable_bitmapscan = off set enable_sort = off
 as $$
     with m as materialized (
         select author from visible_message(p_conversation, p_person, p_seq)
+    ), looked as materialized (
+        select r.person, r.delivered, r.read from receipt r
+        where r.conversation = p_conversation and r.person > p_after order by r.person limit p_look
     ), page as materialized (
         select r.person, r.read >= p_seq
                          and (select read_receipts from privacy where person = p_person) is not false
                          and (select read_receipts from privacy where person = r.person) is not false as read,
                row_number() over (order by r.person) as nth
-        from receipt r
-        where r.conversation = p_conversation and r.person > p_after and r.delivered >= p_seq
+        from looked r
+        where r.delivered >= p_seq
             and r.person <> (select author from m)
             and (select s.joined from span s where s.conversation = p_conversation and s.person = r.person
                  and s.until is null) <= p_seq
         order by r.person limit p_limit + 1
+    ), full_ as (
+        select exists (select from page where nth > p_limit) as page,
+               (select count(*) from looked) = p_look as look
     )
     select case
         when not exists (select from span where conversation = p_conversation and person = p_person and until is null)
             then json_build_object('error', 'not_a_member')
         when not exists (select from m) then json_build_object('error', 'unknown_message')
-        else json_build_object(
+        else (select json_strip_nulls(json_build_object(
             'readers', (select coalesce(json_agg(json_build_object('user', person, 'read', read) order by nth), '[]')
                         from page where nth <= p_limit),
-            'more', exists (select from page where nth > p_limit)) end
+            'more', page or look,
+            'after', case when page then (select person from page where nth = p_limit)
+                          when look then (select person from looked order by person desc limit 1) end))
+            from full_) end
 $$;
 
 

@@ -25,6 +25,8 @@ create table thread_message (
 );
 create unique index thread_message_place on thread_message (conversation, seq);
 create index thread_message_author on thread_message (conversation, root, author);
+create index thread_message_left on thread_message (conversation, root, seq) where not deleted;
+create index thread_message_left_by on thread_message (conversation, root, author, seq) where not deleted;
 
 
 -- Whether message *p_root* can have a thread, as far as the person may know. Null: it can; else {"error": code, "seq"}.
@@ -74,7 +76,40 @@ begin
     return json_build_object('threads', json_build_array(show_thread(p_conversation, p_root, p_begun.seq)));
 end $$;
 
--- Count messages no more that entry *p_changed* has deleted. The conversation is locked.
+-- Who wrote in a thread first, in order, after messages of *p_gone* were deleted that stood there before; *p_users*: who it
+-- was until then. Where these are fewer than are named nobody else is there; where nobody of them is concerned nothing
+-- changes. Otherwise the messages are looked through from the first that is left until so many people are found.
+create function thread_authors(
+    p_conversation uuid, p_root bigint, p_users uuid[], p_gone uuid[], p_most integer
+) returns uuid[] language plpgsql stable
+set enable_seqscan = off
+as $$
+declare
+    v_users uuid[] := '{}';
+    v_author uuid;
+    v_seq bigint := 0;
+begin
+    if not p_users && p_gone then return p_users; end if;
+    if cardinality(p_users) < p_most then
+        return array(
+            select u from unnest(p_users) u cross join lateral (
+                select seq from thread_message where conversation = p_conversation and root = p_root and author = u
+                    and not deleted order by seq limit 1) first
+            order by first.seq);
+    end if;
+    while cardinality(v_users) < p_most loop
+        select seq, author into v_seq, v_author from thread_message
+            where conversation = p_conversation and root = p_root and not deleted and seq > v_seq
+                and author <> all (v_users)
+            order by seq limit 1;
+        exit when not found;
+        v_users := v_users || v_author;
+    end loop;
+    return v_users;
+end $$;
+
+-- Count messages no more that entry *p_changed* has deleted. The conversation is locked. What this reads does not grow
+-- with the thread.
 --   Returns what that entry is to say of their roots; null if there is nothing to say.
 create function threads_left(p_conversation uuid, p_messages bigint[], p_changed bigint, p_rules json) returns json
 language plpgsql volatile
@@ -82,21 +117,26 @@ set enable_seqscan = off
 as $$
 declare
     v_root bigint;
+    v_gone uuid[];                                            -- their authors, one each
     v_shown json;
     v_all json[] := '{}';
 begin
     for v_root in select distinct root from thread_message
             where conversation = p_conversation and seq = any (p_messages) and not deleted order by root loop
-        update thread_message set deleted = true
-            where conversation = p_conversation and root = v_root and seq = any (p_messages);
-        update thread t set count = left_.count, last_seq = left_.last_seq,
-                last_at_ms = coalesce((select at_ms from entry where conversation = p_conversation
-                                       and seq = left_.last_seq), 0),
-                users = array(select author from thread_message
-                              where conversation = p_conversation and root = v_root and not deleted
-                              group by author order by min(seq) limit (p_rules ->> 'thread_users')::integer)
-            from (select count(*) as count, coalesce(max(seq), 0) as last_seq from thread_message
-                  where conversation = p_conversation and root = v_root and not deleted) left_
+        with gone as (
+            update thread_message set deleted = true
+            where conversation = p_conversation and root = v_root and seq = any (p_messages) and not deleted
+            returning author
+        )
+        select array_agg(author) into v_gone from gone;
+        update thread t set
+                count = t.count - cardinality(v_gone), last_seq = left_.seq,
+                last_at_ms = case when left_.seq = t.last_seq then t.last_at_ms else coalesce(
+                    (select at_ms from entry where conversation = p_conversation and seq = left_.seq), 0) end,
+                users = thread_authors(p_conversation, v_root, t.users, v_gone, (p_rules ->> 'thread_users')::integer)
+            from (select coalesce((select seq from thread_message
+                                   where conversation = p_conversation and root = v_root and not deleted
+                                   order by seq desc limit 1), 0) as seq) left_
             where t.conversation = p_conversation and t.root = v_root;
         v_shown := show_thread(p_conversation, v_root, p_changed);
         if v_shown is not null then v_all := v_all || v_shown; end if;
