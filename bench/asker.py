@@ -22,7 +22,8 @@ class Refused(Exception):
 class Asker:
     """One connection; ``hello`` first. Close it."""
 
-    def __init__(self, port: int, token: str) -> None:
+    def __init__(self, port: int, token: str, device: str = "bench") -> None:
+        self._device = device
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=LIMIT_S)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._client = Client(0, token, "", "")
@@ -48,13 +49,28 @@ class Asker:
         """Sign in and wait until all is there: seconds from the hello to ``synced``, and all that came."""
         more = {} if heads is None else {"heads": dict(heads), "cursor": cursor}
         began = time.perf_counter()
-        self._send("hello", token=self._client.token, device="bench", **more)
+        self._send("hello", token=self._client.token, device=self._device, **more)
         came = [self._next()]
         while came[-1]["t"] != "synced":
             if came[-1]["t"] == "error":
                 raise Refused(str(came[-1]))
             came.append(self._next())
         return time.perf_counter() - began, came
+
+    def drain(self) -> None:
+        """Forget what has come without being asked for."""
+        self.socket.setblocking(False)
+        try:
+            while True:
+                self._receive()
+        except BlockingIOError:
+            pass
+        finally:
+            self.socket.settimeout(LIMIT_S)
+        for first, payload in self._client.frames():
+            if first == 0x88:
+                raise Refused(f"closed: {payload!r}")
+        self._ready.clear()
 
     def ask(self, command: str, **fields: Any) -> tuple[float, Frame]:
         """Seconds until the answer, and its result.

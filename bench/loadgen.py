@@ -8,8 +8,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple, Protocol, TypeAlias
@@ -24,7 +24,7 @@ BUILT: Final = HERE / "out"
 _FLAGS: Final = ("-O2", "-std=gnu11", "-Wall", "-Wextra")
 
 Generator: TypeAlias = Literal["auto", "c", "python"]
-Mode: TypeAlias = Literal["ping", "fanout", "direct", "idle", "storm"]
+Mode: TypeAlias = Literal["ping", "fanout", "direct", "idle", "storm", "beside"]
 Proto: TypeAlias = Literal["konnect", "socketio", "xmpp", "nats", "bare"]
 OTHER_FILES: Final = 256  # open files of a server that are no sockets of the load: database, listeners, libraries
 _STAGES: Final = {"idle": "they stay", "storm": "all are reset, and come back"}  # else: measuring
@@ -44,11 +44,12 @@ class Served(Protocol):
 
 
 class Seat(NamedTuple):
-    """One socket of the load. Roles: ``a`` sends, ``r`` receives, ``s`` receives and stops reading in phase 1."""
+    """One socket of the load. Roles: ``a`` sends, ``r`` receives, ``s`` receives and stops reading in phase 1, ``g`` is
+    a guest that comes and goes."""
 
     token: str  # printable ASCII without blanks, quotes, < > & and backslash, as all fields
     conversation: str = "-"
-    role: Literal["a", "r", "s"] = "r"
+    role: Literal["a", "r", "s", "g"] = "r"
     missed: int = 0  # storm: how many entries lie above the head
     head: int = 0  # the seq up to which it says that it has everything, as one that comes back; 0: it starts afresh
 
@@ -123,6 +124,67 @@ async def run_load(
             progress(f"{len(seats)} sockets sign in")
             nursery.start_soon(_tell, process.stdin, told.encode())
             return await _listen(server, mode, process.stdin, _Lines(process.stdout), load, progress)
+        finally:
+            process.kill()
+            nursery.cancel_scope.cancel()
+
+
+class Beside:
+    """A load that goes on beside what is measured; see :func:`open_beside`."""
+
+    def __init__(self, stdin: trio.abc.SendStream, lines: "_Lines", sign_in_s: float) -> None:
+        self._stdin, self._lines, self.sign_in_s = stdin, lines, sign_in_s
+
+    async def begin(self) -> None:
+        """Count from now on."""
+        await self._stdin.send_all(b"b")
+        await self._told("begin")
+
+    async def end(self) -> dict[str, Any]:
+        """What was counted since: see print_phase in load/tell.c."""
+        await self._stdin.send_all(b"e")
+        counts: dict[str, Any] = (await self._told("stretch"))["counts"]
+        return counts
+
+    async def stop(self) -> dict[str, Any]:
+        """End the load; the whole result, see tell_result in load/tell.c."""
+        await self._stdin.send_all(b"s")
+        return await self._told("result")
+
+    async def _told(self, event: str) -> dict[str, Any]:
+        while line := await self._lines.next():
+            told: dict[str, Any] = json.loads(line)
+            if told["event"] == "failed":
+                raise LoadFailed(told["reason"])
+            if told["event"] == event:
+                return told
+        raise LoadFailed("the load generator ended without a result")
+
+
+@asynccontextmanager
+async def open_beside(
+    server: Served, seats: Sequence[Seat], options: Mapping[str, float], core: int | None = None
+) -> AsyncIterator[Beside]:
+    """All *seats* signed in, the first of them sending by the clock, for the length of a block. Needs the C generator.
+
+    Raises:
+        LoadFailed: It could not be built or started, or the server refused it.
+    """
+    words = [str(await trio.to_thread.run_sync(build)), "127.0.0.1", str(server.port), "beside"]
+    words += [f"{key}={value:g}" for key, value in options.items()]
+    told = "".join(seat.line() for seat in seats) + "end\n"
+    async with trio.open_nursery() as nursery:
+        process: trio.Process = await nursery.start(_run, words)
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            if core is not None:
+                processes.pin([process.pid], core)
+            nursery.start_soon(_tell, process.stdin, told.encode())
+            beside = Beside(process.stdin, _Lines(process.stdout), 0.0)
+            beside.sign_in_s = (await beside._told("ready"))["seconds"]
+            await process.stdin.send_all(b"g")
+            yield beside
         finally:
             process.kill()
             nursery.cancel_scope.cancel()

@@ -50,7 +50,7 @@ def quantiles(values: list[float]) -> dict[str, float]:
     """Count, quantiles and maximum, in milliseconds."""
     ordered = sorted(values)
     found: dict[str, float] = {"count": len(ordered)}
-    for name, share in (("p50_ms", 0.5), ("p99_ms", 0.99), ("p999_ms", 0.999), ("max_ms", 1.0)):
+    for name, share in (("p50_ms", 0.5), ("p95_ms", 0.95), ("p99_ms", 0.99), ("p999_ms", 0.999), ("max_ms", 1.0)):
         found[name] = ordered[min(int(share * len(ordered)), len(ordered) - 1)] * 1e3 if ordered else 0.0
     return found
 

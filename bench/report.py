@@ -32,6 +32,7 @@ _COLUMNS: Final = (
     ("rss_mib", "RSS MiB"),
     ("generator_cores", "generator cores"),
 )  # fmt: skip
+_BESIDE: Final = (("ack_p95_ms", "others' ack p95"), ("delivery_p95_ms", "delivery p95"))  # of what went on beside
 
 
 _SPREAD_OF: Final = ("rate_per_s", "p50_ms", "p99_ms", "server_cpu_us", "rss_mib")  # in the table; all are in the line
@@ -144,8 +145,9 @@ class Report:
 def table(title: str, runs: Sequence[Mapping[str, Any]]) -> None:
     """*runs* for people, on standard error: a row each, or a column each where a terminal is too narrow for that."""
     console = Console(file=sys.stderr, width=None if sys.stderr.isatty() else 160)
-    headings = ["run", *(heading for _, heading in _COLUMNS), "failures"]
-    rows = [_row(run) for run in runs]
+    columns = _COLUMNS + tuple(one for one in _BESIDE if any(one[0] in run for run in runs))
+    headings = ["run", *(heading for _, heading in columns), "failures"]
+    rows = [_row(run, columns) for run in runs]
     if console.width < NARROW:
         headings, *rows = zip(headings, *rows, strict=True)  # type: ignore[assignment]
     shown = Table(title=title, title_justify="left")
@@ -156,11 +158,11 @@ def table(title: str, runs: Sequence[Mapping[str, Any]]) -> None:
     console.print(shown)
 
 
-def _row(run: Mapping[str, Any]) -> list[str]:
-    cells = [_cell(run.get(key)) for key, _ in _COLUMNS]
+def _row(run: Mapping[str, Any], columns: Sequence[tuple[str, str]]) -> list[str]:
+    cells = [_cell(run.get(key)) for key, _ in columns]
     if run["lower_bound"]:
         cells[0] = f"at least {cells[0]}"
-    for place, (key, _) in enumerate(_COLUMNS):
+    for place, (key, _) in enumerate(columns):
         if key in _SPREAD_OF and key in run.get("spread", {}):
             low, high = run["spread"][key]
             cells[place] += f"\n[dim]{short(low)}..{short(high)}[/dim]"

@@ -128,7 +128,8 @@ def _typing(asker: Asker, command: frames.Typing) -> None:
             asker.desk.typing(event)
         return frames.Done()
 
-    asker.read(command, lambda: asker.desk.store.members(asker.user, command.conversation, (0, 0), TYPING_MEMBERS), tell)
+    store, first = asker.desk.store, (0, 0)
+    asker.read(command, lambda: store.members(asker.user, command.conversation, first, TYPING_MEMBERS), tell)
 
 
 # --- what is one's own ---

@@ -14,10 +14,10 @@ import msgspec
 import psycopg
 import pytest
 
-from protocol import codec, frames, limits
+from protocol import codec, frames
 from protocol.frames import Entry
 from storage.actions import FUNCTIONS
-from storage.rows import Raise, Rules
+from storage.rows import Rules
 from tests.conftest import TEMPLATE
 
 MEMBERS: Final = 1_000
@@ -34,7 +34,8 @@ _PEOPLE: Final[LiteralString] = """
 """
 _MAKE: Final[LiteralString] = "select create_group(%s, %s, %s, 'Large', 'all', %s::json, 10000, %s, null, '[]', %s)"
 _SAY: Final[LiteralString] = """
-    select append_messages((select json_agg(json_build_object('c', %(place)s::uuid, 'a', a, 'k', 'k' || n, 'x', 'said ' || n))
+    select append_messages((select json_agg(json_build_object(
+                                'c', %(place)s::uuid, 'a', a, 'k', 'k' || n, 'x', 'said ' || n))
                             from unnest(%(people)s::uuid[]) with ordinality as p(a, n)), '[]')
 """
 _READ: Final[LiteralString] = """
@@ -106,7 +107,8 @@ def _fill(connection: psycopg.Connection[Any]) -> Large:
         assert _do(connection, members[0], poll)["seq"] == POLL
         act = [
             ("react_to_message", "'key', 'r', 'seq', 2, 'emoji', '+', 'on', true"),
-            ("send_message", "'t', 'message.send', 'key', 'a', 'text', 'so', 'content', json_build_object('thread', 3)"),
+            ("send_message", "'t', 'message.send', 'key', 'a', 'text', 'so', "
+                             "'content', json_build_object('thread', 3)"),
             ("vote_poll", "'key', 'v', 'seq', 1002, 'options', json_build_array(0)"),
         ]
         for function, fields in act:
@@ -215,7 +217,6 @@ def test_an_action_among_a_thousand_reads_few_rows_and_tells_each_little(
         if action is not frames.ConversationPhoto:  # it had none
             entry = msgspec.convert(answer["entry"], Entry, strict=False)
             assert len(codec.entry(entry)) < FRAME_BYTES
-    print("ROWS", read, large.read)
     assert read < ROWS, large.read
 
 
@@ -227,12 +228,10 @@ def test_a_message_among_a_thousand_reads_few_rows(large: Large) -> None:
         read, _ = large.rows(
             "select append_new(%s, array[%s]::uuid[], array[null]::bigint[], array[1])", new, place
         )
-        print("ROWS", read, large.read)
         assert read < ROWS, large.read
         said = _json([{"c": str(place), "a": str(large.member), "k": "n", "x": "hello"}])
         read, answer = large.rows("select append_messages(%s, '[]')", said)
         assert answer["answers"][0]["new"]
-        print("ROWS", read, large.read)
         assert read < ROWS, large.read
 
 
@@ -294,8 +293,8 @@ QUESTIONS: Final[dict[str, tuple[LiteralString, int]]] = {
     "presence.get": ("select presences(%(p)s, array[%(owner)s]::uuid[])", ROWS),
     "conversation.get": ("select conversation_states(json_build_array(json_build_object("
                          "'q', 0, 'p', %(p)s::uuid, 'c', %(c)s::uuid, 'r', 1)), 100, 1000)", 4 * MEMBERS),
-    "hello, receipts": ("select receipts_since(json_build_array(json_build_object('q', 0, 'p', %(p)s::uuid, 's', 0)), 100)",
-                        ROWS),
+    "hello, receipts": ("select receipts_since(json_build_array(json_build_object("
+                        "'q', 0, 'p', %(p)s::uuid, 's', 0)), 100)", ROWS),
 }  # fmt: skip
 
 
@@ -307,5 +306,4 @@ def test_a_question_about_a_thousand_reads_a_page(large: Large, question: str, k
     large.connection.rollback()
     read, answer = large.rows(statement, values)
     assert not (isinstance(answer, dict) and "error" in answer), answer
-    print(question, kind, read)
     assert read < bound, large.read

@@ -16,8 +16,8 @@ static u32 message_left[MESSAGES];          /* fanout: members that do not have 
 void prepare_counts(void) {
     for (int i = 0; i < client_count; i++) {
         struct client *c = &clients[i];
-        if (c->role != 's') reader_count++;
-        if (options.mode > DIRECT || (options.mode != PING && c->role == 'r')) continue;
+        if (c->role != 's' && c->role != 'g') reader_count++;
+        if (options.mode == IDLE || options.mode == STORM || (options.mode != PING && c->role == 'r')) continue;
         c->sent_at = calloc(RING, sizeof(u64));
         if (!c->sent_at) fail("out of memory");
     }
@@ -33,7 +33,7 @@ void send_ping(struct client *c) {
 
 void send_message(struct client *c, u64 at) {
     c->sent_at[c->sent % RING] = at;
-    if (options.mode == FANOUT) {
+    if (options.mode == FANOUT || options.mode == BESIDE) {
         message_at[counts.messages % MESSAGES] = at;
         message_left[counts.messages % MESSAGES] = (u32)reader_count;
         counts.messages++;
@@ -59,8 +59,24 @@ static void one_member_less(u64 n, u64 at, u64 now) {
     if (!stopping && options.rate <= 0 && clients[0].state == LIVE) send_message(&clients[0], now_ns());
 }
 
+/* Others act in the conversation: the author's messages are those that say when they were sent, and the n-th of them
+ * must be the n-th; each is looked into. */
+static void came_beside(struct client *c, const u8 *p, const u8 *end, u64 now) {
+    size_t size = 0;
+    const u8 *text = options.protocol->text(p, end, &size);
+    u64 at = stamp_of(text, size), n = c->entries;
+    if (!at || c->role == 'g') { counts.others++; return; }
+    counts.decoded++;
+    if (n >= counts.messages || message_at[n % MESSAGES] != at || size != stamped_size()) { counts.wrong++; return; }
+    c->entries++;
+    one_member_less(n, at, now);
+    counts.deliveries++;
+    if (now_phase >= 0) phase[now_phase].deliveries++, record(&phase[now_phase].delivery, now - at);
+}
+
 /* One message of its conversation came to *c*: a member of the group, or the second of a pair. */
 void delivered(struct client *c, const u8 *p, const u8 *end, u64 now) {
+    if (options.mode == BESIDE) { came_beside(c, p, end, now); return; }
     u64 n = c->entries++, at;
     if (options.mode == FANOUT) {
         if (n >= counts.messages) { counts.wrong++; return; }
@@ -127,7 +143,7 @@ u64 in_flight(void) {
         open += c->sent - c->answered;
         if (options.mode == DIRECT && c->role == 'r') open += c[-1].sent - c->entries;
     }
-    return options.mode == FANOUT ? open + counts.messages - counts.complete : open;
+    return options.mode == FANOUT || options.mode == BESIDE ? open + counts.messages - counts.complete : open;
 }
 
 u64 sent_in_all(void) {
@@ -140,7 +156,7 @@ u64 expected_deliveries(void) {
     u64 missed = 0;
     for (int i = 0; i < client_count; i++) missed += clients[i].missed;
     switch (options.mode) {
-    case FANOUT: return counts.messages * (u64)reader_count;
+    case FANOUT: case BESIDE: return counts.messages * (u64)reader_count;
     case DIRECT: return sent_in_all();
     case STORM: return missed;
     default: return 0;

@@ -1,4 +1,4 @@
-/* The course of a run: signing in, waiting for the word, and the load of the modes ping, fanout and direct. */
+/* The course of a run: signing in, waiting for the word, and the load of the modes ping, fanout, direct and beside. */
 #include "load.h"
 #include <fcntl.h>
 #include <stdio.h>
@@ -56,6 +56,24 @@ void run_until(u64 end) {
         round_of(left > 50 ? 50 : (int)left);
         if (!live_count) fail("all sockets are closed; the first: %s", counts.first_close);
     }
+}
+
+/* beside: the phases are as long as whoever asked says. */
+void keep_beat(void) {
+    gap = (u64)(1e9 / options.rate);
+    due = now_ns() + gap;
+    for (char word = 0; word != 's';) {
+        run_until(now_ns() + 5000000u);
+        ssize_t n = read(0, &word, 1);
+        if (!n) fail("nobody said stop");
+        if (n < 0) continue;
+        if (word == 'b') memset(&phase[0], 0, sizeof phase[0]), begin_phase(0);
+        if (word == 'e') end_phase(0), tell_stretch();
+    }
+    options.phases = 0;
+    stopping = 1;
+    u64 last = now_ns() + (u64)(options.drain * 1e9);
+    while (now_ns() < last && in_flight()) round_of(20);
 }
 
 static void start_commands(void) {

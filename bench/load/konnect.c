@@ -101,7 +101,7 @@ static void message(struct client *c, const u8 *p, size_t size, u64 now) {
 }
 
 const struct protocol konnect = {
-    .name = "konnect", .modes = 1 << PING | 1 << FANOUT | 1 << DIRECT | 1 << IDLE | 1 << STORM,
+    .name = "konnect", .modes = 1 << PING | 1 << FANOUT | 1 << DIRECT | 1 << IDLE | 1 << STORM | 1 << BESIDE,
     .path = "/v1/socket", .subprotocol = "konnect.v1", .opcode = 2,
     .opened = hello, .message = message, .ping = ping, .send = send_text, .text = text,
 };

@@ -24,7 +24,7 @@ typedef uint32_t u32;
 typedef unsigned long long u64;    /* so that %llu prints it */
 
 enum { RING = 4096, MESSAGES = 65536, PHASES = 2 };
-enum mode { PING, FANOUT, DIRECT, IDLE, STORM };
+enum mode { PING, FANOUT, DIRECT, IDLE, STORM, BESIDE };
 enum state { UNDIALLED, DEAD, CONNECTING, UPGRADING, SIGNING_IN, LIVE };    /* above DEAD: it has a descriptor */
 
 struct client {
@@ -35,7 +35,7 @@ struct client {
     size_t in_size, in_room;
     u8 *out;              /* frames that the kernel has not taken */
     size_t out_size, out_room;
-    u64 sent, answered, entries;
+    u64 sent, answered, entries;    /* entries: beside: of the author's */
     u64 *sent_at;         /* of the last RING commands */
     char role;
     char stopped;         /* a slow reader that reads no more */
@@ -128,6 +128,7 @@ u64 expected_deliveries(void);
 void sign_in(void);
 void await_go(void);
 void make_load(void);
+void keep_beat(void);
 void hold_idle(void);
 void make_storm(void);
 void run_until(u64 end);
@@ -181,6 +182,7 @@ noreturn void fail(const char *format, ...) __attribute__((format(printf, 1, 2))
 void quoted(const char *text, size_t size, char *to, size_t room);
 void tell_ready(double seconds, double cpu_s);
 void tell_phase(const char *event, int number);
+void tell_stretch(void);
 void tell_result(void);
 
 static inline int same(const u8 *p, size_t size, const char *text) {

@@ -1,9 +1,9 @@
 /* A lean load generator: one thread, epoll, raw sockets, frames written by hand.
  *
- *   load HOST PORT MODE [name=value ...]      MODE: ping | fanout | direct | idle | storm
+ *   load HOST PORT MODE [name=value ...]      MODE: ping | fanout | direct | idle | storm | beside
  *
  * Standard input: one line a socket, "TOKEN CONVERSATION ROLE [MISSED [HEAD]]" (ROLE: a author, r reader, s a reader
- * that will stop reading; CONVERSATION: its id, or - for none), then "end". With a HEAD, a socket signs in as a client
+ * that will stop reading, g a guest of whom nothing is expected; CONVERSATION: its id, or - for none), then "end". With a HEAD, a socket signs in as a client
  * that comes back and has everything up to there, where the protocol knows such a thing (Konnect's does). When all are
  * signed in and synced, "go" starts the load. Standard output: one JSON object a line: ready, begin and end of each
  * phase, result; or failed, with the reason. Each protocol's file says what it takes TOKEN and CONVERSATION for.
@@ -17,6 +17,9 @@
  *   storm   all sign in; then all are reset at once and dialled again at once, again and again where that fails, until
  *           the last is signed in and synced; each is to get the MISSED entries above HEAD before that, whose texts
  *           begin with 1, 2, 3 ... in 16 hexadecimal digits
+ *   beside  as fanout by the clock, while others act in the same conversation: what is not by socket 0 is counted, and
+ *           no more. After "go", "b" on standard input begins a phase, "e" ends it and has its figures told at once,
+ *           and "s" ends the load; so the result has no phases
  *
  * Other options: warmup, drain, patience (seconds), phases (with 2, readers s stop in the second), sample (every so
  * many messages one is looked into; in a storm all are).
@@ -43,7 +46,7 @@ socklen_t address_size;
 char host_header[300];
 
 static const char *const modes[] = {[PING] = "ping", [FANOUT] = "fanout", [DIRECT] = "direct", [IDLE] = "idle",
-                                    [STORM] = "storm"};
+                                    [STORM] = "storm", [BESIDE] = "beside"};
 static const struct protocol *const protocols[] = {&konnect, &socketio, &xmpp, &nats, &bare};
 
 static enum mode mode_called(const char *name) {
@@ -86,7 +89,7 @@ static void read_address(const char *host, const char *port) {
 }
 
 static void read_words(int count, char **words) {
-    if (count < 4) fail("load HOST PORT ping|fanout|direct|idle|storm [name=value ...]");
+    if (count < 4) fail("load HOST PORT ping|fanout|direct|idle|storm|beside [name=value ...]");
     options.mode = mode_called(words[3]);
     for (int i = 4; i < count; i++) {
         char *value = strchr(words[i], '=');
@@ -98,6 +101,7 @@ static void read_words(int count, char **words) {
         options.sample < 1 || options.phases < 1 || options.phases > PHASES || options.seconds <= 0 ||
         options.rate < 0 || options.connecting < 1)
         fail("an option is out of bounds");
+    if (options.mode == BESIDE && options.rate <= 0) fail("beside goes by the clock: it needs a rate");
     if (!(options.protocol->modes & 1u << options.mode))
         fail("%s has no %s", options.protocol->name, modes[options.mode]);
     if (options.mode > DIRECT) options.phases = 1;
@@ -122,7 +126,7 @@ static void read_client(struct client *c, char *line) {
     c->token = field(&rest);
     c->conversation = field(&rest);
     char *role = field(&rest), *missed = field(&rest), *head = field(&rest);
-    if (!c->token || !c->conversation || !role || strlen(role) != 1 || !strchr("ars", *role))
+    if (!c->token || !c->conversation || !role || strlen(role) != 1 || !strchr("arsg", *role))
         fail("line %d is wrong", client_count + 1);
     c->role = *role;
     c->missed = missed ? strtoull(missed, NULL, 10) : 0;
@@ -169,6 +173,7 @@ int main(int count, char **words) {
     await_go();
     if (options.mode == IDLE) hold_idle();
     else if (options.mode == STORM) make_storm();
+    else if (options.mode == BESIDE) keep_beat();
     else make_load();
     tell_result();
     return 0;

@@ -51,8 +51,9 @@ void tell_phase(const char *event, int number) {
 }
 
 static void print_histogram(const char *name, const struct histogram *h) {
-    printf(", \"%s\": {\"count\": %llu, \"p50_ms\": %.4f, \"p99_ms\": %.4f, \"p999_ms\": %.4f, \"max_ms\": %.4f}", name,
-           h->count, quantile_ms(h, .5), quantile_ms(h, .99), quantile_ms(h, .999), (double)h->max / 1e6);
+    printf(", \"%s\": {\"count\": %llu, \"p50_ms\": %.4f, \"p95_ms\": %.4f, \"p99_ms\": %.4f, \"p999_ms\": %.4f, "
+           "\"max_ms\": %.4f}", name, h->count, quantile_ms(h, .5), quantile_ms(h, .95), quantile_ms(h, .99),
+           quantile_ms(h, .999), (double)h->max / 1e6);
 }
 
 static void print_phase(const struct phase *p) {
@@ -64,6 +65,13 @@ static void print_phase(const struct phase *p) {
     print_histogram("last", &p->last);
     print_histogram("synced", &p->synced);
     printf("}");
+}
+
+void tell_stretch(void) {
+    printf("{\"event\": \"stretch\", \"counts\": ");
+    print_phase(&phase[0]);
+    printf("}\n");
+    fflush(stdout);
 }
 
 void tell_result(void) {

@@ -625,7 +625,9 @@ drop function create_group(uuid, uuid, text, text, text, json, integer);
 create function create_group(
     p_id uuid, p_author uuid, p_key text, p_title text, p_history text, p_members json, p_most integer,
     p_kind text default 'group', p_topic text default null, p_tags json default '[]', p_public boolean default false
-) returns json language plpgsql volatile as $$
+) returns json language plpgsql volatile
+set enable_seqscan = off
+as $$
 declare
     old creation;
     v_digest uuid := md5((case
@@ -652,7 +654,7 @@ begin
     end if;
     if v_count > p_most then return json_build_object('error', 'conversation_full'); end if;
     select m.value::uuid into v_unknown from json_array_elements_text(p_members) m
-        where not exists (select from account where id = m.value::uuid) limit 1;
+        where (select true from account where id = m.value::uuid limit 1) is null limit 1;
     if found then return json_build_object('error', 'unknown_user', 'missing', v_unknown); end if;
 
     v_at := now_ms();
