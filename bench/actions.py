@@ -40,8 +40,10 @@ BASELINE: Final = "nothing beside"
 async def measure(options: Common, kind: str, members: int, count: int, which: str) -> Report:
     """One run on a fresh server: the baseline, and a row for each action; *which* of them: "changes", "questions" or
     "all"."""
-    settings = {"kind": kind, "part": which, "members": members, "rate": RATE, "count": count, "seconds": options.seconds,
-                "pin": options.pin}  # fmt: skip
+    settings = {
+        "kind": kind, "part": which, "members": members, "rate": RATE, "count": count, "seconds": options.seconds,
+        "pin": options.pin,
+    }  # fmt: skip
     report = Report("actions", "action", settings)
     # Askers do not answer pings between two questions.
     limits = options.limits | {"group_members": str(members + count), "ping_interval_s": "600"}
@@ -145,7 +147,7 @@ def _remarks(report: Report) -> list[str]:
 @click.option("--members", type=click.IntRange(50, 10_000), default=MEMBERS, show_default=True, help="All connected.")
 @click.option("--count", type=click.IntRange(4, 50), default=COUNT, show_default=True, help="Of each action.")
 @click.option("--part", "which", type=click.Choice(["all", "changes", "questions"]), default="all", show_default=True,
-              help="Only what changes the conversation, or only the rest: each half takes two and a half minutes.")  # fmt: skip
+              help="Only what changes the conversation, or the rest: each takes two and a half minutes.")  # fmt: skip
 @click.option("--seconds", type=click.FloatRange(0.2), default=ROW_S, show_default=True, help="Of a row, at least.")
 @common_without("generator", "seconds")
 def main(common: Common, kind: str, members: int, count: int, which: str, seconds: float) -> None:
