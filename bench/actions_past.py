@@ -18,7 +18,7 @@ SOME: Final = 20
 OWN: Final = 3  # messages of each member at least, which they edit and delete
 
 _SAY: Final[LiteralString] = """
-    select append_messages((select json_agg(json_build_object('c', %(place)s::uuid, 'a', a, 'k', gen_random_uuid()::text,
+    select append_messages((select json_agg(json_build_object('c', %(place)s::uuid, 'a', a, 'k', gen_random_uuid(),
         'x', 'We said ' || t) order by n) from unnest(%(authors)s::uuid[], %(texts)s::text[])
         with ordinality as x(a, t, n)), '[]')
 """

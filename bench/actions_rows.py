@@ -1,6 +1,7 @@
 """Who does what, row by row, in a large conversation; each row is a plain call that does one action and times it."""
 
 import itertools
+import random
 import time
 from collections.abc import Callable
 from typing import Any, Final
@@ -30,6 +31,7 @@ class Play:
         self.polls: list[int] = []
         self.scheduled: list[bytes] = []
         self._keys = itertools.count(1)
+        self._chance = random.Random(4)
 
     def close(self) -> None:
         """Hang up."""
@@ -37,12 +39,13 @@ class Play:
             one.close()
 
     def do(self, row: Row, count: int, every_s: float) -> list[float]:
-        """*row* so often, one after another, no sooner than *every_s* after the one before; how long each took."""
+        """*row* so often, one after another, on average no sooner than *every_s* after the one before, at moments that
+        keep no step with the ordinary messages; how long each took."""
         took: list[float] = []
         due = time.perf_counter()
         for nth in range(count):
             time.sleep(max(0.0, due - time.perf_counter()))
-            due = max(due, time.perf_counter() - every_s) + every_s
+            due = max(due, time.perf_counter() - every_s) + every_s * self._chance.uniform(0.5, 1.5)
             took.append(row(nth))
         return took
 
