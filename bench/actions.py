@@ -138,9 +138,7 @@ def _remarks(report: Report) -> list[str]:
             remarks.append(f"does not hold: {run['name']}, answered within {run['p95_ms']} ms (p95)")
         if run["ack_p95_ms"] >= bound:
             remarks.append(f"does not hold: {run['name']}, ordinary messages within {run['ack_p95_ms']} ms (p95)")
-    for run in report.runs[1:2]:
-        remarks.append(f"{run['name']}, a second member's ordinary messages at that pace: {run['ack_p95_ms']} ms (p95)")
-    return remarks
+    return remarks if len(remarks) > 1 else [*remarks, "all rows hold"]
 
 
 @click.command()

@@ -65,9 +65,10 @@ def write_past(dsn: str, keys: Path, kind: str, members: int, guests: int) -> Pa
         texts = [texts[n % MESSAGES] for n in range(len(authors))]
         own: dict[UUID, list[int]] = {}
         for first in range(0, len(authors), 500):
-            batch = {"place": place, "authors": authors[first : first + 500], "texts": texts[first : first + 500]}
+            some = authors[first : first + 500]
+            batch = {"place": place, "authors": some, "texts": texts[first : first + 500]}
             (answer,) = _one(connection.execute(_SAY, batch))
-            for author, told in zip(batch["authors"], answer["answers"], strict=True):
+            for author, told in zip(some, answer["answers"], strict=True):
                 own.setdefault(author, []).append(told["seq"])
         reacted, root = own[ids[0]][0], own[ids[1]][0]
         for nth, one in enumerate(ids):
