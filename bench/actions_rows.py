@@ -23,6 +23,7 @@ class Play:
     def __init__(self, port: int, past: Past) -> None:
         self.port, self.past = port, past
         self.place = str(past.conversation)
+        self._cursors: list[str] = []
         self.crew = [self._open(one) for one in past.members[:CREW]]
         self.guests = [self._open(one) for one in past.guests]
         self.top = past.last_seq  # a seq that is there
@@ -87,13 +88,18 @@ class Play:
         """Who comes and goes."""
         return self.guests[nth]
 
+    def cursor(self, nth: int) -> str:
+        """The n-th member's of the crew, of its first sign-in."""
+        return self._cursors[nth % CREW]
+
     def own(self, which: int) -> Callable[[int], int]:
         """The seq of the n-th one's message."""
         return lambda nth: self.past.own[self.past.members[nth % CREW].user][which]
 
     def _open(self, person: Person) -> Asker:
         asker = Asker(self.port, person.token, "asker")
-        asker.hello(None, {str(self.past.conversation): self.past.last_seq})
+        _, came = asker.hello(None, {str(self.past.conversation): self.past.last_seq})
+        self._cursors.append(came[-1]["cursor"])
         return asker
 
 
@@ -210,9 +216,9 @@ def _questions(play: Play) -> dict[str, Row]:
     past, here, there, member = play.past, play.here, play.there, play.member
 
     def returning(nth: int) -> float:
-        asker = Asker(play.port, past.members[CREW + nth].token, "second")
+        asker = Asker(play.port, past.members[nth % CREW].token, "second")
         try:
-            return asker.hello(None, {play.place: play.top - 20})[0]
+            return asker.hello(play.cursor(nth), {play.place: play.top - 20})[0]
         finally:
             asker.close()
 

@@ -187,7 +187,7 @@ def _actions(large: Large, kind: str) -> dict[type[Any], tuple[UUID, Any]]:
 
 
 ACTIONS: Final = get_args(frames.AnyAction)
-MEMBERSHIP: Final = {
+MEMBERSHIP: Final[dict[type[Any], str]] = {
     frames.ConversationAdd: "add", frames.ConversationRemove: "remove", frames.ConversationLeave: "leave",
     frames.RoomLeave: "leave",
 }  # fmt: skip
