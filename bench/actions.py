@@ -37,7 +37,9 @@ ACK_TIMES: Final = 2.0  # of the baseline's
 BASELINE: Final = "nothing beside"
 
 
-async def measure(options: Common, kind: str, members: int, count: int, which: str) -> Report:
+async def measure(
+    options: Common, kind: str, members: int, count: int, which: str, baseline_s: float = BASELINE_S
+) -> Report:
     """One run on a fresh server: the baseline, and a row for each action; *which* of them: "changes", "questions" or
     "all"."""
     settings = {
@@ -57,7 +59,7 @@ async def measure(options: Common, kind: str, members: int, count: int, which: s
         async with open_beside(server, _seats(past), load, options.load_core) as beside:
             play = await trio.to_thread.run_sync(Play, server.port, past)
             try:
-                await _measure(report, server, beside, play, options, count, which)
+                await _measure(report, server, beside, play, options, count, which, baseline_s)
             finally:
                 play.close()
             result = await beside.stop()
@@ -75,14 +77,15 @@ def _seats(past: Past) -> list[Seat]:
 
 
 async def _measure(
-    report: Report, server: ServerProcess, beside: Beside, play: Play, options: Common, count: int, which: str
-) -> None:
+    report: Report, server: ServerProcess, beside: Beside, play: Play, options: Common, count: int, which: str,
+    baseline_s: float,
+) -> None:  # fmt: skip
     part(BASELINE)
     await trio.sleep(options.warmup)
     await beside.begin()
     before = server.cost()
-    await trio.sleep(max(BASELINE_S, options.seconds))
-    quiet = _cores(before, server.cost(), max(BASELINE_S, options.seconds))
+    await trio.sleep(baseline_s)
+    quiet = _cores(before, server.cost(), baseline_s)
     counts = await beside.end()
     ack_ms = counts["ack"]["p95_ms"]
     report.adopt(

@@ -13,7 +13,7 @@ import pytest
 import trio
 from click.testing import CliRunner
 
-from bench import idle, storm
+from bench import actions, idle, storm
 from bench.__main__ import cli
 from bench.accounts import write_group, write_pairs, write_people
 from bench.loadgen import Generator, Load, LoadFailed, Seat, build, run_load
@@ -102,6 +102,20 @@ async def test_idle_people_and_storms_on_a_real_server() -> None:
     assert [run["count"] for run in report.runs] == [25, 25]
     assert [run["entries"] for run in report.runs] == [0, 25 * 20]
     assert len(report.remarks) == 2
+
+
+@pytest.mark.parametrize("kind", ["group", "room"])
+async def test_each_action_is_measured_beside_ordinary_messages(kind: str) -> None:
+    """Every row of the benchmark, for moments: no action is refused, and no message beside it is lost."""
+    try:
+        build()
+    except LoadFailed as problem:
+        pytest.skip(str(problem))
+    report = await actions.measure(Common(seconds=0.05, warmup=0.1), kind, 52, 4, "all", baseline_s=0.5)
+    assert report.runs[0]["name"] == actions.BASELINE
+    assert report.runs[0]["failures"] == CLEAN
+    assert all(run["count"] == 4 for run in report.runs[1:])
+    assert {"message.edit", "member.ban", "receipt, read", "conversation.mute"} <= {run["name"] for run in report.runs}
 
 
 async def test_a_reader_that_stops_is_closed_as_slow_and_the_others_get_everything(generator: Generator) -> None:
