@@ -519,13 +519,13 @@ begin
         select p_ids[i], tops[i] + o, 'message', a, k, key_hash(a, k),
                case when j is null then md5('message:' || x)::uuid else message_digest(x, j) end, v_at, nullif(x, ''), j
         from json_to_recordset(batch) as r(i integer, o integer, a uuid, k text, x text, j json)
-        where exists (select from span m where m.conversation = p_ids[i] and m.person = a and m.until is null);
+        where (select true from span m where m.conversation = p_ids[i] and m.person = a and m.until is null limit 1);
     else
         insert into entry (conversation, seq, kind, author, key, key_hash, digest, at_ms, text, content, detail)
         select p_ids[i], tops[i] + o, 'message', a, k, key_hash(a, k), message_digest(x, j), v_at, nullif(x, ''), j,
                case when kept[i] is not null then json_strip_nulls(json_build_object('expires_at_ms', v_at + kept[i] * 1000)) end
         from json_to_recordset(batch) as r(i integer, o integer, a uuid, k text, x text, j json)
-        where exists (select from span m where m.conversation = p_ids[i] and m.person = a and m.until is null);
+        where (select true from span m where m.conversation = p_ids[i] and m.person = a and m.until is null limit 1);
     end if;
     get diagnostics stored = row_count;
     if stored <> json_array_length(batch) then
