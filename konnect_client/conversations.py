@@ -74,9 +74,19 @@ def _after(known: Conversation, entry: Entry) -> Conversation:
             changes["photo"] = entry.photo
         case "conversation.slow_mode":
             changes["slow_mode_s"] = entry.seconds or 0
+        case "conversation.retention":
+            changes["retention_s"] = entry.retention_s
+        case "message.pinned" if entry.of is not None:
+            others = _unpinned(known.pins, entry.of)
+            changes["pins"] = tuple(sorted((*others, entry.of))) if entry.on else others
+        case "message.deleted" if entry.of is not None:
+            changes["pins"] = _unpinned(known.pins, entry.of)
+        case "messages.expired":
+            changes["pins"] = _unpinned(known.pins, *entry.messages)
         case _:
             pass
-    if entry.kind in ("member.added", "member.removed", "member.banned") and _counted(known):
+    # A ban of somebody who was no member says no number: nobody left.
+    if entry.kind in ("member.added", "member.removed", "member.banned") and entry.count is not None:
         changes["member_count"] = entry.count
     return replace(known, **changes)
 
@@ -84,6 +94,10 @@ def _after(known: Conversation, entry: Entry) -> Conversation:
 def _counted(known: Conversation) -> bool:
     """Whether its members are counted, and not listed."""
     return known.kind in ("room", "channel")
+
+
+def _unpinned(pins: tuple[int, ...], *gone: int) -> tuple[int, ...]:
+    return tuple(seq for seq in pins if seq not in gone)
 
 
 def _without(users: tuple[str, ...], *gone: str) -> tuple[str, ...]:

@@ -107,7 +107,7 @@ class Messages:
             case Entry(kind="message.pinned", on=bool(on)):
                 message = replace(message, pinned=on, changed=entry.seq)
             case Entry(kind="message.reacted", emoji=str(emoji)):
-                reactions = _with(message.reactions, Reaction(emoji, entry.count, entry.users))
+                reactions = _with(message.reactions, Reaction(emoji, entry.count or 0, entry.users))
                 message = replace(message, reactions=reactions, changed=entry.seq)
             case _:
                 return

@@ -116,7 +116,7 @@ class Entry:
     of: int | None = None  # which message was edited, deleted or reacted to
     emoji: str | None = None  # of a reaction: with what,
     on: bool | None = None  # whether the author now reacts so,
-    count: int = 0  # how many people then do, (of members of a room or a channel: how many they are)
+    count: int | None = None  # how many people then do, (of members of a room or a channel: how many they are)
     users: tuple[str, ...] = ()  # and the first few of them
     poll: Poll | None = None  # of a message: what it asks
     counts: tuple[int, ...] = ()  # of a vote: how many then have chosen each option,
@@ -158,7 +158,7 @@ class Entry:
             of=take_maybe(frame, "of", int),
             emoji=take_maybe(frame, "emoji", str),
             on=take_maybe(frame, "on", bool),
-            count=take_or(frame, "count", int, 0),
+            count=take_maybe(frame, "count", int),
             users=take_ids(frame, "users") if "users" in frame else (),
             poll=take_part(frame, "poll", Poll.parse),
             counts=take_ints(frame, "counts") if "counts" in frame else (),

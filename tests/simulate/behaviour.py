@@ -15,6 +15,8 @@ _ACTS: Final = (
     ("schedule", 4), ("unschedule", 2), ("scheduled", 1), ("retention", 1), ("poll", 2), ("vote", 5), ("close", 1),
     ("thread", 3), ("threads", 2),
     ("role", 3), ("hand_over", 1), ("ban", 2), ("unban", 2), ("set", 3), ("slow", 1),
+    ("find", 3), ("join", 8), ("members", 1), ("link", 3), ("by_link", 3), ("revoke", 1), ("request", 3),
+    ("switch", 4), ("look", 2),
     ("drop", 7), ("stall", 5), ("restart", 4), ("save", 5), ("renew", 1), ("sign_out", 1),
 )  # fmt: skip
 _NAMES: Final = [name for name, _ in _ACTS]
@@ -26,6 +28,8 @@ class Neighbourhood(Town, Protocol):
 
     active: bool
     people: list[UUID]
+    codes: list[str]  # of links that were made
+    secretive: bool  # people turn their privacy's switches
 
     def key(self) -> str:
         """A key that nobody has used."""
@@ -52,10 +56,12 @@ class Behaviour:
         elif trait == "slow":
             weights[_NAMES.index("stall")] = 20
         elif trait == "political":
-            for name in ("add", "remove", "leave", "role", "ban", "unban"):
+            for name in ("add", "remove", "leave", "role", "ban", "unban", "join", "link", "request"):
                 weights[_NAMES.index(name)] *= 4
         elif trait == "restless":
             weights[_NAMES.index("restart")] = 15
+        if not world.secretive:
+            weights[_NAMES.index("switch")] = 0
         self._weights = weights
         if self.rng.random() < 0.1:
             device.token_s = self.rng.uniform(1.0, 6.0)
@@ -169,7 +175,89 @@ class Behaviour:
 
     def _leave(self) -> None:
         if (place := self._place()) is not None:
-            self.device.queue("conversation.leave", conversation=place, key=self.world.key())
+            t = "conversation.leave" if self.rng.random() < 0.5 else "room.leave"
+            self.device.queue(t, conversation=place, key=self.world.key())
+
+    def _find(self) -> None:
+        """Look for rooms."""
+        query, tags = self.rng.choice((None, None, "ro", "hall chan", "tea")), self.rng.choice(([], ["Chess"], ["go", "x"]))
+        self._now("room.list", query=query, tags=tags, limit=self.rng.choice((1, 50, 50)))
+
+    def _join(self) -> None:
+        """Join a room that was found, or come back to one, or try what is none."""
+        if not self.device.rooms:
+            self._find()
+            return
+        place = self.rng.choice(self.device.rooms)
+        if self.rng.random() < 0.05:
+            place = str(self.rng.choice([*self.world.truth.tables.conversations]))
+        known = self.device.kept.conversations.get(place)
+        if (known is None or known.left or self.rng.random() < 0.05) and len(self.device.kept.outbox) < 30:
+            self.device.queue("room.join", conversation=place, key=self.world.key())
+
+    def _members(self) -> None:
+        if (place := self._place()) is not None:
+            self._now(self.rng.choice(("member.list", "room.online")), conversation=place, limit=50)
+
+    def _link(self) -> None:
+        """Make a link; a few hear of it (``try_link``)."""
+        if (place := self._place()) is not None:
+            ends = self.rng.choice((None, None, None, self.world.truth.database.now_ms() + self.rng.randrange(-99, 3_000)))
+            self.device.queue(
+                "link.create", conversation=place, key=self.world.key(), uses=self.rng.choice((None, 1, 1, 2)),
+                approval=self.rng.random() < 0.4, expires_at_ms=ends,
+            )  # fmt: skip
+            self._now("link.list", conversation=place)
+
+    def try_link(self, code: str) -> None:
+        """Hear of a link, and come by it unless one belongs there."""
+        row = self.world.truth.tables.links.get(code)
+        known = None if row is None else self.device.kept.conversations.get(str(row.name[0]))
+        if self.world.active and (known is None or known.left or self.rng.random() < 0.1):
+            self.device.queue("link.join", code=code, key=self.world.key())
+
+    def _by_link(self) -> None:
+        if self.world.codes and len(self.device.kept.outbox) < 30:
+            code = self.rng.choice(self.world.codes[-6:])
+            if self.rng.random() < 0.3:
+                self._now("link.preview", code=code)
+            self.try_link(code)
+
+    def _revoke(self) -> None:
+        if self.world.codes and len(self.device.kept.outbox) < 30:
+            code = self.rng.choice(self.world.codes[-4:])
+            row = self.world.truth.tables.links.get(code)
+            place = self._place() if row is None or self.rng.random() < 0.05 else str(row.name[0])
+            if place is not None:
+                self.device.queue("link.revoke", conversation=place, key=self.world.key(), code=code)
+
+    def _request(self) -> None:
+        """Answer somebody who asks to be let in."""
+        asking = [(str(place), str(person)) for place, person in self.world.truth.tables.requests]
+        mine = [one for one in asking if one[0] in self.device.kept.conversations]
+        if mine and len(self.device.kept.outbox) < 30:
+            place, person = self.rng.choice(mine)
+            accept = self.rng.random() < 0.8
+            self.device.queue("request.answer", conversation=place, key=self.world.key(), user=person, accept=accept)
+            self._now("request.list", conversation=place)
+
+    def _switch(self) -> None:
+        """Turn a switch of one's privacy."""
+        if len(self.device.kept.outbox) < 30:
+            switch, value = self.rng.choice((
+                ("read_receipts", False), ("read_receipts", self.rng.random() < 0.5), ("typing", self.rng.random() < 0.5),
+                ("last_seen", self.rng.choice(("everyone", "contacts", "nobody", "nobody"))),
+            ))  # fmt: skip
+            self.device.queue("privacy.set", key=self.world.key(), **{switch: value})
+
+    def _look(self) -> None:
+        """See who is there, and who has read what."""
+        people = [str(one) for one in self.world.people]
+        self._now("presence.get", users=people)
+        if self.rng.random() < 0.5:
+            self._now("presence.watch", users=people)
+        if (found := self._message(mine=True)) is not None:
+            self._now("message.readers", conversation=found[0], seq=found[1])
 
     def _role(self) -> None:
         if (place := self._place()) is not None:

@@ -5,6 +5,8 @@ from contextlib import contextmanager
 from random import Random
 from typing import Any, Final
 
+import msgspec
+
 from konnect_server import bus, commands, connection, conversation, receipts, session, walk, writer
 
 CRASH: Final = "a simulated crash"
@@ -32,6 +34,23 @@ def small_bounds() -> Iterator[None]:
     finally:
         for module, name, value in before:
             setattr(module, name, value)
+
+
+@contextmanager
+def overheard(listen: Callable[[Any, dict[str, Any]], None]) -> Iterator[None]:
+    """Inside the block *listen* is told of what passes and is gone, where a session sends it: (session, event)."""
+    send = connection.Connection.push_droppable
+
+    def push_droppable(self: connection.Connection, data: bytes) -> None:
+        length = data[1]
+        listen(self._handler, msgspec.msgpack.decode(data[2 if length < 126 else 4 :]))
+        send(self, data)
+
+    connection.Connection.push_droppable = push_droppable  # type: ignore[method-assign]  # undone below
+    try:
+        yield
+    finally:
+        connection.Connection.push_droppable = send  # type: ignore[method-assign]  # as it was
 
 
 @contextmanager

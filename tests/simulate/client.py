@@ -30,7 +30,7 @@ _decode: Final = msgspec.msgpack.Decoder().decode
 # Errors that a command may get from a server that works, besides those that only a full disk of ours would explain.
 _TRY_LATER: Final = ("rate_limited", "unavailable")
 _ALLOWED: Final[dict[str, tuple[str, ...]]] = {
-    "message.send": ("not_a_member", "unknown_message", "message_deleted", "slow_mode", "in_a_thread"),
+    "message.send": ("not_a_member", "unknown_message", "message_deleted", "slow_mode", "in_a_thread", "forbidden"),
     "thread.list": ("not_a_member", *_TRY_LATER),
     "thread.history": ("not_a_member", "unknown_message", "in_a_thread", *_TRY_LATER),
     "thread.follow": ("not_a_member", "unknown_message", "in_a_thread"),
@@ -39,15 +39,36 @@ _ALLOWED: Final[dict[str, tuple[str, ...]]] = {
     "conversation.topic": ("not_a_member", "forbidden", "wrong_kind", "rate_limited"),
     "conversation.slow_mode": ("not_a_member", "forbidden", "wrong_kind", "rate_limited"),
     "conversation.add": (
-        "not_a_member", "already_a_member", "conversation_full", "wrong_kind", "banned", "rate_limited",
+        "not_a_member", "already_a_member", "conversation_full", "wrong_kind", "banned", "forbidden", "rate_limited",
     ),
+    "room.join": ("not_found", "already_a_member", "banned", "conversation_full", "rate_limited"),
+    "room.leave": ("not_a_member", "wrong_kind", "rate_limited"),
+    "room.list": _TRY_LATER,
+    "room.online": ("not_a_member", *_TRY_LATER),
+    "member.list": ("not_a_member", *_TRY_LATER),
+    "link.create": ("not_a_member", "forbidden", "wrong_kind", "too_many_links", "invalid", *_TRY_LATER),
+    "link.list": ("not_a_member", "forbidden", *_TRY_LATER),
+    "link.revoke": ("not_a_member", "forbidden", "unknown_link", *_TRY_LATER),
+    "link.preview": ("unknown_link", "link_over", "banned", *_TRY_LATER),
+    "link.join": (
+        "unknown_link", "link_over", "already_a_member", "banned", "conversation_full", "too_many_requests",
+        *_TRY_LATER,
+    ),
+    "request.list": ("not_a_member", "forbidden", *_TRY_LATER),
+    "request.answer": (
+        "not_a_member", "forbidden", "unknown_request", "banned", "conversation_full", "rate_limited",
+    ),
+    "privacy.set": (),
+    "privacy.get": _TRY_LATER,
+    "presence.get": _TRY_LATER,
+    "message.readers": ("not_a_member", "unknown_message", *_TRY_LATER),
     "conversation.remove": ("not_a_member", "forbidden", "wrong_kind", "rate_limited"),
     "conversation.leave": ("not_a_member", "wrong_kind", "rate_limited"),
     "message.edit": ("not_a_member", "unknown_message", "message_deleted", "forbidden", "too_late", "rate_limited"),
     "message.delete": ("not_a_member", "unknown_message", "forbidden", "rate_limited"),
     "message.react": ("not_a_member", "unknown_message", "message_deleted", "too_many_reactions", "rate_limited"),
     "message.forward": (  # invalid: of a poll
-        "not_a_member", "unknown_message", "message_deleted", "invalid", "slow_mode", "rate_limited",
+        "not_a_member", "unknown_message", "message_deleted", "invalid", "slow_mode", "forbidden", "rate_limited",
     ),
     "message.pin": (
         "not_a_member", "unknown_message", "message_deleted", "forbidden", "too_many_pins", "rate_limited",
@@ -56,7 +77,7 @@ _ALLOWED: Final[dict[str, tuple[str, ...]]] = {
     "message.reactions": ("not_a_member", "unknown_message", *_TRY_LATER),
     "message.schedule": ("not_a_member", "too_many_scheduled", *_TRY_LATER),
     "conversation.retention": ("not_a_member", "forbidden", "rate_limited"),
-    "poll.create": ("not_a_member", "slow_mode", "rate_limited"),
+    "poll.create": ("not_a_member", "slow_mode", "forbidden", "rate_limited"),
     "poll.vote": (
         "not_a_member", "unknown_message", "message_deleted", "unknown_poll", "poll_closed", "invalid", "rate_limited",
     ),
@@ -101,6 +122,7 @@ _STORED: Final = frozenset(
         "message.forward", "message.pin",
         "member.role", "conversation.handover", "member.ban", "member.unban",
         "conversation.title", "conversation.topic", "conversation.slow_mode",
+        "room.join", "room.leave", "request.answer",
     )
 )  # fmt: skip
 
@@ -131,6 +153,16 @@ class Town(Protocol):
     def say(self, who: str, what: str, *details: Any) -> None:
         """For the trace."""
 
+    def pass_on(self, code: str) -> None:
+        """A link was made: others hear of its code."""
+
+
+COUNTED: Final = ("room", "channel")  # whose members are counted, and not listed
+_SHARED: Final[Frame] = {  # what a conversation's state says for all -> unless it says something
+    "title": None, "topic": None, "history": "all", "retention_s": None, "slow_mode_s": 0, "tags": [], "public": False,
+    "member_count": 0, "pins": [],
+}  # fmt: skip
+
 
 class Device:
     """One device of one person."""
@@ -155,6 +187,7 @@ class Device:
         self._orders: dict[str, list[tuple[int, str]]] = {}  # conversation -> (ms, key) of what was written there
         self._drafts: dict[str, list[str]] = {}  # conversation -> keys of the drafts that were written there
         self.scheduled: list[str] = []  # ids of scheduled messages that were answered
+        self.rooms: list[str] = []  # that were found
         self._count = 0
         self._begin()
 
@@ -310,10 +343,16 @@ class Device:
         self._id += 1
         conversation = fields.get("conversation")
         joined = None if conversation is None else self.town.truth.member_since(self.person, conversation)
-        self._pending[self._id] = asked = Asked(t, fields, queued, joined)
+        self._pending[self._id] = asked = Asked(t, fields, queued, joined, told=self._told[2])
+        truth = self.town.truth
         if t in ("conversation.create", "conversation.direct"):
-            truth = self.town.truth
             asked.places = {one: truth.member_since(self.person, one) for one in truth.memberships(self.person)}
+        elif t in ("room.list", "member.list"):
+            asked.tops = {str(one): row.last_seq for one, row in truth.tables.conversations.items()}
+        elif t in ("presence.get", "presence.watch", "room.online", "message.readers"):
+            asked.hidden = truth.hidden_from(self.person, "read_receipts" if t == "message.readers" else "last_seen")
+        elif t == "receipt":
+            truth.secrecy.asks(self.person, truth.id(fields["conversation"]), fields["read"])
         if queued is not None:
             queued.tries += 1
             self._sent[self._id] = queued
@@ -422,8 +461,11 @@ class Device:
         elif kind == "conversation.owner":
             known.owner, known.admins[got["author"]] = got["owner"], None
         known.admins.pop(got.get("owner", ""), None)
+        self._set_for_all(known, got)
         if kind == "member.added":
-            known.members[user] = None
+            known.members.pop(user, None)
+            if known.kind not in COUNTED:
+                known.members[user] = None
             if user == self.me:
                 known.left = False
         elif kind in ("member.removed", "member.banned"):
@@ -442,6 +484,25 @@ class Device:
             if root is not None and not root.get("deleted") and seq > root.get("changed", 0):
                 root = {name: value for name, value in root.items() if name != "replies"} | {"changed": seq}
                 known.messages[now["seq"]] = root | ({"replies": now["replies"]} if "replies" in now else {})
+
+    def _set_for_all(self, known: Known, got: Frame) -> None:
+        """What an entry says of the whole conversation."""
+        kind, now = got["kind"], dict[str, Any]()
+        if kind in ("conversation.title", "conversation.topic"):
+            what = kind.partition(".")[2]
+            now = {what: got.get(what)}
+        elif kind == "conversation.slow_mode":
+            now = {"slow_mode_s": got["seconds"]}
+        elif kind == "conversation.retention":
+            now = {"retention_s": got.get("retention_s")}
+        elif kind in ("member.added", "member.removed", "member.banned") and known.kind in COUNTED and "count" in got:
+            now = {"member_count": got["count"]}
+        elif kind in ("message.pinned", "message.deleted", "messages.expired"):
+            gone = got["messages"] if kind == "messages.expired" else [got["of"]]
+            pins = [seq for seq in known.shared["pins"] if seq not in gone]
+            now = {"pins": sorted([*pins, *gone]) if got.get("on") else pins}
+        if now:
+            known.shared = known.shared | now
 
     def _state(self, got: Frame) -> None:
         """A row of one's own, by docs/protocol.md."""
@@ -501,7 +562,7 @@ class Device:
     def _conversation(self, got: Frame) -> None:
         truth, conversation, head = self.town.truth, got["conversation"], got["head"]
         old = self.kept.conversations.get(conversation)
-        self._judge_state(got)
+        self._judge_state(got, self._told[2])
         if old is not None:
             if head < old.head:
                 raise self.wrong(f"the head went back from {old.head} to {head}:", got)
@@ -512,13 +573,22 @@ class Device:
         receipts = {one["user"]: (one["delivered"], one["read"]) for one in got.get("receipts", [])}
         receipts[self.me] = got["delivered"], got["read"]
         self.kept.conversations[conversation] = Known(
-            got["kind"], head, dict.fromkeys(got["members"]), receipts, self.me not in got["members"],
+            got["kind"], head, dict.fromkeys(got["members"]), receipts,
+            not got.get("member_count") if got["kind"] in COUNTED else self.me not in got["members"],
             {**(old.own if old else {}), **own}, got.get("owner"), dict.fromkeys(got.get("admins", ())),
             {entry["seq"]: entry for entry in got.get("recent", []) if entry["kind"] == "message"},
+            {name: got.get(name, usual) for name, usual in _SHARED.items()},
         )  # fmt: skip
 
-    def _judge_state(self, got: Frame) -> None:
-        """Check a conversation's state, wherever it came."""
+    def _judge_read(self, got: Frame, told: int) -> None:
+        """Check a cursor of somebody's, told by who knew of rows of one's own up to *told*."""
+        secrecy, conversation = self.town.truth.secrecy, self.town.truth.id(got["conversation"])
+        problem = secrecy.judge_read(self.person, told, conversation, self.town.truth.id(got["user"]), got["read"])
+        if problem:
+            raise self.wrong("a receipt", problem, got)
+
+    def _judge_state(self, got: Frame, told: int) -> None:
+        """Check a conversation's state, wherever it came; *told*: see :meth:`_judge_read`."""
         truth, conversation, head = self.town.truth, got["conversation"], got["head"]
         if head > truth.last_seq(conversation):
             raise self.wrong("a head above the log's end:", got)
@@ -532,6 +602,8 @@ class Device:
             last = entry["seq"]
         if last is not None and truth.next_visible(self.person, conversation, last, head) is not None:
             raise self.wrong("recent entries that end before the head:", got)
+        for one in got.get("receipts", []):
+            self._judge_read({**one, "conversation": conversation}, told)
         unread = truth.unread(self.person, conversation, got["read"], head)
         if got["unread"] not in unread:
             raise self.wrong(f"unread is {got['unread']} and should be in {unread}:", got)
@@ -578,6 +650,7 @@ class Device:
         delivered, read = got["delivered"], got["read"]
         if read > delivered or delivered > self.town.truth.last_seq(got["conversation"]):
             raise self.wrong("cursors that cannot be:", got)
+        self._judge_read(got, self._told[2])
         before = known.receipts.get(got["user"], (0, 0))
         known.receipts[got["user"]] = max(before[0], delivered), max(before[1], read)
 
@@ -631,6 +704,8 @@ class Device:
             name = self.town.truth.id(fields["conversation"]), self.person, fields["key"]
             if name in self.town.truth.tables.keys:
                 raise self.wrong(f"refused with {code}, and stands in the log:", fields)
+            if code == "forbidden" and self.town.truth.tables.conversations[name[0]].kind != "channel":
+                raise self.wrong("refused with forbidden where everybody may write:", fields)
         if queued is None:
             return
         if code in _TRY_LATER:
@@ -674,10 +749,19 @@ class Device:
             if due and conversation not in self.kept.conversations:
                 raise self.wrong("opened, and not told of the conversation:", fields, result)
         elif t == "conversation.get":
-            self._judge_state(result)
+            self._judge_state(result, command.told)
         elif t == "conversation.list":
             for state in result["conversations"]:
-                self._judge_state(state)
+                self._judge_state(state, command.told)
+        elif t.startswith(("room.", "link.", "request.", "member.")):
+            self._judge_found(command, result)
+        elif t == "privacy.set":
+            problem = truth.judge_kept(self.person, "privacy", fields["key"], self._told[2])
+            if problem:
+                raise self.wrong(f"{t} {fields['key']}", problem)
+            truth.secrecy.answered(self.person, fields["key"])
+        elif t in ("presence.get", "presence.watch", "message.readers"):
+            self._judge_seen(command, result)
         elif t == "history":
             self._judge_history(fields, result)
         elif t == "message.edits":
@@ -726,6 +810,56 @@ class Device:
             first = page["entries"][0]["seq"]
             if truth.next_visible(self.person, conversation, 0, first) != first:
                 raise self.wrong("the past goes on, and the page says that it does not:", page)
+
+    def _judge_found(self, command: Asked, result: Frame) -> None:
+        """Rooms, their members, links and requests."""
+        truth, t, fields = self.town.truth, command.t, command.fields
+        first = command.queued is None or command.queued.tries == 1
+        problem = None
+        if t == "room.list":
+            self.rooms = [one["conversation"] for one in result["rooms"]]
+            for one in result["rooms"]:
+                problem = problem or truth.judge_room(self.person, one, command.tops.get(one["conversation"], 0))
+            if len(dict.fromkeys(self.rooms)) < len(self.rooms):
+                problem = "has a room twice"
+        elif t in ("member.list", "room.online"):
+            place = fields["conversation"]
+            if t == "room.online":
+                self._judge_seen(command, {"online": [one["user"] for one in result["members"]]})
+            problem = truth.judge_members(place, result, command.tops.get(place, 0), t == "member.list")
+        elif t == "link.create":
+            problem = truth.judge_link(self.person, fields, result["link"])
+            if problem is None and first:
+                self.town.pass_on(result["link"]["code"])
+        elif t == "link.list":
+            problem = truth.judge_links(fields["conversation"], result["links"])
+        elif t == "link.revoke":
+            problem = truth.judge_revoked(fields["code"])
+        elif t == "link.join":
+            problem = truth.judge_joined(self.person, fields["key"], result)
+            known, place = self.kept.conversations.get(result["conversation"]), result["conversation"]
+            told = known is not None or truth.member_since(self.person, place) is not None
+            if first and told and not result.get("requested") and (known is None or known.head < result["seq"]):
+                raise self.wrong("joined by a link before one's own entry:", result, known)
+        elif t == "request.list":
+            places = [(one["at_ms"], one["user"]) for one in result["requests"]]
+            problem = None if places == sorted(set(places)) else "is out of order"
+        if problem:
+            raise self.wrong(f"{t} {problem}", fields, result)
+
+    def _judge_seen(self, command: Asked, result: Frame) -> None:
+        """Nobody is in the answer who was hidden when it was asked for, and has been ever since."""
+        if command.t == "message.readers":
+            seen = [one["user"] for one in result["readers"] if one["read"]]
+        elif command.t == "presence.get":
+            seen = [one["user"] for one in result["people"]]
+        else:
+            seen = [*result["online"], *result.get("last_seen_ms", {})]
+        switch = "read_receipts" if command.t == "message.readers" else "last_seen"
+        now = self.town.truth.hidden_from(self.person, switch)
+        for user in seen:
+            if user in command.hidden and command.hidden[user] == now.get(user):
+                raise self.wrong(f"{command.t} tells of {user}, who is hidden:", command.fields, result)
 
     def forgive(self) -> None:
         """The database was restored from an older copy: what was queued and acknowledged since then may be gone."""
@@ -781,10 +915,13 @@ class Device:
         return truth.untold(self.person, self.kept.base or 0, heads)
 
     def judge_presence(self) -> None:
-        """Everybody is here: each direct partner is known to be online."""
+        """Everybody is here: each direct partner is known to be online, but where one of the two hides."""
+        truth = self.town.truth
         for conversation, known in self.kept.conversations.items():
-            if known.kind == "direct" and not all(self._online.get(one) for one in known.members if one != self.me):
-                raise self.wrong("a partner who is here is not shown as online:", conversation, [*known.members])
+            for one in known.members if known.kind == "direct" else ():
+                seen = "nobody" not in (truth.secrecy.shown(who).last_seen for who in (self.person, truth.id(one)))
+                if one != self.me and bool(self._online.get(one)) != seen:
+                    raise self.wrong(f"a partner who is here is{' not' * seen} shown as online:", conversation, one)
 
     def judge_complete(self) -> None:
         """Up to date, and nothing more than that."""
@@ -793,8 +930,12 @@ class Device:
         for conversation, known in self.kept.conversations.items():
             if conversation in memberships:
                 members = dict.fromkeys(map(str, truth.tables.members(truth.id(conversation))))
-                if known.members.keys() != members.keys():
-                    raise self.wrong("other members:", [*known.members], [*members])
+                listed = [] if known.kind in COUNTED else [*members]
+                if [*known.members] != listed:
+                    raise self.wrong("other members:", [*known.members], listed)
+                fresh = truth.shared(self.person, conversation)
+                if known.left or self._shared(known, fresh["first_seq"]) != self._shared_fresh(fresh):
+                    raise self.wrong("another state:", known.shared, fresh)
                 admins = [*map(str, truth.tables.admins(truth.id(conversation)))]
                 owner = truth.tables.conversations[truth.id(conversation)].owner
                 if sorted(known.admins) != admins or known.owner != (None if owner is None else str(owner)):
@@ -806,7 +947,26 @@ class Device:
                 for member in members:
                     row = rows.get(truth.id(member))
                     true = (row.delivered, row.read) if row is not None else (0, 0)
-                    if known.receipts.get(member, (0, 0)) != true:
-                        raise self.wrong(f"receipts of {member} in {conversation}:", known.receipts.get(member), true)
+                    seen = known.receipts.get(member, (0, 0))
+                    # Who shows again is seen with the next receipt; who hides, as far as was told before.
+                    shy = member != self.me and (
+                        truth.secrecy.ever(truth.id(member), "read_receipts")
+                        or not truth.secrecy.shown(self.person).read_receipts
+                    )
+                    if seen[0] != true[0] or (seen[1] > true[1] if shy else seen[1] != true[1]):
+                        raise self.wrong(f"receipts of {member} in {conversation}:", seen, true)
             elif not known.left:
                 raise self.wrong("thinks that it is a member of", conversation)
+
+    @staticmethod
+    def _shared(known: Known, first_seq: int) -> bytes:
+        """What is set for all, as this client shows it. Of pins those that nobody's absence hides."""
+        pins = [seq for seq in known.shared["pins"] if seq >= first_seq]
+        return msgspec.msgpack.encode({**known.shared, "pins": pins}, order="sorted")
+
+    @staticmethod
+    def _shared_fresh(fresh: Frame) -> bytes:
+        """The same, as a fresh client is told it."""
+        pins = [seq for seq in fresh.get("pins", []) if seq >= fresh["first_seq"]]
+        shown = {name: fresh.get(name, usual) for name, usual in _SHARED.items()}
+        return msgspec.msgpack.encode({**shown, "pins": pins}, order="sorted")

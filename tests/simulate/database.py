@@ -200,6 +200,7 @@ class Tables:
         self.past: dict[tuple[UUID, int], list[Entry]] = {}  # what rows said before, the oldest first: for the judge
         self.receipts: dict[UUID, dict[UUID, Receipt]] = {}  # conversation -> person
         self.privacy: dict[UUID, Privacy] = {}  # of who touched a switch
+        self.switched: dict[UUID, dict[str, int]] = {}  # person -> switch -> since which number so: for the judge
         self.personal: dict[UUID, dict[tuple[str, str], Personal]] = {}  # person -> what, subject
         self.hidden: dict[tuple[UUID, UUID], set[int]] = {}  # (person, conversation); replaced, never changed
         self.personal_keys: dict[tuple[UUID, str, str], KeptKey] = {}  # (person, scope, key)
@@ -285,6 +286,7 @@ class Tables:
         other.past = {place: list(rows) for place, rows in self.past.items()}
         other.receipts = copy.deepcopy(self.receipts)
         other.privacy = dict(self.privacy)
+        other.switched = {person: dict(since) for person, since in self.switched.items()}
         other.personal = {person: dict(rows) for person, rows in self.personal.items()}
         other.hidden = dict(self.hidden)
         other.personal_keys = dict(self.personal_keys)

@@ -32,6 +32,7 @@ class Known(msgspec.Struct):
     owner: str | None = None
     admins: dict[str, None] = {}
     messages: dict[int, Frame] = {}  # seq -> the message as this client shows it; replaced, never changed
+    shared: Frame = {}  # what is set for all, as in the event `conversation`; replaced, never changed
 
 
 class Kept(msgspec.Struct):
@@ -49,7 +50,7 @@ class Kept(msgspec.Struct):
         conversations = {
             conversation: Known(
                 known.kind, known.head, dict(known.members), dict(known.receipts), known.left, dict(known.own),
-                known.owner, dict(known.admins), dict(known.messages),
+                known.owner, dict(known.admins), dict(known.messages), known.shared,
             )
             for conversation, known in self.conversations.items()
         }
@@ -65,3 +66,6 @@ class Asked(msgspec.Struct):
     queued: Queued | None
     joined: int | None  # the entry that had made us a member of its conversation
     places: dict[str, int | None] = {}  # conversation -> the same, of all, when one is to be opened
+    told: int = 0  # up to which number of one's own rows we had been told then
+    tops: dict[str, int] = {}  # conversation -> the log's end, of those that the answer may tell of
+    hidden: dict[str, object] = {}  # person -> since when who must not be told of, when this was asked

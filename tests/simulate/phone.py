@@ -20,6 +20,7 @@ from konnect_client import (
     ConnectFailed,
     Content,
     ConversationChanged,
+    Conversations,
     Entity,
     Entry,
     Liveness,
@@ -53,6 +54,11 @@ class Street(Protocol):
     active: bool
     may_rewind: bool
     people: list[UUID]
+    codes: list[str]  # of links that were made
+    secretive: bool  # people turn their privacy's switches
+
+    def pass_on(self, code: str) -> None:
+        """A link was made: others hear of its code."""
 
     def connect(self, device: Any) -> Pipe | None:
         """A new connection to some process; None when nobody listens."""
@@ -161,6 +167,7 @@ class Phone:
         self._seen: dict[str, int] = {}
         self._left: dict[str, bool] = {}
         self._messages = Messages()  # what the application shows; over restarts, though some events come again
+        self._conversations = Conversations()  # the same
         self._base: int | None = None  # the person's number when the application was shown its first
         self._sent: list[Outgoing] = []
         self._written: dict[str, list[tuple[int, str]]] = {}
@@ -226,6 +233,11 @@ class Phone:
             pipe.over = True
             pipe.close()
 
+    @property
+    def pipe(self) -> Pipe | None:
+        """Its connection."""
+        return None if self.cable is None else self.cable.pipe
+
     def drop(self) -> None:
         """The connection breaks."""
         if self.cable is not None and self.cable.pipe is not None:
@@ -248,12 +260,15 @@ class Phone:
                 self._fresh += 1
                 self._device = f"{self.name}/{self._fresh}"
                 self._state = MemoryState()
-                self._seen, self._left, self._messages = {}, {}, Messages()
+                self._seen, self._left, self._messages, self._conversations = {}, {}, Messages(), Conversations()
             self._scope.cancel()
         elif self.client is not None and self.client.state.phase is not Phase.CLOSED:
             self._speak(self.client)
 
     def _speak(self, client: Client) -> None:
+        if self.rng.random() < 0.12 and self._nursery is not None:
+            self._nursery.start_soon(self._mingle, client)
+            return
         places = [place for place in self._seen if not self._left.get(place)]
         if not places:
             return
@@ -314,10 +329,55 @@ class Phone:
                     for entry in conversation.recent:
                         self._judge(entry)
         except ServerRefused as refusal:
-            if refusal.code not in ("not_a_member", "already_a_member", "conversation_full", "wrong_kind", "banned"):
+            allowed = ("not_a_member", "already_a_member", "conversation_full", "wrong_kind", "banned", "forbidden")
+            if refusal.code not in allowed:
                 raise self._wrong("refused:", refusal) from refusal
         except ClientClosed:
             pass
+
+    async def _mingle(self, client: Client) -> None:
+        """Find rooms, join, leave; make links, come by them, answer who asks; turn a switch of one's privacy."""
+        judge, draw, key = self.world.truth, self.rng.random(), self.world.key()
+        places = [place for place in self._seen if not self._left.get(place)]
+        place = self.rng.choice(places) if places else None
+        problem = None
+        try:
+            if draw < 0.3:
+                page = await client.rooms(tags=["chess"], limit=self.rng.choice((1, 50)))
+                if page.rooms:
+                    room = self.rng.choice(page.rooms).conversation
+                    sent = await client.join(room, key=key)
+                    problem = judge.judge_ack(self.person, room, key, None, {"seq": sent.seq, "at_ms": sent.at_ms})
+            elif draw < 0.4 and place is not None:
+                await client.leave_room(place, key=key)
+            elif draw < 0.55 and place is not None:
+                link = await client.create_link(
+                    place, uses=self.rng.choice((None, 1)), approval=self.rng.random() < 0.4, key=key
+                )
+                self.world.pass_on(link.code)
+            elif draw < 0.75 and self.world.codes:
+                await client.join_by_link(self.rng.choice(self.world.codes[-3:]), key=key)
+            elif draw < 0.85 and place is not None:
+                page_ = await client.requests(place)
+                for one in page_.requests:
+                    await client.answer_request(place, one.user, self.rng.random() < 0.7)
+            elif self.world.secretive:
+                await client.set_privacy(
+                    read_receipts=self.rng.choice((None, True, False)),
+                    last_seen=self.rng.choice((None, "everyone", "contacts", "nobody")), key=key,
+                )  # fmt: skip
+                judge.secrecy.answered(self.person, key)
+        except ServerRefused as refusal:
+            allowed = (
+                "not_a_member", "already_a_member", "conversation_full", "wrong_kind", "banned", "forbidden",
+                "not_found", "unknown_link", "link_over", "too_many_links", "unknown_request",
+            )  # fmt: skip
+            if refusal.code not in allowed:
+                raise self._wrong("refused:", refusal) from refusal
+        except ClientClosed:
+            pass
+        if problem:
+            raise self._wrong("joined, and", problem)
 
     async def _touch(self, client: Client, message: Entry) -> None:
         """Edit a message, delete, pin, forward it, react. Cut off in the middle, the outbox sends it all the same."""
@@ -389,6 +449,7 @@ class Phone:
         if self._base is None or event == Rewound(None):
             self._base = judge.tables.accounts[self.person].number
         self._messages.note(event)
+        self._conversations.note(event)
         match event:
             case Entry(conversation=place, seq=seq):
                 head = self._seen.get(place)
@@ -407,7 +468,10 @@ class Phone:
                 for entry in conversation.recent:
                     self._judge(entry)
                 self._seen[conversation.id] = max(head or 0, conversation.head)
-                self._left[conversation.id] = self.me not in conversation.members
+                counted = conversation.kind in ("room", "channel")
+                self._left[conversation.id] = (
+                    not conversation.member_count if counted else self.me not in conversation.members
+                )
             case Rewound(conversation=None):
                 self._seen.clear()
                 self._judge_rewound()
@@ -473,13 +537,14 @@ class Phone:
         mine = client.personal
         return {
             f"{what} {subject}": dict(value)
-            for what in ("draft", "settings", "hidden", "thread")
+            for what in ("draft", "settings", "hidden", "thread", "privacy")
             for subject, value in mine.rows(what).items()
         }
 
     def judge(self) -> None:
         """Everything that was said stands, in the order of saying; each message shows what it is, byte for byte."""
         for place in self.world.truth.memberships(self.person):
+            self._judge_state(place)
             for shown in self._messages.of(place):
                 seen = msgspec.msgpack.encode(as_frame(shown), order="sorted")
                 if seen != self.world.truth.canonical(place, shown.seq):
@@ -496,6 +561,28 @@ class Phone:
             problem = self.world.truth.judge_order(self.person, place, written)
             if problem:
                 raise self._wrong(problem)
+
+
+    def _judge_state(self, place: str) -> None:
+        """What it shows of a conversation is what a fresh client is told."""
+        truth, known = self.world.truth, self._conversations.get(place)
+        if known is None:
+            raise self._wrong("does not know:", place)
+        fresh = truth.shared(self.person, place)
+        first = fresh["first_seq"]  # what is pinned below it an absence may hide
+        seen = (
+            known.kind, known.title, known.topic, known.retention_s, known.slow_mode_s, known.public,
+            known.member_count, known.owner, [*known.tags], [*known.members], [*known.admins],
+            [seq for seq in known.pins if seq >= first],
+        )  # fmt: skip
+        true = (
+            fresh["kind"], fresh.get("title"), fresh.get("topic"), fresh.get("retention_s"),
+            fresh.get("slow_mode_s", 0), fresh.get("public", False), fresh.get("member_count", 0), fresh.get("owner"),
+            fresh.get("tags", []), fresh["members"], fresh.get("admins", []),
+            [seq for seq in fresh.get("pins", []) if seq >= first],
+        )  # fmt: skip
+        if seen != true:
+            raise self._wrong("shows another conversation:", place, seen, true)
 
 
 def as_frame(entry: Entry) -> dict[str, Any]:
@@ -520,13 +607,13 @@ def as_frame(entry: Entry) -> dict[str, Any]:
         "role": entry.role, "owner": entry.owner, "reason": entry.reason, "until_ms": entry.until_ms,
         "topic": entry.topic, "photo": entry.photo, "seconds": entry.seconds,
         "tags": list(entry.tags) or None,
-        "count": entry.count or None,  # of members of a room
+        "count": entry.count,
         "reactions": [
             {"emoji": one.emoji, "count": one.count, "users": list(one.users)} for one in entry.reactions
         ] or None,
     }  # fmt: skip
     if entry.kind == "message.reacted":
-        rest |= {"count": entry.count, "users": list(entry.users)}
+        rest |= {"users": list(entry.users)}
     return shown | {name: value for name, value in rest.items() if value is not None}
 
 

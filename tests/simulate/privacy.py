@@ -30,6 +30,8 @@ def set_privacy(db: FakeDatabase, person: UUID, command: PrivacySet) -> Body[int
 
     def commit() -> None:
         tables.privacy[person] = msgspec.convert(after, Privacy)
+        turned = [switch for switch in after if after[switch] != before[switch]]
+        tables.switched.setdefault(person, {}).update(dict.fromkeys(turned, number))
         if changes:
             tables.accounts[person].number = number
             tables.personal.setdefault(person, {})["privacy", ""] = Personal(after, number)

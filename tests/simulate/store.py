@@ -220,6 +220,7 @@ class FakeStore:
                 for dead, at_ms in list(db.tables.nodes.items()):
                     if now - at_ms > DEAD_MS:
                         privacy.clear_seats(db.tables, dead, at_ms)
+                        rooms.forget(db.tables, dead)
 
             return others, commit
 

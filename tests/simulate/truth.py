@@ -7,10 +7,13 @@ from uuid import UUID
 import msgspec
 from msgspec import UNSET
 
-from protocol.frames import Entry
+from protocol.frames import ConversationState, Entry
 from protocol.limits import SEQ_MAX
-from tests.simulate import threads
+from storage.rows import shown
+from tests.simulate import functions, threads
 from tests.simulate.database import FakeDatabase, Tables
+from tests.simulate.ledger import Ledger
+from tests.simulate.secrecy import Secrecy
 
 
 class Violation(Exception):
@@ -20,8 +23,12 @@ class Violation(Exception):
 class Truth:
     """The database seen from above, with ids as they travel."""
 
-    def __init__(self, database: FakeDatabase) -> None:
+    def __init__(self, database: FakeDatabase, group_members: int = SEQ_MAX, room_members: int = SEQ_MAX) -> None:
+        """*group_members*, *room_members*: how many a group, a room or a channel may have."""
         self.database = database
+        self._group_members, self._room_members = group_members, room_members
+        self.secrecy = Secrecy(database)
+        self._answers: dict[tuple[UUID, str], Any] = {}  # (person, key) -> what was first answered, of links
         self.acknowledged: dict[tuple[str, str, str], tuple[int, int]] = {}  # (conversation, author, key) -> seq, at_ms
         self.kept: dict[tuple[UUID, str, str], int] = {}  # (person, conversation, key) of what is one's own -> number
         self.schedules: dict[str, tuple[str, str, int, str]] = {}  # acknowledged: id -> conversation, key, at_ms, text
@@ -50,6 +57,8 @@ class Truth:
                 del self.acknowledged[conversation, author, key]
 
         self.kept = {name: number for name, number in self.kept.items() if name in self.tables.personal_keys}
+        self.secrecy.forget()
+        self._answers.clear()
         for one in list(self.schedules):
             if self.id(one) not in self.tables.scheduled:
                 del self.schedules[one]
@@ -85,6 +94,115 @@ class Truth:
                 return f"the draft {key} of {conversation} stands at {kept.number}, one before it at {latest}"
             latest = kept.number, key
         return None
+
+    def hidden_from(self, viewer: UUID, switch: str) -> dict[str, object]:
+        """Whom *viewer* must not be told of -> since when; *switch*: ``last_seen`` or ``read_receipts``."""
+        secrecy, since = self.secrecy, self.tables.switched
+        found = {}
+        for user in self.tables.accounts if since else ():
+            if switch == "last_seen":
+                hidden = secrecy.strangers(viewer, user)
+            else:
+                hidden = user != viewer and (secrecy.hides(user, switch) or secrecy.hides(viewer, switch))
+            if hidden:
+                found[str(user)] = since.get(viewer, {}).get(switch), since.get(user, {}).get(switch)
+        return found
+
+    # --- rooms, links, requests ---
+
+    def shared(self, person: UUID, conversation: str) -> dict[str, Any]:
+        """A conversation's state, as a fresh device of *person*'s would be told it, without entries."""
+        [state] = functions.conversation_states(self.tables, person, [self.id(conversation)], 0)
+        told: dict[str, Any] = msgspec.to_builtins(shown(state, ConversationState))
+        return told
+
+    def counts(self, conversation: str, low: int, high: int) -> set[int]:
+        """How many members it had after each of the entries *low* to *high*."""
+        log, found = self.tables.entries[self.id(conversation)], set[int]()
+        for entry in reversed(log[:high]):
+            if entry.kind == "created":
+                found.add(len(entry.members or ()))
+            elif entry.kind in ("member.added", "member.removed", "member.banned") and entry.count is not UNSET:
+                found.add(entry.count)
+            else:
+                continue
+            if entry.seq <= low:
+                break
+        return found
+
+    def judge_room(self, person: UUID, room: dict[str, Any], low: int) -> str | None:
+        """What is wrong with a room that was found; *low*: its log's end when it was asked for; None: nothing."""
+        self.checks += 1
+        place = room["conversation"]
+        row = self.tables.conversations.get(self.id(place))
+        if row is None or not row.public:
+            return f"tells of {place}, which is not public"
+        if room["member_count"] not in self.counts(place, low, row.last_seq):
+            return f"counts {room['member_count']} in {place}, and should {self.counts(place, low, row.last_seq)}"
+        if room["online"] > room["member_count"]:
+            return f"has more online than belong to {place}"
+        if low == row.last_seq and room["joined"] != (self.member_since(person, place) is not None):
+            return f"does not know who belongs to {place}"
+        return None
+
+    def judge_members(self, conversation: str, page: dict[str, Any], low: int, all_: bool) -> str | None:
+        """What is wrong with a page of members, the first; *low*: the log's end when it was asked for; None: nothing."""
+        self.checks += 1
+        users = [one["user"] for one in page["members"]]
+        places = [one["joined"] for one in page["members"]]
+        if places != sorted(places) or len(dict.fromkeys(users)) < len(users):
+            return "is out of order"
+        spans = self.tables.spans[self.id(conversation)]
+        if any(self.id(user) not in spans for user in users):
+            return "names who never was a member"
+        members = [*map(str, self.tables.members(self.id(conversation)))]
+        if all_ and low == self.last_seq(conversation) and users != members[: len(users)]:
+            return f"should be {members}"
+        return None
+
+    def _first(self, person: UUID, key: str, answer: Any) -> str | None:
+        first = self._answers.setdefault((person, key), answer)
+        return None if first == answer else f"was answered with {first} before and with {answer} now"
+
+    def judge_link(self, person: UUID, fields: Mapping[str, Any], link: dict[str, Any]) -> str | None:
+        """What is wrong with the answer to ``link.create``; None: nothing."""
+        self.checks += 1
+        row = self.tables.links.get(link["code"])
+        if row is None or row.name != (self.id(fields["conversation"]), person, fields["key"]):
+            return f"was acknowledged and is not committed: {row}"
+        if (link.get("uses"), link["approval"]) != (fields["uses"], fields["approval"]):
+            return "is another one"
+        return self._first(person, fields["key"], link)
+
+    def judge_links(self, conversation: str, links: Sequence[dict[str, Any]]) -> str | None:
+        """What is wrong with a list of links; None: nothing."""
+        for link in links:
+            row = self.tables.links.get(link["code"])
+            if row is None or row.name[0] != self.id(conversation) or link["used"] > link.get("uses", SEQ_MAX):
+                return f"has what is none: {row}"
+        return None
+
+    def judge_revoked(self, code: str) -> str | None:
+        """What is wrong with the answer to ``link.revoke``; None: nothing."""
+        row = self.tables.links.get(code)
+        return None if row is not None and row.revoked else f"was acknowledged, and stands: {row}"
+
+    def judge_joined(self, person: UUID, key: str, result: dict[str, Any]) -> str | None:
+        """What is wrong with the answer to ``link.join``; None: nothing."""
+        self.checks += 1
+        name = self.id(result["conversation"]), person, key
+        if result.get("requested"):
+            if name not in self.tables.settled:
+                return "asked to be let in, and it is not committed"
+        else:
+            stored = self.tables.keys.get(name)
+            if stored is None or (stored.seq, stored.at_ms) != (result["seq"], result["at_ms"]):
+                return f"was acknowledged and stands as {stored}"
+        return self._first(person, key, result)
+
+    def most(self, kind: str) -> int:
+        """Members that such a conversation may have."""
+        return self._room_members if kind in ("room", "channel") else self._group_members
 
     # --- entries ---
 
@@ -333,6 +451,10 @@ class Truth:
             chosen = [sum(place in one.options for one in votes.values()) for place in range(len(poll.options))]
             if [one.count for one in poll.options] != chosen or poll.voters != len(votes):
                 return f"message {of} of {place} shows {poll}, and has {chosen}"
+        for place, row in self.tables.conversations.items():
+            problem = Ledger(self.tables, place, self.most(row.kind)).judge()
+            if problem:
+                return problem
         if self.database.deadlocks:
             return f"transactions locked each other out: {self.database.deadlocks}"
         return None

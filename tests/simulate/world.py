@@ -17,7 +17,7 @@ from konnect_server.config import Config
 from tests.simulate import deterministic
 from tests.simulate.agenda import Agenda
 from tests.simulate.behaviour import Behaviour
-from tests.simulate.bounds import CRASH, crashes, small_bounds
+from tests.simulate.bounds import CRASH, crashes, overheard, small_bounds
 from tests.simulate.client import Device
 from tests.simulate.database import Call, FakeDatabase
 from tests.simulate.disasters import Disasters
@@ -27,10 +27,13 @@ from tests.simulate.functions import create_group, open_direct
 from tests.simulate.network import Pipe, SeededWeather
 from tests.simulate.phone import Phone
 from tests.simulate.process import Process
+from tests.simulate.rooms import ALIVE_MS
 from tests.simulate.rude import Rude
+from storage.rows import NewKind
 from tests.simulate.truth import Truth, Violation
 
 EPOCH_MS: Final = 1_767_225_600_000
+COUNTED_S: Final = 75.0  # all counts of heads are told again each minute
 SETTLE_S: Final = 90.0  # after the faults stop, everybody must be complete within it
 BURSTS: Final = 2  # devices that then say many things at once
 PROMPT_S: Final = 0.95  # below the second after which a sweep would hide that something was forgotten
@@ -39,7 +42,7 @@ LIMIT_S: Final = 600.0  # no world lasts longer
 CONFIG: Final = Config(
     messages_per_s=20.0, messages_burst=10, commands_per_s=20.0, commands_burst=30, sockets_per_user=50,
     group_members=6, ping_interval_s=2.0, ping_timeout_s=2.0, presence_grace_s=2.0, hello_timeout_s=10.0,
-    outbox_bytes=65_536, log_writers=2, drain_s=2.0, edit_within_s=4,
+    outbox_bytes=65_536, log_writers=2, drain_s=2.0, edit_within_s=4, room_members=5,
 )  # fmt: skip
 
 
@@ -69,6 +72,7 @@ class World:
         self.trace: list[str] = []
         self.may_rewind = False
         self.crashes: list[str] = []
+        self.leaks: list[str] = []  # of what was to be hidden
         self._hash = hashlib.blake2b(digest_size=8)
         self._ids = self.rng("ids")
         self._count = itertools.count()
@@ -76,13 +80,18 @@ class World:
         self.devices: list[Device] = []
         self.phones: list[Phone] = []
         self.behaviours: list[Behaviour] = []
+        self.codes: list[str] = []  # of links that were made
         self.processes: list[Process] = []
+        self.reached: dict[Pipe, Process] = {}  # each connection's process
         self.active = True
         self.accept_trouble = chance.choice((0.0, 0.0, 0.1))
         self.active_s = chance.uniform(5.0, 9.0)
         self.small = chance.random() < 0.75
         self.config = msgspec.structs.replace(CONFIG, outbox_bytes=16_384) if self.small else CONFIG
         self.crash_rate = chance.choice((0.0, 0.0, 0.0, 0.01))
+        more = self.rng("rooms and privacy")
+        self.sociable = more.random() < 0.6  # there are rooms and channels
+        self.secretive = more.random() < 0.5  # people turn their privacy's switches
 
     def rng(self, name: str) -> Random:
         """A generator of its own for *name*, so that one part's draws do not move another's."""
@@ -113,6 +122,7 @@ class World:
             return None
         process = self.chance.choice(standing)
         pipe = Pipe(self.agenda, self.weather, self.chance, device)
+        self.reached[pipe] = process
         self.say(getattr(device, "name", "rude"), "connects to", process.name)
         self.agenda.after(self.weather.latency_s(), self._knock, process, pipe)
         return pipe
@@ -129,6 +139,13 @@ class World:
         """A token that lasts as long as the device likes."""
         expires_at_s = math.ceil(self.database.now_ms() / 1000 + device.token_s)
         return f"{device.person}|{device.sign_in}|{expires_at_s}|{next(self._count)}"
+
+    def pass_on(self, code: str) -> None:
+        """A link was made: some hear of it, and come at about the same time."""
+        self.codes.append(code)
+        for behaviour in self.behaviours:
+            if self.chance.random() < 0.3:
+                self.agenda.after(self.chance.random() * 0.5, behaviour.try_link, code)
 
     def sign_out(self, device: Device) -> None:
         """End the device's sign-in at some process, as the HTTP door does."""
@@ -153,7 +170,7 @@ class World:
     def _furnish(self) -> None:
         chance = self.chance
         self.database = FakeDatabase(self.agenda, EPOCH_MS)
-        self.truth = Truth(self.database)
+        self.truth = Truth(self.database, self.config.group_members, self.config.room_members)
         self.faults = SeededFaults(self.rng("storage"), chance.choice((0.0, 0.02, 0.1)))
         self.weather = SeededWeather(
             self.rng("weather"), chance.choice((0.0, 0.1, 0.4)), chance.choice((0.0, 0.03, 0.1))
@@ -166,6 +183,14 @@ class World:
             members = chance.sample(self.people, chance.randint(2, len(self.people)))
             history = chance.choice(("all", "from_join"))
             body = create_group(self.database, self.new_id(), members[0], self.key(), "a group", history, members, 6)  # type: ignore[arg-type]  # choice gives str
+            self.database.begin(body, WELL, Call())
+        for kind in ("room", "channel") if self.sociable else ():
+            more = NewKind(kind, None, ["Chess", kind], True)  # type: ignore[arg-type]  # one of the two
+            members = chance.sample(self.people, chance.choice((1, 1, 2, 3)))
+            history = chance.choice(("all", "from_join"))
+            body = create_group(
+                self.database, self.new_id(), members[0], self.key(), f"a {kind}", history, members, 5, more  # type: ignore[arg-type]
+            )
             self.database.begin(body, WELL, Call())
         self.database.begin(open_direct(self.database, self.new_id(), self.people[0], self.people[1]), WELL, Call())
         self.processes = [Process(self, number) for number in range(chance.choice((1, 1, 1, 2, 2, 3)))]
@@ -202,6 +227,7 @@ class World:
             phone.drop()
         await trio.sleep(0.05)
         await self._until(self._unfinished, SETTLE_S, "not complete after the last reconnect")
+        await self._until(self._miscounted, COUNTED_S, "heads are miscounted with everybody at rest")
         if len(self.processes) == 1:  # others' people are known by bells, which may be lost
             await trio.sleep(0.2)
             for device in self.devices:
@@ -244,6 +270,8 @@ class World:
     def _judge_crashes(self) -> None:
         if self.crashes:
             raise Violation(f"the server crashed inside: {self.crashes[0]}")
+        if self.leaks:
+            raise Violation(self.leaks[0])
 
     def _unfinished(self) -> str | None:
         everybody: list[Device | Phone] = [*self.devices, *self.phones]
@@ -252,6 +280,33 @@ class World:
             if problem:
                 return f"{one.name}: {problem}"
         return self.truth.waits()
+
+    def overhear(self, session: Any, event: dict[str, Any]) -> None:
+        """A session sends what passes and is gone: what no switch may hide. Another process may hear of a switch late."""
+        viewer, secrecy = session.user, self.truth.secrecy
+        if len(self.processes) == 1 and self.database.tables.switched:
+            user = self.truth.id(event["user"])
+            if event["t"] == "typing":
+                problem = secrecy.judge_typing(viewer, user)
+            else:
+                problem = secrecy.judge_presence(viewer, user, event["state"], event.get("last_seen_ms"))
+            if problem:
+                self.say("world", "VIOLATION", viewer, "is told", event, "which", problem)
+                self.leaks.append(f"{viewer} is told {event}, which {problem}")
+
+    def _miscounted(self) -> str | None:
+        """Which public conversation's head-count is not what it should be; None: none."""
+        tables = self.database.tables
+        alive = [node for node, at_ms in tables.nodes.items() if self.database.now_ms() - at_ms < ALIVE_MS]
+        for place in tables.listed:
+            seats = {
+                (one.person, self.reached[pipe]) for one in [*self.devices, *self.phones]
+                if (pipe := one.pipe) is not None and tables.span(place, one.person) is not None
+            }  # fmt: skip
+            counted = sum(tables.room_online.get((place, node), 0) for node in alive)
+            if counted != len(seats):
+                return f"{counted} in {place}, and should be {len(seats)}"
+        return None
 
     def _leftovers(self) -> str | None:
         for process in self.processes:
@@ -304,6 +359,7 @@ def run_seed(seed: int, options: Options = Options()) -> Result:  # noqa: B008 -
     problem: str | None = None
     with (
         small_bounds() if world.small else contextlib.nullcontext(),
+        overheard(world.overhear),
         crashes(world.crash_rate, world.chance, lambda: world.active),
     ):
         try:
