@@ -131,7 +131,7 @@ class Call:
     async def told_up_to(self, number: int) -> None:
         """There is no device to wait for."""
 
-    async def told_of(self, conversation: UUID) -> None:
+    async def told_of(self, conversation: UUID, seq: int = 0) -> None:
         """There is no device to wait for."""
 
     async def _hand_in(self, conversation: UUID, piece: Posting | Acting) -> None:

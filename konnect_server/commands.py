@@ -87,8 +87,8 @@ class Asker(Author, Protocol):
     async def told_up_to(self, number: int) -> None:
         """Wait until what is the person's own up to *number* has reached this very device."""
 
-    async def told_of(self, conversation: UUID) -> None:
-        """Wait until what the person just opened has reached this very device."""
+    async def told_of(self, conversation: UUID, seq: int = 0) -> None:
+        """Wait until what the person just opened, or joined by the entry *seq*, has reached this very device."""
 
 
 # --- messages and actions ---
@@ -285,7 +285,7 @@ async def _let_in(asker: Asker, joined: frames.Joined) -> frames.Joined:
     if joined.seq is not UNSET:
         asker.desk.registry.stored_elsewhere(joined.conversation, joined.seq)
         asker.desk.registry.joined(joined.conversation, asker.user)
-        await asker.told_of(joined.conversation)
+        await asker.told_of(joined.conversation, joined.seq)
     return joined
 
 

@@ -178,6 +178,10 @@ class Conversation:
         self._walking.pop(reader, None)
         self._rest()
 
+    def position(self, reader: Reader) -> int:
+        """Up to where *reader*, who listens, has everything."""
+        return self._ahead.get(reader, self.head or 0)
+
     def readers(self) -> list[Reader]:
         """All who listen, in any way."""
         return [*self._live, *self._ahead, *self._walking]

@@ -16,7 +16,7 @@ from konnect_server.stretches import Stretches
 from konnect_server.user import Device, User
 from protocol import closing
 from protocol.codec import wire
-from protocol.frames import TypingEvent
+from protocol.frames import Privacy, TypingEvent
 from storage.errand import Errand
 
 log = structlog.get_logger("konnect.registry")
@@ -144,6 +144,12 @@ class Registry:
             found.look()
         if self.bells is not None:
             self.bells.person(user)
+
+    def heed(self, seat: Seat, privacy: Privacy, number: int) -> None:
+        """*seat* has read how its person's switches stand, when the person's number was *number*."""
+        found = self.users.get(seat.user)
+        if found is not None and found.devices.get(seat.device) is seat:  # else it was replaced, and closes
+            found.heed(seat, privacy, number)
 
     def sessions_of(self, user: UUID) -> Iterable[Reader]:
         """The person's sessions here."""

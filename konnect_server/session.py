@@ -272,7 +272,7 @@ class Session:
             self.push(data)
 
     def heed(self, privacy: frames.Privacy) -> None:
-        """The person's switches stand so, as far as is known here; a change makes every device look."""
+        """The person's switches stand so, as far as is known here."""
         before, self.privacy = self.privacy, privacy
         presence = self._desk.presence
         presence.came(self.user, privacy.last_seen)
@@ -359,10 +359,10 @@ class Session:
             return
         self.read(command, lambda: self._to_watch(command), self._watching)
 
-    async def told_of(self, conversation: UUID) -> None:
-        """Wait until what the person just opened has reached this device."""
-        if self._walk is not None and conversation not in self._walk.attached:
-            await self._walk.settle()
+    async def told_of(self, conversation: UUID, seq: int = 0) -> None:
+        """Wait until what the person just opened, or joined by the entry *seq*, has reached this device."""
+        if self._walk is not None:
+            await self._walk.told_of(conversation, seq)
 
     async def told_up_to(self, number: int) -> None:
         """Wait until what is the person's own up to *number* has reached this device."""
@@ -383,7 +383,11 @@ class Session:
             return
 
         async def ask() -> None:
-            seen = await insist(lambda: self._desk.store.presences(self.user, watched), self._desk.now)
+            try:
+                seen = await insist(lambda: self._desk.store.presences(self.user, watched), self._desk.now)
+            except Unavailable:
+                self.close(closing.UNAVAILABLE)  # it may see now whom it may not
+                return
             if not self.gone and self._watched == watched:
                 await self._watching(seen)
 
@@ -392,8 +396,8 @@ class Session:
     async def _watching(self, people: Sequence[Seen]) -> frames.Online:
         presence, partners = self._desk.presence, self._walk.partners if self._walk is not None else {}
         presence.unfollow(self, [user for user in self._watched if user not in partners])
-        if self.privacy.last_seen == "nobody":  # since it was asked
-            people = []
+        if self.privacy.last_seen != "everyone":  # since it was asked
+            people = [one for one in people if one.contact and self.privacy.last_seen == "contacts"]
         self._watched = [one.user for one in people]
         online = [one.user for one in people if presence.follow(self, [one.user], one.contact)]
         here = set(map(str, online))

@@ -66,9 +66,6 @@ class Walker(Seat, Protocol):
     def greet(self) -> None:
         """Answer the hello now, if that was not done: the first push does it, too."""
 
-    def heed(self, privacy: Privacy) -> None:
-        """The person's switches stand so."""
-
     def flush(self) -> None:
         """Let what was pushed leave now."""
 
@@ -129,6 +126,7 @@ class Walk:
         self._rows = 0 if cursor is None else cursor.rows  # the same of the rows of table personal
         self._afresh = self._rows == 0  # of these nothing is known: what is gone need not be told
         self._reopened = False  # the person sees how far others have read, and did not before
+        self._heeded: Privacy | None = None  # the switches by which this walk went last
         self._unsure = False  # the standing was asked for with a number that means nothing
         self._held: list[tuple[UUID, int, bytes]] | None = None
         self._held_bytes = 0
@@ -161,6 +159,25 @@ class Walk:
         if self._settled is None:
             self._settled = trio.Event()
         await self._settled.wait()
+
+    async def told_of(self, conversation: UUID, seq: int = 0) -> None:
+        """Wait until the client was told of *conversation*, and of its entry *seq*, by which the person joined. Attached,
+        and not told of that: by a membership that ended before, of which this process has yet to hear; what was missed
+        is read."""
+        settled = False
+        while True:
+            place = self.attached.get(conversation)
+            if place is not None:
+                head = place.position(self._walker)
+                if head >= seq:
+                    return
+                place.detach(self._walker)
+                del self.attached[conversation]
+                self._left[conversation], self._stale = head, True
+            elif settled:
+                return  # removed since
+            await self.settle()
+            settled = True
 
     def hold(self, conversation: UUID, seq: int, data: bytes) -> None:
         """A frame went by. Kept only during the last stretch, and only as much as is bounded."""
@@ -235,7 +252,7 @@ class Walk:
                     self._walker.greet()
                     self._walker.close(UNAUTHORIZED)  # a good token of somebody who is no more
                     break
-                self._heed(standing.privacy or Privacy())
+                self._heed(standing.privacy or Privacy(), standing.number)
                 steps = self._plan(standing)
                 await self._carry_out(steps)
                 await self._receipts()
@@ -257,14 +274,16 @@ class Walk:
             self._begun = True
             self._walker.push(wire(Progress(cursor=self._progress_cursor())))
 
-    def _heed(self, privacy: Privacy) -> None:
+    def _heed(self, read: Privacy, number: int) -> None:
         """Before anything is told by this standing."""
-        before = self._walker.privacy
-        if self._planned and privacy.read_receipts and not before.read_receipts:
+        self._registry.heed(self._walker, read, number)
+        before, self._heeded = self._heeded, self._walker.privacy
+        if before is None:
+            return
+        if self._heeded.read_receipts and not before.read_receipts:
             self._reopened = True
-        if privacy.last_seen != before.last_seen:
+        if self._heeded.last_seen != before.last_seen:
             self.partners = dict.fromkeys(self.partners, False)  # who hides follows nobody: ask again
-        self._walker.heed(privacy)
 
     async def _stand(self) -> Standing:
         """Where the person stands: read after every answer that waits here, and after every removal we know of."""

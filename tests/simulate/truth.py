@@ -290,14 +290,14 @@ class Truth:
     def judge_order(self, author: UUID, conversation: str, written: Sequence[tuple[int, str]]) -> str | None:
         """What is wrong with the order of one device's messages: *written* are the times (ms) and keys in the order of
         writing. An absence may hold some up: who was no member when a message came, had the answer lost, and sends it
-        again as a member, sends it late."""
+        again as a member, sends it late. So does who could only read in a channel."""
         latest: tuple[int, str] | None = None
         for written_ms, key in reversed(written):
             stored = self.tables.keys.get((self.id(conversation), author, key))
             if stored is None:
                 continue
             if latest is not None and stored.seq > latest[0]:
-                joined_ms = self.joined_at_ms(author, conversation, latest[0])
+                joined_ms = self.could_write_at_ms(author, conversation, latest[0])
                 if joined_ms is not None and joined_ms <= written_ms:
                     return f"in {conversation} {key} stands at {stored.seq}, what was written later at {latest}"
             else:
@@ -314,11 +314,19 @@ class Truth:
                 return f"head {heads.get(str(conversation))} of {conversation}, which was left at {last.until}"
         return None
 
-    def joined_at_ms(self, person: UUID, conversation: str, seq: int) -> int | None:
-        """When the membership began in which *person* wrote entry *seq*."""
-        for span in self.tables.spans.get(self.id(conversation), {}).get(person, ()):
+    def could_write_at_ms(self, person: UUID, conversation: str, seq: int) -> int | None:
+        """When the membership began in which *person* wrote entry *seq*; or, in a channel, the right to write."""
+        place = self.id(conversation)
+        for span in self.tables.spans.get(place, {}).get(person, ()):
             if span.joined <= seq and (span.until is None or seq <= span.until):
-                return self.tables.entries[self.id(conversation)][span.joined - 1].at_ms
+                log, began = self.tables.entries[place], span.joined
+                if self.tables.conversations[place].kind == "channel":
+                    given = [
+                        one.seq for one in log[span.joined : seq - 1]
+                        if one.owner == person or (one.kind == "member.role" and one.user == person)
+                    ]  # fmt: skip
+                    began = max([began, *given])
+                return log[began - 1].at_ms
         return None
 
     # --- answers ---
