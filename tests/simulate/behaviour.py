@@ -34,6 +34,12 @@ class Neighbourhood(Town, Protocol):
     def key(self) -> str:
         """A key that nobody has used."""
 
+    def provoke(self, user: str, place: str) -> None:
+        """*user* is about to be sent away from *place*."""
+
+    def turns(self, device: Device) -> None:
+        """*device* turns a switch of its person's privacy."""
+
     def sign_out(self, device: Device) -> None:
         """End the device's sign-in at some process."""
 
@@ -86,6 +92,14 @@ class Behaviour:
         """A conversation that the device believes its person to be in."""
         places = [conversation for conversation, known in self.device.kept.conversations.items() if not known.left]
         return self.rng.choice(places) if places else None
+
+    def _office(self) -> str | None:
+        """Mostly a conversation whose owner or admin the device's person is."""
+        mine = [
+            conversation for conversation, known in self.device.kept.conversations.items()
+            if not known.left and (known.owner == self.device.me or self.device.me in known.admins)
+        ]  # fmt: skip
+        return self.rng.choice(mine) if mine and self.rng.random() < 0.8 else self._place()
 
     def _person(self) -> str:
         return str(self.rng.choice(self.world.people))
@@ -170,8 +184,10 @@ class Behaviour:
             self.device.queue("conversation.add", conversation=place, key=self.world.key(), user=self._person())
 
     def _remove(self) -> None:
-        if (place := self._place()) is not None:
-            self.device.queue("conversation.remove", conversation=place, key=self.world.key(), user=self._person())
+        if (place := self._office()) is not None:
+            user = self._person()
+            self.device.queue("conversation.remove", conversation=place, key=self.world.key(), user=user)
+            self.world.provoke(user, place)
 
     def _leave(self) -> None:
         if (place := self._place()) is not None:
@@ -201,7 +217,7 @@ class Behaviour:
 
     def _link(self) -> None:
         """Make a link; a few hear of it (``try_link``)."""
-        if (place := self._place()) is not None:
+        if (place := self._office()) is not None:
             ends = self.rng.choice((None, None, None, self.world.truth.database.now_ms() + self.rng.randrange(-99, 3_000)))
             self.device.queue(
                 "link.create", conversation=place, key=self.world.key(), uses=self.rng.choice((None, 1, 1, 2)),
@@ -215,6 +231,23 @@ class Behaviour:
         known = None if row is None else self.device.kept.conversations.get(str(row.name[0]))
         if self.world.active and (known is None or known.left or self.rng.random() < 0.1):
             self.device.queue("link.join", code=code, key=self.world.key())
+
+    def echo(self) -> None:
+        """Some device has just been told that a switch was turned: type there and then."""
+        if self.world.active:
+            for place, known in self.device.kept.conversations.items():
+                if not known.left:
+                    self._now("typing", conversation=place)
+
+    def come_back(self, place: str) -> None:
+        """Somebody is about to send one away from *place*: come in again, in whatever way, perhaps too early."""
+        links = [code for code, row in self.world.truth.tables.links.items() if str(row.name[0]) == place]
+        if not self.world.active or len(self.device.kept.outbox) >= 30:
+            return
+        if links and self.rng.random() < 0.5:
+            self.device.queue("link.join", code=self.rng.choice(links), key=self.world.key())
+        elif place in self.device.rooms:
+            self.device.queue("room.join", conversation=place, key=self.world.key())
 
     def _by_link(self) -> None:
         if self.world.codes and len(self.device.kept.outbox) < 30:
@@ -245,9 +278,10 @@ class Behaviour:
         """Turn a switch of one's privacy."""
         if len(self.device.kept.outbox) < 30:
             switch, value = self.rng.choice((
-                ("read_receipts", False), ("read_receipts", self.rng.random() < 0.5), ("typing", self.rng.random() < 0.5),
+                ("read_receipts", self.rng.random() < 0.4), ("typing", self.rng.random() < 0.4),
                 ("last_seen", self.rng.choice(("everyone", "contacts", "nobody", "nobody"))),
             ))  # fmt: skip
+            self.world.turns(self.device)
             self.device.queue("privacy.set", key=self.world.key(), **{switch: value})
 
     def _look(self) -> None:
@@ -271,12 +305,14 @@ class Behaviour:
             self.device.queue("conversation.handover", conversation=place, key=self.world.key(), user=self._person())
 
     def _ban(self) -> None:
-        if (place := self._place()) is not None:
-            self.device.queue("member.ban", conversation=place, key=self.world.key(), user=self._person())
+        if (place := self._office()) is not None:
+            user = self._person()
+            self.device.queue("member.ban", conversation=place, key=self.world.key(), user=user)
+            self.world.provoke(user, place)
             self._now("member.bans", conversation=place)
 
     def _unban(self) -> None:
-        if (place := self._place()) is not None:
+        if (place := self._office()) is not None:
             self.device.queue("member.unban", conversation=place, key=self.world.key(), user=self._person())
 
     def _set(self) -> None:

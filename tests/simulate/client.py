@@ -156,6 +156,9 @@ class Town(Protocol):
     def pass_on(self, code: str) -> None:
         """A link was made: others hear of its code."""
 
+    def turned(self, device: "Device") -> None:
+        """*device* was told that a switch of its person's privacy was turned."""
+
 
 COUNTED: Final = ("room", "channel")  # whose members are counted, and not listed
 _SHARED: Final[Frame] = {  # what a conversation's state says for all -> unless it says something
@@ -760,6 +763,7 @@ class Device:
             if problem:
                 raise self.wrong(f"{t} {fields['key']}", problem)
             truth.secrecy.answered(self.person, fields["key"])
+            self.town.turned(self)
         elif t in ("presence.get", "presence.watch", "message.readers"):
             self._judge_seen(command, result)
         elif t == "history":

@@ -274,7 +274,9 @@ class Phone:
             return
         place = self.rng.choice(places)
         if self.rng.random() < 0.2:
-            client.receipt(place, delivered=self._seen[place], read=self.rng.randint(0, self._seen[place]))
+            read = self.rng.randint(0, self._seen[place])
+            self.world.truth.secrecy.asks(self.person, UUID(place), read)
+            client.receipt(place, delivered=self._seen[place], read=read)
             return
         if self.rng.random() < 0.2 and self._nursery is not None:
             self._nursery.start_soon(self._ask, client, place)

@@ -5,8 +5,10 @@ most of them). They are patched in from here; the product has no switch for any.
 is found within 200 seeds.
 """
 
+import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from types import SimpleNamespace
 from typing import Any, Final
 from unittest.mock import patch
 from uuid import UUID
@@ -16,17 +18,31 @@ import msgspec
 from konnect_server.bus import Bus
 from konnect_server.connection import LOST, Connection
 from konnect_server.conversation import Acting, Conversation, Posting
+from konnect_server.receipts import Spread
 from konnect_server.registry import Registry
 from konnect_server.session import Session
 from konnect_server.walk import Walk
 from konnect_server.writer import Writer
 from protocol import codec
 from protocol.errors import Unavailable
-from protocol.frames import Entry
+from protocol.frames import Entry, Joined, LinkJoin, Privacy, RoomJoin
 from storage.errors import StorageUnavailable
-from storage.rows import Acted, Answer, Appendix, NewMessage, PersonalPage, Span, Standing
-from tests.simulate import functions, messages, personal
-from tests.simulate.database import Body, FakeDatabase, Stored, Tables, Transaction
+from storage.rows import (
+    Acted,
+    Answer,
+    Appendix,
+    NewMessage,
+    PersonalPage,
+    Raise,
+    Raised,
+    Rules,
+    Seen,
+    Span,
+    Standing,
+)
+from tests.simulate import actions, functions, links, members, messages, personal, privacy
+from tests.simulate.database import Body, FakeDatabase, LinkRow, Stored, Tables, Transaction
+from tests.simulate.store import FakeStore
 
 Patch = tuple[object, str, object]
 PLANTS: Final[dict[str, tuple[str, Callable[[], Sequence[Patch]]]]] = {}
@@ -339,6 +355,189 @@ def forget_what_is_gone() -> Sequence[Patch]:
         return original(tables, person, above, through, False, *rest)
 
     return [(personal, "personal_rows", rows)]
+
+
+# --- rooms and links --------------------------------------------------------------------------------------------------
+
+
+def _as_it_was(db: FakeDatabase, **tables: Any) -> Any:
+    """*db* with these tables as they are now; what else is read, and all that is written, is the database's own."""
+    before = copy.copy(db.tables)
+    for name, value in tables.items():
+        setattr(before, name, value)
+    return SimpleNamespace(tables=before, now_ms=db.now_ms)
+
+
+@plant("whoever joins is held against the bans of before the wait for the lock (A2)")
+def bans_before_the_lock() -> Sequence[Patch]:
+    by_link = links.join_by_link
+
+    def join(db: FakeDatabase, author: UUID, action: RoomJoin, rules: Rules) -> Body[Acted | functions.Refusal]:
+        before = _as_it_was(db, bans=dict(db.tables.bans))
+        return (yield from members.join_room(before, author, action, rules))
+
+    def join_by_link(db: FakeDatabase, person: UUID, command: LinkJoin, rules: Rules) -> Body[Joined | functions.Refusal]:
+        before = _as_it_was(db, bans=dict(db.tables.bans))
+        return (yield from by_link(before, person, command, rules))
+
+    return [(actions, "ACTIONS", {**actions.ACTIONS, RoomJoin: join}), (links, "join_by_link", join_by_link)]
+
+
+@plant("a repeated join counts its person once more")
+def count_a_repeat() -> Sequence[Patch]:
+    def join(db: FakeDatabase, author: UUID, action: RoomJoin, rules: Rules) -> Body[Acted | functions.Refusal]:
+        answer, commit = yield from members.join_room(db, author, action, rules)
+        row = db.tables.conversations.get(action.conversation)
+        if not isinstance(answer, Acted) or answer.entry is not None or row is None:
+            return answer, commit
+
+        def count() -> None:
+            row.member_count += 1
+
+        return answer, count
+
+    return [(actions, "ACTIONS", {**actions.ACTIONS, RoomJoin: join})]
+
+
+@plant("the members of a room are counted before the wait for the lock (A2)")
+def count_before_the_lock() -> Sequence[Patch]:
+    original = links.join_by_link
+
+    def counted(db: FakeDatabase, place: UUID, body: Body[Any]) -> Body[Any]:
+        row = db.tables.conversations[place]
+        count = row.member_count + 1
+        answer, commit = yield from body
+        if commit is None or row.kind == "group":
+            return answer, commit
+
+        def store() -> None:
+            commit()
+            log = db.tables.entries[place]
+            if log[-1].kind == "member.added":
+                log[-1] = msgspec.structs.replace(log[-1], count=count)
+
+        return answer, store
+
+    def join(db: FakeDatabase, author: UUID, action: RoomJoin, rules: Rules) -> Body[Acted | functions.Refusal]:
+        body = members.join_room(db, author, action, rules)
+        if action.conversation not in db.tables.conversations:
+            return (yield from body)
+        return (yield from counted(db, action.conversation, body))
+
+    def join_by_link(db: FakeDatabase, person: UUID, command: LinkJoin, rules: Rules) -> Body[Joined | functions.Refusal]:
+        row, body = db.tables.links.get(command.code), original(db, person, command, rules)
+        return (yield from body) if row is None else (yield from counted(db, row.name[0], body))
+
+    return [(actions, "ACTIONS", {**actions.ACTIONS, RoomJoin: join}), (links, "join_by_link", join_by_link)]
+
+
+@plant("a link's uses are counted outside the lock (A2)")
+def uses_before_the_lock() -> Sequence[Patch]:
+    original = links.join_by_link
+
+    def join(db: FakeDatabase, person: UUID, command: LinkJoin, rules: Rules) -> Body[Joined | functions.Refusal]:
+        row = db.tables.links.get(command.code)
+        old = {} if row is None else {command.code: copy.copy(row)}
+        answer, commit = yield from original(_as_it_was(db, links=old), person, command, rules)
+        if row is None or commit is None:
+            return answer, commit
+
+        def store() -> None:
+            commit()
+            row.link = old[command.code].link
+
+        return answer, store
+
+    return [(links, "join_by_link", join)]
+
+
+@plant("a link that was revoked lets in who was on the way")
+def revoked_before_the_lock() -> Sequence[Patch]:
+    original = links._over
+
+    def over(row: LinkRow, at_ms: int) -> bool:
+        return original(LinkRow(row.name, row.link), at_ms)
+
+    return [(links, "_over", over)]
+
+
+@plant("a request stays when its person has become a member in another way")
+def keep_the_request() -> Sequence[Patch]:
+    original = functions.begin_span
+
+    def begin(tables: Tables, conversation: UUID, person: UUID, seq: int, at_ms: int) -> None:
+        asked = tables.requests.get((conversation, person))
+        original(tables, conversation, person, seq, at_ms)
+        if asked is not None:
+            tables.requests[conversation, person] = asked
+
+    return [(functions, "begin_span", begin), (members, "begin_span", begin), (links, "begin_span", begin)]
+
+
+@plant("who joined by a link is answered before being told of it")
+def answer_before_the_conversation() -> Sequence[Patch]:
+    async def told_of(self: Session, conversation: UUID, seq: int = 0) -> None:
+        return None
+
+    return [(Session, "told_of", told_of)]
+
+
+@plant("a process tells how many people a room has when they come, and not when they go")
+def forget_who_left_the_room() -> Sequence[Patch]:
+    original = FakeStore.publish_rooms
+
+    async def publish(self: FakeStore, node: UUID, people: Mapping[UUID, int]) -> None:
+        await original(self, node, {room: count for room, count in people.items() if count})
+
+    return [(FakeStore, "publish_rooms", publish)]
+
+
+# --- privacy ----------------------------------------------------------------------------------------------------------
+
+
+@plant("how far one has read is told to those who hide it themselves")
+def tell_those_who_hide() -> Sequence[Patch]:
+    original = Registry.receipt
+
+    def receipt(self: Registry, spread: Spread) -> None:
+        original(self, spread)
+        found = self.conversations.get(spread.event.conversation)
+        for reader in found.readers() if found is not None and spread.to_all and not spread.hidden else ():
+            if reader.user != spread.event.user and not reader.privacy.read_receipts:
+                reader.receipt(spread.event.conversation, spread.event.user, codec.wire(spread.event))
+
+    return [(Registry, "receipt", receipt)]
+
+
+@plant("the process that stores a receipt does not ask whether its person hides reading")
+def tell_of_those_who_hide() -> Sequence[Patch]:
+    original = functions.move_receipts
+
+    def move(db: FakeDatabase, moves: Sequence[Raise]) -> Body[list[Raised]]:
+        raised, commit = yield from original(db, moves)
+        return [msgspec.structs.replace(one, hidden=False) for one in raised], commit
+
+    return [(functions, "move_receipts", move)]
+
+
+@plant("each session goes by what it read itself of its person's switches")
+def switches_of_each_session() -> Sequence[Patch]:
+    def heed(self: Registry, seat: Any, privacy: Privacy, number: int) -> None:
+        seat.heed(privacy)
+
+    return [(Registry, "heed", heed)]
+
+
+@plant("who hides is shown as online to those who begin to look")
+def show_who_hides() -> Sequence[Patch]:
+    original = privacy.presences
+
+    def presences(tables: Tables, person: UUID, users: Sequence[UUID]) -> list[Seen]:
+        shown = copy.copy(tables)
+        shown.privacy = {person: tables.privacy[person]} if person in tables.privacy else {}
+        return original(shown, person, users)
+
+    return [(privacy, "presences", presences)]
 
 
 # --- processes and sockets --------------------------------------------------------------------------------------------

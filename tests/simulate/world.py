@@ -144,8 +144,31 @@ class World:
         """A link was made: some hear of it, and come at about the same time."""
         self.codes.append(code)
         for behaviour in self.behaviours:
-            if self.chance.random() < 0.3:
-                self.agenda.after(self.chance.random() * 0.5, behaviour.try_link, code)
+            if self.chance.random() < 0.4:
+                self.agenda.after(self.chance.random() * 0.25, behaviour.try_link, code)
+
+    def turned(self, device: Device) -> None:
+        """*device* was told that a switch of its person's privacy was turned: others type in the next moment."""
+        for behaviour in self.behaviours:
+            if behaviour.device is not device and self.chance.random() < 0.5:
+                self.agenda.after(self.chance.random() * 0.1, behaviour.echo)
+
+    def turns(self, device: Device) -> None:
+        """*device* turns a switch: other devices of the person come back at about the same time."""
+        for other in self.devices:
+            if other.person == device.person and other is not device and self.chance.random() < 0.4:
+                self.agenda.after(self.chance.random() * 0.2, self._come_anew, other)
+
+    def _come_anew(self, device: Device) -> None:
+        if self.active:
+            device.drop(back=False)
+            device.connect()
+
+    def provoke(self, user: str, place: str) -> None:
+        """*user* is about to be sent away from *place*: some devices of theirs come back at about the same time."""
+        for behaviour in self.behaviours:
+            if behaviour.device.me == user and self.chance.random() < 0.5:
+                self.agenda.after(self.chance.random() * 0.15, behaviour.come_back, place)
 
     def sign_out(self, device: Device) -> None:
         """End the device's sign-in at some process, as the HTTP door does."""
