@@ -77,8 +77,8 @@ def _after(known: Conversation, entry: Entry) -> Conversation:
         case "conversation.retention":
             changes["retention_s"] = entry.retention_s
         case "message.pinned" if entry.of is not None:
-            others = _unpinned(known.pins, entry.of)
-            changes["pins"] = tuple(sorted((*others, entry.of))) if entry.on else others
+            pins = _unpinned(known.pins, entry.of)
+            changes["pins"] = tuple(sorted((*pins, entry.of))) if entry.on else pins
         case "message.deleted" if entry.of is not None:
             changes["pins"] = _unpinned(known.pins, entry.of)
         case "messages.expired":

@@ -161,9 +161,9 @@ class Walk:
         await self._settled.wait()
 
     async def told_of(self, conversation: UUID, seq: int = 0) -> None:
-        """Wait until the client was told of *conversation*, and of its entry *seq*, by which the person joined. Attached,
-        and not told of that: by a membership that ended before, of which this process has yet to hear; what was missed
-        is read."""
+        """Wait until the client was told of *conversation*, and of its entry *seq*, by which the person joined.
+        Attached, and not told of that: by a membership that ended before, of which this process has yet to hear; what
+        was missed is read."""
         settled = False
         while True:
             place = self.attached.get(conversation)

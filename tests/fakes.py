@@ -101,6 +101,9 @@ class FakeReader:
     def lost(self, conversation: UUID, seq: int) -> None:
         self.left.append((conversation, seq))
 
+    def heed(self, privacy: Privacy) -> None:
+        self.privacy = privacy
+
     def receipt(self, conversation: UUID, user: UUID, data: bytes) -> None:
         self.push(data)
 

@@ -16,7 +16,7 @@ from konnect_server.passed import Passed
 from konnect_server.receipts import Spread
 from konnect_server.walk import Walk
 from protocol import closing
-from protocol.frames import Privacy, ReceiptEvent
+from protocol.frames import ReceiptEvent
 from storage.errors import StorageUnavailable
 from storage.rows import Raise, Range
 from tests.deck import Deck, open_deck, until
@@ -101,9 +101,6 @@ class Traveller(FakeReader):
         self.walk.tell_cursor()
 
     def greet(self) -> None: ...
-
-    def heed(self, privacy: Privacy) -> None:
-        self.privacy = privacy
 
     def flush(self) -> None:
         self.deck.flush()

@@ -196,7 +196,8 @@ class Behaviour:
 
     def _find(self) -> None:
         """Look for rooms."""
-        query, tags = self.rng.choice((None, None, "ro", "hall chan", "tea")), self.rng.choice(([], ["Chess"], ["go", "x"]))
+        query = self.rng.choice((None, None, "ro", "hall chan", "tea"))
+        tags: list[str] = self.rng.choice(([], ["Chess"], ["go", "x"]))
         self._now("room.list", query=query, tags=tags, limit=self.rng.choice((1, 50, 50)))
 
     def _join(self) -> None:
@@ -218,7 +219,8 @@ class Behaviour:
     def _link(self) -> None:
         """Make a link; a few hear of it (``try_link``)."""
         if (place := self._office()) is not None:
-            ends = self.rng.choice((None, None, None, self.world.truth.database.now_ms() + self.rng.randrange(-99, 3_000)))
+            soon_ms = self.world.truth.database.now_ms() + self.rng.randrange(-99, 3_000)
+            ends = self.rng.choice((None, None, None, soon_ms))
             self.device.queue(
                 "link.create", conversation=place, key=self.world.key(), uses=self.rng.choice((None, 1, 1, 2)),
                 approval=self.rng.random() < 0.4, expires_at_ms=ends,

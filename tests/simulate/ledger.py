@@ -1,7 +1,8 @@
 """What a log says of members, roles, bans and counts: folded by itself, entry by entry, and held against the tables.
 
-The database decides under the conversation's lock, so the log's order is the order of all decisions: whoever came in was
-not banned by an entry before, whoever did something had the right to by then, and each count is the number of members.
+The database decides under the conversation's lock, so the log's order is the order of all decisions: whoever came in
+was not banned by an entry before, whoever did something had the right to by then, and each count is the number of
+members.
 """
 
 from typing import Any, Final
@@ -158,7 +159,8 @@ class Ledger:
         if not permissions.may(self._row.kind, self.role(entry.author), "links"):
             return "lets in, and its author may not"
         log = self._tables.entries[self._id]
-        last = max((one.seq for one in log[: entry.seq - 1] if one.kind == "member.added" and one.user == user), default=0)
+        came = [one.seq for one in log[: entry.seq - 1] if one.kind == "member.added" and one.user == user]
+        last = max(came, default=0)
         asked = [
             stored.seq for (place, person, _), stored in self._tables.settled.items()
             if (place, person) == (self._id, user) and stored.digest[0] == "by link" and last <= stored.seq < entry.seq

@@ -376,7 +376,9 @@ def bans_before_the_lock() -> Sequence[Patch]:
         before = _as_it_was(db, bans=dict(db.tables.bans))
         return (yield from members.join_room(before, author, action, rules))
 
-    def join_by_link(db: FakeDatabase, person: UUID, command: LinkJoin, rules: Rules) -> Body[Joined | functions.Refusal]:
+    def join_by_link(
+        db: FakeDatabase, person: UUID, command: LinkJoin, rules: Rules
+    ) -> Body[Joined | functions.Refusal]:
         before = _as_it_was(db, bans=dict(db.tables.bans))
         return (yield from by_link(before, person, command, rules))
 
@@ -424,7 +426,9 @@ def count_before_the_lock() -> Sequence[Patch]:
             return (yield from body)
         return (yield from counted(db, action.conversation, body))
 
-    def join_by_link(db: FakeDatabase, person: UUID, command: LinkJoin, rules: Rules) -> Body[Joined | functions.Refusal]:
+    def join_by_link(
+        db: FakeDatabase, person: UUID, command: LinkJoin, rules: Rules
+    ) -> Body[Joined | functions.Refusal]:
         row, body = db.tables.links.get(command.code), original(db, person, command, rules)
         return (yield from body) if row is None else (yield from counted(db, row.name[0], body))
 

@@ -98,7 +98,7 @@ class Truth:
     def hidden_from(self, viewer: UUID, switch: str) -> dict[str, object]:
         """Whom *viewer* must not be told of -> since when; *switch*: ``last_seen`` or ``read_receipts``."""
         secrecy, since = self.secrecy, self.tables.switched
-        found = {}
+        found: dict[str, object] = {}
         for user in self.tables.accounts if since else ():
             if switch == "last_seen":
                 hidden = secrecy.strangers(viewer, user)
@@ -146,7 +146,7 @@ class Truth:
         return None
 
     def judge_members(self, conversation: str, page: dict[str, Any], low: int, all_: bool) -> str | None:
-        """What is wrong with a page of members, the first; *low*: the log's end when it was asked for; None: nothing."""
+        """What is wrong with the first page of members; *low*: the log's end when it was asked for; None: nothing."""
         self.checks += 1
         users = [one["user"] for one in page["members"]]
         places = [one["joined"] for one in page["members"]]

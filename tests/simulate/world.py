@@ -14,6 +14,7 @@ import structlog
 import trio
 
 from konnect_server.config import Config
+from storage.rows import NewKind
 from tests.simulate import deterministic
 from tests.simulate.agenda import Agenda
 from tests.simulate.behaviour import Behaviour
@@ -29,7 +30,6 @@ from tests.simulate.phone import Phone
 from tests.simulate.process import Process
 from tests.simulate.rooms import ALIVE_MS
 from tests.simulate.rude import Rude
-from storage.rows import NewKind
 from tests.simulate.truth import Truth, Violation
 
 EPOCH_MS: Final = 1_767_225_600_000
@@ -208,7 +208,7 @@ class World:
             body = create_group(self.database, self.new_id(), members[0], self.key(), "a group", history, members, 6)  # type: ignore[arg-type]  # choice gives str
             self.database.begin(body, WELL, Call())
         for kind in ("room", "channel") if self.sociable else ():
-            more = NewKind(kind, None, ["Chess", kind], True)  # type: ignore[arg-type]  # one of the two
+            more = NewKind(kind, None, ["Chess", kind], True)
             members = chance.sample(self.people, chance.choice((1, 1, 2, 3)))
             history = chance.choice(("all", "from_join"))
             body = create_group(
@@ -305,7 +305,7 @@ class World:
         return self.truth.waits()
 
     def overhear(self, session: Any, event: dict[str, Any]) -> None:
-        """A session sends what passes and is gone: what no switch may hide. Another process may hear of a switch late."""
+        """A session sends what passes and is gone: nothing that a switch hides. (Another process may hear of it late.)"""
         viewer, secrecy = session.user, self.truth.secrecy
         if len(self.processes) == 1 and self.database.tables.switched:
             user = self.truth.id(event["user"])
@@ -321,9 +321,10 @@ class World:
         """Which public conversation's head-count is not what it should be; None: none."""
         tables = self.database.tables
         alive = [node for node, at_ms in tables.nodes.items() if self.database.now_ms() - at_ms < ALIVE_MS]
+        everybody: list[Device | Phone] = [*self.devices, *self.phones]
         for place in tables.listed:
             seats = {
-                (one.person, self.reached[pipe]) for one in [*self.devices, *self.phones]
+                (one.person, self.reached[pipe]) for one in everybody
                 if (pipe := one.pipe) is not None and tables.span(place, one.person) is not None
             }  # fmt: skip
             counted = sum(tables.room_online.get((place, node), 0) for node in alive)
