@@ -6,14 +6,18 @@
 import trio
 from trio.testing import MockClock
 
+from konnect_client import Conversation, ConversationChanged, Conversations, Entry
 from konnect_server.connection import Terms
 from konnect_server.conversation import Posting
 from konnect_server.receipts import Spread
+from protocol import closing
 from protocol.frames import ReceiptEvent
+from storage.errors import StorageUnavailable
 from storage.rows import Raise
 from tests.deck import open_deck, until
 from tests.door_kit import open_stage
-from tests.fakes import ANN, BOB, CID, ROOM, FakeReader, changing
+from tests.fakes import ANN, BOB, CID, HALL, ROOM, FakeReader, changing
+from tests.test_session import open_stage as open_sessions
 from tests.test_walk import Traveller
 
 
@@ -191,3 +195,119 @@ async def test_who_vanished_while_a_page_waits_for_room_is_given_up(autojump_clo
         handler.connection.pause()
         await trio.sleep(100)
         assert handler.seen == [("closed", 4004, "silent")]
+
+
+async def test_what_was_read_before_a_switch_does_not_undo_it(autojump_clock: MockClock) -> None:
+    """Ann's tablet had read how her switches stand, and the answer was on its way. Her phone hid her from everybody and
+    was told so. Then the tablet's answer came: she was shown as online again, until it looked once more."""
+    async with open_sessions() as stage:
+        await stage.deck.other.open_direct(HALL, ANN, BOB)
+        bob, ann = await stage.phone(BOB), await stage.phone(ANN)
+        reading = stage.store.shut("standing")
+        tablet = stage.call()
+        tablet.hello(ANN, "tablet")
+        await reading.reached.wait()
+        stage.store.shut("standing").open()  # what is asked from now on is answered
+        await ann.ask("privacy.set", key="1", last_seen="nobody")
+        reading.open()
+        await until(lambda: bool(tablet.of("synced")))
+        assert [frame["state"] for frame in bob.of("presence")] == ["online", "offline"]
+
+
+async def test_a_switch_counts_for_all_devices_here_when_it_is_answered(autojump_clock: MockClock) -> None:
+    """The tablet had yet to read what the phone was told already, and what was typed on it was shown."""
+    async with open_sessions() as stage:
+        await stage.deck.other.open_direct(HALL, ANN, BOB)
+        bob, ann, tablet = await stage.phone(BOB), await stage.phone(ANN), await stage.phone(ANN, "tablet")
+        reading = stage.store.shut("standing")
+        tablet.session.look()
+        await reading.reached.wait()
+        stage.store.shut("standing").open()
+        await ann.ask("privacy.set", key="1", typing=False)
+        await tablet.ask("typing", conversation=HALL)
+        await bob.ask("typing", conversation=HALL)
+        assert [one.of("typing") for one in (bob, ann, tablet)] == [[], [], []]
+
+
+async def test_who_may_be_seen_was_read_before_the_viewer_hid(autojump_clock: MockClock) -> None:
+    """Ann asked for the presence of Bob, whom she shares a group with; while the answer was on its way she showed
+    herself to contacts only, and so could see only these. The answer came, and she followed him for good."""
+    async with open_sessions() as stage:
+        await stage.deck.group(ROOM, ANN, BOB)
+        ann = await stage.phone(ANN)
+        reading = stage.store.shut("presences")
+        watch = ann.send("presence.watch", users=[str(BOB)])
+        await reading.reached.wait()
+        await ann.ask("privacy.set", key="1", last_seen="contacts")
+        reading.open()
+        await ann.answer(watch)
+        await stage.phone(BOB)
+        assert ann.of("presence") == []
+
+
+async def test_whom_one_may_see_cannot_be_asked(autojump_clock: MockClock) -> None:
+    """Ann left a group while the database was away, so nobody could say whom she may watch still: her session crashed,
+    and told her client that it had done something to deserve it."""
+    async with open_sessions() as stage:
+        await stage.deck.group(ROOM, ANN, BOB)
+        ann = await stage.phone(ANN)
+        await ann.ask("presence.watch", users=[str(BOB)])
+        stage.store.failing["presences"] = StorageUnavailable("away")
+        ann.session.lost(ROOM, 2)
+        await until(lambda: ann.ended is not None)
+        assert ann.ended == (closing.UNAVAILABLE.code, closing.UNAVAILABLE.reason)
+
+
+async def test_joined_by_a_link_where_one_is_still_thought_to_be_a_member(autojump_clock: MockClock) -> None:
+    """Another process removed Ann, and the bell was lost. She came back by a link, which no conversation's actor
+    stores: this process held her for the member that she had been, and answered before it told that she had joined."""
+    async with open_deck() as deck:
+        await deck.group(ROOM, BOB, ANN)
+        ann = await Traveller(deck, ANN, {ROOM: 1}).arrive()
+        await deck.change("remove", ROOM, BOB, ANN)  # 2
+        await deck.say(ROOM, BOB, "not for her")
+        await deck.change("add", ROOM, BOB, ANN)  # 4, as her link does
+        await ann.walk.told_of(ROOM, 4)
+        assert ann.seqs == [2, 4]
+        deck.conversation(ROOM).ring(4)
+        ann.post(ROOM, 1, "here I am")
+        await until(lambda: ann.seqs == [2, 4, 5])
+
+
+def _entry(seq: int, kind: str, **more: object) -> Entry:
+    known = {"conversation": "hall", "seq": seq, "kind": kind, "author": "ann", "key": "k", "at_ms": 1}
+    return Entry.parse(known | more)
+
+
+def test_a_ban_of_a_stranger_empties_no_room() -> None:
+    """Who was no member leaves nobody behind: the entry says no number, and a client took that for none."""
+    hall = Conversation("hall", "room", "Hall", (), 1, 1, 0, 0, 0, member_count=2)
+    conversations = Conversations()
+    for event in (
+        ConversationChanged(hall, None), _entry(2, "member.added", user="cid", count=3),
+        _entry(3, "member.banned", user="dan"),
+    ):  # fmt: skip
+        conversations.note(event)
+    known = conversations.get("hall")
+    assert known is not None
+    assert known.member_count == 3
+
+
+def test_what_is_pinned_and_how_long_it_stays_is_folded_too() -> None:
+    """A client that stayed showed other pins, and another retention, than one that started afresh."""
+    conversations = Conversations()
+    conversations.note(ConversationChanged(Conversation("hall", "group", "Hall", ("ann",), 1, 1, 0, 0, 0), None))
+    seen = []
+    for entry in (
+        _entry(5, "message.pinned", of=3, on=True), _entry(6, "message.pinned", of=2, on=True),
+        _entry(7, "conversation.retention", retention_s=60), _entry(8, "message.deleted", of=3),
+        _entry(9, "message.pinned", of=4, on=True), _entry(10, "messages.expired", messages=[2]),
+        _entry(11, "message.pinned", of=4, on=False), _entry(12, "conversation.retention"),
+    ):  # fmt: skip
+        conversations.note(entry)
+        known = conversations.get("hall")
+        assert known is not None
+        seen.append((known.pins, known.retention_s))
+    assert seen == [
+        ((3,), None), ((2, 3), None), ((2, 3), 60), ((2,), 60), ((2, 4), 60), ((4,), 60), ((), 60), ((), None),
+    ]  # fmt: skip

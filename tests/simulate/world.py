@@ -305,7 +305,7 @@ class World:
         return self.truth.waits()
 
     def overhear(self, session: Any, event: dict[str, Any]) -> None:
-        """A session sends what passes and is gone: nothing that a switch hides. (Another process may hear of it late.)"""
+        """A session sends what passes and is gone: nothing that a switch hides. (Others may hear of it late.)"""
         viewer, secrecy = session.user, self.truth.secrecy
         if len(self.processes) == 1 and self.database.tables.switched:
             user = self.truth.id(event["user"])
