@@ -368,21 +368,9 @@ def _as_it_was(db: FakeDatabase, **tables: Any) -> Any:
     return SimpleNamespace(tables=before, now_ms=db.now_ms)
 
 
-@plant("whoever joins is held against the bans of before the wait for the lock (A2)")
-def bans_before_the_lock() -> Sequence[Patch]:
-    by_link = links.join_by_link
-
-    def join(db: FakeDatabase, author: UUID, action: RoomJoin, rules: Rules) -> Body[Acted | functions.Refusal]:
-        before = _as_it_was(db, bans=dict(db.tables.bans))
-        return (yield from members.join_room(before, author, action, rules))
-
-    def join_by_link(
-        db: FakeDatabase, person: UUID, command: LinkJoin, rules: Rules
-    ) -> Body[Joined | functions.Refusal]:
-        before = _as_it_was(db, bans=dict(db.tables.bans))
-        return (yield from by_link(before, person, command, rules))
-
-    return [(actions, "ACTIONS", {**actions.ACTIONS, RoomJoin: join}), (links, "join_by_link", join_by_link)]
+@plant("who comes by a link is not held against the bans")
+def forget_bans_at_the_link() -> Sequence[Patch]:
+    return [(links, "barred", lambda tables, conversation, person, at_ms: False)]
 
 
 @plant("a repeated join counts its person once more")
