@@ -434,10 +434,14 @@ class RequestPage:
 
     requests: tuple[Request, ...]
     cursor: str | None
+    count: int = 0  # how many wait, on all pages together
 
     @classmethod
     def parse(cls, frame: Frame) -> "RequestPage":
-        return cls(take_each(frame, "requests", Request.parse), take_maybe(frame, "cursor", str))
+        return cls(
+            take_each(frame, "requests", Request.parse), take_maybe(frame, "cursor", str),
+            take_or(frame, "count", int, 0),
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ class Notification:
     """Something one is told of in the app."""
 
     id: str  # later ones have higher ones
-    kind: str  # "mention", "reply", "reaction", "added", "operator"; newer servers may know more
+    kind: str  # "mention", "reply", "reaction", "added", "operator", "request", "declined"; newer servers may know more
     at_ms: int
     read: bool = False
     conversation: str | None = None
@@ -23,6 +23,7 @@ class Notification:
     title: str | None = None
     body: str | None = None
     data: Mapping[str, str] = field(default_factory=dict)
+    answer: str | None = None  # of a request: "accepted" or "declined"; None: it waits
 
     @classmethod
     def parse(cls, frame: Frame) -> "Notification":
@@ -34,7 +35,7 @@ class Notification:
             read=take_or(frame, "read", bool, False), conversation=take_maybe(frame, "conversation", str),
             seq=take_maybe(frame, "seq", int), of=take_maybe(frame, "of", int), user=take_maybe(frame, "user", str),
             emoji=take_maybe(frame, "emoji", str), title=take_maybe(frame, "title", str),
-            body=take_maybe(frame, "body", str), data=data,
+            body=take_maybe(frame, "body", str), data=data, answer=take_maybe(frame, "answer", str),
         )  # fmt: skip
 
 

@@ -286,6 +286,8 @@ async def _let_in(asker: Asker, joined: frames.Joined) -> frames.Joined:
         asker.desk.registry.stored_elsewhere(joined.conversation, joined.seq)
         asker.desk.registry.joined(joined.conversation, asker.user)
         await asker.told_of(joined.conversation, joined.seq)
+    elif asker.desk.office is not None:
+        asker.desk.office.there_is_a_job()  # that tells who may answer
     return joined
 
 

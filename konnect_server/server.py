@@ -33,6 +33,7 @@ from konnect_server.push.driver import Driver
 from konnect_server.push.gatherer import Gatherer
 from konnect_server.push.log_driver import LogDriver
 from konnect_server.push.notices import Notices
+from konnect_server.push.requests import Requests
 from konnect_server.push.sender import Sender
 from konnect_server.tokens import Tokens
 from protocol.closing import DRAINING
@@ -175,9 +176,13 @@ async def open_server(config: Config, announce: Announce) -> AsyncIterator[Serve
         core = await stack.enter_async_context(open_core(config, world))
         sender = Sender(database, _push_driver(config, stack))
         notices = Notices(database, sender, core.registry.changed)
-        handlers = {"push": sender.push, "notice": notices.tell, "notice.push": notices.push}
+        requests = Requests(database, sender, core.registry.changed)
+        handlers = {
+            "push": sender.push, "notice": notices.tell, "notice.push": notices.push,
+            "request": requests.tell, "request.over": requests.over, "request.push": requests.push,
+        }  # fmt: skip
         jobs = Jobs(database, handlers, randomness=world.randomness)
-        notices.wake = office.wake = jobs.wake
+        notices.wake = requests.wake = office.wake = jobs.wake
         gatherer = core.registry.watch = _gatherer(core, database, jobs)
         office.seat = gatherer.seat
         await store.beat(core.bus.node)  # what its sockets are to pushes counts from now on

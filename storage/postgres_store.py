@@ -200,6 +200,7 @@ class _Linked(msgspec.Struct):
     at_ms: int = 0
     requests: list[Request] = []
     more: bool = False
+    count: int = 0
 
 
 class _ScheduledOrNot(msgspec.Struct):
@@ -752,7 +753,7 @@ class PostgresStore:
         found = _linked(await self._json(sql, person, conversation, *after, limit))
         if found.error is not None:
             raise actions.link_refusal(found.error, person, conversation)
-        return RequestPage(found.requests, found.more)
+        return RequestPage(found.requests, found.more, found.count)
 
     async def publish_rooms(self, node: UUID, people: Mapping[UUID, int]) -> None:
         """See Store."""

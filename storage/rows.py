@@ -291,6 +291,7 @@ class RequestPage(Struct, frozen=True):
 
     requests: list[Request]
     more: bool
+    count: int  # of all of them
 class Seen(Struct, frozen=True):
     """Somebody whose presence the asker may see."""
 

@@ -76,6 +76,6 @@ async def requests(store: Store, user: UUID, command: RequestList) -> Requests:
     after = page_cursor.REQUESTS.place_of(command.cursor)
     page = await store.requests(user, command.conversation, after, command.limit)
     if not page.more:
-        return Requests(page.requests)
+        return Requests(page.requests, page.count)
     last = page.requests[-1]
-    return Requests(page.requests, page_cursor.REQUESTS.text_of((last.at_ms, last.user)))
+    return Requests(page.requests, page.count, page_cursor.REQUESTS.text_of((last.at_ms, last.user)))

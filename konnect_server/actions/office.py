@@ -60,9 +60,13 @@ class Office:
             KeyReused
         """
         made = await notices.make_notice(self._database, self._new_id(), wanted)
+        self.there_is_a_job()
+        return made
+
+    def there_is_a_job(self) -> None:
+        """A job was made; it would be found without this, a little later. A plain call."""
         if self.wake is not None:
             self.wake()
-        return made
 
     async def devices(self, user: UUID, command: DeviceList) -> Devices:
         """Those that take pushes."""

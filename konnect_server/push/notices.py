@@ -8,9 +8,9 @@ from msgspec import Raw, Struct
 
 from konnect_server.jobs import Again
 from konnect_server.push.driver import Push
-from konnect_server.push.sender import RETRY_S, Sender, ServiceLocked
+from konnect_server.push.sender import Sender, ServiceLocked
 from konnect_server.push.words import BODY_CHARS, TITLE_CHARS, TTL_S, cut
-from storage import devices, notices
+from storage import notices
 from storage.database import Database
 from storage.notices import NoticeContent
 
@@ -52,21 +52,11 @@ class Notices:
         """
         pushing = msgspec.json.decode(payload, type=Pushing)
         due = await notices.contents(self._database, pushing.notice, pushing.devices)
-        outcomes = await self._sender.hand_over([_push(content, pushing.notice) for content in due])
-        rest: list[tuple[UUID, str]] = []
-        waits = []
-        for content, outcome in zip(due, outcomes, strict=True):
-            if outcome.kind == "gone":
-                await devices.forget_token(self._database, content.account, content.device, content.token)
-            elif outcome.kind in ("later", "locked"):
-                rest.append((content.account, content.device))
-                waits.append(RETRY_S if outcome.after_s is None else outcome.after_s)
-        why = next((one.why for one in outcomes if one.kind == "locked"), None)
-        if why is not None and len(rest) == len(pushing.devices):
-            raise ServiceLocked(why)
-        if rest:
-            said = next(one.why for one in outcomes if one.kind in ("later", "locked"))
-            raise Again(max(waits), Pushing(pushing.notice, rest), why=said)
+        left = await self._sender.send_each([(content, _push(content, pushing.notice)) for content in due])
+        if left.locked is not None and len(left.rest) == len(pushing.devices):
+            raise ServiceLocked(left.locked)
+        if left.rest:
+            raise Again(left.wait_s, Pushing(pushing.notice, left.rest), why=left.why)
 
 
 def _push(content: NoticeContent, notice: UUID) -> Push:

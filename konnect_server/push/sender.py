@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, Protocol
 from uuid import UUID
 
 import msgspec
@@ -29,6 +29,26 @@ class Owed(Struct, frozen=True):
 
     conversation: UUID
     devices: list[tuple[UUID, str]]
+
+
+class Place(Protocol):
+    """A device, as what is to be told to it says."""
+
+    @property
+    def account(self) -> UUID: ...
+    @property
+    def device(self) -> str: ...
+    @property
+    def token(self) -> str: ...
+
+
+class Left(Struct, frozen=True):
+    """What came of pushes that are owed by nothing but a job: who has to be tried again, when, and why."""
+
+    rest: list[tuple[UUID, str]]
+    wait_s: float = 0.0
+    why: str = ""
+    locked: str | None = None  # why the service does not let us in
 
 
 class ServiceLocked(Exception):
@@ -73,6 +93,20 @@ class Sender:
             failed = any(one.kind == "later" for one in outcomes)
             why = next((one.why for one in outcomes if one.kind == "later"), "")
             raise Again(0.0 if more else max(waits), Owed(owed.conversation, rest), failed=failed, why=why)
+
+    async def send_each(self, due: Sequence[tuple[Place, Push]]) -> Left:
+        """Send each its push, and forget tokens that reach nobody."""
+        outcomes = await self.hand_over([push for _, push in due])
+        rest: list[tuple[UUID, str]] = []
+        waits = [0.0]
+        for (place, _), outcome in zip(due, outcomes, strict=True):
+            if outcome.kind == "gone":
+                await devices.forget_token(self._database, place.account, place.device, place.token)
+            elif outcome.kind in ("later", "locked"):
+                rest.append((place.account, place.device))
+                waits.append(RETRY_S if outcome.after_s is None else outcome.after_s)
+        why = next((one.why for one in outcomes if one.kind in ("later", "locked")), "")
+        return Left(rest, max(waits), why, next((one.why for one in outcomes if one.kind == "locked"), None))
 
     async def hand_over(self, due: Sequence[Push]) -> list[Outcome]:
         """Give *due* to the driver; what became of each is counted, and logged where somebody should know."""

@@ -55,8 +55,9 @@ class LinkPreview(Command, frozen=True, tag="link.preview"):
 
 
 class LinkJoin(Command, frozen=True, tag="link.join"):
-    """Become a member by a link, or file a request where its answer is up to the admins. Who joined is sent the event
-    `conversation` before the answer; who is let in later, then. Answered with :class:`Joined`."""
+    """Become a member by a link, or file a request where its answer is up to the admins: all who may give it get a
+    notification of kind `request`. Who joined is sent the event `conversation` before the answer; who is let in later,
+    then; who is declined gets a notification of kind `declined`. Answered with :class:`Joined`."""
 
     code: Code
     key: Key
@@ -64,7 +65,7 @@ class LinkJoin(Command, frozen=True, tag="link.join"):
 
 class RequestList(Command, frozen=True, tag="request.list"):
     """Who asks to be let in, oldest first, page by page, without those who are banned now; the conversation's owner and
-    admins may ask. Answered with :class:`Requests`."""
+    admins may ask, and who becomes one learns so of those who wait already. Answered with :class:`Requests`."""
 
     conversation: Conversation
     cursor: Annotated[Cursor | None, Meta(description="Of the page before; null for the first.")] = None
@@ -72,7 +73,8 @@ class RequestList(Command, frozen=True, tag="request.list"):
 
 
 class RequestAnswer(Command, frozen=True, tag="request.answer"):
-    """Let in somebody who asked, or do not; the conversation's owner and admins may. Answered with :class:`Appended`:
+    """Let in somebody who asked, or do not; the conversation's owner and admins may. The notifications of all who were
+    told of the request are read by that, and say how it was answered. Answered with :class:`Appended`:
     where the entry `member.added` stands; of a refusal nothing is stored, and the answer names the newest entry."""
 
     conversation: Conversation
@@ -148,4 +150,5 @@ class Requests(Struct, frozen=True, omit_defaults=True):
     """A page of the requests."""
 
     requests: Annotated[list[Request], Meta(description="Oldest first.")]
+    count: Annotated[int, Meta(description="How many wait, on all pages together.")]
     cursor: Annotated[str | None, Meta(description="Asks for the next page; absent on the last.")] = None

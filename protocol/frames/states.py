@@ -62,22 +62,38 @@ class Notification(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Something one is told of in the app."""
 
     kind: Annotated[
-        Literal["mention", "reply", "reaction", "added", "operator"],
+        Literal["mention", "reply", "reaction", "added", "operator", "request", "declined"],
         Meta(
             description="A message that names one; one that answers one's own; a reaction to one's own; somebody took "
-            "one into a group; or word from who runs the app. Ignore a kind that you do not know."
+            "one into a group; word from who runs the app; somebody asks to be let into a conversation that one "
+            "administers; or one was not let in. Ignore a kind that you do not know."
         ),
     ]
     at_ms: Annotated[AtMs, Meta(description="When it happened: Unix milliseconds (UTC), by the database's clock.")]
     read: Annotated[bool, Meta(description="Whether one has read it.")] = False
     conversation: Annotated[UUID, Meta(description="Where; absent of `operator`.")] | UnsetType = UNSET
-    seq: Annotated[int, Meta(description="Which entry there says so; absent of `operator`.")] | UnsetType = UNSET
+    seq: (
+        Annotated[int, Meta(description="Which entry there says so; absent of `operator`, `request`, `declined`.")]
+        | UnsetType
+    ) = UNSET
     of: Annotated[int, Meta(description="Of `reply` and `reaction`: one's own message.")] | UnsetType = UNSET
-    user: Annotated[UUID, Meta(description="Who did it; absent of `operator`.")] | UnsetType = UNSET
+    user: Annotated[UUID, Meta(description="Who did it; absent of `operator` and `declined`.")] | UnsetType = UNSET
     emoji: Annotated[str, Meta(description="Of `reaction`: with what.")] | UnsetType = UNSET
-    title: Annotated[str, Meta(description="Of `operator`: what it is about.")] | UnsetType = UNSET
+    title: (
+        Annotated[
+            str, Meta(description="Of `operator`: what it is about. Of `declined`: what the conversation is called.")
+        ]
+        | UnsetType
+    ) = UNSET
     body: Annotated[str, Meta(description="Of `operator`: what is said.")] | UnsetType = UNSET
     data: Annotated[dict[str, str], Meta(description="Of `operator`: for the app.")] = {}
+    answer: (
+        Annotated[
+            Literal["accepted", "declined"],
+            Meta(description="Of `request`: how it ended, and then there is nothing to do; absent: it waits."),
+        ]
+        | UnsetType
+    ) = UNSET
 
 
 class Notifying(Struct, frozen=True, omit_defaults=True):

@@ -301,7 +301,7 @@ RESULTS: Final[dict[type[Struct], Struct]] = {
         conversation=GROUP, kind="group", title="Hiking on Sunday", member_count=3, approval=True, joined=False
     ),
     frames.Joined: frames.Joined(GROUP, False, 21, AT_MS + 21 * 60_000),
-    frames.Requests: frames.Requests([_REQUEST], CURSOR),
+    frames.Requests: frames.Requests([_REQUEST], 3, CURSOR),
     frames.Rooms: frames.Rooms([_ROOM], CURSOR),
     frames.MembersOnline: frames.MembersOnline([_MEMBER]),
     frames.Members: frames.Members([frames.Member(ANN, "Ann", "owner", 1), _MEMBER], CURSOR),

@@ -232,7 +232,7 @@ begin
                  then 1 else p_seq end, v_number);
     insert into receipt (conversation, person, delivered, read, at_ms) values (v.id, p_person, p_seq, p_seq, p_at)
     on conflict (conversation, person) do update set delivered = p_seq, read = p_seq, at_ms = p_at;   -- the past is no news
-    delete from join_request where conversation = v.id and person = p_person;   -- who is in asks no more
+    perform close_request(v.id, p_person, 'accepted');       -- who is in asks no more (0013)
 end $$;
 
 -- A person is a member no more, by entry *p_seq*.

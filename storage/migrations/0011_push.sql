@@ -451,27 +451,43 @@ end $$;
 
 -- Notifications in the app: rows of one's own (0006), what 'notification', under ids that sort by time.
 
--- Add one, unless it is there; of more than p_kept, the oldest go. Call with the account's row locked.
---   Returns whether it was added.
-create function add_notification(p_person uuid, p_id text, p_value json, p_kept integer) returns boolean
+-- Add one to each of these people, unless it is there; of more than p_kept, the oldest go. One statement for all of them.
+-- Call with the accounts' rows locked.
+--   Returns to whom it was added.
+create function add_notifications(p_people uuid[], p_id text, p_value json, p_kept integer) returns uuid[]
 language plpgsql volatile
 set enable_seqscan = off
 as $$
 declare
-    v_old text;
+    v_value json := p_value::jsonb::text;                     -- spelt as set_personal does
+    v_told uuid[];
+    v_old record;
 begin
-    if exists (select from personal where person = p_person and what = 'notification' and subject = p_id) then
-        return false;
-    end if;
-    perform set_personal(p_person, 'notification', p_id, p_value);
+    with raised as (
+        update account a set number = next_number(a.number)
+        where a.id = any (p_people)
+            and not exists (select from personal where person = a.id and what = 'notification' and subject = p_id)
+        returning a.id, a.number
+    ), put as (
+        insert into personal (person, what, subject, value, number)
+        select id, 'notification', p_id, v_value, number from raised returning person
+    )
+    select coalesce(array_agg(person order by person), '{}') into v_told from put;
     for v_old in
-        select subject from personal where person = p_person and what = 'notification' and value is not null
-        order by subject desc offset p_kept
+        select o.person, o.subject from unnest(v_told) t(person) cross join lateral (
+            select person, subject from personal
+            where person = t.person and what = 'notification' and value is not null
+            order by subject desc offset p_kept) o
     loop
-        perform set_personal(p_person, 'notification', v_old, null);
+        perform set_personal(v_old.person, 'notification', v_old.subject, null);
     end loop;
-    return true;
+    return v_told;
 end $$;
+
+-- The same for one person. Returns whether it was added.
+create function add_notification(p_person uuid, p_id text, p_value json, p_kept integer) returns boolean
+language sql volatile
+return cardinality(add_notifications(array[p_person], p_id, p_value, p_kept)) > 0;
 
 -- A page of them below p_below, newest first.
 --   Returns {"notifications": [{"id", ...}, ...], "more": bool, "unread": of all, "settings": {...}}.
@@ -588,9 +604,8 @@ as $$
 declare
     n notice;
     v_people uuid[];
-    v_told uuid[] := '{}';
+    v_told uuid[];
     v_one uuid;
-    v_value json;
 begin
     select * into n from notice where id = p_notice;
     if not found then return '[]'; end if;
@@ -612,10 +627,8 @@ begin
             select id from account where id > p_after order by id limit p_most) p;
     end if;
     perform from account where id = any (v_people) order by id for no key update;
-    v_value := (jsonb_build_object('kind', 'operator', 'at_ms', n.at_ms) || n.said::jsonb)::json;
-    foreach v_one in array coalesce(v_people, '{}') loop
-        if add_notification(v_one, p_notice::text, v_value, p_kept) then v_told := v_told || v_one; end if;
-    end loop;
+    v_told := add_notifications(
+        v_people, p_notice::text, (jsonb_build_object('kind', 'operator', 'at_ms', n.at_ms) || n.said::jsonb)::json, p_kept);
     if n.push then
         insert into job (kind, key, payload, due_at_ms)
         select 'notice.push', p_notice || ':' || p_after, json_build_object('notice', p_notice, 'devices',

@@ -209,6 +209,8 @@ create table join_request (
     person       uuid   not null references account,
     code         text   not null references join_link,
     at_ms        bigint not null,
+    id           uuid   not null default uuidv7(),             -- of the notification that tells of it
+    told         uuid[] not null default '{}',                -- who was notified; changes under the conversation's lock
     primary key (conversation, person)
 );
 create index join_request_order on join_request (conversation, at_ms, person);
@@ -320,6 +322,7 @@ declare
     v_seq bigint;
     v_at bigint;
     v_stored uuid;
+    v_request uuid;
     v conversation;
     l join_link;
 begin
@@ -353,7 +356,11 @@ begin
         if (select count(*) from join_request where conversation = v.id) >= (p_rules ->> 'requests')::integer then
             return json_build_object('error', 'too_many_requests');
         end if;
-        insert into join_request (conversation, person, code, at_ms) values (v.id, p_person, v_code, v_at);
+        insert into join_request (conversation, person, code, at_ms) values (v.id, p_person, v_code, v_at)
+            returning id into v_request;
+        insert into job (kind, key, payload, due_at_ms)
+        values ('request', v_request::text,
+                json_build_object('conversation', v.id, 'user', p_person, 'request', v_request), v_at);
         update join_link set used = used + 1 where code = v_code;
         perform settle_action(p_person, v_command, v_digest, v.last_seq);
         return json_build_object('conversation', v.id);
@@ -381,7 +388,7 @@ begin
 end $$;
 
 -- A page of the requests of those who may be let in, the oldest first, those after (*p_at*, *p_after*).
---   Returns {"requests": [{"user", "name", "code", "at_ms"}, ...], "more": bool} or {"error": code}.
+--   Returns {"requests": [{"user", "name", "code", "at_ms"}, ...], "more": bool, "count": of all} or {"error": code}.
 create function join_requests(p_person uuid, p_conversation uuid, p_at bigint, p_after uuid, p_limit integer)
 returns json language plpgsql stable
 set enable_seqscan = off
@@ -401,7 +408,10 @@ begin
             'requests', (select coalesce(json_agg(json_build_object(
                              'user', f.person, 'name', a.name, 'code', f.code, 'at_ms', f.at_ms) order by f.at_ms, f.person), '[]')
                          from first f cross join lateral (select name from account where id = f.person limit 1) a),
-            'more', (select count(*) from page) > p_limit));
+            'more', (select count(*) from page) > p_limit,
+            'count', (select count(*) from join_request r where conversation = p_conversation
+                      and not exists (select from ban b where b.conversation = p_conversation and b.person = r.person
+                                      and coalesce(b.until_ms, 9223372036854775807) > now_ms()))));
 end $$;
 
 -- Let in who asked, or do not.
@@ -423,10 +433,137 @@ begin
         return json_build_object('error', 'unknown_request');
     end if;
     if not v_accept then
-        delete from join_request where conversation = v.id and person = v_user;
+        perform close_request(v.id, v_user, 'declined');
         return settle_action(p_author, p_command, v_digest, b.seq - 1);
     end if;
     if barred(v.id, v_user) then return json_build_object('error', 'banned'); end if;
     if is_full(v, p_rules) then return json_build_object('error', 'conversation_full'); end if;
     return let_in(v, p_author, v_user, p_command, v_digest, b.at_ms);
 end $$;
+
+
+-- --- Who is told of requests ---
+--
+-- Those who may answer are notified in the app (0011) and by push; who is declined, too. Jobs do it, made in the commit of
+-- what they tell: whoever asks waits for none of it, and a kill loses none of it.
+
+-- A request is over: *p_answer*, 'accepted' or 'declined'. Nothing where there is none. The conversation's row is locked.
+create function close_request(p_conversation uuid, p_person uuid, p_answer text) returns void language plpgsql volatile
+set enable_seqscan = off
+as $$
+declare
+    r join_request;
+begin
+    delete from join_request where conversation = p_conversation and person = p_person returning * into r;
+    if not found then return; end if;
+    insert into job (kind, key, payload, due_at_ms)
+    values ('request.over', r.id::text, json_build_object(
+        'conversation', p_conversation, 'user', p_person, 'request', r.id, 'told', to_json(r.told), 'answer', p_answer,
+        'declined', uuidv7()), now_ms());
+end $$;
+
+-- Jobs that push notification *p_id* to the devices of these people, p_devices of them each.
+create function push_notification(p_id uuid, p_people uuid[], p_devices integer) returns void language sql volatile
+set enable_seqscan = off
+as $$
+    with chunk as (
+        select account, device, (row_number() over (order by account, device) - 1) / p_devices as nth
+        from device where account = any (p_people)
+    )
+    insert into job (kind, key, payload, due_at_ms)
+    select 'request.push', p_id || ':' || nth, json_build_object('notification', p_id, 'devices',
+           json_agg(json_build_array(account, device) order by account, device)), now_ms()
+    from chunk group by nth on conflict do nothing
+$$;
+
+-- Notify those who may answer a request, if it still waits. May be repeated.
+--   Returns whose own rows changed.
+create function tell_request(p_conversation uuid, p_person uuid, p_request uuid, p_devices integer, p_kept integer)
+returns json language plpgsql volatile
+set enable_seqscan = off
+as $$
+declare
+    v conversation;
+    r join_request;
+    v_people uuid[];
+begin
+    -- Under this lock the request is told of before it is answered, or it is not told of at all.
+    select * into v from conversation where id = p_conversation for no key update;
+    select * into r from join_request where conversation = p_conversation and person = p_person and id = p_request;
+    if not found then return '[]'; end if;
+    if cardinality(r.told) > 0 then return to_json(r.told); end if;
+    v_people := array(
+        select m.person from (
+            select person, 'admin' as role from span
+            where conversation = v.id and role = 'admin' and until is null and person is distinct from v.owner
+            union all
+            select person, 'owner' from span where conversation = v.id and person = v.owner and until is null) m
+        join permission p on p.what = 'links' and p.kind = v.kind and p.role = m.role
+        order by m.person);
+    perform from account where id = any (v_people) order by id for no key update;
+    update join_request set told = add_notifications(v_people, p_request::text, json_build_object(
+            'kind', 'request', 'at_ms', r.at_ms, 'conversation', v.id, 'user', p_person), p_kept)
+        where conversation = p_conversation and person = p_person returning * into r;
+    perform push_notification(p_request, r.told, p_devices);
+    return to_json(r.told);
+end $$;
+
+-- A request was answered: whoever was told of it has nothing to do any more, and who was declined is told so.
+-- *p_declined*: the id of that notification. May be repeated.
+--   Returns whose own rows changed.
+create function tell_answer(
+    p_conversation uuid, p_person uuid, p_request uuid, p_told uuid[], p_answer text, p_declined uuid, p_devices integer,
+    p_kept integer
+) returns json language plpgsql volatile
+set enable_seqscan = off
+as $$
+begin
+    perform from account where id = any (p_told || p_person) order by id for no key update;
+    with raised as (
+        update account a set number = next_number(a.number) from personal m
+        where a.id = any (p_told) and m.person = a.id and m.what = 'notification' and m.subject = p_request::text
+            and m.value is not null and m.value ->> 'answer' is null
+        returning a.id, a.number
+    )
+    update personal m set number = raised.number,
+            value = (m.value::jsonb || jsonb_build_object('read', true, 'answer', p_answer))::json
+        from raised where m.person = raised.id and m.what = 'notification' and m.subject = p_request::text;
+    if p_answer = 'declined' then
+        perform push_notification(p_declined, add_notifications(array[p_person], p_declined::text, (
+            select json_build_object('kind', 'declined', 'at_ms', now_ms(), 'conversation', id, 'title', title)
+            from conversation where id = p_conversation), p_kept), p_devices);
+        p_told := p_told || p_person;
+    end if;
+    return to_json(p_told);
+end $$;
+
+-- What these devices are to be told now of a notification about a request, by the rules of pushes (0011).
+--   Returns [{"account", "device", "token", "platform", "wait": its socket is open, "kind", "conversation", "title", "name",
+--   "badge", "hide"}, ...]; nothing of those who have read it, want quiet, or were connected for p_patience_ms since.
+create function request_contents(
+    p_notification uuid, p_devices json, p_patience_ms bigint, p_stale_ms bigint, p_unread integer
+) returns json language sql stable
+set enable_seqscan = off
+as $$
+    with due as materialized (
+        select d.account, d.device, d.token, d.platform, m.value as said, is_connected(d.node) as wait
+        from json_array_elements(p_devices) x
+        join device d on d.account = (x ->> 0)::uuid and d.device = x ->> 1
+        join personal m on m.person = d.account and m.what = 'notification' and m.subject = p_notification::text
+        where not coalesce((m.value ->> 'read')::boolean, m.value is null)
+            and (m.value ->> 'at_ms')::bigint >= now_ms() - p_stale_ms
+            and wants_push(d.account, (m.value ->> 'conversation')::uuid, false)
+    ), badge as materialized (
+        select account, push_badge(account, p_unread) as unread from (select distinct account from due where not wait) a
+    )
+    select coalesce(json_agg(json_strip_nulls(json_build_object(
+        'account', d.account, 'device', d.device, 'token', d.token, 'platform', d.platform, 'wait', d.wait,
+        'kind', d.said -> 'kind', 'conversation', v.id, 'title', v.title, 'name', a.name, 'badge', b.unread,
+        'hide', coalesce((o.value ->> 'hide_content')::boolean, false))) order by d.account, d.device), '[]')
+    from due d
+    join conversation v on v.id = (d.said ->> 'conversation')::uuid
+    left join account a on a.id = (d.said ->> 'user')::uuid
+    left join badge b on b.account = d.account
+    left join personal o on o.person = d.account and o.what = 'notifying' and o.subject = ''
+    where not d.wait or (d.said ->> 'at_ms')::bigint >= now_ms() - p_patience_ms
+$$;

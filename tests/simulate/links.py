@@ -171,15 +171,20 @@ def join_requests(
         return Refusal("not_a_member")
     if not tables.may(conversation, person, "links"):
         return Refusal("forbidden")
+    waiting = [
+        (user, row)
+        for (place, user), row in tables.requests.items()
+        if place == conversation and not barred(tables, conversation, user, at_ms)
+    ]
     rows = sorted(
         (
             Request(user, tables.accounts[user].name, row.code, row.at_ms)
-            for (place, user), row in tables.requests.items()
-            if place == conversation and (row.at_ms, user) > after and not barred(tables, conversation, user, at_ms)
+            for user, row in waiting
+            if (row.at_ms, user) > after
         ),
         key=lambda one: (one.at_ms, one.user),
     )
-    return RequestPage(rows[:limit], len(rows) > limit)
+    return RequestPage(rows[:limit], len(rows) > limit, len(waiting))
 
 
 def answer_request(db: FakeDatabase, author: UUID, action: RequestAnswer, rules: Rules) -> Body[Acted | Refusal]:
