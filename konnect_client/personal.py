@@ -1,5 +1,5 @@
 """What is one's own, as the server's ``state`` events say: drafts, settings of conversations, hidden messages,
-threads.
+threads, messages that wait for their time.
 
 Each row is absolute, so the newest event of a row is all that counts, and one that comes twice does no harm. The rows
 are kept with the cursor (:class:`~konnect_client.heads.Heads`, the state file): what the cursor says was told does not
@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from konnect_client.errors import ProtocolViolation
 from konnect_client.heads import Heads
-from konnect_client.model import Frame, take, take_maybe, take_or
+from konnect_client.model import Frame, ScheduledMessage, take, take_maybe, take_or
 from konnect_client.notifications import Notification, Notifying
 from konnect_client.threads import OwnThread
 
@@ -105,6 +105,13 @@ class Personal:
         rows = self.rows("notification")
         return [Notification.parse({**rows[one], "id": one}) for one in sorted(rows, reverse=True)]
 
+    def scheduled(self, conversation: str | None = None) -> list[ScheduledMessage]:
+        """One's own messages that wait for their time, or could not be sent, the nearest first; of one conversation, or
+        of all."""
+        rows = [ScheduledMessage.parse({**row, "scheduled": one}) for one, row in self.rows("scheduled").items()]
+        wanted = [one for one in rows if conversation in (None, one.conversation)]
+        return sorted(wanted, key=lambda one: (one.at_ms, one.id))
+
     @property
     def notifying(self) -> Notifying:
         """When and how one is told by push."""
@@ -131,7 +138,12 @@ def _check_notification(value: Frame) -> None:
     Notification.parse({**value, "id": ""})
 
 
+def _check_scheduled(value: Frame) -> None:
+    ScheduledMessage.parse({**value, "scheduled": ""})
+
+
 _CHECKS: Final = {
     "draft": Draft.parse, "settings": Settings.parse, "hidden": _check_seqs,
     "notification": _check_notification, "notifying": Notifying.parse, "thread": OwnThread.parse,
+    "scheduled": _check_scheduled,
 }  # fmt: skip

@@ -23,6 +23,7 @@ from protocol.frames.content import NOTHING, needs_a_look
 from protocol.limits import TYPING_MEMBERS
 from storage.errors import StorageRefused, StorageUnavailable
 from storage.rows import Kept, Made, MemberPage, Rules, Seen
+from storage.scheduled import Filed
 from storage.store import Store
 
 RETRY_S: Final = 0.25
@@ -214,15 +215,24 @@ def _thread(asker: Asker, command: frames.ThreadHistory) -> None:
 def _schedule(asker: Asker, command: frames.MessageSchedule) -> None:
     desk, new_id = asker.desk, asker.desk.new_id()
 
-    async def look(kept: frames.Scheduled) -> frames.Scheduled:
-        desk.sooner(kept.at_ms)
-        return kept
+    async def tell(filed: Filed) -> frames.Scheduled:
+        desk.sooner(filed.at_ms)
+        desk.registry.changed(asker.user)
+        await asker.told_up_to(filed.number)
+        return frames.Scheduled(filed.scheduled, filed.at_ms)
 
-    asker.read(command, lambda: scheduled.schedule(desk.store, asker.user, new_id, command), look)
+    asker.read(command, lambda: scheduled.schedule(desk.store, asker.user, new_id, command), tell)
 
 
 def _unschedule(asker: Asker, command: frames.MessageUnschedule) -> None:
-    asker.read(command, lambda: scheduled.unschedule(asker.desk.store, asker.user, command))
+    desk = asker.desk
+
+    async def tell(number: int) -> frames.Done:
+        desk.registry.changed(asker.user)
+        await asker.told_up_to(number)
+        return frames.Done()
+
+    asker.read(command, lambda: desk.store.unschedule(asker.user, command.scheduled), tell)
 
 
 def _scheduled(asker: Asker, command: frames.MessageScheduled) -> None:

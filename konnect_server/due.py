@@ -79,6 +79,8 @@ class Clerk:
         except TryLater as problem:  # whoever takes it when the time is over tries again
             log.warning("what is due waits", action=str(action), problem=problem.code)
         finally:
+            if isinstance(action, SendScheduled):
+                self._desk.registry.changed(author)  # it is gone from the author's list, or says why it was not sent
             if self._under_way >= AT_ONCE or isinstance(action, ExpireMessages):
                 self._look.set()  # there is room again; or more has come to its end than one entry tells
             self._under_way -= 1

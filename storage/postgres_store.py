@@ -51,7 +51,6 @@ from protocol.frames import (
     Reactions,
     Readers,
     Request,
-    Scheduled,
     ScheduledMessage,
     ScheduledPage,
     Search,
@@ -114,7 +113,7 @@ from storage.rows import (
     State,
     shown,
 )
-from storage.scheduled import Due
+from storage.scheduled import Due, Filed
 from storage.store import PLAIN, Change
 
 READERS_LOOKED: Final = 500  # cursors looked at for one page of message.readers
@@ -210,6 +209,7 @@ class _ScheduledOrNot(msgspec.Struct):
     missing: UUID | None = None
     scheduled: UUID | None = None
     at_ms: int = 0
+    number: int = 0
 
 
 class _FoundScheduled(msgspec.Struct):
@@ -649,7 +649,7 @@ class PostgresStore:
             raise actions.reading_refusal(found.error, person, conversation, seq)
         return HistoryPage(found.entries, found.more)
 
-    async def schedule(self, new_id: UUID, author: UUID, command: MessageSchedule) -> Scheduled:
+    async def schedule(self, new_id: UUID, author: UUID, command: MessageSchedule) -> Filed:
         """See Store."""
         sql: Final = "select schedule_message(%s, %s, %s::json, %s, %s)::text"
         kept = _scheduled_or_not(await self._json(sql, new_id, author, _text(command), SCHEDULED, SCHEDULED_AHEAD_MS))
@@ -658,13 +658,14 @@ class PostgresStore:
             raise scheduled.refusal(
                 kept.error, author, command.conversation, command.key, missing=kept.missing
             )
-        return Scheduled(kept.scheduled, kept.at_ms)
+        return Filed(kept.scheduled, kept.at_ms, kept.number)
 
-    async def unschedule(self, author: UUID, scheduled_id: UUID) -> None:
+    async def unschedule(self, author: UUID, scheduled_id: UUID) -> int:
         """See Store."""
         kept = _scheduled_or_not(await self._json("select unschedule_message(%s, %s)::text", author, scheduled_id))
         if kept.error is not None:
             raise scheduled.refusal(kept.error, author, scheduled_id, "", scheduled_id)
+        return kept.number
 
     async def scheduled(self, author: UUID, command: MessageScheduled) -> ScheduledPage:
         """See Store."""

@@ -41,6 +41,14 @@ class ExpireMessages(Struct, frozen=True):
     key: ClassVar[str] = ""  # a new one for each entry, made by the database
 
 
+class Filed(Struct, frozen=True):
+    """A message that waits for its time. ``number``: up to which a device has to be told to know of it."""
+
+    scheduled: UUID
+    at_ms: int
+    number: int
+
+
 class DueMessage(Struct, frozen=True):
     """A scheduled message that this process is to send now."""
 

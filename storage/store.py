@@ -29,7 +29,6 @@ from protocol.frames import (
     PrivacySet,
     Reactions,
     Readers,
-    Scheduled,
     ScheduledPage,
     Search,
     Threads,
@@ -62,7 +61,7 @@ from storage.rows import (
     Standing,
     State,
 )
-from storage.scheduled import Due
+from storage.scheduled import Due, Filed
 
 PLAIN: Final = NewKind()
 Change = Literal["add", "remove", "leave"]
@@ -231,7 +230,7 @@ class Store(Protocol):
             InAThread: *seq* is the root of none, and cannot be.
         """
 
-    async def schedule(self, new_id: UUID, author: UUID, command: MessageSchedule) -> Scheduled:
+    async def schedule(self, new_id: UUID, author: UUID, command: MessageSchedule) -> Filed:
         """Keep a message until its time. *new_id*: its id, if it is new.
 
         Raises:
@@ -239,8 +238,8 @@ class Store(Protocol):
             Invalid: Its time is too far ahead.
         """
 
-    async def unschedule(self, author: UUID, scheduled_id: UUID) -> None:
-        """Take a scheduled message back.
+    async def unschedule(self, author: UUID, scheduled_id: UUID) -> int:
+        """Take a scheduled message back. The number up to which a device has to be told to know of it.
 
         Raises:
             UnknownScheduled

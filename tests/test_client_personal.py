@@ -202,6 +202,23 @@ def test_a_row_that_cannot_be_read_is_a_violation_and_changes_nothing(what: str,
     assert timeline.heads.rows == {}
 
 
+def test_messages_that_wait_are_kept() -> None:
+    """By their time, of one conversation or of all, as they stand."""
+    timeline = Timeline(Heads())
+    personal = Personal(timeline.heads)
+    first, second = "01a1ee56-5e00-7000-8000-000000000001", "01a1ee56-5e00-7000-8000-000000000002"
+    timeline.apply(state("scheduled", first, {"conversation": ROOM, "at_ms": 9, "text": "later"}))
+    timeline.apply(state("scheduled", second, {"conversation": "elsewhere", "at_ms": 5, "problem": "not_a_member"}))
+    assert [(one.id, one.text, one.problem) for one in personal.scheduled()] == [
+        (second, "", "not_a_member"), (first, "later", None),
+    ]  # fmt: skip
+    assert [one.id for one in personal.scheduled(ROOM)] == [first]
+    timeline.apply(state("scheduled", second, None))
+    assert [one.id for one in personal.scheduled()] == [first]
+    with pytest.raises(ProtocolViolation):
+        timeline.apply(state("scheduled", first, {"conversation": ROOM}))
+
+
 def test_notifications_are_kept() -> None:
     """Newest first, as they stand; one that is gone is gone."""
     timeline = Timeline(Heads())

@@ -5,6 +5,7 @@ from uuid import UUID
 import msgspec
 import pytest
 import trio
+from msgspec import UNSET, UnsetType
 
 from protocol import limits
 from protocol.errors import BadCursor, Refused
@@ -13,16 +14,17 @@ from protocol.frames import (
     Content,
     Entity,
     Entry,
+    LaterMessage,
     MessageDelete,
     MessageEdit,
     MessageSchedule,
     MessageScheduled,
     MessageSend,
-    Scheduled,
     ScheduledMessage,
+    StateEvent,
 )
 from storage.rows import Acted, Rules
-from storage.scheduled import DueMessage, SendScheduled
+from storage.scheduled import DueMessage, Filed, SendScheduled
 from storage.store import Store
 from tests.test_store_contract import ANN, BOB, CID, DAN, MOST, Bench, G, H, bench, group, log, place, say, talk, uid
 
@@ -56,6 +58,10 @@ async def act(store: Store, author: UUID, action: SendScheduled) -> Acted:
     return await store.act(0, author, action, Rules(MOST))
 
 
+def named(filed: Filed) -> tuple[UUID, int]:
+    return filed.scheduled, filed.at_ms
+
+
 async def waiting(store: Store, author: UUID = ANN) -> list[ScheduledMessage]:
     return (await store.scheduled(author, MessageScheduled(id=1))).scheduled
 
@@ -71,8 +77,8 @@ async def refusal(store: Store, author: UUID, command: MessageSchedule | SendSch
 
 async def test_a_scheduled_message_waits_and_becomes_an_ordinary_one(bench: Bench, now: int) -> None:
     await group(bench.store, ANN, BOB)
-    assert await bench.store.schedule(FIRST, ANN, later(now)) == Scheduled(FIRST, now)
-    assert await waiting(bench.other) == [ScheduledMessage(FIRST, G, now, "later")]
+    assert named(await bench.store.schedule(FIRST, ANN, later(now))) == (FIRST, now)
+    assert await waiting(bench.other) == [ScheduledMessage(G, now, "later", scheduled=FIRST)]
     assert len(await log(bench.store, G)) == 1
     due = await bench.other.take_due(10, LEASE_S)
     assert due.scheduled == [DueMessage(FIRST, ANN, G)]
@@ -85,6 +91,56 @@ async def test_a_scheduled_message_waits_and_becomes_an_ordinary_one(bench: Benc
     assert (await bench.store.take_due(10, 0.0)).in_ms is None
     [answer] = (await bench.store.append(0, [say(G, ANN, f"scheduled:{FIRST}", "later")], {})).answers
     assert (answer.seq, answer.new, answer.reused) == (2, False, False), "as if it had been sent by hand"
+
+
+async def own(store: Store, author: UUID = ANN) -> list[tuple[int, StateEvent]]:
+    """The rows of *author*'s own, those that are gone, too, with their numbers."""
+    page = await store.personal(author, 0, limits.SEQ_MAX, True, 100, 1 << 20)
+    return [(row.number, row.state) for row in page.rows]
+
+
+def shown_as(message: LaterMessage | UnsetType, scheduled_id: UUID = FIRST) -> StateEvent:
+    return StateEvent(what="scheduled", subject=str(scheduled_id), scheduled=message)
+
+
+async def test_it_is_a_row_of_ones_own_until_it_is_sent(bench: Bench, now: int) -> None:
+    """Each change raises the author's number, in the commit of what caused it; a repeat changes nothing."""
+    store = bench.store
+    await group(store, ANN, BOB)
+    content = Content(entities=[Entity("bold", 0, 5)])
+    command = msgspec.structs.replace(later(now), content=content)
+    filed = await store.schedule(FIRST, ANN, command)
+    [row] = await own(bench.other)
+    assert row == (filed.number, shown_as(LaterMessage(G, now, "later", content)))
+    assert await bench.other.schedule(SECOND, ANN, command) == filed
+    assert await own(store) == [row]
+    await act(store, ANN, send(FIRST))
+    [gone] = await own(store)
+    assert (gone[1], gone[0] > row[0]) == (shown_as(UNSET), True)
+    await act(bench.other, ANN, send(FIRST))
+    with pytest.raises(Refused, match="sent"):
+        await store.unschedule(ANN, FIRST)
+    assert await own(store) == [gone]
+    assert (await store.schedule(SECOND, ANN, command)).number == gone[0]
+
+
+async def test_taken_back_or_failed_its_author_is_told(bench: Bench, now: int) -> None:
+    store = bench.store
+    await group(store, ANN, BOB)
+    await store.schedule(FIRST, BOB, later(now))
+    await store.schedule(SECOND, BOB, later(now, key="t"))
+    number = await store.unschedule(BOB, SECOND)
+    assert (await own(store, BOB))[-1] == (number, shown_as(UNSET, SECOND))
+    assert await store.unschedule(BOB, SECOND) == number, "it is gone already"
+    await store.change_member(0, "remove", G, ANN, "x", BOB, MOST)
+    assert await refusal(store, BOB, send(FIRST)) == "not_a_member"
+    failed = (await own(store, BOB))[-1]
+    assert failed[1] == shown_as(LaterMessage(G, now, "later", problem="not_a_member"))
+    assert await refusal(store, BOB, send(FIRST)) == "unknown_scheduled"
+    assert (await own(store, BOB))[-1] == failed
+    assert await store.unschedule(BOB, FIRST) > failed[0], "it forgets that it failed"
+    assert [state.scheduled for _, state in await own(store, BOB)] == [UNSET, UNSET]
+    assert await own(store) == [], "nobody else's"
 
 
 async def test_it_is_sent_once_however_often_it_is_tried(bench: Bench, now: int) -> None:
@@ -146,10 +202,10 @@ async def test_a_repeated_schedule_gets_its_first_answer(bench: Bench, now: int)
     store = bench.store
     await group(store, ANN, BOB)
     await store.schedule(FIRST, BOB, later(now))
-    assert await bench.other.schedule(SECOND, BOB, later(now)) == Scheduled(FIRST, now)
+    assert named(await bench.other.schedule(SECOND, BOB, later(now))) == (FIRST, now)
     await act(store, BOB, send(FIRST))
     await store.change_member(0, "remove", G, ANN, "out", BOB, MOST)
-    assert await store.schedule(SECOND, BOB, later(now)) == Scheduled(FIRST, now)
+    assert named(await store.schedule(SECOND, BOB, later(now))) == (FIRST, now)
     assert await waiting(store, BOB) == []
     assert await refusal(store, BOB, later(now, "other")) == "key_reused"
 
@@ -191,7 +247,7 @@ async def test_what_is_taken_back_is_not_sent(bench: Bench, now: int) -> None:
     assert await refusal(store, ANN, send(FIRST)) == "unknown_scheduled"
     assert await waiting(store) == []
     assert len(await log(store, G)) == 1
-    assert await store.schedule(SECOND, ANN, later(now)) == Scheduled(FIRST, now), "its key stands for what is gone"
+    assert named(await store.schedule(SECOND, ANN, later(now))) == (FIRST, now), "its key stands for what is gone"
 
 
 @pytest.mark.parametrize("first", ["send", "unschedule"])
@@ -237,7 +293,7 @@ async def test_who_is_no_member_any_more_sends_nothing(bench: Bench, now: int) -
     await store.schedule(FIRST, BOB, later(now))
     await store.change_member(0, "remove", G, ANN, "out", BOB, MOST)
     assert await refusal(store, BOB, send(FIRST)) == "not_a_member"
-    assert await waiting(store, BOB) == [ScheduledMessage(FIRST, G, now, "later", problem="not_a_member")]
+    assert await waiting(store, BOB) == [ScheduledMessage(G, now, "later", problem="not_a_member", scheduled=FIRST)]
     await store.change_member(0, "add", G, ANN, "in", BOB, MOST)
     assert await refusal(store, BOB, send(FIRST)) == "unknown_scheduled"
     assert (await store.take_due(9, LEASE_S)).scheduled == []
@@ -345,9 +401,9 @@ async def test_an_answer_with_a_photo_is_sent_later(bench: Bench, now: int) -> N
     assert await refusal(store, ANN, shows(uid(303))) == "unknown_medium"
     assert await refusal(store, BOB, shows(photo)) == "unknown_medium", "somebody else's"
     await store.schedule(FIRST, ANN, shows(photo))
-    assert await store.schedule(SECOND, ANN, shows(photo)) == Scheduled(FIRST, now)
+    assert named(await store.schedule(SECOND, ANN, shows(photo))) == (FIRST, now)
     assert await refusal(store, ANN, shows(photo, "hear")) == "key_reused"
-    assert await waiting(store) == [ScheduledMessage(FIRST, G, now, "look", content)]
+    assert await waiting(store) == [ScheduledMessage(G, now, "look", content, scheduled=FIRST)]
     acted = await act(store, ANN, send(FIRST))
     assert acted.entry is not None
     assert (acted.entry.seq, acted.entry.text, acted.entry.content) == (3, "look", content)

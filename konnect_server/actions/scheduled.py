@@ -1,15 +1,16 @@
-"""Messages that are sent later: keeping them, taking them back, reading which ones wait."""
+"""Messages that are sent later: keeping them, reading which ones wait."""
 
 from uuid import UUID
 
 import msgspec
 
-from protocol.frames import Done, MessageSchedule, MessageScheduled, MessageUnschedule, Scheduled, ScheduledPage
+from protocol.frames import MessageSchedule, MessageScheduled, ScheduledPage
 from protocol.frames.content import NOTHING
+from storage.scheduled import Filed
 from storage.store import Store
 
 
-async def schedule(store: Store, user: UUID, new_id: UUID, command: MessageSchedule) -> Scheduled:
+async def schedule(store: Store, user: UUID, new_id: UUID, command: MessageSchedule) -> Filed:
     """Keep a message until its time.
 
     Raises:
@@ -19,17 +20,6 @@ async def schedule(store: Store, user: UUID, new_id: UUID, command: MessageSched
     if command.content == NOTHING:
         command = msgspec.structs.replace(command, content=None)  # as message.send has it
     return await store.schedule(new_id, user, command)
-
-
-async def unschedule(store: Store, user: UUID, command: MessageUnschedule) -> Done:
-    """Take a scheduled message back.
-
-    Raises:
-        UnknownScheduled
-        TooLate: It was sent.
-    """
-    await store.unschedule(user, command.scheduled)
-    return Done()
 
 
 async def listing(store: Store, user: UUID, command: MessageScheduled) -> ScheduledPage:

@@ -193,6 +193,7 @@ from protocol.frames.rooms import (
     Rooms as Rooms,
 )
 from protocol.frames.scheduled import (
+    LaterMessage as LaterMessage,
     MessageSchedule as MessageSchedule,
     MessageScheduled as MessageScheduled,
     MessageUnschedule as MessageUnschedule,

@@ -23,7 +23,8 @@ SendAtMs = Annotated[
 class MessageSchedule(Command, frozen=True, tag="message.schedule"):
     """Send a message later: once, whatever is restarted meanwhile. Whether its author is a member is looked at now and
     when it is sent. A time that has passed is now. Answered with :class:`Scheduled`; when its time has come it is an
-    ordinary message, whose key is `scheduled:` and its id."""
+    ordinary message, whose key is `scheduled:` and its id. Until then all of one's devices hold it as a row of one's
+    own (`state`, `scheduled`)."""
 
     conversation: Conversation
     key: Key
@@ -66,10 +67,9 @@ class Scheduled(Struct, frozen=True):
     at_ms: SendAtMs
 
 
-class ScheduledMessage(Struct, frozen=True, omit_defaults=True):
-    """A message that waits for its time, or could not be sent."""
+class LaterMessage(Struct, frozen=True, omit_defaults=True):
+    """A message that waits for its time, or could not be sent, under the id that its row names."""
 
-    scheduled: ScheduledId
     conversation: Conversation
     at_ms: SendAtMs
     text: Annotated[str, Meta(description="The message.")] = ""
@@ -81,6 +81,12 @@ class ScheduledMessage(Struct, frozen=True, omit_defaults=True):
             "Absent while it waits."
         ),
     ] = None
+
+
+class ScheduledMessage(LaterMessage, frozen=True, kw_only=True, omit_defaults=True):
+    """The same, and its id."""
+
+    scheduled: ScheduledId
 
 
 class ScheduledPage(Struct, frozen=True, omit_defaults=True):

@@ -9,6 +9,7 @@ from protocol import limits
 from protocol.frames.base import Event
 from protocol.frames.fields import AtMs, MessageSeq
 from protocol.frames.privacy import Privacy
+from protocol.frames.scheduled import LaterMessage
 from protocol.frames.threads import OwnThread
 
 StateKind = Literal[
@@ -16,6 +17,7 @@ StateKind = Literal[
     "notification", "notifying",
     "privacy",
     "thread",
+    "scheduled",
 ]  # fmt: skip
 Notify = Literal["all", "mentions", "none"]
 
@@ -119,7 +121,8 @@ class StateEvent(Event, frozen=True, kw_only=True, omit_defaults=True, tag="stat
             description="Which one of its kind. Of `draft` and `settings`: the conversation's id. Of `hidden`: "
             f"`{{conversation}}/{{block}}`, messages block * {limits.HIDDEN_BLOCK:,} and up. Of `notification`: its "
             "id; later ones have higher ones. Of `notifying` and `privacy`: empty, there is one. Of "
-            "`thread`: `{conversation}/{root}`."
+            "`thread`: `{conversation}/{root}`. Of `scheduled`: the scheduled message's id; the row is gone once that "
+            "was sent or taken back."
         ),
     ]
     draft: Annotated[Draft, Meta(description="Of `draft`: its value.")] | UnsetType = UNSET
@@ -129,3 +132,4 @@ class StateEvent(Event, frozen=True, kw_only=True, omit_defaults=True, tag="stat
     notification: Annotated[Notification, Meta(description="Of `notification`: its value.")] | UnsetType = UNSET
     notifying: Annotated[Notifying, Meta(description="Of `notifying`: its value.")] | UnsetType = UNSET
     privacy: Annotated[Privacy, Meta(description="Of `privacy`: its value.")] | UnsetType = UNSET
+    scheduled: Annotated[LaterMessage, Meta(description="Of `scheduled`: its value.")] | UnsetType = UNSET

@@ -26,6 +26,7 @@ RECORDS: Final[tuple[type[Struct], ...]] = (
     frames.Settings,
     frames.Hidden,
     frames.OwnThread,
+    frames.LaterMessage,
     frames.Replies,
     frames.ThreadNow,
     frames.OneThread,

@@ -290,7 +290,7 @@ RESULTS: Final[dict[type[Struct], Struct]] = {
     frames.Votes: frames.Votes([frames.OneVote(ANN, [1], 49, AT_MS + 49 * 60_000)], [1], False),
     frames.Scheduled: frames.Scheduled(SCHEDULED, NEW_YEAR_MS),
     frames.ScheduledPage: frames.ScheduledPage(
-        [frames.ScheduledMessage(SCHEDULED, DIRECT, NEW_YEAR_MS, "Happy New Year!")]
+        [frames.ScheduledMessage(DIRECT, NEW_YEAR_MS, "Happy New Year!", scheduled=SCHEDULED)]
     ),
     frames.Bans: frames.Bans(
         [frames.Ban(CLEO, ANN, 13, AT_MS + 13 * 60_000, "advertising", 4_102_444_800_000)], False
@@ -354,6 +354,7 @@ RECORDS: Final[dict[type[Struct], Struct]] = {
     ),
     frames.Hidden: frames.Hidden([12, 40]),
     frames.OwnThread: frames.OwnThread(False, 52),
+    frames.LaterMessage: frames.LaterMessage(DIRECT, NEW_YEAR_MS, "Happy New Year!"),
     frames.Replies: _REPLIES,
     frames.ThreadNow: frames.ThreadNow(42, _REPLIES),
     frames.OneThread: _THREAD,
@@ -362,7 +363,7 @@ RECORDS: Final[dict[type[Struct], Struct]] = {
     ),
     frames.PollOption: frames.PollOption("Before Sunrise", 1),
     frames.OneVote: frames.OneVote(ANN, [1], 49, AT_MS + 49 * 60_000),
-    frames.ScheduledMessage: frames.ScheduledMessage(SCHEDULED, DIRECT, NEW_YEAR_MS, "Happy New Year!"),
+    frames.ScheduledMessage: frames.ScheduledMessage(DIRECT, NEW_YEAR_MS, "Happy New Year!", scheduled=SCHEDULED),
     frames.Content: frames.Content(reply_to=41, entities=[_ENTITY], media=[_ATTACHMENT]),
     frames.Entity: _ENTITY,
     frames.Attachment: _ATTACHMENT,

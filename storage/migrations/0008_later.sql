@@ -1,6 +1,7 @@
 -- What happens later, by itself: messages that wait for their time, and messages that disappear.
 --
--- Locks: rows of `scheduled` and `expiry` after their conversation (0002); who takes what is due waits for none of them.
+-- Locks: rows of `scheduled` and `expiry` after their conversation (0002), those of `scheduled` after their author's account,
+-- whose own they are shown as (0006, what 'scheduled'); who takes what is due waits for none of them.
 
 
 -- --- Scheduled messages ---
@@ -31,8 +32,15 @@ create index scheduled_list on scheduled (author, at_ms, id) where state in ('wa
 create function scheduled_key(p_id uuid) returns text language sql immutable parallel safe
 return 'scheduled:' || p_id;
 
+-- Let the author's devices have a scheduled message as it stands: while it waits, or has failed. The account is locked.
+--   Returns the number up to which a device has to be told to know of it.
+create function show_scheduled(s scheduled) returns bigint language sql volatile
+return set_personal(s.author, 'scheduled', s.id::text, case when s.command is not null then json_strip_nulls(json_build_object(
+    'conversation', s.conversation, 'at_ms', s.at_ms, 'text', nullif(s.command ->> 'text', ''),
+    'content', s.command -> 'content', 'problem', s.problem)) end);
+
 -- Keep a message until its time. *p_id*: the new row's, if it is new.
---   Returns {"scheduled", "at_ms"} or {"error": code}.
+--   Returns {"scheduled", "at_ms", "number": up to which a device has to be told to know of it} or {"error": code}.
 create function schedule_message(p_id uuid, p_author uuid, p_command json, p_most integer, p_ahead_ms bigint)
 returns json language plpgsql volatile
 set enable_seqscan = off
@@ -48,13 +56,15 @@ declare
     v_first bigint;
     v_stored uuid;
     b begun;
+    s scheduled;
 begin
     perform from conversation where id = v_conversation for no key update;   -- one's schedules there are counted under it
     select id, at_ms, digest into v_id, v_first, v_stored from scheduled
         where author = p_author and key = v_key and conversation = v_conversation;
     if found then
         if v_stored <> v_digest then return json_build_object('error', 'key_reused'); end if;
-        return json_build_object('scheduled', v_id, 'at_ms', v_first);
+        return json_build_object('scheduled', v_id, 'at_ms', v_first, 'number', (
+            select number from personal where person = p_author and what = 'scheduled' and subject = v_id::text));
     end if;
     select * into b from begin_action(p_author, p_command, v_digest);
     if b.answer is not null then
@@ -65,6 +75,7 @@ begin
         and conversation = v_conversation) >= p_most then
         return json_build_object('error', 'too_many_scheduled');
     end if;
+    perform from account where id = p_author for no key update;
     v_problem := find_media(p_author, v_content -> 'media');
     if v_problem is not null then return v_problem; end if;
     update upload set due_at_ms = greatest(due_at_ms, v_at + 86400000)  -- kept until then and a day, used or not
@@ -74,24 +85,26 @@ begin
     values (p_id, p_author, v_conversation, v_key, v_digest, v_at, v_at, case when v_content is null then json_build_object(
         'conversation', v_conversation, 'key', scheduled_key(p_id), 'text', p_command -> 'text')
     else json_build_object(
-        'conversation', v_conversation, 'key', scheduled_key(p_id), 'text', p_command -> 'text', 'content', v_content) end);
-    return json_build_object('scheduled', p_id, 'at_ms', v_at);
+        'conversation', v_conversation, 'key', scheduled_key(p_id), 'text', p_command -> 'text', 'content', v_content) end)
+    returning * into s;
+    return json_build_object('scheduled', p_id, 'at_ms', v_at, 'number', show_scheduled(s));
 end $$;
 
 -- Take it back, or forget that it failed. Once it is gone it stays so: a repeat needs no key.
---   Returns {} or {"error": code}.
+--   Returns {"number"}, as above, or {"error": code}.
 create function unschedule_message(p_author uuid, p_id uuid) returns json language plpgsql volatile
 set enable_seqscan = off
 as $$
 declare
-    v_state text;
+    s scheduled;
 begin
-    -- Whoever sends it holds this row until the message is committed, and then it is too late.
-    select state into v_state from scheduled where id = p_id and author = p_author for no key update;
+    -- Whoever sends it holds the account and this row until the message is committed, and then it is too late.
+    perform from account where id = p_author for no key update;
+    select * into s from scheduled where id = p_id and author = p_author for no key update;
     if not found then return json_build_object('error', 'unknown_scheduled'); end if;
-    if v_state = 'sent' then return json_build_object('error', 'too_late'); end if;
-    update scheduled set state = 'gone', command = null, problem = null where id = p_id and state <> 'gone';
-    return json_build_object();
+    if s.state = 'sent' then return json_build_object('error', 'too_late'); end if;
+    update scheduled set state = 'gone', command = null, problem = null where id = p_id returning * into s;
+    return json_build_object('number', show_scheduled(s));
 end $$;
 
 -- One's own that wait or have failed, by their time, a page of them above (*p_after_ms*, *p_after*).
@@ -118,7 +131,8 @@ as $$
 $$;
 
 -- Send one that is due, an action of its author's (0005): the message and the mark that it was sent are one commit, so it
--- is sent once, whoever tries and however often. Membership counts as it is now. What stops it is kept with it.
+-- is sent once, whoever tries and however often. Membership counts as it is now. What stops it is kept with it. Either way
+-- the author's devices are told by the same commit.
 create function send_scheduled(p_author uuid, p_command json, p_rules json) returns json language plpgsql volatile
 set enable_seqscan = off
 as $$
@@ -128,6 +142,7 @@ declare
     s scheduled;
 begin
     perform from conversation where id = v_conversation for no key update;
+    perform from account where id = p_author for no key update;
     select * into s from scheduled where id = (p_command ->> 'scheduled')::uuid for no key update;
     if s.state = 'sent' then
         return json_build_object('seq', s.seq, 'at_ms', (
@@ -137,10 +152,12 @@ begin
     end if;
     v_answer := send_message(p_author, s.command, p_rules);
     if v_answer ->> 'error' is null then
-        update scheduled set state = 'sent', command = null, seq = (v_answer ->> 'seq')::bigint where id = s.id;
+        update scheduled set state = 'sent', command = null, seq = (v_answer ->> 'seq')::bigint where id = s.id
+            returning * into s;
     else
-        update scheduled set state = 'failed', problem = v_answer ->> 'error' where id = s.id;
+        update scheduled set state = 'failed', problem = v_answer ->> 'error' where id = s.id returning * into s;
     end if;
+    perform show_scheduled(s);
     return v_answer;
 end $$;
 

@@ -157,7 +157,8 @@ async def test_each_command_is_carried_out_and_seen(house: House, world: World) 
         async with house.phone(ann) as phone:
             for key, (command, body) in enumerate(own.items()):
                 assert await result(command, f"own {key}", conversation=club, **body) == {}
-                states = await phone.saw("state", key + 1)
+                [waits, *states] = await phone.saw("state", key + 2)
+                assert (waits["what"], waits["subject"]) == ("scheduled", kept["scheduled"])
             assert [state["what"] for state in states] == ["draft", *["settings"] * 7, "hidden", "draft"]
             settings, hidden, gone = states[-3:]
             assert settings["settings"].pop("pinned_at_ms")
@@ -181,10 +182,10 @@ async def test_each_command_is_carried_out_and_seen(house: House, world: World) 
         assert (thread["seq"], thread["replies"]["count"], thread["following"]) == (8, 1, True)
         assert [one["seq"] for one in (await result("thread.history", **inside))["entries"]] == [14]
         async with house.phone(ann, "of threads") as phone:
-            await phone.saw("state", 2)  # what stands already: settings and what is hidden
+            await phone.saw("state", 3)  # what stands already: settings, what is hidden, what waits
             await result("thread.read", "h2", **inside, read=14)
             await result("thread.follow", "h3", **inside, on=False)
-            assert (await phone.saw("state", 4))[-1] == {
+            assert (await phone.saw("state", 5))[-1] == {
                 "t": "state", "what": "thread", "subject": f"{club}/8", "thread": {"following": False, "read": 14},
             }  # fmt: skip
         waiting = (await result("message.scheduled"))["scheduled"]

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 import trio
 
-from konnect_client import Content, Entry, MemoryState, Messages, ServerRefused
+from konnect_client import Client, Content, Entry, Location, MemoryState, Messages, ServerRefused
 from tests.client_scene import open_scene
 from tests.processes import open_scene as open_processes
 from tests.running import World, create_group, open_process
@@ -45,6 +45,67 @@ async def test_ann_says_it_at_the_right_time(dsn: str, folder: Path) -> None:
         assert [one.text for one in (await bob.client.history(room)).entries if one.kind == "message"] == [
             "the kettle boils"
         ]
+
+
+async def test_what_waits_shows_on_all_devices(dsn: str, folder: Path) -> None:
+    """Ann's laptop is connected, her tablet comes back, a third one starts afresh: each shows what waits, and why one
+    could not be sent, without asking; what was sent or taken back is gone."""
+    async with open_scene(dsn, folder) as cast:
+        ann, bob = await cast.person("ann"), await cast.person("bob")
+        room, other = await bob.client.create("Tea", [ann.id]), await bob.client.create("Coffee", [ann.id])
+        state = MemoryState()
+        seen: list[list[Any]] = []
+
+        async def look() -> None:
+            async with cast.client(ann.account, device="tablet", state=state) as tablet:
+                async for _ in tablet.events:
+                    if tablet.synced and not len(tablet.events):
+                        break
+                tablet.events.done()
+                seen.append(tablet.personal.scheduled())
+
+        async def shows(client: Client, *ids: str) -> None:
+            with trio.fail_after(30):
+                while tuple(one.id for one in client.personal.scheduled()) != ids:
+                    await anext(client.events)
+
+        late, far = soon(86_400), soon(2 * 86_400)
+        async with cast.client(ann.account, device="laptop") as laptop:
+            await laptop.wait_synced()
+            content = Content(location=Location(52.5, 13.4))
+            second = await ann.client.schedule(room, "the day after", far, content=content)
+            first = await ann.client.schedule(room, "tomorrow", late)
+            await shows(ann.client, first, second)
+            await shows(laptop, first, second)
+            assert laptop.personal.scheduled(room) == list((await laptop.scheduled()).scheduled)
+            assert laptop.personal.scheduled(room)[1].content == content
+            assert laptop.personal.scheduled(other) == []
+            await look()
+            await laptop.unschedule(first)
+            await shows(laptop, second)
+            failing = await laptop.schedule(room, "to nobody", soon(0.7))
+            await bob.client.remove(room, ann.id)
+            await shows(laptop, failing, second)
+            while laptop.personal.scheduled()[0].problem is None:
+                await anext(laptop.events)
+            await shows(ann.client, failing, second)
+            while ann.client.personal.scheduled() != laptop.personal.scheduled():
+                await anext(ann.client.events)
+            await look()
+            async with cast.client(ann.account, device="third") as third:
+                await shows(third, failing, second)
+                assert third.personal.scheduled() == laptop.personal.scheduled()
+            await bob.client.add(room, ann.id)
+            await laptop.unschedule(failing)
+            sent = await laptop.schedule(room, "it is time", soon(0.3))
+            await shows(laptop, sent, second)
+            await bob.hears("it is time")
+            await shows(laptop, second)
+            await look()
+        assert [[one.id for one in each] for each in seen] == [[first, second], [failing, second], [second]]
+        assert [one.problem for one in seen[1]] == ["not_a_member", None]
+        with pytest.raises(ServerRefused, match="too_late"):
+            await ann.client.unschedule(sent)
 
 
 async def test_what_waits_is_sent_over_restarts_and_by_two_processes(world: World) -> None:

@@ -17,7 +17,14 @@ _encode = msgspec.msgpack.Encoder(order="sorted").encode
 # What each person has of one's own: the rows as they stand; hidden messages out of the table that they are counted by.
 ROWS = "select what, subject, value, number from personal where person = %s and value is not null"
 
-KINDS = ("draft", "settings", "hidden")  # not notifications, which come by themselves
+# And what waits for its time, or could not be sent, out of the table that it is sent from.
+SCHEDULED = """
+select id::text, json_strip_nulls(json_build_object('conversation', conversation, 'at_ms', at_ms,
+    'text', nullif(command ->> 'text', ''), 'content', command -> 'content', 'problem', problem))
+from scheduled where author = %s and state in ('waiting', 'failed')
+"""
+KINDS = ("draft", "settings", "hidden", "scheduled")  # not notifications, which come by themselves
+OF_TABLES = ("hidden", "scheduled")
 
 
 def snapshot(dsn: str, person: str) -> bytes:
@@ -29,12 +36,15 @@ def snapshot(dsn: str, person: str) -> bytes:
             " group by 1",
             (person,),
         ).fetchall()
+        scheduled = control.execute(SCHEDULED, (person,)).fetchall()
     found: dict[str, dict[str, Any]] = {}
     for what, subject, value, _ in rows:
-        if what in KINDS and what != "hidden":  # these by their own table
+        if what in KINDS and what not in OF_TABLES:
             found.setdefault(what, {})[subject] = value
     for subject, seqs in hidden:
         found.setdefault("hidden", {})[subject] = {"seqs": seqs}
+    for subject, value in scheduled:
+        found.setdefault("scheduled", {})[subject] = value
     return _encode(found)
 
 
@@ -50,6 +60,13 @@ async def until_shown(client: Client, dsn: str, person: str) -> None:
             await trio.sleep(0.01)
     assert msgspec.msgpack.decode(shown(client)) == msgspec.msgpack.decode(snapshot(dsn, person))
     assert shown(client) == snapshot(dsn, person)
+
+
+async def until_sent(dsn: str) -> None:
+    """Wait until all that is due was sent, or could not be."""
+    with trio.fail_after(30), psycopg.connect(dsn, autocommit=True) as control:
+        while control.execute("select from scheduled where state = 'waiting' and at_ms <= now_ms()").fetchone():
+            await trio.sleep(0.01)
 
 
 async def read(client: Client) -> None:
@@ -154,6 +171,7 @@ async def test_a_hidden_message_shows_on_none_of_ones_devices(dsn: str, folder: 
 
 # --- all ways end alike ---
 
+FAR_MS = 4_000_000_000_000
 PERSON, NTH = st.integers(0, 1), st.integers(0, 2)
 OPERATION = st.one_of(
     st.tuples(st.just("draft"), PERSON, NTH, st.sampled_from(["hi", "grüße 𝄞", "x" * 2_000, ""])),
@@ -165,6 +183,8 @@ OPERATION = st.one_of(
     st.tuples(st.just("folder"), PERSON, NTH, st.sampled_from([None, "Fun", "é"])),
     st.tuples(st.just("notify"), PERSON, NTH, st.sampled_from(["all", "mentions", "none"])),
     st.tuples(st.just("hide"), PERSON, NTH, st.lists(st.integers(1, 6), min_size=1, max_size=3)),
+    st.tuples(st.just("schedule"), PERSON, NTH, st.sampled_from(["later", "𝄞"]), st.sampled_from([0, FAR_MS])),
+    st.tuples(st.just("unschedule"), PERSON, NTH),
     st.tuples(st.just("drop"), PERSON),
     st.tuples(st.just("wait")),
 )  # fmt: skip
@@ -194,6 +214,7 @@ async def test_every_device_shows_what_the_database_holds(dsn: str, folder: Path
             await _do(client, rooms[room], people[1 - who].id, name, *more)
 
         await all_at_once(operations, clients, do)
+        await until_sent(dsn)
         for person, pair, state in zip(people, clients, away, strict=True):
             for client in pair:
                 await until_shown(client, dsn, person.id)
@@ -234,6 +255,11 @@ async def _do(client: Client, room: str, other: str, name: str, *rest: Any) -> N
                 await client.notify_of(room, level)
             case "hide", (seqs,):
                 await client.hide(room, seqs)
+            case "schedule", (text, at_ms):
+                await client.schedule(room, text, at_ms)
+            case "unschedule", ():
+                for one in client.personal.scheduled(room)[:1]:
+                    await client.unschedule(one.id)
     except ServerRefused as refusal:
-        if refusal.code != "unknown_message":
+        if refusal.code not in ("unknown_message", "too_late"):
             raise

@@ -539,7 +539,7 @@ class Phone:
         mine = client.personal
         return {
             f"{what} {subject}": dict(value)
-            for what in ("draft", "settings", "hidden", "thread", "privacy")
+            for what in ("draft", "settings", "hidden", "thread", "privacy", "scheduled")
             for subject, value in mine.rows(what).items()
         }
 

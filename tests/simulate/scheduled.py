@@ -1,6 +1,7 @@
 """The SQL functions of ``storage/migrations/0008_later.sql`` about scheduled messages once more, over the fake's
 tables."""
 
+import json
 from typing import Any, Final
 from uuid import UUID
 
@@ -8,14 +9,15 @@ import msgspec
 from msgspec import UNSET
 
 from protocol import limits
-from protocol.frames import MessageSchedule, MessageSend, Scheduled, ScheduledMessage, ScheduledPage
+from protocol.frames import MessageSchedule, MessageSend, ScheduledMessage, ScheduledPage
 from protocol.frames.content import NOTHING
 from storage import page_cursor
 from storage.rows import Acted, Rules
-from storage.scheduled import Due, DueMessage, SendScheduled
+from storage.scheduled import Due, DueMessage, Filed, SendScheduled
 from tests.simulate.database import Body, FakeDatabase, ScheduledRow, Tables
 from tests.simulate.functions import Refusal
 from tests.simulate.messages import Begun, begin_action, find_media, send_message
+from tests.simulate.personal import set_personal
 
 SHOWN: Final = ("waiting", "failed")
 _SPACES: Final = {False: 8, True: 11}  # that json_build_object() writes and msgspec does not
@@ -23,7 +25,7 @@ _SPACES: Final = {False: 8, True: 11}  # that json_build_object() writes and msg
 
 def schedule_message(
     db: FakeDatabase, new_id: UUID, author: UUID, command: MessageSchedule
-) -> Body[Scheduled | Refusal]:
+) -> Body[Filed | Refusal]:
     """Keep a message until its time."""
     tables = db.tables
     name = (author, command.key, command.conversation)
@@ -32,7 +34,8 @@ def schedule_message(
         yield [("conversation", command.conversation)]
     for one in tables.scheduled.values():
         if one.name == name:
-            return (Refusal("key_reused") if one.digest != digest else Scheduled(one.id, one.at_ms)), None
+            number = tables.personal[author]["scheduled", str(one.id)].number
+            return (Refusal("key_reused") if one.digest != digest else Filed(one.id, one.at_ms, number)), None
     begun = yield from begin_action(db, author, command, digest)
     if isinstance(begun, Acted):
         return Refusal("key_reused"), None
@@ -44,6 +47,7 @@ def schedule_message(
     mine = [one for one in tables.scheduled.values() if (one.author, one.conversation) == place and one.state in SHOWN]
     if len(mine) >= limits.SCHEDULED:
         return Refusal("too_many_scheduled"), None
+    yield [("account", author)]
     media = yield from find_media(tables, author, command.content or NOTHING)
     if isinstance(media, Refusal):
         return media, None
@@ -55,14 +59,19 @@ def schedule_message(
         ),
     )  # fmt: skip
 
+    now_ms = db.now_ms()
+    number = _number(tables, now_ms, row)
+
     def commit() -> None:
         tables.scheduled[new_id] = row
+        _show(tables, now_ms, row)
 
-    return Scheduled(new_id, command.at_ms), commit
+    return Filed(new_id, command.at_ms, number), commit
 
 
-def unschedule_message(db: FakeDatabase, author: UUID, scheduled_id: UUID) -> Body[Refusal | None]:
+def unschedule_message(db: FakeDatabase, author: UUID, scheduled_id: UUID) -> Body[int | Refusal]:
     """Take it back."""
+    yield [("account", author)]
     row = db.tables.scheduled.get(scheduled_id)
     if row is None or row.author != author:
         return Refusal("unknown_scheduled"), None
@@ -70,7 +79,41 @@ def unschedule_message(db: FakeDatabase, author: UUID, scheduled_id: UUID) -> Bo
     row = db.tables.scheduled[scheduled_id]
     if row.state == "sent":
         return Refusal("too_late"), None
-    return None, lambda: _replace(db.tables, scheduled_id, state="gone", command=None, problem=None)
+    now_ms = db.now_ms()
+    gone = msgspec.structs.replace(row, state="gone", command=None, problem=None)
+
+    def commit() -> None:
+        db.tables.scheduled[scheduled_id] = gone
+        _show(db.tables, now_ms, gone)
+
+    return _number(db.tables, now_ms, gone), commit
+
+
+def _value(row: ScheduledRow) -> dict[str, Any] | None:
+    """The row of one's own that shows it; None: it shows no more."""
+    if row.command is None:
+        return None
+    value: dict[str, Any] = {"conversation": str(row.conversation), "at_ms": row.at_ms}
+    if row.command.text:
+        value["text"] = row.command.text
+    if row.command.content is not None:
+        value["content"] = json.loads(msgspec.json.encode(row.command.content))
+    if row.problem is not None:
+        value["problem"] = row.problem
+    return value
+
+
+def _show(tables: Tables, at_ms: int, row: ScheduledRow) -> None:
+    """Within the commit; the account is locked."""
+    set_personal(tables, at_ms, row.author, "scheduled", str(row.id), _value(row))
+
+
+def _number(tables: Tables, at_ms: int, row: ScheduledRow) -> int:
+    """What that will have as its number."""
+    old = tables.personal.get(row.author, {}).get(("scheduled", str(row.id)))
+    if (None if old is None else old.value) == _value(row):
+        return 0 if old is None else old.number
+    return max(tables.accounts[row.author].number + 1, at_ms)
 
 
 def scheduled_messages(
@@ -95,7 +138,11 @@ def scheduled_messages(
         size += len(msgspec.json.encode(stored)) + _SPACES[command.content is not None] + 200
         if page and size > size_bytes:
             break
-        page.append(ScheduledMessage(one, row.conversation, at_ms, command.text, command.content or UNSET, row.problem))
+        page.append(
+            ScheduledMessage(
+                row.conversation, at_ms, command.text, command.content or UNSET, row.problem, scheduled=one
+            )
+        )
     if len(page) == len(rows):
         return ScheduledPage(page)
     return ScheduledPage(page, page_cursor.SCHEDULED.text_of((page[-1].at_ms, page[-1].scheduled)))
@@ -105,6 +152,7 @@ def send_scheduled(db: FakeDatabase, author: UUID, action: SendScheduled, rules:
     """The message and the mark that it was sent, in one commit."""
     tables = db.tables
     yield [("conversation", action.conversation)]
+    yield [("account", author)]
     yield [("scheduled", action.scheduled)]
     row = tables.scheduled.get(action.scheduled)
     if row is not None and row.seq is not None:
@@ -113,15 +161,23 @@ def send_scheduled(db: FakeDatabase, author: UUID, action: SendScheduled, rules:
         return Refusal("unknown_scheduled"), None
     assert row.command is not None
     answer, send = yield from send_message(db, author, row.command, rules)
+    now_ms = db.now_ms()
     if isinstance(answer, Refusal):
-        return answer, lambda: _replace(tables, action.scheduled, state="failed", problem=answer.code)
+        failed = msgspec.structs.replace(row, state="failed", problem=answer.code)
+        return answer, lambda: _keep(tables, now_ms, failed)
+    sent = msgspec.structs.replace(row, state="sent", command=None, seq=answer.seq)
 
     def commit() -> None:
         if send is not None:
             send()
-        _replace(tables, action.scheduled, state="sent", command=None, seq=answer.seq)
+        _keep(tables, now_ms, sent)
 
     return answer, commit
+
+
+def _keep(tables: Tables, at_ms: int, row: ScheduledRow) -> None:
+    tables.scheduled[row.id] = row
+    _show(tables, at_ms, row)
 
 
 def take_due(db: FakeDatabase, limit: int, lease_ms: int) -> Body[Due]:

@@ -42,7 +42,6 @@ from protocol.frames import (
     PrivacySet,
     Reactions,
     Readers,
-    Scheduled,
     ScheduledPage,
     Search,
     Threads,
@@ -82,7 +81,7 @@ from storage.rows import (
     State,
     shown,
 )
-from storage.scheduled import Due
+from storage.scheduled import Due, Filed
 from storage.store import PLAIN, Change
 from tests.simulate import (
     actions as fake_actions,
@@ -182,18 +181,19 @@ class FakeStore:
             raise commands.refusal(answer.code, answer.missing or person, answer.seq, command)
         return answer
 
-    async def schedule(self, new_id: UUID, author: UUID, command: MessageSchedule) -> Scheduled:
+    async def schedule(self, new_id: UUID, author: UUID, command: MessageSchedule) -> Filed:
         """See :meth:`storage.store.Store.schedule`."""
         answer = await self._write(lambda db: scheduled.schedule_message(db, new_id, author, command))
         if isinstance(answer, Refusal):
             raise scheduled_rows.refusal(answer.code, author, command.conversation, command.key, missing=answer.missing)
         return answer
 
-    async def unschedule(self, author: UUID, scheduled_id: UUID) -> None:
+    async def unschedule(self, author: UUID, scheduled_id: UUID) -> int:
         """See :meth:`storage.store.Store.unschedule`."""
         answer = await self._write(lambda db: scheduled.unschedule_message(db, author, scheduled_id))
         if isinstance(answer, Refusal):
             raise scheduled_rows.refusal(answer.code, author, scheduled_id, "", scheduled_id)
+        return answer
 
     async def take_due(self, limit: int, lease_s: float) -> Due:
         """See :meth:`storage.store.Store.take_due`."""

@@ -435,6 +435,21 @@ def _server() -> Iterator[Vector]:
         "event state: a thread that is read": frames.StateEvent(
             what="thread", subject=f"{GROUP}/3", thread=frames.OwnThread(read=17)
         ),
+        "event state: a message that waits for its time": frames.StateEvent(
+            what="scheduled", subject=str(examples.SCHEDULED), scheduled=frames.LaterMessage(DIRECT, AT_MS, _UNICODE),
+        ),
+        "event state: a message that could not be sent": frames.StateEvent(
+            what="scheduled", subject=str(examples.SCHEDULED),
+            scheduled=frames.LaterMessage(
+                DIRECT, AT_MS, content=frames.Content(location=frames.Location(52.5, 13.4)), problem="not_a_member"
+            ),
+        ),
+        "event state: a request to be let in": frames.StateEvent(
+            what="notification", subject=str(examples.NOTICE),
+            notification=frames.Notification(
+                kind="request", at_ms=AT_MS, conversation=GROUP, user=BOB, read=True, answer="declined"
+            ),
+        ),
         "event receipt: only delivered": frames.ReceiptEvent(conversation=DIRECT, user=BOB, delivered=42, read=0),
     }.items():  # fmt: skip
         yield _from_server(name, frame)
