@@ -65,6 +65,11 @@ class Messages:
         known = self._of.get(conversation, {})
         return (known[seq] for seq in sorted(known) if not self._is_hidden(conversation, seq))
 
+    def last(self, conversation: str) -> Entry | None:
+        """What a list shows of *conversation*, as ``conversation.list`` does: the last message known here that is in no
+        thread."""
+        return next((one for one in reversed(tuple(self.of(conversation))) if not one.in_thread), None)
+
     def _is_hidden(self, conversation: str, seq: int) -> bool:
         return self._personal is not None and self._personal.is_hidden(conversation, seq)
 

@@ -142,6 +142,11 @@ class Entry:
     replies: Replies | None = None  # of a message: what is in its thread
     threads: tuple[ThreadNow, ...] = ()  # of an entry that changes threads: what their roots then show
 
+    @property
+    def in_thread(self) -> bool:
+        """Whether it is a message of a thread, which shows under its root and not among the others."""
+        return self.content is not None and self.content.thread is not None
+
     @classmethod
     def parse(cls, frame: Frame) -> "Entry":
         return cls(
@@ -610,7 +615,7 @@ class ScheduledPage:
 @dataclass(frozen=True, slots=True)
 class ConversationPage:
     """A part of one's conversations, last active first; the next part comes by ``cursor``, unless it is None.
-    ``last_messages``: of those whose last entry is no message."""
+    ``last_messages``: what to show of those whose last entry is no message, is in a thread, or hidden by oneself."""
 
     conversations: tuple[Conversation, ...]
     cursor: str | None
@@ -620,6 +625,13 @@ class ConversationPage:
     def parse(cls, frame: Frame) -> "ConversationPage":
         last = take_each(frame, "last_messages", Entry.parse) if "last_messages" in frame else ()
         return cls(take_each(frame, "conversations", Conversation.parse), take_maybe(frame, "cursor", str), last)
+
+    def last(self, conversation: str) -> Entry | None:
+        """The message that a list shows of *conversation*; None where none is near its end. (What one has hidden is not
+        told apart here where nothing else can be shown: ask ``client.personal``.)"""
+        beside = [one for one in self.last_messages if one.conversation == conversation]
+        recent = [entry for one in self.conversations if one.id == conversation for entry in one.recent[-1:]]
+        return next((one for one in (*beside, *recent) if one.kind == "message" and not one.in_thread), None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -798,11 +798,12 @@ class PostgresStore:
         return Conversations(page, last if len(rows) > limit else None, await self._last_messages(person, page))
 
     async def _last_messages(self, person: UUID, states: Sequence[ConversationState]) -> list[Entry]:
-        """The last message of each of *states* whose last entry is none, where there is one near its end."""
-        wanted = [one.conversation for one in states if one.recent and one.recent[-1].kind != "message"]
-        if not wanted:
+        """What a list shows of each of *states* whose last entry it is not, where there is one near its end."""
+        if not states:
             return []
-        return _entries(await self._json("select last_messages(%s, %s, %s)::text", person, wanted, PREVIEW))
+        sql: Final = "select last_messages(%s, %s, %s, %s)::text"
+        wanted = [one.conversation for one in states]
+        return _entries(await self._json(sql, person, wanted, [one.head for one in states], PREVIEW))
 
     async def set_privacy(self, person: UUID, command: PrivacySet) -> int:
         """See Store."""

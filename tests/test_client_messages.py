@@ -44,6 +44,20 @@ def reacted(seq: int, of: int, emoji: str, *users: str) -> Entry:
     return entry(seq, "message.reacted", of=of, emoji=emoji, on=bool(users), count=len(users), users=users)
 
 
+def test_a_list_shows_the_last_message_that_is_in_no_thread() -> None:
+    messages = Messages()
+    assert messages.last(ROOM) is None
+    messages.note(known())
+    for one in (entry(1), entry(2), entry(3, content=Content(thread=1)), reacted(4, 3, "👍", BOB)):
+        messages.note(one)
+    last = messages.last(ROOM)
+    assert last is not None
+    assert last.seq == 2
+    messages.note(deleted(5, 3))
+    assert [one.seq for one in messages.of(ROOM) if one.in_thread] == [3], "a deleted answer stays where it was"
+    assert messages.last(ROOM) == last
+
+
 def known(recent: tuple[Entry, ...] = (), conversation: str = ROOM) -> ConversationChanged:
     found = Conversation(conversation, "group", "x", (ANN, BOB), 0, 1, 0, 0, 0, recent=recent)
     return ConversationChanged(found, None)

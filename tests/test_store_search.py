@@ -5,9 +5,10 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+import trio
 
 from protocol.errors import BadCursor, NotAMember
-from protocol.frames import Found, HistoryPage, MessageHide, Search
+from protocol.frames import Content, Found, HistoryPage, MessageHide, MessageSend, Search
 from protocol.limits import SNIPPET_CHARS
 from storage.rows import Rules
 from storage.store import Store
@@ -27,6 +28,7 @@ from tests.test_store_contract import (
     place,
     say,
     talk,
+    uid,
 )
 from tests.test_store_messages import act, delete, edit, react
 
@@ -304,6 +306,39 @@ async def shown(bench: Bench, person: UUID) -> tuple[str, list[int]]:
     page = await bench.store.listing(person, None, 10)
     [one] = page.conversations
     return one.recent[-1].kind, [entry.seq for entry in page.last_messages]
+
+
+async def test_a_list_shows_no_answer_in_a_thread_and_nothing_hidden(bench: Bench) -> None:
+    """As it shows nothing that one has hidden: the last message before. It moves up by such an answer, all the same,
+    and has nothing unread by it."""
+    store = bench.store
+    await group(store, ANN, BOB)
+    other = uid(180)
+    await tell(store, G, ANN, "tea")  # 2
+    await tell(store, G, ANN, "cake")  # 3
+    await group(store, ANN, BOB, conversation=other)
+    assert [one.conversation for one in (await store.listing(BOB, None, 10)).conversations] == [other, G]
+    await trio.sleep(0.01)
+
+    async def listed(person: UUID) -> tuple[list[UUID], int, list[int]]:
+        page = await store.listing(person, None, 10)
+        [club] = [one for one in page.conversations if one.conversation == G]
+        shows = [entry.seq for entry in page.last_messages if entry.conversation == G]
+        return [one.conversation for one in page.conversations], club.unread, shows
+
+    answer = MessageSend(id=1, conversation=G, key="a", text="yes", content=Content(thread=2))
+    assert (await store.act(0, ANN, answer, Rules(MOST))).seq == 4
+    assert await listed(BOB) == ([G, other], 2, [3])
+    assert await listed(ANN) == ([G, other], 0, [3])
+    await act(store, BOB, react(4))
+    assert await listed(BOB) == ([G, other], 2, [3]), "nor what is done to one"
+    await store.keep(BOB, MessageHide(id=1, conversation=G, key="h", seqs=[3]), Rules())
+    assert await listed(BOB) == ([G, other], 1, [2])
+    assert (await listed(ANN))[2] == [3]
+    await tell(store, G, ANN, "more")  # 6
+    assert await listed(BOB) == ([G, other], 2, []), "its last entry is what it shows"
+    await store.keep(BOB, MessageHide(id=1, conversation=G, key="h2", seqs=[6]), Rules())
+    assert (await listed(BOB))[2] == [2]
 
 
 async def test_a_list_shows_the_last_message_whatever_came_after_it(bench: Bench) -> None:

@@ -51,8 +51,9 @@ class ConversationCreate(Command, frozen=True, tag="conversation.create"):
 
 
 class ConversationList(Command, frozen=True, tag="conversation.list"):
-    """One page of one's conversations, last active first. Answered with :class:`Conversations`. `recent` is
-    the last entry of each; where that is no message, the last message is told beside, in `last_messages`."""
+    """One page of one's conversations, last active first: whatever its last entry is, an answer in a thread, too, but
+    for what disappears. Answered with :class:`Conversations`. `recent` is the last entry of each; where a list should
+    show another one, that is told beside, in `last_messages`."""
 
     cursor: Annotated[
         Cursor | None, Meta(description="Of the page before; null for the first. Not the cursor of `hello`.")
@@ -176,8 +177,9 @@ class Conversations(Struct, frozen=True, omit_defaults=True):
     last_messages: Annotated[
         list[Entry],
         Meta(
-            description="The last message of each of those whose last entry is another kind of entry, if it is among "
-            "their last 100: what to show of them in a list."
+            description="What to show in a list of each of those whose last entry is another kind of entry, an answer "
+            "in a thread, or hidden by oneself: the last message that is none of these, if it is among their last 100 "
+            "entries."
         ),
     ] = msgspec.field(default_factory=list)
 

@@ -348,15 +348,20 @@ as $$
 $$;
 
 
--- The last message of each of these conversations, sought among the last p_within entries that a member may see since
--- joining: what a list shows of a conversation whose last entry is none.
-create function last_messages(p_person uuid, p_ids uuid[], p_within integer) returns json language sql stable
+-- The message that a list shows of each of these conversations where its last entry, number *p_heads*, is not that: the last
+-- that is in no thread (0014) and that one has not hidden for oneself, sought among the last p_within entries up to there
+-- that a member may see since joining.
+create function last_messages(p_person uuid, p_ids uuid[], p_heads bigint[], p_within integer) returns json
+language sql stable
 set enable_seqscan = off set enable_bitmapscan = off set enable_sort = off
 as $$
-    select coalesce(json_agg(entry_json(e.*)), '[]') from unnest(p_ids) as wanted(id)
+    select coalesce(json_agg(entry_json(e.*)), '[]') from unnest(p_ids, p_heads) as wanted(id, head)
     cross join lateral (select since from span s where s.conversation = wanted.id and s.person = p_person and s.until is null limit 1) m
     cross join lateral (
-        select near.* from (select * from entry where conversation = wanted.id and seq >= m.since
+        select near.* from (select * from entry where conversation = wanted.id and seq between m.since and wanted.head
                             order by seq desc limit p_within) near
-        where near.kind = 'message' limit 1) e
+        where near.kind = 'message' and near.content ->> 'thread' is null
+            and not exists (select from hidden h where h.person = p_person and h.conversation = wanted.id and h.seq = near.seq)
+        limit 1) e
+    where e.seq < wanted.head
 $$;

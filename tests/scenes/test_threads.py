@@ -9,7 +9,17 @@ import psycopg
 import trio
 from hypothesis import HealthCheck, given, settings, strategies as st
 
-from konnect_client import Client, Content, Entry, MemoryState, Messages, OwnThread, ServerRefused, StateChanged
+from konnect_client import (
+    Client,
+    Content,
+    Conversations,
+    Entry,
+    MemoryState,
+    Messages,
+    OwnThread,
+    ServerRefused,
+    StateChanged,
+)
 from tests.client_scene import all_at_once, open_scene
 from tests.scenes.test_messages import Screen, fresh, shown
 from tests.simulate.phone import as_frame
@@ -69,6 +79,45 @@ def of_threads(messages: Messages, room: str) -> bytes:
             "changed": message.changed or None, "replies": frame.get("replies"),
         })  # fmt: skip
     return _encode(found)
+
+
+async def test_a_list_and_who_listens_show_the_same_last_message(dsn: str, folder: Path) -> None:
+    """An answer in a thread is not what the list shows, nor what is done to it; it moves the conversation up."""
+    async with open_scene(dsn, folder) as cast:
+        ann, bob = await cast.person("ann"), await cast.person("bob")
+        room, other = await ann.client.create("Tea", [bob.id]), await ann.client.create("Coffee", [bob.id])
+        live, known = Messages(personal=bob.client.personal), Conversations()
+
+        async def shows() -> list[tuple[str, str | None]]:
+            page = await bob.client.conversations()
+            heads = {one.id: one.head for one in page.conversations}
+            while {one.id: one.head for one in known} != heads:
+                event = await anext(bob.client.events)
+                live.note(event)
+                known.note(event)
+            fresh_ = Messages(personal=bob.client.personal)
+            for one in page.conversations:
+                fresh_.learn(one.recent)
+            fresh_.learn(page.last_messages)
+            found = []
+            for one in page.conversations:
+                last = page.last(one.id)
+                assert last == live.last(one.id) == fresh_.last(one.id)
+                found.append((one.id, None if last is None else last.text))
+            return found
+
+        await ann.client.send(room, "When?")
+        await ann.client.send(other, "Where?")
+        assert await shows() == [(other, "Where?"), (room, "When?")]
+        answer = await ann.client.send(room, "At eight", content=Content(thread=2))
+        assert await shows() == [(room, "When?"), (other, "Where?")]
+        await ann.client.react(room, answer.seq, "👍")
+        await ann.client.edit(room, answer.seq, "At nine")
+        assert await shows() == [(room, "When?"), (other, "Where?")]
+        await ann.client.send(room, "Tomorrow.")
+        assert await shows() == [(room, "Tomorrow."), (other, "Where?")]
+        await ann.client.delete(room, answer.seq)
+        assert await shows() == [(room, "Tomorrow."), (other, "Where?")]
 
 
 async def test_cid_answers_in_a_thread_and_bob_hears_of_it_when_he_comes_back(dsn: str, folder: Path) -> None:

@@ -604,9 +604,13 @@ def _listing(db: FakeDatabase, person: UUID, below: tuple[int, UUID], limit: int
 
 
 def _last_message(tables: Tables, person: UUID, state: State) -> Entry | None:
-    """The last message, where the last entry is none and there is one near the end."""
+    """What a list shows of it: the last message that is in no thread and not hidden, where that is not the last entry
+    and there is one near the end."""
     span = tables.span(state.conversation, person)
-    if span is None or not state.recent or state.recent[-1].kind == "message":
+    if span is None:
         return None
-    near = tables.entries[state.conversation][span.since - 1 :][: -limits.PREVIEW - 1 : -1]
-    return next((entry for entry in near if entry.kind == "message"), None)
+    hidden = tables.hidden.get((person, state.conversation), ())
+    near = tables.entries[state.conversation][span.since - 1 : state.head][: -limits.PREVIEW - 1 : -1]
+    shown = (one for one in near if one.kind == "message" and threads.root_of(one) is None and one.seq not in hidden)
+    last = next(shown, None)
+    return None if last is None or last.seq == state.head else last
