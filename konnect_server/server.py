@@ -16,6 +16,7 @@ import trio
 
 from konnect_server import telemetry
 from konnect_server.actions.accounts import Accounts
+from konnect_server.actions.key_sweep import sweep_keys
 from konnect_server.actions.media import Media, MediaTerms
 from konnect_server.actions.media_sweep import sweep_media
 from konnect_server.actions.office import Office
@@ -210,6 +211,7 @@ async def open_server(config: Config, announce: Announce) -> AsyncIterator[Serve
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_rotate_keys, tokens)
             nursery.start_soon(sweep_media, media)
+            nursery.start_soon(sweep_keys, database)
             nursery.start_soon(jobs.run)
             nursery.start_soon(gatherer.run)
             if config.search_index:

@@ -40,6 +40,23 @@ from protocol.frames import (
     ThreadFollow,
     ThreadRead,
 )
+from storage.database import Queries
+
+KEYS_KEPT_MS: Final = 30 * 86_400_000  # so long a repeat of such a command is known; later it counts as a new one
+KEYS_AT_ONCE: Final = 1_000
+
+_FORGET_KEYS: Final[LiteralString] = """
+delete from personal_key where (key_hash, person) in (
+  select key_hash, person from personal_key where at_ms < now_ms() - %s
+  order by at_ms limit %s for update skip locked)
+"""
+
+
+async def forget_keys(db: Queries) -> int:
+    """Delete up to :data:`KEYS_AT_ONCE` keys of what is one's own that are older than :data:`KEYS_KEPT_MS`, the oldest
+    first; how many. Processes share them."""
+    return await db.execute(_FORGET_KEYS, KEYS_KEPT_MS, KEYS_AT_ONCE)
+
 
 _DRAFT: Final = "select set_draft(%s, %s::json, %s::json)::text"
 _THREAD: Final = "select mark_thread(%s, %s::json, %s::json)::text"

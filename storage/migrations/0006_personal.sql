@@ -40,15 +40,17 @@ begin
     return v_number;
 end $$;
 
--- Keys of commands that change what is one's own, for ever: a repeat that comes late must not undo what was done since
--- (docs/hazards.md, A11).
+-- Keys of commands that change what is one's own, kept for far longer than any client repeats (storage/personal.py): a
+-- repeat that comes late must not undo what was done since (docs/hazards.md, A11).
 create table personal_key (
     key_hash uuid   not null,                                 -- of person, scope and key
     person   uuid   not null references account,
     digest   uuid   not null,                                 -- of the command's content, to tell a repeat from a reuse
     number   bigint not null,                                 -- what the command was answered with
+    at_ms    bigint not null default now_ms(),                -- when it was
     primary key (key_hash, person)
 );
+create index personal_key_age on personal_key (at_ms);
 
 -- What every such command begins with: the lock of the account, then the key, which belongs to its person and *p_scope* (a
 -- conversation's id, or ''). Null: go on; else the answer, {"number"} or {"error"}. Each statement here and in the caller
