@@ -209,7 +209,9 @@ class SendNotification(Struct, frozen=True):
         dict[NoticeField, NoticeValue],
         Meta(max_length=limits.NOTICE_DATA, description="For the app, in the list and with the push."),
     ] = msgspec.field(default_factory=dict)
-    push: Annotated[bool, Meta(description="Also by push, unless somebody wants quiet now.")] = True
+    push: Annotated[
+        bool, Meta(description="Also by push; not to who has quiet hours now, nor later: the list has it.")
+    ] = True
 
 
 # --- Answers ----------------------------------------------------------------------------------------------------------

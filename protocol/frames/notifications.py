@@ -35,8 +35,8 @@ class NotificationRead(Command, frozen=True, tag="notification.read"):
 
 
 class NotificationSettings(Command, frozen=True, tag="notification.settings"):
-    """Say when and how one is told by push, all at once: what is left out is as if it had never been set. Answered
-    with :class:`Done`."""
+    """Say when and how one is told by push, all at once: what is left out is as if it had never been set. What happens
+    in quiet hours is not pushed later, either: the list and the badge have it. Answered with :class:`Done`."""
 
     key: Key
     quiet_from: Annotated[

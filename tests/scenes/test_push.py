@@ -415,6 +415,42 @@ async def test_quiet_hours_are_quiet(pushing: House, world: World, fcm: FakeFcm)
     assert told(fcm, "bobs") == [("Ann", "in the morning")]
 
 
+async def test_what_quiet_hours_kept_back_is_in_the_badge_and_in_the_app(
+    pushing: House, world: World, fcm: FakeFcm
+) -> None:
+    """Three messages of two conversations at night, one of them a mention: the list has it at once, and the first push
+    in the morning carries the badge with all of them, though it tells of its own message alone."""
+    ann, bob = await world.people("Ann", "Bob")
+    await register(pushing, bob, "bobs")
+    async with pushing.phone(ann) as hers, caller(pushing, bob) as http:
+        room, club = await direct(hers, bob), await create_group(hers, bob)
+        await settled(world)
+        await http.result("notification.settings", "s", quiet_from=0, quiet_to=1439)
+        [(minute,)] = await world.database.fetch_all("select extract(hour from now() at time zone 'UTC')::integer * 60")
+        if minute >= 23 * 60:  # so that it is quiet at any time
+            await http.result("notification.settings", "s2", quiet_from=720, quiet_to=719)
+        await hers.say(room, "k1", "late")
+        await hers.say(club, "k2", "later")
+        mention = {"kind": "mention", "offset": 0, "length": 4, "user": str(bob)}
+        await hers.result(
+            "message.send", conversation=club, key="k3", text="@Bob", content={"entities": [mention]}
+        )
+        await settled(world)
+        page = await http.result("notification.list")
+        assert [one["kind"] for one in page["notifications"]] == ["mention", "added"]
+        assert (await http.result("unread.get"))["messages"] == 3
+        assert fcm.sent == []
+        await http.result("notification.settings", "t")
+        await settled(world)
+        assert fcm.sent == [], "their end brings none of it"
+        await hers.say(room, "k4", "in the morning")
+        await settled(world)
+    [push] = fcm.sent
+    assert push["notification"] == {"title": "Ann", "body": "in the morning"}
+    assert push["data"]["count"] == "1"
+    assert push["android"]["notification"]["notification_count"] == 4
+
+
 # --- several processes, kills ---
 
 
