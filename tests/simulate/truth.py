@@ -290,7 +290,8 @@ class Truth:
     def judge_order(self, author: UUID, conversation: str, written: Sequence[tuple[int, str]]) -> str | None:
         """What is wrong with the order of one device's messages: *written* are the times (ms) and keys in the order of
         writing. An absence may hold some up: who was no member when a message came, had the answer lost, and sends it
-        again as a member, sends it late. So does who could only read in a channel."""
+        again as a member, sends it late. So does who could only read in a channel, and who names a message of a future
+        that a restore undid: it is refused until another message has that place."""
         latest: tuple[int, str] | None = None
         for written_ms, key in reversed(written):
             stored = self.tables.keys.get((self.id(conversation), author, key))
@@ -298,7 +299,8 @@ class Truth:
                 continue
             if latest is not None and stored.seq > latest[0]:
                 joined_ms = self.could_write_at_ms(author, conversation, latest[0])
-                if joined_ms is not None and joined_ms <= written_ms:
+                named_ms = self.named_at_ms(conversation, stored.seq)
+                if joined_ms is not None and max(joined_ms, named_ms) <= written_ms:
                     return f"in {conversation} {key} stands at {stored.seq}, what was written later at {latest}"
             else:
                 latest = stored.seq, key
@@ -313,6 +315,14 @@ class Truth:
             if last.until is not None and last.number > base and heads.get(str(conversation), 0) < last.until:
                 return f"head {heads.get(str(conversation))} of {conversation}, which was left at {last.until}"
         return None
+
+    def named_at_ms(self, conversation: str, seq: int) -> int:
+        """When the newest message was stored that message *seq* answers; 0 when it answers none."""
+        place = self.id(conversation)
+        log = self.tables.entries[place]
+        said = [row.content for row in [*self.tables.past.get((place, seq), ()), log[seq - 1]] if row.content]
+        named = [one for content in said for one in (content.thread, content.reply_to) if one]
+        return max((log[one - 1].at_ms for one in named), default=0)
 
     def could_write_at_ms(self, person: UUID, conversation: str, seq: int) -> int | None:
         """When the membership began in which *person* wrote entry *seq*; or, in a channel, the right to write."""
