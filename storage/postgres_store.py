@@ -117,7 +117,7 @@ from storage.scheduled import Due, Filed
 from storage.store import PLAIN, Change
 
 READERS_LOOKED: Final = 500  # cursors looked at for one page of message.readers
-ASKING: Final = 2  # connections for the questions of those who come back
+ASKING: Final = 3  # connections for the questions of those who come back
 # What a first start weighs: with 16 of them in a query, those who come all at once do not all wait for one while this
 # process has nothing to do (docs/performance.md, "Sign-ins").
 FIRST_WEIGHT: Final = 4
