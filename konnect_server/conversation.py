@@ -14,10 +14,9 @@ process has delivered and join the live ones when delivery has passed that point
 process stored meanwhile would be skipped (A5). It is None until the first walk or append has said where we stand.
 """
 
-from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from itertools import chain
-from typing import Final, Protocol
+from itertools import chain, islice, takewhile
+from typing import Final, Protocol, cast
 from uuid import UUID
 
 from msgspec import UNSET
@@ -145,7 +144,7 @@ class Conversation:
         self._live: dict[Reader, Callable[[bytes], None]] = {}  # -> its push: the fan-out's inner loop looks nothing up
         self._ahead: dict[Reader, int] = {}  # -> the last seq it was given by pages
         self._walking: dict[Reader, int] = {}  # -> the log's end as it read it
-        self._inbox: deque[Posting | Acting] = deque()
+        self._inbox: list[Posting | Acting] = []  # short; a deque takes 760 bytes even when it is empty, as most are
         self._waiting: dict[Author, None] = {}  # whose socket is not read until the inbox has room
         self._busy = False
         self._under_way: Sequence[Posting | Acting] = ()  # what the writer has of us
@@ -221,12 +220,11 @@ class Conversation:
             self._busy = True
             first = self._inbox[0]
             if isinstance(first, Acting):
-                self._under_way = [self._inbox.popleft()]
+                self._under_way = [self._inbox.pop(0)]
                 self._work.act(self, first)
             else:
-                batch: list[Posting] = []
-                while self._inbox and len(batch) < BATCH_LIMIT and isinstance(self._inbox[0], Posting):
-                    batch.append(self._inbox.popleft())  # type: ignore[arg-type]  # isinstance above
+                batch = cast(list[Posting], list(islice(takewhile(_is_posting, self._inbox), BATCH_LIMIT)))
+                del self._inbox[: len(batch)]
                 self._under_way = batch
                 self._work.append(self, batch)
             self._let_go_on()
@@ -312,7 +310,7 @@ class Conversation:
         self._owed.clear()
         for reader in gone:
             reader.close(closing.UNAVAILABLE)
-        self._inbox = deque(piece for piece in self._inbox if piece.reader not in gone)
+        self._inbox = [piece for piece in self._inbox if piece.reader not in gone]
         self._busy = False
         self._under_way = ()
         self._let_go_on()
@@ -401,6 +399,10 @@ class Conversation:
             self._ahead.pop(reader, None)
             self._walking.pop(reader, None)
             reader.lost(self.id, entry.seq)
+
+
+def _is_posting(piece: Posting | Acting) -> bool:
+    return isinstance(piece, Posting)
 
 
 def _held_back(answer: Answer) -> KonnectError:

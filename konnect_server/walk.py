@@ -105,6 +105,15 @@ class _Tell:
 class Walk:
     """One session's way to being up to date: an errand, at most one at a time."""
 
+    # Every session keeps its walk: with a dictionary of so many attributes, which no two objects share any more, it was
+    # the largest part of an idle person.
+    __slots__ = (
+        "_afresh", "_again", "_answers", "_begun", "_cursor", "_errand", "_heads", "_heeded", "_held", "_held_bytes",
+        "_left", "_lineage", "_passed", "_planned", "_receipts_ms", "_recent", "_registry", "_reopened", "_resuming",
+        "_rows", "_settled", "_stale", "_states", "_stopped", "_store", "_stretches", "_targets", "_told", "_unsure",
+        "_walker", "attached", "large", "number", "partners", "synced",
+    )  # fmt: skip
+
     def __init__(
         self, walker: Walker, store: Store, registry: Registry, lineage: Callable[[], UUID],
         heads: Mapping[str, int], cursor: Cursor | None, recent: int, stretches: Stretches,
@@ -118,7 +127,7 @@ class Walk:
         self.number: int | None = None  # the person's number up to which this session was told
         self.synced = False
         self._receipts_ms = 0  # database time; others' receipts written before it were sent
-        self.large: set[UUID] = set()  # conversations with so many members that typing is not told there
+        self.large: dict[UUID, None] = {}  # conversations with so many members that typing is not told there
         self.partners: dict[UUID, bool] = {}  # of direct conversations -> followed
         self._left: dict[UUID, int] = {}  # conversations that were told and then left -> the client's head there
         self._targets: dict[UUID, _Target] = {}
@@ -348,9 +357,9 @@ class Walk:
         for conversation, group in groupby(standing.spans, key=lambda span: span.conversation):
             spans = list(group)
             if spans[-1].large:
-                self.large.add(conversation)
+                self.large[conversation] = None
             else:
-                self.large.discard(conversation)
+                self.large.pop(conversation, None)
             if spans[-1].partner is not None:
                 self.partners.setdefault(spans[-1].partner, False)
             if conversation in self.attached or conversation in self._targets:

@@ -181,13 +181,13 @@ async def test_a_change_of_a_row_has_nobody_read_all_memberships_again(
         await deck.group(ROOM, ANN, BOB)
         ann = await Traveller(deck, ANN).arrive()
         read: list[int] = []
-        plan = ann.walk._plan
+        plan = Walk._plan
 
-        def counted(standing: Standing) -> Any:
+        def counted(walk: Walk, standing: Standing) -> Any:
             read.append(len(standing.spans))
-            return plan(standing)
+            return plan(walk, standing)
 
-        monkeypatch.setattr(ann.walk, "_plan", counted)
+        monkeypatch.setattr(Walk, "_plan", counted)
         deck.set(ANN, ROOM, "a")
         deck.registry.changed(ANN)
         await until(lambda: len(told(ann)) == 1)
