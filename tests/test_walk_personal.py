@@ -7,6 +7,7 @@ from trio.testing import MockClock
 
 from konnect_server import cursor as cursors, walk as walk_room
 from konnect_server.cursor import Cursor
+from konnect_server.walk import Walk
 from storage.rows import Standing
 from tests.deck import open_deck, until
 from tests.fakes import ANN, BOB, HALL, ROOM, uid
