@@ -33,7 +33,7 @@ BASELINE_S: Final = 10.0
 SETTLE_S: Final = 0.4  # after a row's last action: what it set going is still counted there
 ACTION_MS: Final = 100.0  # gates, of the 95th of a hundred
 ACK_MS: Final = 50.0
-ACK_TIMES: Final = 2.0  # of the baseline's
+NOTED: Final = 2.0  # times the baseline's acknowledgement: no failure, but named
 BASELINE: Final = "nothing beside"
 
 
@@ -107,7 +107,7 @@ async def _measure(
         run |= _named([(one - other) * seconds / often * 1e6 for one, other in zip(spent, quiet, strict=True)],
                       ("server_cpu_us", "postgres_cpu_us"), 0)  # fmt: skip
         told = _told(counts)
-        run["ok"] = run["ok"] and told["ack_p95_ms"] < min(ACK_MS, ACK_TIMES * ack_ms)
+        run["ok"] = run["ok"] and told["ack_p95_ms"] < ACK_MS
         report.adopt(run, name, **told)
 
 
@@ -133,15 +133,19 @@ def _named(values: Sequence[float], names: Sequence[str], digits: int = 3) -> di
 
 
 def _remarks(report: Report) -> list[str]:
-    quiet = report.runs[0]["ack_p95_ms"]
-    bound = min(ACK_MS, ACK_TIMES * quiet)
-    remarks = [f"an action's own p95 is to be below {ACTION_MS:g} ms, the ordinary messages' below {bound:.1f} ms"]
+    noted_ms = NOTED * report.runs[0]["ack_p95_ms"]
+    remarks = [f"an action's own p95 is to be below {ACTION_MS:g} ms, the ordinary messages' below {ACK_MS:g} ms"]
     for run in report.runs[1:]:
         if run["p95_ms"] >= ACTION_MS:
             remarks.append(f"does not hold: {run['name']}, answered within {run['p95_ms']} ms (p95)")
-        if run["ack_p95_ms"] >= bound:
+        if run["ack_p95_ms"] >= ACK_MS:
             remarks.append(f"does not hold: {run['name']}, ordinary messages within {run['ack_p95_ms']} ms (p95)")
-    return remarks if len(remarks) > 1 else [*remarks, "all rows hold"]
+    if all(run["ok"] for run in report.runs):
+        remarks.append("all rows hold")
+    slower = [run["name"] for run in report.runs[1:] if run["ack_p95_ms"] >= noted_ms]
+    if slower:
+        remarks.append(f"ordinary messages wait more than {NOTED:g} times as long beside: {', '.join(slower)}")
+    return remarks
 
 
 @click.command()
@@ -156,8 +160,7 @@ def _remarks(report: Report) -> list[str]:
 def main(common: Common, kind: str, members: int, count: int, which: str, seconds: float) -> None:
     """Measure a conversation of a thousand under each action; prints one JSON line.
 
-    Fails when an action's p95 is 100 ms or more, or that of the ordinary messages' acknowledgement meanwhile 50 ms, or
-    twice what it is while nobody does anything else.
+    Fails when an action's p95 is 100 ms or more, or that of the ordinary messages' acknowledgement meanwhile 50 ms.
     """
 
     async def run() -> Report:

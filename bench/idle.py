@@ -16,6 +16,7 @@ from bench.loadgen import Load, Phase, Proto, Seat, Served, need_files, run_load
 from bench.options import Common, common_without, finish
 from bench.report import Report, say
 from bench.server import open_database_of, open_server
+from bench.warm import warm
 
 SOCKETS: Final = 10_000
 _KIB: Final = 1 << 10
@@ -43,6 +44,7 @@ async def add_runs(
 
     The figures are those of the sign-ins; beside them the memory with nobody there, with all, and with nobody again.
     """
+    await warm(len(seats))
     load = await run_load(
         server, "idle", seats, {"seconds": options.seconds}, proto=proto,
         generator=options.generator, core=options.load_core, progress=say,

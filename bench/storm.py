@@ -16,6 +16,7 @@ from bench.loadgen import Proto, Seat, Served, need_files, run_load
 from bench.options import Common, common_without, finish
 from bench.report import Report, say
 from bench.server import ServerProcess, open_database_of, open_server
+from bench.warm import warm
 
 SOCKETS: Final = 5_000
 MISSED: Final = (0, 20)
@@ -45,6 +46,7 @@ async def add_runs(
     Seconds and rate are those until the last socket was signed in and synced, latency each socket's time until then;
     beside them the memory with nobody there, before and after.
     """
+    await warm(len(seats))
     load = await run_load(
         server, "storm", seats, {}, proto=proto,
         generator=options.generator, core=options.load_core, progress=say,
