@@ -94,11 +94,15 @@ class Jobs:
     async def _claim(self, at_most: int) -> list[Job]:
         if at_most <= 0:
             return []
+        claimed: list[Job] = []
         try:
-            return await jobs.claim_jobs(self._database, list(self._handlers), at_most, self._lease_s)
+            # Not to be cut off: the database would go on, and might claim what is being given back. What was claimed
+            # although we end is given back at once (_work).
+            with trio.CancelScope(shield=True):
+                claimed = await jobs.claim_jobs(self._database, list(self._handlers), at_most, self._lease_s)
         except StorageUnavailable as problem:
             log.warning("storage does not answer", problem=str(problem))
-            return []
+        return claimed
 
     async def _work(self, job: Job) -> None:
         began = trio.current_time()

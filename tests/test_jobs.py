@@ -240,6 +240,41 @@ async def test_who_goes_down_gives_back_what_it_has(database: Database) -> None:
     assert (again.key, again.attempts) == ("half", 1)
 
 
+async def test_a_claim_under_way_when_it_goes_down_keeps_nothing(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may come to the database after what was under way was given back, and claims just that; nor does the database
+    know that nobody waits for the answer."""
+    begun, given_back = trio.Event(), trio.Event()
+    claim, put_back = jobs.claim_jobs, jobs.put_back
+
+    async def late(*wanted: Any) -> list[jobs.Job]:
+        with trio.CancelScope(shield=True):
+            await given_back.wait()
+            claimed = await claim(*wanted)
+        await trio.lowlevel.checkpoint_if_cancelled()
+        return claimed
+
+    async def and_tell(*given: Any, **more: Any) -> bool:
+        done = await put_back(*given, **more)
+        given_back.set()
+        return done
+
+    async def handler(payload: msgspec.Raw) -> None:
+        begun.set()
+        await trio.sleep_forever()
+
+    monkeypatch.setattr(jobs, "put_back", and_tell)
+    await jobs.add_job(database, note("half"))
+    async with working(database, handler) as here:
+        await begun.wait()
+        monkeypatch.setattr(jobs, "claim_jobs", late)
+        here.wake()
+        await trio.testing.wait_all_tasks_blocked(0.05)  # the next look, for there is room for more
+    [again] = await claim(database, ["note"], 9, 60)
+    assert (again.key, again.attempts) == ("half", 1)
+
+
 async def test_only_so_many_at_once(database: Database) -> None:
     now = most = 0
 
