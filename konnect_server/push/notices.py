@@ -6,9 +6,8 @@ from uuid import UUID
 import msgspec
 from msgspec import Raw, Struct
 
-from konnect_server.jobs import Again
 from konnect_server.push.driver import Push
-from konnect_server.push.sender import Sender, ServiceLocked
+from konnect_server.push.sender import Sender
 from konnect_server.push.words import BODY_CHARS, TITLE_CHARS, TTL_S, cut
 from storage import notices
 from storage.database import Database
@@ -52,11 +51,9 @@ class Notices:
         """
         pushing = msgspec.json.decode(payload, type=Pushing)
         due = await notices.contents(self._database, pushing.notice, pushing.devices)
-        left = await self._sender.send_each([(content, _push(content, pushing.notice)) for content in due])
-        if left.locked is not None and len(left.rest) == len(pushing.devices):
-            raise ServiceLocked(left.locked)
-        if left.rest:
-            raise Again(left.wait_s, Pushing(pushing.notice, left.rest), why=left.why)
+        await self._sender.send_each(
+            [(content, _push(content, pushing.notice)) for content in due], lambda rest: Pushing(pushing.notice, rest)
+        )
 
 
 def _push(content: NoticeContent, notice: UUID) -> Push:

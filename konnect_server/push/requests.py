@@ -6,9 +6,8 @@ from uuid import UUID
 import msgspec
 from msgspec import Raw, Struct
 
-from konnect_server.jobs import Again
 from konnect_server.push.driver import Push
-from konnect_server.push.sender import WAIT_S, Sender, ServiceLocked
+from konnect_server.push.sender import Sender
 from konnect_server.push.words import BODY_CHARS, TITLE_CHARS, TTL_S, cut
 from storage import requests
 from storage.database import Database
@@ -51,16 +50,11 @@ class Requests:
         """
         pushing = msgspec.json.decode(payload, type=Pushing)
         found = await requests.contents(self._database, pushing.notification, pushing.devices)
-        due = [content for content in found if not content.wait]
-        left = await self._sender.send_each([(content, _push(content, pushing.notification)) for content in due])
-        if left.locked is not None and len(left.rest) == len(found):
-            raise ServiceLocked(left.locked)
-        wait = [(content.account, content.device) for content in found if content.wait]
-        if left.rest or wait:
-            wait_s = max([left.wait_s] * bool(left.rest) + [WAIT_S] * bool(wait))
-            raise Again(
-                wait_s, Pushing(pushing.notification, [*left.rest, *wait]), failed=bool(left.rest), why=left.why
-            )
+        await self._sender.send_each(
+            [(content, _push(content, pushing.notification)) for content in found if not content.wait],
+            lambda rest: Pushing(pushing.notification, rest),
+            [content for content in found if content.wait],
+        )
 
 
 def _push(content: RequestContent, notification: UUID) -> Push:

@@ -1,7 +1,7 @@
 """The job that sends: reads what a few devices are owed of one conversation now, and hands it to the driver."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 from uuid import UUID
 
@@ -40,15 +40,6 @@ class Place(Protocol):
     def device(self) -> str: ...
     @property
     def token(self) -> str: ...
-
-
-class Left(Struct, frozen=True):
-    """What came of pushes that are owed by nothing but a job: who has to be tried again, when, and why."""
-
-    rest: list[tuple[UUID, str]]
-    wait_s: float = 0.0
-    why: str = ""
-    locked: str | None = None  # why the service does not let us in
 
 
 class ServiceLocked(Exception):
@@ -94,19 +85,37 @@ class Sender:
             why = next((one.why for one in outcomes if one.kind == "later"), "")
             raise Again(0.0 if more else max(waits), Owed(owed.conversation, rest), failed=failed, why=why)
 
-    async def send_each(self, due: Sequence[tuple[Place, Push]]) -> Left:
-        """Send each its push, and forget tokens that reach nobody."""
+    async def send_each(
+        self, due: Sequence[tuple[Place, Push]], left: Callable[[list[tuple[UUID, str]]], Struct],
+        waiting: Sequence[Place] = (),
+    ) -> None:  # fmt: skip
+        """Send each its push, and forget tokens that reach nobody: for pushes that nothing but a job owes.
+
+        Args:
+            left: The job's payload for those who have to be tried again, *waiting* among them.
+            waiting: Not to be told now, but to be looked at again.
+
+        Raises:
+            Again: Some are left.
+            ServiceLocked: All are, for nobody was let in.
+        """
         outcomes = await self.hand_over([push for _, push in due])
         rest: list[tuple[UUID, str]] = []
-        waits = [0.0]
+        waits: list[float] = []
         for (place, _), outcome in zip(due, outcomes, strict=True):
             if outcome.kind == "gone":
                 await devices.forget_token(self._database, place.account, place.device, place.token)
             elif outcome.kind in ("later", "locked"):
                 rest.append((place.account, place.device))
                 waits.append(RETRY_S if outcome.after_s is None else outcome.after_s)
-        why = next((one.why for one in outcomes if one.kind in ("later", "locked")), "")
-        return Left(rest, max(waits), why, next((one.why for one in outcomes if one.kind == "locked"), None))
+        locked = next((one.why for one in outcomes if one.kind == "locked"), None)
+        if locked is not None and len(rest) == len(due) and not waiting:
+            raise ServiceLocked(locked)
+        failed = bool(rest)
+        rest += [(place.account, place.device) for place in waiting]
+        if rest:
+            why = next((one.why for one in outcomes if one.kind in ("later", "locked")), "")
+            raise Again(max([*waits, *[WAIT_S] * bool(waiting)]), left(rest), failed=failed, why=why)
 
     async def hand_over(self, due: Sequence[Push]) -> list[Outcome]:
         """Give *due* to the driver; what became of each is counted, and logged where somebody should know."""

@@ -1,6 +1,6 @@
 """Word from who runs the app: over HTTP by a token of its own, told by jobs, with push."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -10,28 +10,17 @@ import pytest
 import trio
 
 from konnect_server import jobs as jobs_room
-from konnect_server.push import gatherer as gatherer_room
 from storage import notices
-from tests.fake_fcm import FakeFcm, open_fcm
+from tests.fake_fcm import FakeFcm
 from tests.http_house import conforms
 from tests.running import LIMIT_S, House, Place, World, create_group, open_house, open_process
 from tests.scenes.test_notifications import told
-from tests.scenes.test_push import on, register, settled, told as pushed
+from tests.scenes.test_push import fcm, on, quickly, register, settled, told as pushed
 
 TOKEN = "an-operators-token-0123456789"
 
 
-@pytest.fixture(autouse=True)
-def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gatherer_room, "GATHER_S", 0.05)
-    monkeypatch.setattr(jobs_room, "POLL_S", 0.1)
-    monkeypatch.setattr(jobs_room, "BACKOFF_S", 0.05)
-
-
-@pytest.fixture
-def fcm() -> Iterator[FakeFcm]:
-    with open_fcm() as fake:
-        yield fake
+__all__ = ["fcm", "quickly"]  # fixtures
 
 
 @pytest.fixture

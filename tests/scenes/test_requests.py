@@ -1,6 +1,5 @@
 """Who asks to be let in, and who hears of it: on real servers, live and later, in the app and by push."""
 
-from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -8,37 +7,16 @@ from uuid import UUID
 import msgspec
 import pytest
 
-from konnect_server import jobs as jobs_room
-from konnect_server.push import gatherer as gatherer_room, sender as sender_room
 from storage import pushes, requests
 from storage.database import Database
 from storage.requests import Asked, Over
 from tests.client_scene import open_scene
-from tests.fake_fcm import FakeFcm, open_fcm
+from tests.fake_fcm import FakeFcm
 from tests.running import Frame, House, Person, Phone, World, create_group, open_house, open_process
 from tests.scenes.test_calls import caller
-from tests.scenes.test_push import on, register, settled, told as pushed, until_seated
+from tests.scenes.test_push import fcm, pushing, quickly, register, settled, told as pushed, until_seated
 
-
-@pytest.fixture(autouse=True)
-def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gatherer_room, "GATHER_S", 0.05)
-    monkeypatch.setattr(jobs_room, "POLL_S", 0.1)
-    monkeypatch.setattr(jobs_room, "BACKOFF_S", 0.05)
-    monkeypatch.setattr(sender_room, "WAIT_S", 0.2)
-
-
-@pytest.fixture
-def fcm() -> Iterator[FakeFcm]:
-    with open_fcm() as fake:
-        yield fake
-
-
-@pytest.fixture
-async def pushing(world: World, fcm: FakeFcm, tmp_path: Path) -> AsyncIterator[House]:
-    """A server that sends pushes."""
-    async with open_house(world, **on(fcm, tmp_path)) as house:
-        yield house
+__all__ = ["fcm", "pushing", "quickly"]  # fixtures
 
 
 async def ask_for_it(phone: Phone, *members: Person, admins: tuple[Person, ...] = ()) -> tuple[str, str]:
