@@ -113,6 +113,16 @@ async def run_load(
     if proto != "konnect":
         words.append(f"proto={proto}")
     load = Load(name, 0.0, {}, cost_before=server.cost())
+    async with _open_generator(words, seats, core) as (stdin, lines):
+        progress(f"{len(seats)} sockets sign in")
+        return await _listen(server, mode, stdin, lines, load, progress)
+
+
+@asynccontextmanager
+async def _open_generator(
+    words: list[str], seats: Sequence[Seat], core: int | None
+) -> AsyncIterator[tuple[trio.abc.SendStream, "_Lines"]]:
+    """The generator, told its *seats*, for the length of a block: what it listens to, and what it says."""
     told = "".join(seat.line() for seat in seats) + "end\n"
     async with trio.open_nursery() as nursery:
         process: trio.Process = await nursery.start(_run, words)
@@ -121,9 +131,8 @@ async def run_load(
         try:
             if core is not None:
                 processes.pin([process.pid], core)
-            progress(f"{len(seats)} sockets sign in")
             nursery.start_soon(_tell, process.stdin, told.encode())
-            return await _listen(server, mode, process.stdin, _Lines(process.stdout), load, progress)
+            yield process.stdin, _Lines(process.stdout)
         finally:
             process.kill()
             nursery.cancel_scope.cancel()
@@ -172,22 +181,11 @@ async def open_beside(
     """
     words = [str(await trio.to_thread.run_sync(build)), "127.0.0.1", str(server.port), "beside"]
     words += [f"{key}={value:g}" for key, value in options.items()]
-    told = "".join(seat.line() for seat in seats) + "end\n"
-    async with trio.open_nursery() as nursery:
-        process: trio.Process = await nursery.start(_run, words)
-        assert process.stdin is not None
-        assert process.stdout is not None
-        try:
-            if core is not None:
-                processes.pin([process.pid], core)
-            nursery.start_soon(_tell, process.stdin, told.encode())
-            beside = Beside(process.stdin, _Lines(process.stdout), 0.0)
-            beside.sign_in_s = (await beside._told("ready"))["seconds"]
-            await process.stdin.send_all(b"g")
-            yield beside
-        finally:
-            process.kill()
-            nursery.cancel_scope.cancel()
+    async with _open_generator(words, seats, core) as (stdin, lines):
+        beside = Beside(stdin, lines, 0.0)
+        beside.sign_in_s = (await beside._told("ready"))["seconds"]
+        await stdin.send_all(b"g")
+        yield beside
 
 
 async def _run(words: list[str], task_status: trio.TaskStatus[trio.Process]) -> None:
