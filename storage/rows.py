@@ -292,6 +292,8 @@ class RequestPage(Struct, frozen=True):
     requests: list[Request]
     more: bool
     count: int  # of all of them
+
+
 class Seen(Struct, frozen=True):
     """Somebody whose presence the asker may see."""
 
