@@ -391,9 +391,13 @@ async def test_sigterm_while_people_write_sends_them_to_the_other(world: World) 
         one, two = await scene.processes(2)
         watching = await scene.phone(two, reader)
         club = await create_group(watching, *writers)
+        # All are there before the first writes: whoever signs in later is given the head, not the entries below it.
+        phones = [await scene.phone(one, who) for who in writers]
+        for phone in phones:
+            await phone.has(club, 1)
         acknowledged: dict[str, list[int]] = {}
 
-        async def write(who: Person) -> None:
+        async def write(who: Person, phone: Phone) -> None:
             unanswered: dict[str, int] = {}
             seqs: dict[str, int] = {}
             seen: list[tuple[int, str, str]] = []
@@ -406,24 +410,22 @@ async def test_sigterm_while_people_write_sends_them_to_the_other(world: World) 
                         seqs[key] = reply["result"]["seq"]
                         del unanswered[key]
 
-            async with one.phone(who) as phone:
-                await phone.has(club, 1)
-                n = 0
-                while phone.closed is None:
-                    key = f"k{n}"
-                    try:
-                        unanswered[key] = await phone.send("message.send", conversation=club, key=key, text=key)
-                        n += 1
-                        if n % 5 == 0:
-                            await phone.answer(unanswered[key])
-                            note(phone)
-                    except (ConnectionClosed, AssertionError):
-                        break
-                assert await phone.end() == (closing.DRAINING.code, "draining")
-                assert phone.wrong is None
-                note(phone)
-                heads, cursor = dict(phone.heads), phone.cursor
-                seen += order(phone, club)
+            n = 0
+            while phone.closed is None:
+                key = f"k{n}"
+                try:
+                    unanswered[key] = await phone.send("message.send", conversation=club, key=key, text=key)
+                    n += 1
+                    if n % 5 == 0:
+                        await phone.answer(unanswered[key])
+                        note(phone)
+                except (ConnectionClosed, AssertionError):
+                    break
+            assert await phone.end() == (closing.DRAINING.code, "draining")
+            assert phone.wrong is None
+            note(phone)
+            heads, cursor = dict(phone.heads), phone.cursor
+            seen += order(phone, club)
             async with two.phone(who, heads=heads, cursor=cursor) as phone:
                 keys = [*unanswered, *(f"k{more}" for more in range(n, n + 10) if f"k{more}" not in unanswered)]
                 for key in keys:
@@ -439,8 +441,8 @@ async def test_sigterm_while_people_write_sends_them_to_the_other(world: World) 
             assert [entry for entry in seen if entry[0] > 1] == log[: seen[-1][0] - 1]
 
         async with trio.open_nursery() as nursery:
-            for who in writers:
-                nursery.start_soon(write, who)
+            for who, phone in zip(writers, phones, strict=True):
+                nursery.start_soon(write, who, phone)
             await watching.has(club, 200)
             assert await one.stop() == 0
         await everybody_has_the_log(world, club, watching)
