@@ -52,7 +52,6 @@ _SETTINGS: Final = {
     "unix_socket_permissions": "0700",
     "port": str(_PORT),
     "max_connections": "100",
-    "shared_buffers": "128MB",
     "dynamic_shared_memory_type": "mmap",  # /dev/shm is small in containers
     "max_parallel_workers_per_gather": "0",
     "jit": "off",
@@ -66,6 +65,7 @@ _SETTINGS: Final = {
     "log_error_verbosity": "terse",  # no details and no statements: they quote what people wrote
     "log_min_error_statement": "panic",
 }
+_CGROUP_MEMORY: Final = Path("/sys/fs/cgroup/memory.max")  # of a container, "max" if it has no limit
 _UNSAFE: Final = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 
 log = structlog.get_logger("storage.embedded")
@@ -73,6 +73,19 @@ log = structlog.get_logger("storage.embedded")
 
 class EmbeddedError(StorageError):
     """The embedded PostgreSQL cannot start; the text is one plain sentence for the operator."""
+
+
+def buffers_mb(memory_bytes: int) -> int:
+    """PostgreSQL's cache: an eighth of the memory, from 128 to 512 MB. It is taken page by page, as data is read."""
+    return max(128, min(512, memory_bytes >> 23))
+
+
+def _memory_bytes() -> int:
+    """What this machine, or the container that this is, has."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    with suppress(OSError, ValueError):
+        memory = min(memory, int(_CGROUP_MEMORY.read_text()))
+    return memory
 
 
 class EmbeddedPostgres:
@@ -195,7 +208,12 @@ class EmbeddedPostgres:
         await _aside(os.rename, fresh, self.data)
 
     async def _launch(self) -> None:
-        settings = {**_SETTINGS, **self._more, "unix_socket_directories": _quoted_list(self._sockets)}
+        settings = {
+            **_SETTINGS,
+            "shared_buffers": f"{buffers_mb(await _aside(_memory_bytes))}MB",
+            **self._more,
+            "unix_socket_directories": _quoted_list(self._sockets),
+        }
         if self._unsafe:
             settings.update(_UNSAFE)
         command = [str(self._programs / "postgres"), "-D", str(self.data)]

@@ -90,6 +90,25 @@ async def test_it_starts_durable_answers_and_stops_clean(folder: Path) -> None:
         assert await _ask(server.dsn, "select n from kept") == 7
 
 
+@pytest.mark.parametrize(("memory_mb", "buffers"), [(256, 128), (1024, 128), (2048, 256), (4096, 512), (65536, 512)])
+def test_its_cache_is_an_eighth_of_the_memory_within_bounds(memory_mb: int, buffers: int) -> None:
+    assert module.buffers_mb(memory_mb << 20) == buffers
+
+
+@pytest.mark.parametrize(("limit", "buffers"), [("1073741824\n", "128MB"), ("max\n", None), (None, None)])
+async def test_a_containers_limit_is_its_memory(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, limit: str | None, buffers: str | None
+) -> None:
+    folder.mkdir(exist_ok=True)
+    if limit is not None:
+        (folder / "memory.max").write_text(limit)
+    monkeypatch.setattr(module, "_CGROUP_MEMORY", folder / "memory.max")
+    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    async with open_embedded(folder / "data", unsafe_no_fsync=True) as server:
+        shown = await _ask(server.dsn, "select current_setting('shared_buffers')")
+        assert shown == (buffers or f"{module.buffers_mb(machine)}MB")
+
+
 async def test_two_folders_are_two_servers(folder: Path) -> None:
     async with (
         open_embedded(folder / "a", unsafe_no_fsync=True) as one,

@@ -1,6 +1,7 @@
 """Search and places in the past by the contract of every ``Store``: PostgreSQL, and the simulated world's fake."""
 
 import itertools
+import random
 from typing import Any
 from uuid import UUID
 
@@ -148,6 +149,37 @@ async def test_conditions_narrow_a_search(bench: Bench) -> None:
     [first] = (await find(bench, ANN, "tea ", conversation=G, to_ms=(await at_ms(store, 3)) - 5_000)).hits
     assert first.seq == 2
     assert await seqs(bench, ANN, "tea ", conversation=G, from_ms=await at_ms(store, 3)) == [4, 3]
+
+
+async def test_phrases_and_times_find_what_reading_every_message_finds(bench: Bench) -> None:
+    """Short words, whose pairs are indexed, longer ones, and one too long for the index; times on both sides of where a
+    spell of the index ends, and windows of fewer and more spells than a query names."""
+    chance = random.Random(6)
+    words = ["a", "in", "the", "dog", "ends", "eight", "umbrella", "tonight", "straße", "x" * 300]
+    said = [[chance.choice(words) for _ in range(chance.randrange(1, 12))] for _ in range(150)]
+    await group(bench.store, ANN, BOB)
+    await tell(bench.store, G, ANN, *(" ".join(line) for line in said))
+    times: dict[int, int] = {}
+    for seq in range(1, len(said) + 2):  # fifteen about each spell's end, to the millisecond and less close
+        stored = await at_ms(bench.store, seq)
+        ends = ((stored >> 29) - 10 + seq // 15) << 29
+        times[seq] = ends + (-40_000, -1000, -2, -1, -1, -1, 0, 0, 0, 1, 1, 2, 3, 1000, 40_000)[seq % 15]
+        await bench.age(G, seq, stored - times[seq])
+    for _ in range(200):
+        line = chance.choice(said)
+        place = chance.randrange(len(line))
+        phrase = [word for word in line[place : place + chance.randrange(1, 4)] if len(word) < 256] or ["dog"]
+        window: dict[str, int] = {}
+        if chance.random() < 0.7:
+            begin = times[chance.randrange(2, len(said) + 2)] + chance.choice([-1, 0, 1])
+            window = {"from_ms": begin, "to_ms": begin + chance.choice([1, 1 << 28, 3 << 29, 5 << 29, 9 << 29])}
+        expected = [
+            (at, seq) for seq, at in times.items() if seq > 1
+            and window.get("from_ms", 0) <= at < window.get("to_ms", 1 << 62)
+            and any(said[seq - 2][k : k + len(phrase)] == phrase for k in range(len(said[seq - 2])))
+        ]  # fmt: skip
+        found = await find(bench, BOB, f'"{" ".join(phrase)}"', **window, limit=50)
+        assert [hit.seq for hit in found.hits] == [seq for _, seq in sorted(expected, reverse=True)][:50]
 
 
 async def at_ms(store: Store, seq: int) -> int:
