@@ -61,34 +61,19 @@ return array_remove(array[
                                                           then e.detail #> '{content,media}' else '[]' end) m
              where m ->> 'kind' is not null);
 
--- Each two short words that follow one another, as three letters. Frequent words are short in any language, and how two of
--- them stand is the costly question of a phrase: thousands of messages have both. Two pairs may have the same letters, for
--- what is found is held against the places of its words.
-create function search_pairs(p_words tsvector) returns setof text language sql immutable parallel safe as $$
-    select '+' || left(encode(decode(md5(word || ' ' || following), 'hex'), 'base64'), 3)
-    from (select lexeme as word, place, lead(lexeme) over (order by place) as following, lead(place) over (order by place) as next
-          from unnest(p_words) w cross join lateral unnest(w.positions) place where length(lexeme) <= 5) placed
-    where next = place + 1
-$$;
-
--- In which spell of some six days a time is.
-create function search_spell(p_at_ms bigint) returns bigint language sql immutable parallel safe
-return p_at_ms >> 29;
-
--- A message's terms: its words; "*", which every message has; its author ("@"), spell ("~"), kinds ("#") and pairs ("+");
--- each after its block.
+-- A message's terms: its words, its author ("@"), its kinds ("#"), and "*", which every message has; each after its block.
 create function search_terms(e entry, p_languages regconfig[]) returns tsvector language plpgsql immutable parallel safe as $$
 declare
     v_block text := search_block(e.conversation, e.seq);
-    v_words tsvector := search_words(coalesce(e.text, ''), p_languages);
-    v_more text[] := array['*', '@' || e.author, '~' || search_spell(e.at_ms)]
-        || array(select '#' || kind from unnest(search_kinds(e)) kind) || array(select search_pairs(v_words));
 begin
-    if octet_length(e.text) > 255 then
-        v_words := ts_delete(v_words, array(select lexeme from unnest(v_words) where octet_length(lexeme) > 255));
-    end if;
-    -- As text, each stands between quotes after a blank; and no word has a blank. A third of the time that it takes by rows.
-    return replace(' ' || v_words::text || ' ''' || array_to_string(v_more, ''' ''') || '''', ' ''', ' ''' || v_block)::tsvector;
+    return (
+        select string_agg('''' || v_block || replace(replace(word, '\', '\\'), '''', '''''') || ''''
+                          || coalesce(':' || array_to_string(places, ','), ''), ' ')
+        from (select lexeme, positions from unnest(search_words(coalesce(e.text, ''), p_languages))
+              union all
+              select unnest(array['*', '@' || e.author::text] || array(select '#' || k from unnest(search_kinds(e)) k)), null
+        ) as terms(word, places)
+        where octet_length(word) <= 255)::tsvector;
 end $$;
 
 create function search_changed(e entry) returns bigint language sql immutable parallel safe
@@ -178,13 +163,11 @@ $$;
 --   terms [{"x": text, "p": a prefix, "f": a phrase, "n": must not be there}, ...]
 create type searched as (
     query tsquery,                                            -- what must hold; empty: anything
-    pairs text[],                                             -- what holds wherever its phrases do
     marks tsquery                                             -- any of the words to highlight
 );
 create function search_query(p_terms json, p_languages regconfig[]) returns searched language plpgsql immutable as $$
 declare
     v_query tsquery := '';
-    v_pairs text[] := '{}';
     v_marks tsquery := '';
     v_one tsquery;
     t record;
@@ -193,9 +176,6 @@ begin
     for t in select x, p, f, n from json_to_recordset(p_terms) as r(x text, p boolean, f boolean, n boolean) loop
         if t.f then
             v_one := phraseto_tsquery('simple', t.x);
-            if not t.n then
-                v_pairs := v_pairs || array(select search_pairs(to_tsvector('simple', t.x)));
-            end if;
         else
             v_one := plainto_tsquery('simple', t.x);
             if t.p and numnode(v_one) > 0 then
@@ -211,7 +191,7 @@ begin
             v_marks := v_marks || v_one;
         end if;
     end loop;
-    return (v_query, v_pairs, v_marks)::searched;
+    return (v_query, v_marks)::searched;
 end $$;
 
 
@@ -239,7 +219,6 @@ declare
     v_query searched := search_query(p_terms, p_languages);
     v_bounded boolean := p_to_ms is not null or p_after is not null;
     v_slack bigint := 3600000;                                -- a clock that was set back
-    v_spells bigint[] := array(select generate_series(search_spell(p_from_ms), least(search_spell(p_to_ms), search_spell(p_from_ms) + 6)));
     v_template text;
     v_found search_hit[] := '{}';
     v_floor bigint := coalesce(p_from_ms, 0);                 -- what is older cannot be on the page
@@ -256,10 +235,6 @@ begin
     v_template := array_to_string(array_remove(array[
         '(' || nullif(regexp_replace(v_query.query::text, '''((?:[^'']|'''')*)''', E'''\x01\\1''', 'g'), '') || ')',
         E'''\x01@' || p_author || '''', E'''\x01#' || p_kind || '''',
-        (select string_agg(E'''\x01' || pair || '''', ' & ') from unnest(v_query.pairs) pair),
-        -- Of a short time: or all that a conversation said in other weeks would be read with it.
-        case when cardinality(v_spells) between 1 and 6 then
-            (select '(' || string_agg(E'''\x01~' || spell || '''', ' | ') || ')' from unnest(v_spells) spell) end,
         case when p_author is null and p_kind is null and v_query.query::text !~ '^[^!]+$' then E'''\x01*''' end], null), ' & ');
 
     -- The blocks of what may be seen, and when the newest entry of each was stored, the newest first.
