@@ -185,9 +185,9 @@ async def test_each_command_is_carried_out_and_seen(house: House, world: World) 
             await phone.saw("state", 3)  # what stands already: settings, what is hidden, what waits
             await result("thread.read", "h2", **inside, read=14)
             await result("thread.follow", "h3", **inside, on=False)
-            assert (await phone.saw("state", 5))[-1] == {
-                "t": "state", "what": "thread", "subject": f"{club}/8", "thread": {"following": False, "read": 14},
-            }  # fmt: skip
+            # Two changes of one row that follow one another closely may be told as one: what counts is how it stands.
+            last = {"t": "state", "what": "thread", "subject": f"{club}/8", "thread": {"following": False, "read": 14}}
+            await phone.until(lambda: phone.of("state")[-1] == last)
         waiting = (await result("message.scheduled"))["scheduled"]
         assert waiting == [{**kept, "conversation": club, "text": "later"}]
         assert await result("message.unschedule", scheduled=kept["scheduled"]) == {}
