@@ -296,7 +296,7 @@ as $$
         'topic', v.topic, 'photo', v.photo, 'slow_mode_s', v.slow_mode_s,
         'tags', nullif(v.tags, '{}'), 'public', v.public,
         'member_count', case when m.until is null and v.kind in ('room', 'channel') then v.member_count end,
-        'admins', case when m.until is null and v.kind <> 'direct' then
+        'admins', case when m.until is null and v.kind <> 'direct' then        
             (select json_agg(s.person order by s.person) from span s
              where s.conversation = v.id and s.until is null and s.role = 'admin') end,
         'unread', (select count(*) filter (where e.kind = 'message' and e.author <> i.p and e.content ->> 'thread' is null and e.seq <> all (h.seqs)
