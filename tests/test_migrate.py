@@ -10,6 +10,7 @@ from storage.database import Database, open_database
 from storage.errors import StorageError, StorageUnfit
 from storage.migrate import FOLDER, Migration, migrate, pending, read
 
+LANDED = Path(__file__).parent / "data" / "migrations.sha256"  # a line a file; a new migration adds one
 NO_TRANSACTION = """-- konnect: no transaction
 -- An index that is built while people write.
 create index concurrently if not exists thing_n on thing (n);
@@ -35,6 +36,12 @@ async def test_the_house_s_own_migrations_apply_to_an_empty_database_and_only_on
         assert await migrate(database) == names
         assert await migrate(database) == []
         assert await pending(database) == []
+
+
+def test_a_migration_that_has_landed_stays_as_it_is_to_the_last_blank() -> None:
+    """Whoever has applied it could not start again."""
+    landed = dict(line.split()[::-1] for line in LANDED.read_text().splitlines())
+    assert {one.name: one.sha256 for one in read(FOLDER)} == landed
 
 
 async def test_each_file_is_applied_once_and_in_order(empty_dsn: str, files: Path) -> None:
