@@ -139,10 +139,12 @@ async def test_the_people_of_a_process_that_stops_were_last_seen_then(bench: Ben
 
 
 async def test_processes_that_write_at_once_do_not_meet(bench: Bench) -> None:
-    """The same people, in other orders, from two processes: no deadlock."""
-    people = [ANN, BOB, CID, DAN, EVE]
-    async with trio.open_nursery() as nursery:
-        for nth in range(10):
-            store, order = (bench.store, people) if nth % 2 else (bench.other, people[::-1])
-            await store.beat(NODE)
-            nursery.start_soon(store.take_seats, NODE, order, dict.fromkeys(order, nth * MINUTE))
+    """The same people, in other orders, from two processes, one of which goes again and again: no deadlock."""
+    people = [uid(7000 + nth) for nth in range(60)]
+    for _ in range(5):
+        async with trio.open_nursery() as nursery:
+            for nth in range(20):
+                store, order = (bench.store, people) if nth % 2 else (bench.other, people[::-1])
+                await store.beat(NODE)
+                nursery.start_soon(store.take_seats, NODE, order, dict.fromkeys(order[nth:], nth * MINUTE))
+            nursery.start_soon(bench.other.leave, NODE)
