@@ -12,7 +12,7 @@ class Notification:
     """Something one is told of in the app."""
 
     id: str  # later ones have higher ones
-    kind: str  # "mention", "reply", "reaction", "added", "operator", "request", "declined"; newer servers may know more
+    kind: str  # "mention", "reply", "match" and so on, as docs/protocol.md lists them; newer servers may know more
     at_ms: int
     read: bool = False
     conversation: str | None = None
@@ -24,6 +24,8 @@ class Notification:
     body: str | None = None
     data: Mapping[str, str] = field(default_factory=dict)
     answer: str | None = None  # of a request: "accepted" or "declined"; None: it waits
+    post: str | None = None  # one's own, that it is about
+    comment: str | None = None
 
     @classmethod
     def parse(cls, frame: Frame) -> "Notification":
@@ -36,6 +38,7 @@ class Notification:
             seq=take_maybe(frame, "seq", int), of=take_maybe(frame, "of", int), user=take_maybe(frame, "user", str),
             emoji=take_maybe(frame, "emoji", str), title=take_maybe(frame, "title", str),
             body=take_maybe(frame, "body", str), data=data, answer=take_maybe(frame, "answer", str),
+            post=take_maybe(frame, "post", str), comment=take_maybe(frame, "comment", str),
         )  # fmt: skip
 
 

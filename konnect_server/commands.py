@@ -14,6 +14,8 @@ from msgspec import UNSET
 from konnect_server.actions import conversations as actions, links, rooms, scheduled, search, threads
 from konnect_server.actions.office import Office
 from konnect_server.conversation import Acting, Author, Posting
+from konnect_server.people.ground import Asked, Ground, Outcome
+from konnect_server.people.rules import RULES
 from konnect_server.presence import Presence
 from konnect_server.receipts import Receipts
 from konnect_server.registry import Registry
@@ -58,6 +60,10 @@ class Desk(Protocol):
     def room_members(self) -> int: ...
     @property
     def office(self) -> Office | None: ...
+    @property
+    def people(self) -> Ground | None: ...
+    @property
+    def signed_out(self) -> Callable[[UUID, UUID], None]: ...
     @property
     def search_languages(self) -> Sequence[str]: ...
 
@@ -388,6 +394,40 @@ def _unread(asker: Asker, command: frames.UnreadGet) -> None:
     asker.read(command, lambda: actions.unread(asker.desk.store, asker.user))
 
 
+# --- people ---
+
+
+def _people(asker: Asker, command: frames.Command) -> None:
+    """One of the rules about people (konnect_server/people). What is their own reaches the asker's device before the
+    answer; what changes something, which carries a key, keeps the order of coming."""
+    desk, rule = asker.desk, RULES[type(command)]
+    asked = Asked(asker.user, asker.sign_in, desk.new_id())
+
+    async def ask() -> Outcome:
+        if desk.people is None:
+            raise Unavailable("this server knows nothing of people")  # its storage is no database
+        return await rule(desk.people, asked, command)
+
+    async def tell(outcome: Outcome) -> Any:
+        for conversation, seq in outcome.stored:
+            desk.registry.stored_elsewhere(conversation, seq)
+        for conversation, person in outcome.joined:
+            desk.registry.joined(conversation, person)
+        for person in outcome.changed:
+            desk.registry.changed(person)
+        for sign_in, person in outcome.ended:
+            desk.signed_out(sign_in, person)
+        if outcome.jobs and desk.office is not None:
+            desk.office.there_is_a_job()
+        await asker.told_up_to(outcome.number)
+        return outcome.result
+
+    if "key" in command.__struct_fields__:
+        asker.read_in_order(command, ask, tell)
+    else:
+        asker.read(command, ask, tell)
+
+
 HANDLERS: Final[dict[type[frames.Command], Callable[[Asker, Any], None]]] = {
     frames.ConversationDirect: _direct,
     frames.ConversationCreate: _create,
@@ -430,6 +470,7 @@ HANDLERS: Final[dict[type[frames.Command], Callable[[Asker, Any], None]]] = {
     frames.LinkJoin: _join_by_link,
     frames.RequestList: _requests,
     frames.Search: _search,
+    **dict.fromkeys(RULES, _people),
 }
 
 

@@ -23,6 +23,7 @@ from konnect_server.conversation import Conversation
 from konnect_server.due import Clerk
 from konnect_server.gateway import Gateway
 from konnect_server.last_seen import LastSeenWriter
+from konnect_server.people.ground import Ground
 from konnect_server.poller import Poller
 from konnect_server.presence import Presence
 from konnect_server.pump import Pump
@@ -62,6 +63,7 @@ class World(msgspec.Struct, frozen=True):
     new_id: Callable[[], UUID]  # UUIDv7
     wall_ms: Callable[[], int]  # Unix milliseconds
     office: Office | None = None  # devices and notifications; None where storage is no database
+    people: Ground | None = None  # the same
     moved: Callable[[UUID], None] = lambda conversation: None  # a log grew by our hand: for the search index
 
 
@@ -69,7 +71,7 @@ class Core:
     """The live actors of one process and what they stand on."""
 
     def __init__(self, config: Config, world: World, nursery: trio.Nursery) -> None:
-        self._store = world.store
+        self._store, self._sign_in_ended = world.store, world.sign_in_ended
         self.wheel = Wheel()
         terms = Terms(
             message_bytes=config.frame_bytes,
@@ -95,6 +97,8 @@ class Core:
         self.registry.moved = world.moved
         self.presence = Presence(config.presence_grace_s, trio.current_time, self.bus.presence, world.wall_ms)
         self.registry.presence = self.presence
+        if world.people is not None:
+            world.people.online = self.presence.online
         self._last_seen = self.bus.seats = LastSeenWriter(
             world.store, self.bus.node, trio.current_time, lambda: self.registry.users
         )
@@ -110,6 +114,7 @@ class Core:
             sockets_per_user=config.sockets_per_user, group_members=config.group_members,
             hello_timeout_s=config.hello_timeout_s, sooner=self._sooner, room_members=config.room_members,
             office=world.office, search_languages=config.search_languages,
+            people=world.people, signed_out=self._signed_out,
         )  # fmt: skip
         self.calls = Calls(self._desk)
         self.clerk = Clerk(self._desk, world.wall_ms)
@@ -130,6 +135,11 @@ class Core:
         """A sign-in was ended in this process: its sockets close, here and elsewhere."""
         self.registry.sign_out(sign_in, user)
         self.bus.signed_out(sign_in, user)
+
+    def _signed_out(self, sign_in: UUID, user: UUID) -> None:
+        """The same, of one that a command ended."""
+        self._sign_in_ended(sign_in)
+        self.sign_out(sign_in, user)
 
     async def settle(self) -> None:
         """Take in nothing more, and wait until what was taken in is committed and answered; SETTLE_S at most."""

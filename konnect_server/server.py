@@ -28,6 +28,7 @@ from konnect_server.http import DoorOptions, open_http_door
 from konnect_server.ids import uuid7
 from konnect_server.indexer import Indexer
 from konnect_server.jobs import Jobs
+from konnect_server.people.ground import Ground
 from konnect_server.poller import SystemPoller
 from konnect_server.postgres_doorbell import open_postgres_doorbell
 from konnect_server.push.driver import Driver
@@ -36,6 +37,7 @@ from konnect_server.push.log_driver import LogDriver
 from konnect_server.push.notices import Notices
 from konnect_server.push.requests import Requests
 from konnect_server.push.sender import Sender
+from konnect_server.push.told import Tellings
 from konnect_server.tokens import Tokens
 from protocol.closing import DRAINING
 from protocol.errors import EmailTaken
@@ -165,22 +167,27 @@ async def open_server(config: Config, announce: Announce) -> AsyncIterator[Serve
         await store.set_default_retention(config.retention_s or None)
         doorbell = await stack.enter_async_context(open_postgres_doorbell(database))
         office = Office(database, uuid7)
+        url = config.public_url or _url(config.host, listening[0].getsockname()[1])
+        blobs = await _open_blobs(config, stack, url, tokens.refresh_secret)
+        people = Ground(database, config, uuid7, blobs.public_url)
         indexer = Indexer(database, config.search_languages)
         world = World(
             store=store, doorbell=doorbell, poller=SystemPoller(), verify=tokens.verify,
             hand_over=lambda sock, head, peer: door.hand_over(cast(socket.socket, sock), head, peer),
             sign_in_ended=tokens.end,
             randomness=random.Random(), new_id=uuid7, wall_ms=lambda: time.time_ns() // 1_000_000,
-            office=office,
+            office=office, people=people,
             moved=indexer.moved if config.search_index else lambda conversation: None,
         )  # fmt: skip
         core = await stack.enter_async_context(open_core(config, world))
         sender = Sender(database, _push_driver(config, stack))
         notices = Notices(database, sender, core.registry.changed)
         requests = Requests(database, sender, core.registry.changed)
+        tellings = Tellings(database, sender)
         handlers = {
             "push": sender.push, "notice": notices.tell, "notice.push": notices.push,
             "request": requests.tell, "request.over": requests.over, "request.push": requests.push,
+            "told.push": tellings.push,
         }  # fmt: skip
         jobs = Jobs(database, handlers, randomness=world.randomness)
         notices.wake = requests.wake = office.wake = jobs.wake
@@ -191,8 +198,6 @@ async def open_server(config: Config, announce: Announce) -> AsyncIterator[Serve
             database, tokens, Passwords(HashCost(), at_a_time=config.password_hashes), new_id=uuid7,
             signed_out=core.sign_out, idle_s=config.refresh_idle_days * 86_400,
         )  # fmt: skip
-        url = config.public_url or _url(config.host, listening[0].getsockname()[1])
-        blobs = await _open_blobs(config, stack, url, tokens.refresh_secret)
         media = Media(database, blobs, _media_terms(config), new_id=uuid7)
         door = await stack.enter_async_context(
             open_http_door(

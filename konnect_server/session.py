@@ -20,6 +20,7 @@ from konnect_server.commands import HANDLERS, Ask, Then, insist, sending
 from konnect_server.conversation import Acting, Posting
 from konnect_server.limiter import TokenBucket
 from konnect_server.outbox import LOW_WATER_BYTES
+from konnect_server.people.ground import Ground
 from konnect_server.presence import Presence
 from konnect_server.receipts import Receipts
 from konnect_server.registry import Registry
@@ -130,6 +131,8 @@ class Desk(msgspec.Struct, frozen=True):
     hello_timeout_s: float
     sooner: Callable[[int], None]  # something was given to this server that is due then, Unix milliseconds
     office: Office | None = None
+    people: Ground | None = None
+    signed_out: Callable[[UUID, UUID], None] = lambda sign_in, user: None  # told of sign-ins that a command ended
 
 
 class Session:

@@ -64,23 +64,34 @@ class Notification(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Something one is told of in the app."""
 
     kind: Annotated[
-        Literal["mention", "reply", "reaction", "added", "operator", "request", "declined"],
+        Literal[
+            "mention", "reply", "reaction", "added", "operator", "request", "declined",
+            "opener", "match", "contact_request", "contact_accepted", "follow", "comment", "post_reaction", "export",
+        ],
         Meta(
             description="A message that names one; one that answers one's own; a reaction to one's own; somebody took "
             "one into a group; word from who runs the app; somebody asks to be let into a conversation that one "
-            "administers; or one was not let in. Ignore a kind that you do not know."
+            "administers; one was not let in; a first message, by nobody who is named; a match; somebody would like to "
+            "be one's contact, or is now; follows one; commented on one's post; reacted to it; or the copy of one's "
+            "data is ready. Ignore a kind that you do not know."
         ),
     ]
     at_ms: Annotated[AtMs, Meta(description="When it happened: Unix milliseconds (UTC), by the database's clock.")]
     read: Annotated[bool, Meta(description="Whether one has read it.")] = False
-    conversation: Annotated[UUID, Meta(description="Where; absent of `operator`.")] | UnsetType = UNSET
+    conversation: (
+        Annotated[UUID, Meta(description="Where, if in a conversation; of `match`: the one of the two.")] | UnsetType
+    ) = UNSET
     seq: (
-        Annotated[int, Meta(description="Which entry there says so; absent of `operator`, `request`, `declined`.")]
-        | UnsetType
+        Annotated[int, Meta(description="Of what an entry there says: which one.")] | UnsetType
     ) = UNSET
     of: Annotated[int, Meta(description="Of `reply` and `reaction`: one's own message.")] | UnsetType = UNSET
-    user: Annotated[UUID, Meta(description="Who did it; absent of `operator` and `declined`.")] | UnsetType = UNSET
-    emoji: Annotated[str, Meta(description="Of `reaction`: with what.")] | UnsetType = UNSET
+    user: (
+        Annotated[UUID, Meta(description="Who did it; absent of `operator`, `declined`, `opener` and `export`.")]
+        | UnsetType
+    ) = UNSET
+    post: Annotated[UUID, Meta(description="Of `comment` and `post_reaction`: one's own post.")] | UnsetType = UNSET
+    comment: Annotated[UUID, Meta(description="Of `comment`: which one.")] | UnsetType = UNSET
+    emoji: Annotated[str, Meta(description="Of `reaction` and `post_reaction`: with what.")] | UnsetType = UNSET
     title: (
         Annotated[
             str, Meta(description="Of `operator`: what it is about. Of `declined`: what the conversation is called.")

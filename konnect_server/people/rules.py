@@ -1,0 +1,7 @@
+"""All rules about people, by command."""
+
+from typing import Final
+
+from konnect_server.people.ground import Rules
+
+RULES: Final[Rules] = {}
