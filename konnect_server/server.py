@@ -21,6 +21,7 @@ from konnect_server.actions.media import Media, MediaTerms
 from konnect_server.actions.media_sweep import sweep_media
 from konnect_server.actions.office import Office
 from konnect_server.actions.passwords import HashCost, Passwords
+from konnect_server.collector import Collector
 from konnect_server.config import Config
 from konnect_server.core import Core, World, open_core
 from konnect_server.gateway import open_listeners
@@ -110,6 +111,7 @@ def _spare_the_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(*COLLECT_AT)
+    trio.lowlevel.add_instrument(Collector())
 
 
 async def _on_signals(signals: AsyncIterator[int], stop: trio.Event, everything: trio.CancelScope) -> None:

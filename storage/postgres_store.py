@@ -118,9 +118,9 @@ from storage.store import PLAIN, Change
 
 READERS_LOOKED: Final = 500  # cursors looked at for one page of message.readers
 ASKING: Final = 3  # connections for the questions of those who come back
-# What a first start weighs: with 16 of them in a query, those who come all at once do not all wait for one while this
+# What a first start weighs: with 21 of them in a query, those who come all at once do not all wait for one while this
 # process has nothing to do (docs/performance.md, "Sign-ins").
-FIRST_WEIGHT: Final = 4
+FIRST_WEIGHT: Final = 3
 _ENTRIES: Final = 62  # that weigh as much as a question without any: so eight whole pages in one query, no more
 _NO_PAGE: Final = Page([], False)
 _NO_PERSONAL: Final = PersonalPage([], False)
