@@ -74,6 +74,8 @@ def _after(known: Conversation, entry: Entry) -> Conversation:
             changes["photo"] = entry.photo
         case "conversation.slow_mode":
             changes["slow_mode_s"] = entry.seconds or 0
+        case "conversation.closed" | "conversation.opened":
+            changes["closed"] = entry.kind == "conversation.closed"
         case "conversation.retention":
             changes["retention_s"] = entry.retention_s
         case "message.pinned" if entry.of is not None:

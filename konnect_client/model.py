@@ -231,6 +231,7 @@ class Conversation:
     public: bool = False  # everybody may join
     member_count: int = 0  # of a room or a channel, whose members are not listed
     slow_mode_s: int = 0  # of a group: seconds between two messages of a plain member
+    closed: bool = False  # of a direct conversation: nobody may write in it now
 
     @classmethod
     def parse(cls, frame: Frame) -> "Conversation":
@@ -261,6 +262,7 @@ class Conversation:
             public=take_or(frame, "public", bool, False),
             member_count=take_or(frame, "member_count", int, 0),
             slow_mode_s=take_or(frame, "slow_mode_s", int, 0),
+            closed=take_or(frame, "closed", bool, False),
         )
 
 

@@ -22,7 +22,7 @@ from uuid import UUID
 from msgspec import UNSET
 
 from protocol import closing, codec
-from protocol.errors import Forbidden, Invalid, KeyReused, KonnectError, NotAMember, SlowMode
+from protocol.errors import ConversationClosed, Forbidden, Invalid, KeyReused, KonnectError, NotAMember, SlowMode
 from protocol.frames import Appended, Content, Entry, Privacy
 from storage.actions import Deed
 from storage.rows import Acted, Answer, Appendix
@@ -409,4 +409,6 @@ def _held_back(answer: Answer) -> KonnectError:
     """Why a member may not write now."""
     if answer.error == "slow_mode":
         return SlowMode(answer.retry_after_ms)
+    if answer.error == "conversation_closed":
+        return ConversationClosed("you two may not write to each other now")
     return Forbidden("only its owner and admins write in a channel")

@@ -30,6 +30,7 @@
     │   ├── InAThread               in_a_thread          the message is in a thread itself, and has none
     │   ├── UnknownPoll             unknown_poll         the message is no poll
     │   ├── PollClosed              poll_closed          the poll was closed
+    │   ├── ConversationClosed      conversation_closed  the two may not write to each other now
     │   ├── UnknownScheduled        unknown_scheduled    no scheduled message of this person by that id
     │   ├── TooManyScheduled        too_many_scheduled   as many messages wait as may
     │   ├── TooManyPins             too_many_pins        the conversation has its most pins
@@ -269,6 +270,12 @@ class PollClosed(Refused):
     """The poll was closed; nobody may choose any more."""
 
     code, status, fix = "poll_closed", 409, "Show its result."
+
+
+class ConversationClosed(Refused):
+    """The direct conversation is closed: the two may not write to each other now."""
+
+    code, status, fix = "conversation_closed", 403, "Show the conversation as one to read, until `conversation.opened`."
 
 
 class UnknownScheduled(Refused):

@@ -14,6 +14,7 @@ from msgspec import UNSET
 from protocol.errors import (
     AlreadyAMember,
     Banned,
+    ConversationClosed,
     ConversationFull,
     Forbidden,
     InAThread,
@@ -175,6 +176,8 @@ def refusal(
             return TooManyPins("the conversation has as many pinned messages as it may have")
         case "nothing_to_forward":
             return Invalid("there is nothing in this message that can be forwarded")
+        case "conversation_closed":
+            return closed()
         case "poll_closed":
             return PollClosed("the poll was closed")
         case "no_such_option":
@@ -185,6 +188,11 @@ def refusal(
     if found is not None:
         return found
     return reading_refusal(code, author, *((action.conversation, seq) if seq else _about(action, code)))
+
+
+def closed() -> ConversationClosed:
+    """Why nobody writes in a direct conversation."""
+    return ConversationClosed("you two may not write to each other now")
 
 
 def _members_refusal(code: str, author: UUID, action: Deed, missing: UUID | None) -> Refused | None:
@@ -250,6 +258,8 @@ def link_refusal(code: str, person: UUID, conversation: UUID | None, key: str = 
             return Forbidden("only the owner and admins of the group may do this")
         case "wrong_kind":
             return WrongKind("a direct conversation has its two members for ever")
+        case "conversation_closed":
+            return closed()
         case "over":
             return Invalid("the end is over already - at `$.expires_at_ms`")
         case "too_many_links":

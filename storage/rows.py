@@ -41,7 +41,7 @@ class Answer(Struct, frozen=True):
     at_ms: int | None = None
     expires_at_ms: int | None = None  # of a new message: when it disappears
     refused: bool = False  # storage can never take this text
-    error: str | None = None  # a member, but may not write now: "forbidden", or "slow_mode" for retry_after_ms
+    error: str | None = None  # a member, but may not write now: an error's code; "slow_mode" for retry_after_ms
     retry_after_ms: int = 0
 
 
@@ -117,7 +117,7 @@ class Span(Struct, frozen=True):
     number: int  # the person's number at the last change of this stretch
     until: int | None = None
     partner: UUID | None = None  # in a direct conversation
-    large: bool = False  # it has more than TYPING_MEMBERS members
+    large: bool = False  # typing is not told: it has more than TYPING_MEMBERS members, or is closed
 
 
 class Standing(Struct, frozen=True):
@@ -183,6 +183,7 @@ class State(Struct, frozen=True):
     tags: list[str] = []
     public: bool = False
     member_count: int = 0
+    closed: bool = False
 
 
 _Shown = TypeVar("_Shown", bound=ConversationState)
@@ -197,7 +198,7 @@ def shown(state: State, form: type[_Shown]) -> _Shown:
         retention_s=state.retention_s,
         pins=state.pins,
         admins=state.admins, topic=state.topic, photo=state.photo, slow_mode_s=state.slow_mode_s,
-        tags=state.tags, public=state.public, member_count=state.member_count,
+        tags=state.tags, public=state.public, member_count=state.member_count, closed=state.closed,
     )  # fmt: skip
 
 

@@ -6,6 +6,7 @@ from uuid import UUID
 from msgspec import Struct
 
 from protocol.errors import (
+    ConversationClosed,
     Invalid,
     KeyReused,
     NotAMember,
@@ -75,6 +76,8 @@ def refusal(
             return NotAMember(author, conversation)
         case "key_reused":
             return KeyReused(key)
+        case "conversation_closed":
+            return ConversationClosed("you two may not write to each other now")
         case "too_far_ahead":
             return Invalid("the time is more than a hundred years ahead - at `$.at_ms`")
         case "too_many_scheduled":

@@ -57,7 +57,7 @@ from tests.simulate.actions import ACTIONS
 from tests.simulate.agenda import Agenda
 from tests.simulate.database import Body, Call, FakeDatabase, Upload
 from tests.simulate.faults import WELL
-from tests.simulate.functions import append_messages, change_member, move_receipts, open_direct
+from tests.simulate.functions import append_messages, change_member, move_receipts, open_direct, settle_direct
 from tests.simulate.links import join_by_link, revoke_link
 from tests.simulate.personal import set_personal
 from tests.simulate.store import FakeStore
@@ -84,6 +84,7 @@ Held: TypeAlias = (
     | tuple[Literal["receipts"], Sequence[Raise]]
     | tuple[Literal["act"], UUID, Deed]
     | tuple[Literal["link"], UUID, LinkJoin | LinkRevoke]
+    | tuple[Literal["settle"], UUID, UUID, bool]
 )  # fmt: skip
 
 
@@ -117,6 +118,10 @@ class Bench(Protocol):
     async def uses(self, upload: UUID) -> list[tuple[UUID, int]]:
         """Where *upload* is named."""
 
+    async def settle(self, one: UUID, other: UUID, shut: bool) -> tuple[UUID, int] | None:
+        """Close the direct conversation of two people, or open it again: by a block, or its end. Where the entry
+        stands; None: nothing changed."""
+
 
 class FakeBench:
     """Two handles on one fake."""
@@ -147,6 +152,8 @@ class FakeBench:
                 body = join_by_link(db, person, command, Rules())
             case ("link", person, LinkRevoke() as command):
                 body = revoke_link(db, person, command)
+            case ("settle", one, other, shut):
+                body = settle_direct(db, one, other, shut)
         call: Call[Any] = Call()
         db.holding = True
         db.begin(body, WELL, call)
@@ -182,6 +189,11 @@ class FakeBench:
     async def uses(self, upload: UUID) -> list[tuple[UUID, int]]:
         return sorted((c, seq) for one, c, seq in self.database.tables.uses if one == upload)
 
+    async def settle(self, one: UUID, other: UUID, shut: bool) -> tuple[UUID, int] | None:
+        call: Call[tuple[UUID, int] | None] = Call()
+        self.database.begin(settle_direct(self.database, one, other, shut), WELL, call)
+        return await call.wait()
+
 
 class PostgresBench:
     """Two stores on one real database, and a plain connection."""
@@ -216,6 +228,8 @@ class PostgresBench:
                 self.holder.execute("select join_by_link(%s, %s, %s)", (person, *texts))
             case ("link", person, LinkRevoke() as command):
                 self.holder.execute("select revoke_link(%s, %s)", (person, msgspec.json.encode(command).decode()))
+            case ("settle", one, other, shut):
+                self._settle(self.holder, one, other, shut)
 
         async def commit() -> None:
             self.holder.commit()
@@ -261,6 +275,24 @@ class PostgresBench:
             "select conversation, seq from upload_use where upload = %s order by 1, 2", (upload,)
         )
         return rows.fetchall()
+
+    async def settle(self, one: UUID, other: UUID, shut: bool) -> tuple[UUID, int] | None:
+        def in_thread() -> Any:
+            with psycopg.connect(self.dsn) as connection:
+                return self._settle(connection, one, other, shut)
+
+        found = await trio.to_thread.run_sync(in_thread)
+        return None if found is None else (UUID(found["conversation"]), found["seq"])
+
+    def _settle(self, connection: psycopg.Connection[Any], one: UUID, other: UUID, shut: bool) -> Any:
+        connection.execute("select lock_pair(%s, %s)", (one, other))
+        if shut:
+            sql = "insert into block (person, blocked) values (%s, %s) on conflict do nothing"
+        else:
+            sql = "delete from block where person = %s and blocked = %s"
+        connection.execute(sql.encode(), (one, other))
+        row = connection.execute("select settle_direct(%s, %s)", (one, other)).fetchone()
+        return None if row is None else row[0]
 
     def close(self) -> None:
         self.control.close()

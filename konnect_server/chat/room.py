@@ -103,6 +103,10 @@ def entry_lines(entry: Entry, me: str, named: Named) -> list[str]:
             return [f"{at} * {author} lets new messages disappear after {entry.retention_s} s"]
         case "conversation.retention":
             return [f"{at} * {author} keeps new messages for ever"]
+        case "conversation.closed":
+            return [f"{at} * nobody may write here now"]
+        case "conversation.opened":
+            return [f"{at} * you may write here again"]
         case "messages.expired":
             return [f"{at} * {len(entry.messages)} earlier messages have disappeared"]
         case "message.pinned":

@@ -167,6 +167,13 @@ class ConversationState(Struct, frozen=True, omit_defaults=True, kw_only=True):
     tags: Annotated[list[str], Meta(description="Interests.")] = []
     public: Annotated[bool, Meta(description="Everybody may join.")] = False
     member_count: Annotated[int, Meta(description="Of a room or a channel: how many belong now.")] = 0
+    closed: Annotated[
+        bool,
+        Meta(
+            description="Of a direct conversation: nobody may write in it now. The other's `receipts` are left out, "
+            "and typing is not told."
+        ),
+    ] = False
 
 
 class Conversations(Struct, frozen=True, omit_defaults=True):

@@ -32,7 +32,13 @@ class Entry(Struct, frozen=True, omit_defaults=True, kw_only=True):
     kind: Annotated[
         EntryKind, Meta(description="What happened. Ignore a kind that you do not know, but count its seq.")
     ]
-    author: Annotated[UUID, Meta(description="Who did it; of `messages.expired` nobody: the nil UUID.")]
+    author: Annotated[
+        UUID,
+        Meta(
+            description="Who did it; of `messages.expired`, `conversation.closed` and `conversation.opened` nobody: "
+            "the nil UUID."
+        ),
+    ]
     key: Annotated[str, Meta(description="The key that its author gave it.")]
     at_ms: Annotated[AtMs, Meta(description="When it was stored: Unix milliseconds (UTC), by the database's clock.")]
     text: (

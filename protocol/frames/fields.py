@@ -89,6 +89,7 @@ EntryKind = Literal[
     "message.pinned",
     "conversation.retention", "messages.expired",
     "poll.voted", "poll.closed",
+    "conversation.closed", "conversation.opened",
 ]  # fmt: skip
 MessageSeq = Annotated[int, Meta(ge=1, le=limits.SEQ_MAX, description="The message's number in the log.")]
 Emoji = Annotated[

@@ -163,7 +163,7 @@ class Town(Protocol):
 COUNTED: Final = ("room", "channel")  # whose members are counted, and not listed
 _SHARED: Final[Frame] = {  # what a conversation's state says for all -> unless it says something
     "title": None, "topic": None, "history": "all", "retention_s": None, "slow_mode_s": 0, "tags": [], "public": False,
-    "member_count": 0, "pins": [],
+    "member_count": 0, "pins": [], "closed": False,
 }  # fmt: skip
 
 
@@ -496,6 +496,8 @@ class Device:
             now = {what: got.get(what)}
         elif kind == "conversation.slow_mode":
             now = {"slow_mode_s": got["seconds"]}
+        elif kind in ("conversation.closed", "conversation.opened"):
+            now = {"closed": kind == "conversation.closed"}
         elif kind == "conversation.retention":
             now = {"retention_s": got.get("retention_s")}
         elif kind in ("member.added", "member.removed", "member.banned") and known.kind in COUNTED and "count" in got:

@@ -64,11 +64,12 @@ class Conversation(Struct):
     slow_mode_s: int = 0
     tags: list[str] = []
     public: bool = False
+    shut: bool = False
 
     @property
     def guarded(self) -> bool:
         """Not every member may write at any time."""
-        return self.kind == "channel" or self.slow_mode_s > 0
+        return self.kind == "channel" or self.slow_mode_s > 0 or self.shut
 
 
 class Span(Struct):

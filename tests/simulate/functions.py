@@ -13,7 +13,7 @@ import msgspec
 from msgspec import UNSET
 
 from protocol import limits
-from protocol.frames import Entry, History, HistoryPage, Receipt as ReceiptFrame, Unread
+from protocol.frames import Entry, EntryKind, History, HistoryPage, Receipt as ReceiptFrame, Unread
 from storage.rows import (
     Answer,
     Appendix,
@@ -133,6 +133,8 @@ def held_back(
     row = tables.conversations[conversation]
     if not row.guarded:
         return None
+    if row.shut:
+        return Answer(False, False, error="conversation_closed")
     if not tables.may(conversation, author, "write"):
         return Answer(False, False, error="forbidden")
     if tables.may(conversation, author, "hurry"):
@@ -318,6 +320,39 @@ def open_direct(db: FakeDatabase, new_id: UUID, author: UUID, user: UUID) -> Bod
     return Made(new_id, True), commit
 
 
+def settle_direct(
+    db: FakeDatabase, one: UUID, other: UUID, shut: bool
+) -> Body[tuple[UUID, int] | None]:
+    """Close the direct conversation of two people, or open it again; *shut* says how they are to each other now."""
+    tables, pair = db.tables, (min(one, other), max(one, other))
+    conversation = tables.directs.get(pair)
+    if conversation is not None:
+        yield [("conversation", conversation)]
+    yield in_order("account", pair)
+    if conversation is None and (conversation := tables.directs.get(pair)) is not None:
+        yield [("conversation", conversation)]  # nobody holds what was just made; the SQL lets go, and locks in order
+    if conversation is None or tables.conversations[conversation].shut == shut:
+        return None, None
+    row, at_ms, nobody = tables.conversations[conversation], db.now_ms(), UUID(int=0)
+    kind: EntryKind = "conversation.closed" if shut else "conversation.opened"
+    entry = Entry(
+        conversation=conversation, seq=row.last_seq + 1, kind=kind, author=nobody, key=f"{kind}:{row.last_seq + 1}",
+        at_ms=at_ms,
+    )  # fmt: skip
+
+    def commit() -> None:
+        tables.keys[conversation, nobody, entry.key] = Stored(entry.seq, at_ms, (kind,))
+        tables.entries[conversation].append(entry)
+        row.last_seq, row.shut = entry.seq, shut
+        if not shut:
+            for receipt in tables.receipts[conversation].values():
+                receipt.at_ms = receipt.delivered_ms = at_ms
+        for person in pair:
+            tables.spans[conversation][person][-1].number = tables.accounts[person].raise_number(at_ms)
+
+    return (conversation, entry.seq), commit
+
+
 def _open(tables: Tables, new_id: UUID, row: Conversation, entry: Entry, digest: tuple[Any, ...]) -> None:
     """A conversation with its first entry and first members."""
     assert entry.members is not UNSET
@@ -342,6 +377,7 @@ def move_receipts(db: FakeDatabase, moves: Sequence[Raise]) -> Body[list[Raised]
     at_ms = db.now_ms()
     shy = [not tables.privacy[p].read_receipts if p in tables.privacy else False for _, p in rows]
     counts = [tables.conversations[c].member_count if c in tables.conversations else 0 for c, _ in rows]
+    shut = [c in tables.conversations and tables.conversations[c].shut for c, _ in rows]
     members = [tables.span(c, p) is not None for c, p in rows]
     before = [_cursors(tables, c, p) for c, p in rows]
     asked = []
@@ -366,8 +402,8 @@ def move_receipts(db: FakeDatabase, moves: Sequence[Raise]) -> Body[list[Raised]
         else:
             delivered, read = before[index] or asked[index]
         earlier = before[index]
-        arrived = up and (earlier is None or delivered != earlier[0])
-        raised.append(Raised(members[index], delivered, read, up, counts[index], arrived, shy[index]))
+        arrived = up and (earlier is None or delivered != earlier[0]) and not shut[index]
+        raised.append(Raised(members[index], delivered, read, up, counts[index], arrived, shy[index] or shut[index]))
 
     def commit() -> None:
         for conversation, person, receipt in rose:
@@ -398,7 +434,8 @@ def standing(
         SpanRow(
             conversation, span.joined, span.since, tables.conversations[conversation].last_seq,
             span.number, span.until, _partner(tables, conversation, person),
-            tables.conversations[conversation].member_count > limits.TYPING_MEMBERS,
+            tables.conversations[conversation].member_count > limits.TYPING_MEMBERS
+            or tables.conversations[conversation].shut,
         )
         for conversation in sorted(tables.joined.get(person, {}))
         for span in tables.spans[conversation][person]
@@ -563,7 +600,7 @@ def _state(tables: Tables, person: UUID, conversation: UUID, recent: int, named:
             receipts = [
                 ReceiptFrame(other, rows[other].delivered, 0 if hides(tables, person, other) else rows[other].read)
                 for other in sorted(members)
-                if other != person and other in rows
+                if other != person and other in rows and not row.shut
             ]
     return State(
         conversation=conversation, kind=row.kind, head=row.last_seq if last.until is None else last.until,
@@ -578,6 +615,7 @@ def _state(tables: Tables, person: UUID, conversation: UUID, recent: int, named:
         tags=row.tags, public=row.public, member_count=counted,
         members=[] if row.kind in ("room", "channel") else members, names=names, receipts=receipts, recent=last_seen,
         admins=admins, topic=row.topic, photo=row.photo, slow_mode_s=row.slow_mode_s,
+        closed=row.shut,
     )  # fmt: skip
 
 
@@ -624,7 +662,10 @@ def receipts_since(
         if tables.span(conversation, person) is not None
         for other, receipt in tables.receipts[conversation].items()
         if (receipt.delivered_ms or receipt.at_ms if hides(tables, person, other) else receipt.at_ms) > since_ms
-        and (other == person or tables.conversations[conversation].member_count <= named)
+        and (
+            other == person
+            or ((row := tables.conversations[conversation]).member_count <= named and not row.shut)
+        )
     ]  # fmt: skip
 
 

@@ -74,6 +74,8 @@ def begin_action(
         return Refusal("key_reused") if old.digest != digest else Acted(old.seq, old.at_ms)
     if tables.span(conversation, author) is None:
         return Refusal("not_a_member", author)
+    if row.shut and not isinstance(action, MessageDelete):
+        return Refusal("conversation_closed")
     if isinstance(action, _SAYING):
         held = functions.held_back(tables, conversation, author, db.now_ms(), {})
         if held is not None and not (held.error == "slow_mode" and action.key.startswith("scheduled:")):
@@ -443,7 +445,10 @@ def message_readers(
     if message is None:
         return Refusal("unknown_message")
     found = []
+    shut = tables.conversations[conversation].shut
     for other, row in sorted(tables.receipts[conversation].items()):
+        if shut and other != person:
+            continue
         span = tables.span(conversation, other)
         if other > after and other != message.author and span is not None and span.joined <= seq <= row.delivered:
             found.append(MessageReader(other, row.read >= seq and not functions.hides(tables, person, other)))

@@ -574,12 +574,13 @@ class Phone:
         first = fresh["first_seq"]  # what is pinned below it an absence may hide
         seen = (
             known.kind, known.title, known.topic, known.retention_s, known.slow_mode_s, known.public,
-            known.member_count, known.owner, [*known.tags], [*known.members], [*known.admins],
+            known.member_count, known.closed, known.owner, [*known.tags], [*known.members], [*known.admins],
             [seq for seq in known.pins if seq >= first],
         )  # fmt: skip
         true = (
             fresh["kind"], fresh.get("title"), fresh.get("topic"), fresh.get("retention_s"),
-            fresh.get("slow_mode_s", 0), fresh.get("public", False), fresh.get("member_count", 0), fresh.get("owner"),
+            fresh.get("slow_mode_s", 0), fresh.get("public", False), fresh.get("member_count", 0),
+            fresh.get("closed", False), fresh.get("owner"),
             fresh.get("tags", []), fresh["members"], fresh.get("admins", []),
             [seq for seq in fresh.get("pins", []) if seq >= first],
         )  # fmt: skip

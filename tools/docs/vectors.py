@@ -334,6 +334,12 @@ def _server() -> Iterator[Vector]:
         "event entry: it has disappeared": frames.EntryEvent(
             **{**entry, "key": "expired:11", "author": UUID(int=0)}, seq=11, kind="messages.expired", messages=[10]
         ),
+        "event entry: a conversation is closed": frames.EntryEvent(
+            **{**entry, "key": "conversation.closed:12", "author": UUID(int=0)}, seq=12, kind="conversation.closed"
+        ),
+        "event entry: it is opened again": frames.EntryEvent(
+            **{**entry, "key": "conversation.opened:13", "author": UUID(int=0)}, seq=13, kind="conversation.opened"
+        ),
         "event entry: a message that was deleted": frames.EntryEvent(
             **{**entry, "key": "m-2"}, seq=4, kind="message", deleted=True, changed=6
         ),
@@ -391,6 +397,10 @@ def _server() -> Iterator[Vector]:
         "event conversation: a direct one": frames.ConversationEvent(
             conversation=DIRECT, kind="direct", title=None, members=[ANN, BOB], head=0, first_seq=1, unread=0, read=0,
             delivered=0, names={ANN: "Ann", BOB: "Bob"}, receipts=[frames.Receipt(BOB, 0, 0)],
+        ),
+        "event conversation: a closed one": frames.ConversationEvent(
+            conversation=DIRECT, kind="direct", title=None, members=[ANN, BOB], head=3, first_seq=1, unread=0, read=2,
+            delivered=2, names={ANN: "Ann", BOB: "Bob"}, closed=True,
         ),
         "event conversation: a hidden past": frames.ConversationEvent(
             conversation=GROUP, kind="group", title=_UNICODE, members=[BOB, ANN], head=_SEQ_MAX - 1,
