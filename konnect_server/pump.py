@@ -16,6 +16,10 @@ A turn is a number of rounds, and ends when nothing is ready or its time (2 ms) 
 3. flush: everything that is due for one socket leaves in one send,
 4. accept new sockets, last, so that no number of a socket just closed is met again in the same batch (B8).
 
+While there is more than a round takes, the doors are looked at all the same: the kernel tells of sockets in the order
+in which they became ready, so a crowd that hangs up and dials again at once would stand before the door until the last
+of it was taken leave of, and whom the door's queue cannot hold dials again a second later (C14).
+
 What a turn has no time for stays in user space, where no readiness event comes for it, and is the first thing of the
 next turn. Nothing new is asked for before it is done, so the carried work is bounded by one batch.
 
@@ -77,6 +81,8 @@ class Pump:
         self._carried: list[tuple[Pollable, int]] = []  # what the last turn had no time for
         self._again: list[Pollable] = []
         self._last: list[Pollable] = []
+        self._doors: list[Pollable] = []
+        self._crowd = False  # the poller had more than it told of
         self._ending: list[Connection] = []
         self._asleep = False
         self._empty: trio.Event | None = None
@@ -146,6 +152,14 @@ class Pump:
         """Call ``ready(AGAIN)`` at the end of this round, when all else is done: for accepting (B8)."""
         self._last.append(owner)
 
+    def open_door(self, owner: Pollable, /) -> None:
+        """*owner* accepts sockets: call ``ready(AGAIN)`` also at the end of each round that leaves something over."""
+        self._doors.append(owner)
+
+    def close_door(self, owner: Pollable, /) -> None:
+        """*owner* accepts no more."""
+        self._doors.remove(owner)
+
     def end(self, connection: Connection, /) -> None:
         """Call ``ready(END)`` at the end of this round, or of one that is held for it."""
         self._ending.append(connection)
@@ -198,6 +212,7 @@ class Pump:
             work, self._carried = self._carried, []
             return work
         work = self.poller.poll(EVENTS)
+        self._crowd = len(work) == EVENTS
         if self._again:
             again, self._again = self._again, []
             return [(owner, AGAIN) for owner in again] + work
@@ -209,10 +224,9 @@ class Pump:
             for connection in ending:
                 self._visit(connection, END)
         self.flush()
-        if self._last:
-            last, self._last = self._last, []
-            for owner in last:
-                self._visit(owner, AGAIN)
+        last, self._last = self._last, []
+        for owner in self._doors if self._crowd or self._carried else last:
+            self._visit(owner, AGAIN)
 
     def _visit(self, owner: Pollable, mask: int) -> None:
         try:

@@ -15,6 +15,7 @@ from trio.testing import MockClock
 from konnect_server.connection import IN, Connection, Terms
 from konnect_server.gateway import ACCEPT_PAUSE_S, Gateway, Strangers, open_listeners
 from konnect_server.handshake import HEAD_BYTES, REFUSALS
+from konnect_server.pump import EVENTS
 from protocol import closing
 from protocol.codec import message
 from tests.door_kit import BINARY, HELLO, Client, Recorder, ScriptedSocket, Stage, close, frame, open_door, open_stage
@@ -385,6 +386,37 @@ async def test_b8_accepting_pauses_when_no_descriptor_is_free(number: int, autoj
         await stage.settle()
         (connection,) = stage.pump.connections
         assert connection.peer == "198.51.100.7"
+
+
+async def test_c14_a_crowd_that_hangs_up_does_not_stand_before_the_door(autojump_clock: MockClock) -> None:
+    """The poller tells of it first, for it was ready first; whom the door's queue cannot hold dials again a second
+    later. And a door that rests after a failure rests, however large the crowd."""
+    async with open_stage() as stage:
+        gateway = Gateway(stage.pump, Recorder, lambda *_: None)
+        crowd = [stage.connect()[0] for _ in range(EVENTS * 3)]
+        knocking = Knocking()
+        gateway.listen([knocking])
+        left: list[int] = []
+        accept = knocking.accept
+
+        def noted() -> tuple[ScriptedSocket, object]:
+            left.append(len(stage.pump.connections))
+            return accept()
+
+        knocking.accept = noted  # type: ignore[method-assign]
+        knocking.coming = [ScriptedSocket(), ScriptedSocket()]
+        for sock in crowd[: EVENTS * 2]:
+            sock.hung_up = True
+        await stage.settle()
+        assert left[0] > EVENTS * 2 - EVENTS // 2, "let in while most of the crowd was still to be taken leave of"
+        assert not knocking.coming
+        left.clear()
+        knocking.coming = [OSError(errno.EMFILE, "too many open files")]
+        for sock in crowd[EVENTS * 2 :]:
+            sock.hung_up = True
+        await stage.settle()
+        assert len(left) == 1
+        assert not stage.pump.connections
 
 
 async def test_b8_who_is_gone_before_he_is_let_in_stops_nobody(autojump_clock: MockClock) -> None:
