@@ -89,6 +89,7 @@ from konnect_client.model import (
 from konnect_client.notifications import Notification, NotificationPage, Notifying, PushDevice
 from konnect_client.outbox import Delivery, Outgoing
 from konnect_client.personal import Draft, Personal, Settings
+from konnect_client.profiles import Experience, FoundProfile, OwnProfile, PersonProfile, ProfilePhoto, Prompt
 from konnect_client.statefile import MemoryState, Saved, StateFile, StateStore
 from konnect_client.states import Phase, State
 from konnect_client.threads import OwnThread, Replies, Thread, ThreadNow, ThreadPage
@@ -117,8 +118,10 @@ __all__ = [
     "Entity",
     "Entry",
     "Event",
+    "Experience",
     "FileJournal",
     "FoundPage",
+    "FoundProfile",
     "Heads",
     "HistoryPage",
     "Hit",
@@ -144,8 +147,10 @@ __all__ = [
     "OutboxInUse",
     "OutboxUnwritable",
     "Outgoing",
+    "OwnProfile",
     "OwnThread",
     "PersonPresence",
+    "PersonProfile",
     "Personal",
     "Phase",
     "Poll",
@@ -153,6 +158,8 @@ __all__ = [
     "PresenceChanged",
     "Privacy",
     "Profile",
+    "ProfilePhoto",
+    "Prompt",
     "ProtocolViolation",
     "PushDevice",
     "Reaction",

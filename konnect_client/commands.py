@@ -41,6 +41,7 @@ from konnect_client.model import (
 from konnect_client.notifications import NotificationPage, PushDevice
 from konnect_client.pack import pack
 from konnect_client.people import People
+from konnect_client.profiles import FoundProfile
 from konnect_client.receipts import Receipts
 from konnect_client.states import Phase
 from konnect_client.threads import ThreadPage
@@ -88,8 +89,10 @@ class Commands:
         Raises:
             ServerRefused, TooLarge, ValueError, ClientClosed: As the names say.
         """
+        return await self._ask({"t": kind} | {name: value for name, value in fields.items() if value is not None})
+
+    async def _ask(self, command: dict[str, object]) -> Mapping[str, Any]:
         self._connector.check_alive()
-        command = {"t": kind} | {name: value for name, value in fields.items() if value is not None}
         pack({**command, "id": HIGHEST_ID})
         call = Call(command, self._new_backoff())
         self._calls.add(call)
@@ -502,6 +505,19 @@ class Commands:
         await self.ask(
             "privacy.set", key=key or self._new_key(), read_receipts=read_receipts, last_seen=last_seen, typing=typing
         )
+
+    # --- Profiles ----------------------------------------------------------------------------------------------------
+
+    async def profile(self, user: str | None = None, *, handle: str | None = None) -> FoundProfile:
+        """What one may see of the profile of *user*, or of who has *handle*; without both, one's own."""
+        found = await self.ask("profile.get", user=None if user is None else str(user), handle=handle)
+        return FoundProfile.parse(found)
+
+    async def update_profile(self, *, key: str | None = None, **changes: object) -> FoundProfile:
+        """Change one's profile: *changes* are fields of ``profile.update`` (docs/protocol.md), None clears one, and
+        what is not named stays."""
+        command = {"t": "profile.update", "key": key or self._new_key(), **changes}
+        return FoundProfile.parse(await self._ask(command))
 
     # --- People -------------------------------------------------------------------------------------------------------
 

@@ -1,5 +1,5 @@
 """What is one's own, as the server's ``state`` events say: drafts, settings of conversations, hidden messages,
-threads, messages that wait for their time.
+threads, messages that wait for their time, one's profile.
 
 Each row is absolute, so the newest event of a row is all that counts, and one that comes twice does no harm. The rows
 are kept with the cursor (:class:`~konnect_client.heads.Heads`, the state file): what the cursor says was told does not
@@ -14,6 +14,7 @@ from konnect_client.errors import ProtocolViolation
 from konnect_client.heads import Heads
 from konnect_client.model import Frame, ScheduledMessage, take, take_maybe, take_or
 from konnect_client.notifications import Notification, Notifying
+from konnect_client.profiles import OwnProfile
 from konnect_client.threads import OwnThread
 
 HIDDEN_BLOCK: Final = 1_000  # a row of hidden messages speaks of so many numbers of a log
@@ -117,6 +118,12 @@ class Personal:
         """When and how one is told by push."""
         return Notifying.parse(self.rows("notifying").get("", {}))
 
+    @property
+    def profile(self) -> OwnProfile | None:
+        """One's own profile; None before one has said anything of oneself."""
+        value = self.rows("profile").get("")
+        return None if value is None else OwnProfile.parse(value)
+
     def is_hidden(self, conversation: str, seq: int) -> bool:
         """Whether one has deleted that message for oneself."""
         row = self.rows("hidden").get(f"{conversation}/{seq // HIDDEN_BLOCK}")
@@ -146,4 +153,6 @@ _CHECKS: Final = {
     "draft": Draft.parse, "settings": Settings.parse, "hidden": _check_seqs,
     "notification": _check_notification, "notifying": Notifying.parse, "thread": OwnThread.parse,
     "scheduled": _check_scheduled,
+    # profiles
+    "profile": OwnProfile.parse,
 }  # fmt: skip

@@ -110,6 +110,10 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     operator_token: Annotated[str, doc("Lets an operator, or the app's back end, send notifications.")] = ""
     operator_token_file: Annotated[str, doc("A file that holds operator_token.")] = ""
 
+    # Profiles
+    minimum_age: Annotated[int, among(0, 130), doc("Whoever gives a birthday is at least so old, in years.")] = 18
+    reserved_handles: Annotated[Texts, doc("Handles that nobody may take, besides `admin` and its like.")] = ()
+
     # Limits
     frame_bytes: Annotated[int, among(1024, 1 << 24), doc("A client's largest message.")] = limits.FRAME_BYTES
     outbox_bytes: Annotated[int, among(65_536, 1 << 30), doc("What may wait for a client before `slow`.")] = 1 << 20
@@ -200,6 +204,7 @@ GROUPS: Final = {
     "Accounts": "keys",
     "Media": "media",
     "Notifications": "push_driver",
+    "Profiles": "minimum_age",
     "Limits": "frame_bytes",
     "Search": "search_languages",
     "Times": "hello_timeout_s",

@@ -55,6 +55,7 @@ class Call(NamedTuple):
             if len(given) > 1:
                 raise Invalid(f"the header {KEY_HEADER} and `key` in the body are not the same - at `$.key`")
             fields["key"] = given[0]
+        fields = {name: value for name, value in fields.items() if value is not UNSET}
         try:
             # Through the type once more, which has not seen the header, and whose own check the body does not have.
             return msgspec.convert({"t": self.name, "id": 0, **fields}, self.command)

@@ -58,6 +58,8 @@
     │   ├── BadLink                 bad_link             a signed address that is altered, or out of time
     │   ├── BadRange                bad_range            a Range that begins behind the end
     │   ├── UpgradeNeedsNewConnection  upgrade_needs_new_connection  an upgrade on a connection that already served HTTP
+    │   ├── HandleTaken             handle_taken         somebody has the handle, or nobody may
+    │   ├── TooYoung                too_young            younger than this server lets in
     │   └── SocketOnly              socket_only          a call over HTTP of a command that needs a socket
     └── TryLater                    the same request may succeed later
         ├── RateLimited             rate_limited         with retry_after_ms
@@ -173,7 +175,7 @@ class UnknownUser(Refused):
 
     code, status, fix = "unknown_user", 404, "Check the user's id."
 
-    def __init__(self, user: UUID) -> None:
+    def __init__(self, user: UUID | str) -> None:
         super().__init__(f"there is no user {user}")
         self.user = user
 
@@ -446,6 +448,22 @@ class UpgradeNeedsNewConnection(Refused):
         421,
         "Open a new connection for the upgrade; behind a proxy, switch kept-alive connections to Konnect off.",
     )
+
+
+class HandleTaken(Refused):
+    """Somebody has the handle, or it is one that nobody may have."""
+
+    code, status, fix = "handle_taken", 409, "Take another one."
+
+    def __init__(self, handle: str) -> None:
+        super().__init__(f"the handle {handle!r} is taken")
+        self.handle = handle
+
+
+class TooYoung(Refused):
+    """The person is younger than this server lets in."""
+
+    code, status, fix = "too_young", 403, "Nothing to do, but to correct a day that was mistyped."
 
 
 class SocketOnly(Refused):

@@ -17,6 +17,12 @@ from uuid import UUID
 from msgspec import Struct
 
 CACHE_FOR_EVER: Final = "public, max-age=31536000, immutable"
+# How the names of media end, by their types; the names of public ones follow from it, so nothing here may change.
+EXTENSIONS: Final = {
+    "image/jpeg": "jpg", "image/png": "png", "image/webp": "webp", "image/gif": "gif", "image/avif": "avif",
+    "image/heic": "heic", "image/heif": "heif", "audio/ogg": "ogg", "audio/mp4": "m4a", "audio/webm": "weba",
+    "audio/mpeg": "mp3", "audio/wav": "wav", "audio/aac": "aac", "video/mp4": "mp4", "video/webm": "webm",
+}  # fmt: skip
 _KEY: Final = re.compile(r"(incoming|media|public)/[0-9a-z][0-9a-z-]{0,150}(\.[a-z0-9]{1,8})?")
 
 

@@ -587,6 +587,13 @@ class Peer:
     def _message_readers(self, wire: Wire, frame: Frame) -> None:
         self.ok(wire, frame, readers=[])
 
+    def _profile_get(self, wire: Wire, frame: Frame) -> None:
+        self.ok(wire, frame, profile={"user": frame.get("user", self.user), "name": "Ann", "first_name": "Ann"})
+
+    def _profile_update(self, wire: Wire, frame: Frame) -> None:
+        own = {"visibility": {"bio": "nobody"}, "percent": 10, "complete": False, "missing": ["photos"]}
+        self.ok(wire, frame, profile={"user": self.user, "name": "Ann"}, own=own)
+
     def _privacy_set(self, wire: Wire, frame: Frame) -> None:
         self.ok(wire, frame)
 

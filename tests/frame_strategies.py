@@ -71,6 +71,17 @@ def _mend(cls: type[Struct], values: dict[str, Any]) -> dict[str, Any]:
                 **values,
                 "entities": [one for one in values.get("entities", ()) if one.offset + one.length <= size],
             }
+        case frames.Whereabouts:
+            both = {"latitude", "longitude"} <= {name for name, one in values.items() if one is not UNSET}
+            return values if both else {name: one for name, one in values.items() if name == "city"}
+        case frames.Experience:
+            years = sorted(values[name] for name in ("from_year", "to_year") if isinstance(values.get(name), int))
+            return {**values, "from_year": years[0], "to_year": years[1]} if len(years) == 2 else values
+        case frames.ProfileUpdate:
+            photos = values.get("photos")
+            if isinstance(photos, list):
+                values = {**values, "photos": [*{one.int: one for one in photos}.values()]}
+            return {**values, "birthday": "2000-02-29"} if isinstance(values.get("birthday"), str) else values
         case _:
             return values
 

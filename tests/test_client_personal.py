@@ -239,3 +239,24 @@ def test_notifications_are_kept() -> None:
                         ("notification", {"kind": "operator", "at_ms": 1, "data": {"a": 1}})):  # fmt: skip
         with pytest.raises(ProtocolViolation):
             timeline.apply(state(what, first, value))
+
+
+async def test_ones_profile_is_known_from_its_row(peer: Peer, autojump_clock: MockClock) -> None:
+    own = {
+        "visibility": {"bio": "nobody"}, "percent": 35, "complete": False, "missing": ["photos"], "first_name": "Ann",
+        "latitude": 48, "longitude": 16.5, "experience": [{"title": "Guide", "to_year": 2020}], "photos": [BOB],
+        "prompts": [{"question": "Why?", "answer": "So."}], "newer": 1,
+    }  # fmt: skip
+    async with client_of(peer) as client:
+        await until_synced(client)
+        assert client.personal.profile is None
+    peer.set_own("profile", "", own)
+    async with client_of(peer) as client:
+        await until_synced(client)
+        mine = client.personal.profile
+    assert mine is not None
+    assert (mine.first_name, mine.percent, mine.latitude, mine.photos) == ("Ann", 35, 48.0, (BOB,))
+    assert (mine.experience[0].to_year, mine.prompts[0].answer, mine.missing) == (2020, "So.", ("photos",))
+    for wrong in ({**own, "photos": [1]}, {**own, "visibility": {"bio": 1}}, {**own, "percent": "35"}):
+        with pytest.raises(ProtocolViolation):
+            Timeline(Heads()).apply(state("profile", "", wrong))

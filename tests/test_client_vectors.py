@@ -34,6 +34,7 @@ from konnect_client.model import (
 )
 from konnect_client.notifications import NotificationPage, PushDevice
 from konnect_client.pack import pack, unpack
+from konnect_client.profiles import FoundProfile
 from konnect_client.threads import ThreadPage
 from konnect_client.timeline import Timeline
 from protocol import codec, frames
@@ -110,6 +111,12 @@ def test_every_answer_is_understood(vector: dict[str, Any]) -> None:
             assert Joined.parse(result).seq == seq
         case {"people": people}:
             assert [PersonPresence.parse(one).user for one in people] == [one["user"] for one in people]
+        case {"profile": {"user": user, "photos": photos} as shown}:
+            found_profile = FoundProfile.parse(result)
+            assert (found_profile.profile.user, found_profile.profile.distance_km) == (user, shown.get("distance_km"))
+            assert [one.url for one in found_profile.profile.photos] == [one["url"] for one in photos]
+            own = result.get("own", {})
+            assert (found_profile.own.percent if found_profile.own else None) == own.get("percent")
         case {"last_seen": str(), "typing": bool()}:
             assert Privacy.parse(result).last_seen == result["last_seen"]
         case {"readers": readers}:
@@ -252,6 +259,14 @@ async def test_every_command_of_the_client_is_one_that_the_server_takes(autojump
         await client.presence([BOB])
         await client.set_privacy(read_receipts=False, last_seen="contacts", typing=True)
         assert (await client.privacy()).last_seen == "everyone"
+        assert (await client.profile(BOB)).profile.user == BOB
+        await client.profile(handle="bob")
+        changed = await client.update_profile(
+            first_name="Ann", bio=None, birthday="1999-05-17", location={"city": "Vienna"}, photos=[],
+            experience=[{"title": "Guide"}], visibility={"bio": "nobody"},
+        )  # fmt: skip
+        assert changed.own is not None
+        assert changed.own.visibility == {"bio": "nobody"}
         await client.ping()
         client.receipt(ROOM, delivered=2, read=1)
         client.typing(ROOM)

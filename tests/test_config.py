@@ -65,6 +65,8 @@ SAMPLES: dict[str, tuple[Any, str]] = {  # key -> a value that is not the defaul
     "sockets_per_user": (5, "5"),
     "group_members": (6, "6"),
     "room_members": (7, "7"),
+    "minimum_age": (21, "21"),
+    "reserved_handles": (("konnect.team", "boss"), "konnect.team,boss"),
     "search_languages": (("german", "dutch"), "german,dutch"),
     "search_index": (False, "false"),
     "edit_within_s": (-1, "-1"),

@@ -1,6 +1,7 @@
 """Each frame keeps its promises: names, limits at and around their bounds, what may be left out."""
 
 import copy
+import re
 import uuid
 from typing import Any, NamedTuple
 
@@ -49,6 +50,8 @@ def items(kind: inspect.Type, count: int) -> list[Any]:
     if isinstance(item, inspect.StructType):
         return [examples.as_map(examples.RECORDS[item.cls])] * count
     if isinstance(item, inspect.StrType):
+        if item.pattern is not None and not re.search(item.pattern, "0"):
+            return [next(one for one in ("de", "https://x.example") if re.search(item.pattern, one))] * count
         return [str(number) for number in range(count)]
     if isinstance(item, inspect.IntType):
         return [item.ge or 0] * count
@@ -75,6 +78,11 @@ def bounds() -> list[Bound]:
                     assert most is not None
                     add("least", least, least - 1)
                     add("most", most, most + 1)
+                case inspect.StrType(max_length=int(most), pattern=str(pattern)) if pattern.endswith("(?![\\s\\S])"):
+                    # The pattern says all of it, so what stands at the bounds is no matter of length.
+                    told = str(examples.COMMANDS[command].get(field.name, "bob"))
+                    for more in ("\0", "\n", "\U0010ffff", "x" * (most + 1)):
+                        add(f"not with {more[:2]!r}", told, told + more)
                 case inspect.StrType(min_length=least, max_length=most, pattern=pattern):
                     assert most is not None
                     add("most", "x" * most, "x" * (most + 1))

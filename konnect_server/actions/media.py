@@ -21,7 +21,7 @@ from protocol.errors import (
 )
 from protocol.http import BeginUpload, Medium, UploadTicket
 from storage import uploads
-from storage.blobs import Blobs, Terms, incoming_key, media_key, public_key
+from storage.blobs import EXTENSIONS, Blobs, Terms, incoming_key, media_key, public_key
 from storage.database import Database
 from storage.errors import BlobsUnavailable
 from storage.uploads import NewUpload, Upload
@@ -222,7 +222,7 @@ def _served_as(kind: str, content_type: str) -> str:
 
 
 def _public_key(row: Upload) -> str:
-    return public_key(row.id, row.sha256, sniff.EXTENSIONS[row.content_type])
+    return public_key(row.id, row.sha256, EXTENSIONS[row.content_type])
 
 
 def _tries(row: Upload) -> list[str]:
@@ -230,7 +230,7 @@ def _tries(row: Upload) -> list[str]:
 
 
 def _file_name(row: Upload) -> str:
-    extension = sniff.EXTENSIONS.get(row.content_type, "bin")
+    extension = EXTENSIONS.get(row.content_type, "bin")
     return row.name or f"{row.kind}-{row.id.hex[-8:]}.{extension}"
 
 

@@ -18,12 +18,6 @@ PHOTOS: Final = frozenset({
 VOICES: Final = frozenset({"audio/ogg", "audio/mp4", "audio/webm", "audio/mpeg", "audio/wav", "audio/aac"})
 VIDEOS: Final = frozenset({"video/mp4", "video/webm"})
 OPAQUE: Final = "application/octet-stream"  # what files are stored and served as, whatever they were announced as
-
-EXTENSIONS: Final = {
-    "image/jpeg": "jpg", "image/png": "png", "image/webp": "webp", "image/gif": "gif", "image/avif": "avif",
-    "image/heic": "heic", "image/heif": "heif", "audio/ogg": "ogg", "audio/mp4": "m4a", "audio/webm": "weba",
-    "audio/mpeg": "mp3", "audio/wav": "wav", "audio/aac": "aac", "video/mp4": "mp4", "video/webm": "webm",
-}  # fmt: skip
 _ALIASES: Final = {
     "image/jpg": "image/jpeg", "image/pjpeg": "image/jpeg", "audio/mp3": "audio/mpeg", "audio/x-wav": "audio/wav",
     "audio/wave": "audio/wav", "audio/vnd.wave": "audio/wav", "audio/m4a": "audio/mp4", "audio/x-m4a": "audio/mp4",

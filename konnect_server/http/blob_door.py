@@ -15,7 +15,7 @@ from urllib.parse import quote, unquote
 import structlog
 import trio
 
-from konnect_server.actions.sniff import EXTENSIONS, PHOTOS
+from konnect_server.actions.sniff import PHOTOS
 from konnect_server.http import problems
 from konnect_server.http.app import REQUESTS, SECONDS
 from konnect_server.http.byte_ranges import Part, Unsatisfiable, part_of
@@ -32,7 +32,7 @@ from protocol.errors import (
     WrongSize,
 )
 from storage.blob_links import Link
-from storage.blobs import CACHE_FOR_EVER, is_key
+from storage.blobs import CACHE_FOR_EVER, EXTENSIONS, is_key
 from storage.errors import BlobsUnavailable
 from storage.folder_blobs import FolderBlobs, Reading
 

@@ -2,6 +2,9 @@
 
 from typing import Final
 
+from konnect_server.people import profiles
 from konnect_server.people.ground import Rules
 
-RULES: Final[Rules] = {}
+RULES: Final[Rules] = {
+    **profiles.RULES,
+}

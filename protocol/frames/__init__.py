@@ -170,6 +170,19 @@ from protocol.frames.privacy import (
     PrivacyGet as PrivacyGet,
     PrivacySet as PrivacySet,
 )
+from protocol.frames.profiles import (
+    Audience as Audience,
+    Experience as Experience,
+    OwnProfile as OwnProfile,
+    Profile as Profile,
+    ProfileFound as ProfileFound,
+    ProfileGet as ProfileGet,
+    ProfilePhoto as ProfilePhoto,
+    ProfileUpdate as ProfileUpdate,
+    Prompt as Prompt,
+    Visibility as Visibility,
+    Whereabouts as Whereabouts,
+)
 from protocol.frames.receipts import (
     Cursors as Cursors,
     Receipt as Receipt,
@@ -270,6 +283,8 @@ AnyCommand = (
     # links and requests
     | LinkCreate | LinkList | LinkRevoke | LinkPreview | LinkJoin | RequestList | RequestAnswer
     | Search
+    # profiles
+    | ProfileGet | ProfileUpdate
 )  # fmt: skip
 # Commands that change what is one's own: each is stored by a function of the database of its own.
 AnyPersonal = (
@@ -387,4 +402,7 @@ RESULTS: dict[type[Command], type[Struct]] = {
     RequestList: Requests,
     RequestAnswer: Appended,
     Search: Found,
+    # profiles
+    ProfileGet: ProfileFound,
+    ProfileUpdate: ProfileFound,
 }

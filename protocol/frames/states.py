@@ -9,6 +9,7 @@ from protocol import limits
 from protocol.frames.base import Event
 from protocol.frames.fields import AtMs, MessageSeq
 from protocol.frames.privacy import Privacy
+from protocol.frames.profiles import OwnProfile
 from protocol.frames.scheduled import LaterMessage
 from protocol.frames.threads import OwnThread
 
@@ -18,6 +19,8 @@ StateKind = Literal[
     "privacy",
     "thread",
     "scheduled",
+    # profiles
+    "profile",
 ]  # fmt: skip
 Notify = Literal["all", "mentions", "none"]
 
@@ -131,9 +134,9 @@ class StateEvent(Event, frozen=True, kw_only=True, omit_defaults=True, tag="stat
         Meta(
             description="Which one of its kind. Of `draft` and `settings`: the conversation's id. Of `hidden`: "
             f"`{{conversation}}/{{block}}`, messages block * {limits.HIDDEN_BLOCK:,} and up. Of `notification`: its "
-            "id; later ones have higher ones. Of `notifying` and `privacy`: empty, there is one. Of "
-            "`thread`: `{conversation}/{root}`. Of `scheduled`: the scheduled message's id; the row is gone once that "
-            "was sent or taken back."
+            "id; later ones have higher ones. Of `notifying`, `privacy` and `profile`: empty, there is one. "
+            "Of `thread`: `{conversation}/{root}`. Of `scheduled`: the scheduled message's id; the row is gone once "
+            "that was sent or taken back."
         ),
     ]
     draft: Annotated[Draft, Meta(description="Of `draft`: its value.")] | UnsetType = UNSET
@@ -144,3 +147,5 @@ class StateEvent(Event, frozen=True, kw_only=True, omit_defaults=True, tag="stat
     notifying: Annotated[Notifying, Meta(description="Of `notifying`: its value.")] | UnsetType = UNSET
     privacy: Annotated[Privacy, Meta(description="Of `privacy`: its value.")] | UnsetType = UNSET
     scheduled: Annotated[LaterMessage, Meta(description="Of `scheduled`: its value.")] | UnsetType = UNSET
+    # profiles
+    profile: Annotated[OwnProfile, Meta(description="Of `profile`: its value.")] | UnsetType = UNSET

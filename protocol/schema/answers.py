@@ -243,6 +243,17 @@ ERRORS: Final[dict[type[frames.Command], tuple[type[errors.KonnectError], ...]]]
     frames.PrivacyGet: (),
     frames.PresenceGet: (),
     frames.MessageReaders: (errors.NotAMember, errors.UnknownMessage, errors.BadCursor),
+    # profiles
+    frames.ProfileGet: (errors.UnknownUser,),
+    frames.ProfileUpdate: (
+        errors.HandleTaken,
+        errors.TooYoung,
+        errors.UnknownMedium,
+        errors.NotReady,
+        errors.WrongUse,
+        errors.UnknownUser,
+        errors.KeyReused,
+    ),
 }
 
 

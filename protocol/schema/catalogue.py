@@ -47,6 +47,14 @@ RECORDS: Final[tuple[type[Struct], ...]] = (
     frames.Notification,
     frames.Notifying,
     frames.Hit,
+    # profiles
+    frames.Profile,
+    frames.OwnProfile,
+    frames.ProfilePhoto,
+    frames.Visibility,
+    frames.Whereabouts,
+    frames.Experience,
+    frames.Prompt,
 )  # nested in the others
 
 

@@ -9,6 +9,7 @@ from protocol import frames, http
 from protocol.calls import CALLS
 from protocol.errors import (
     AlreadyAMember,
+    HandleTaken,
     KeyReused,
     KonnectError,
     NotAMember,
@@ -216,6 +217,14 @@ COMMANDS: Final[dict[type[frames.Command], dict[str, Any]]] = {
     frames.PrivacyGet: {"t": "privacy.get", "id": 123},
     frames.PresenceGet: {"t": "presence.get", "id": 124, "users": [str(BOB), str(CLEO)]},
     frames.MessageReaders: {"t": "message.readers", "id": 121, "conversation": str(DIRECT), "seq": 42},
+    # profiles
+    frames.ProfileGet: {"t": "profile.get", "id": 201, "user": str(BOB)},
+    frames.ProfileUpdate: {
+        "t": "profile.update", "id": 202, "key": "u-71c0de", "first_name": "Ann",
+        "last_name": "Mayer", "birthday": "1999-05-17",
+        "location": {"city": "Vienna", "latitude": 48.2082, "longitude": 16.3738},
+        "interests": ["hiking", "cinema"], "bio": None, "visibility": {"birthday": "contacts"},
+    },
 }  # fmt: skip
 
 
@@ -254,6 +263,27 @@ _ROOM: Final = frames.Room(
 
 _LINK: Final = frames.Link(CODE, ANN, AT_MS, 3, True, 4_102_444_800_000, 10)
 _REQUEST: Final = frames.Request(CLEO, "Cleo", CODE, AT_MS + 60_000)
+
+# profiles
+PORTRAIT: Final = _id(0xF1)
+_PROFILE_PHOTO: Final = frames.ProfilePhoto(PORTRAIT, f"https://cdn.example.com/public/9f86d0-{PORTRAIT.hex}.jpg")
+_EXPERIENCE: Final = frames.Experience("Guide", "Alpine Club", 2019)
+_PROMPT: Final = frames.Prompt("A perfect Sunday?", "Up early, and a lake at noon.")
+_PROFILE: Final = frames.Profile(
+    user=BOB, name="Bob", handle="bob", first_name="Bob", age=31, city="Vienna", distance_km=5, interests=["hiking"],
+    experience=[_EXPERIENCE], prompts=[_PROMPT], photos=[_PROFILE_PHOTO],
+)  # fmt: skip
+_VISIBILITY: Final = frames.Visibility(
+    last_name="contacts", photos="everyone", bio="everyone", birthday="contacts", gender="everyone", city="everyone",
+    distance="everyone", interests="everyone", skills="everyone", goals="everyone", languages="everyone",
+    experience="everyone", links="everyone", prompts="everyone",
+)  # fmt: skip
+_OWN_PROFILE: Final = frames.OwnProfile(
+    visibility=_VISIBILITY, percent=60, complete=True,
+    missing=["bio", "gender", "prompts", "skills", "experience", "goals", "languages", "links"],
+    handle="ann.m", first_name="Ann", last_name="Mayer", birthday="1999-05-17", city="Vienna", latitude=48.2082,
+    longitude=16.3738, interests=["hiking", "cinema"], photos=[PORTRAIT],
+)  # fmt: skip
 
 RESULTS: Final[dict[type[Struct], Struct]] = {
     frames.Welcome: frames.Welcome(ANN, SESSION),
@@ -315,6 +345,8 @@ RESULTS: Final[dict[type[Struct], Struct]] = {
     ),
     frames.Privacy: frames.Privacy(False, "contacts", True),
     frames.Readers: frames.Readers([frames.MessageReader(BOB, True)]),
+    # profiles
+    frames.ProfileFound: frames.ProfileFound(_PROFILE),
 }
 
 _DRAFT: Final = frames.Draft("Make it nine, the", AT_MS + 46 * 60_000, 42)
@@ -375,6 +407,14 @@ RECORDS: Final[dict[type[Struct], Struct]] = {
     frames.Hit: frames.Hit(DIRECT, 42, ANN, AT_MS + 42 * 60_000, "See you at eight?", [[0, 7], [11, 5]]),
     frames.MessageReader: frames.MessageReader(BOB, True),
     frames.PersonPresence: frames.PersonPresence(CLEO, "offline", AT_MS),
+    # profiles
+    frames.Profile: _PROFILE,
+    frames.OwnProfile: _OWN_PROFILE,
+    frames.ProfilePhoto: _PROFILE_PHOTO,
+    frames.Visibility: _VISIBILITY,
+    frames.Whereabouts: frames.Whereabouts("Vienna", 48.2082, 16.3738),
+    frames.Experience: _EXPERIENCE,
+    frames.Prompt: _PROMPT,
 }  # fmt: skip
 
 # Where several commands share a result and the story needs another one.
@@ -415,6 +455,14 @@ _OWN_RESULTS: Final[dict[type[frames.Command], Struct]] = {
     frames.RequestAnswer: frames.Appended(22, AT_MS + 22 * 60_000),
     frames.RoomLeave: frames.Appended(20, AT_MS + 20 * 60_000),
     frames.ConversationSlowMode: frames.Appended(18, AT_MS + 18 * 60_000),
+    # profiles
+    frames.ProfileUpdate: frames.ProfileFound(
+        frames.Profile(
+            user=ANN, name="Ann", handle="ann.m", first_name="Ann", last_name="Mayer", age=27, city="Vienna",
+            interests=["hiking", "cinema"], photos=[_PROFILE_PHOTO],
+        ),
+        _OWN_PROFILE,
+    ),
 }
 
 EVENTS: Final[dict[type[frames.Event], frames.Event]] = {
@@ -510,6 +558,7 @@ _OCCURRENCES: Final[dict[type[KonnectError], KonnectError]] = {
     NotAMember: NotAMember(ANN, GROUP),
     AlreadyAMember: AlreadyAMember(CLEO, GROUP),
     KeyReused: KeyReused("m-3f9a61"),
+    HandleTaken: HandleTaken("ann.m"),
     UnknownMessage: UnknownMessage(DIRECT, 42),
     RateLimited: RateLimited(1_500),
     SlowMode: SlowMode(12_000),

@@ -343,6 +343,27 @@ _LIMITS: Final[dict[str, str]] = {
     "PINS": "Messages that a conversation may have pinned.",
     "THREAD_USERS": "People who wrote in a thread that its root names.",
     "THREADS_PAGE": "Threads on one page of `thread.list`.",
+    # profiles
+    "HANDLE_MIN_CHARS": "The fewest characters of a handle.",
+    "HANDLE_CHARS": "Characters of a handle.",
+    "NAME_CHARS": "Code points of a first or a last name.",
+    "BIO_CHARS": "Code points of what one says of oneself.",
+    "GENDER_CHARS": "Code points of a gender.",
+    "CITY_CHARS": "Code points of a city's name.",
+    "INTERESTS": "Interests of one profile; and as many skills.",
+    "SKILL_CHARS": "Code points of an interest or a skill.",
+    "GOALS": "Goals of one profile.",
+    "GOAL_CHARS": "Code points of one of them.",
+    "LANGUAGES": "Languages of one profile.",
+    "EXPERIENCES": "Entries of a profile's experience.",
+    "EXPERIENCE_CHARS": "Code points of its title or organisation.",
+    "EXPERIENCE_TEXT_CHARS": "Code points of its text.",
+    "PROFILE_LINKS": "Links of one profile.",
+    "PROFILE_LINK_CHARS": "Code points of one of them.",
+    "PROMPTS": "Prompts of one profile.",
+    "PROMPT_CHARS": "Code points of what one asks.",
+    "ANSWER_CHARS": "Code points of its answer.",
+    "PROFILE_PHOTOS": "Photos of one profile.",
 }
 
 

@@ -209,6 +209,8 @@ async def test_each_command_is_carried_out_and_seen(house: House, world: World) 
         switches = {"read_receipts": True, "last_seen": "contacts", "typing": True}
         assert await result("privacy.get") == switches
 
+        await profiles(result, bob)
+
         left = (await result("conversation.leave", "l1", conversation=club))["seq"]
         await his.has(club, left)
         assert await hers.error("message.send", "m2", conversation=club, text="gone") == "not_a_member"
@@ -237,6 +239,15 @@ async def members_and_what_they_set(
     assert [frame["kind"] for frame in his.of("entry", club)][-3:] == [
         "conversation.title", "conversation.topic", "conversation.slow_mode",
     ]  # fmt: skip
+
+
+async def profiles(result: Callable[..., Awaitable[dict[str, Any]]], bob: Person) -> None:
+    """Ann's own, and Bob's, who has none."""
+    named = {"first_name": "Ann", "bio": None, "location": {"city": "Vienna"}, "visibility": {"city": "nobody"}}
+    changed = await result("profile.update", "profile1", **named)
+    assert (changed["profile"]["first_name"], changed["own"]["city"]) == ("Ann", "Vienna")
+    assert await result("profile.get") == changed
+    assert await result("profile.get", user=bob.id) == {"profile": {"user": str(bob), "name": "Bob"}}
 
 
 async def rooms(
@@ -408,6 +419,7 @@ async def test_a_repeat_is_answered_as_the_first_was_at_either_door(house: House
             ("notification.read", {"through": str(ann)}),
             ("notification.settings", {"hide_content": True}),
             ("privacy.set", {"typing": False}),
+            ("profile.update", {"bio": "hello", "gender": None}),
             ("conversation.leave", {"conversation": club}),
         ]
         assert {name for name, _ in steps} == {call.name for call in CALLS.values() if call.keyed}
@@ -425,6 +437,7 @@ async def test_a_repeat_is_answered_as_the_first_was_at_either_door(house: House
         }
     # One's own; of threads; what is sent later; of the room; the other group; of links.
     elsewhere = 10 + 2 + 3 + 1 + 2 + 1 + 4
+    elsewhere += 1  # profiles
     stored = 1 + len(steps) - elsewhere - 1  # the photo changed nothing
     assert [seq for seq, _ in await world.log(club)] == list(range(1, stored + 1))
 
@@ -633,6 +646,17 @@ async def test_both_doors_refuse_with_the_same_code(house: House, world: World) 
             ("message.scheduled", {"limit": 101}, "invalid"),
             ("user.get", {"users": []}, "invalid"),
             ("user.get", {"users": [str(ann)] * 101}, "invalid"),
+            # profiles
+            ("profile.get", {"user": nobody}, "unknown_user"),
+            ("profile.get", {"handle": "nobody.at.all"}, "unknown_user"),
+            ("profile.get", {"handle": "No"}, "invalid"),
+            ("profile.update", {"key": "n", "handle": "admin"}, "handle_taken"),
+            ("profile.update", {"key": "n", "birthday": "2024-02-29"}, "too_young"),
+            ("profile.update", {"key": "n", "birthday": "2999-12-31"}, "invalid"),
+            ("profile.update", {"key": "n", "birthday": "2023-02-29"}, "invalid"),
+            ("profile.update", {"key": "n", "photos": [nobody]}, "unknown_medium"),
+            ("profile.update", {"key": "n", "links": ["javascript:alert(1)"]}, "invalid"),
+            ("profile.update", {"key": "n", "visibility": {"bio": "some"}}, "invalid"),
         ]
         for command, body, code in cases:
             assert (command, await hers.error(command, **body)) == (command, code)

@@ -460,6 +460,13 @@ def _server() -> Iterator[Vector]:
                 kind="request", at_ms=AT_MS, conversation=GROUP, user=BOB, read=True, answer="declined"
             ),
         ),
+        "event state: a profile": frames.StateEvent(
+            what="profile", subject="",
+            profile=frames.OwnProfile(
+                frames.Visibility(bio="nobody"), 35, False, ["photos"], first_name="Zoë", bio=_UNICODE,
+                latitude=-0.5, longitude=180, experience=[frames.Experience("Koch", to_year=1999)], photos=[BOB],
+            ),
+        ),
         "event receipt: only delivered": frames.ReceiptEvent(conversation=DIRECT, user=BOB, delivered=42, read=0),
     }.items():  # fmt: skip
         yield _from_server(name, frame)
