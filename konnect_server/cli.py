@@ -8,13 +8,18 @@ import sys
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
-from typing import Any, Final, Literal, NoReturn, TypeVar, get_args, get_origin
+from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn, TypeVar, get_args, get_origin
 
 import click
 import msgspec
 
 from konnect_server import __version__
 from konnect_server.config import Config, ConfigError, Key, Loaded, example_toml, groups, keys, load_with_sources, shown
+
+if TYPE_CHECKING:
+    from konnect_server.actions.operator import Operator
+    from storage.accounts import Account, Role
+    from storage.database import Database
 
 FAILED: Final = 1  # what was asked for could not be done
 MISUSED: Final = 2  # the command line or the configuration is wrong
@@ -169,6 +174,124 @@ def check_config(as_json: bool, example: bool, **flags: Any) -> None:
         click.echo(f"{key.name:<{widths[0]}}  {value:<{widths[1]}}  {source}")
 
 
+@cli.group()
+def user() -> None:
+    """Accounts, for the operator: create, code, suspend, restore, delete, role.
+
+    Works on the database itself, beside the servers that run on it, and with their settings. WHO is an e-mail address
+    or an id. Nobody becomes an admin but by `konnect user role`.
+
+    \b
+    Examples:
+      konnect user create ann@example.com --name Ann --role admin
+      konnect user code ann@example.com
+      konnect user suspend bob@example.com --database-url postgresql://konnect:secret@db/konnect
+    """
+
+
+_ROLES: Final = ("person", "moderator", "admin")
+_as_json: Final = click.option("--json", "as_json", is_flag=True, help="Answer as one JSON object.")
+
+
+@user.command(cls=Configured)
+@click.argument("email")
+@click.option("--name", required=True, help="What others see.")
+@click.option("--role", type=click.Choice(_ROLES), default="person", show_default=True, help="What they may do.")
+@_as_json
+def create(email: str, name: str, role: "Role", as_json: bool, **flags: Any) -> None:
+    """Make an account without a password: its person enters by a code.
+
+    \b
+    Examples:
+      konnect user create ann@example.com --name Ann
+      konnect user create ann@example.com --name Ann --role admin --json
+    """
+    from protocol.http import Email, Name
+
+    try:
+        msgspec.convert(email, Email)
+        msgspec.convert(name, Name)
+    except msgspec.ValidationError as problem:
+        raise Misused(f"{email} with the name {name} cannot be: {problem}") from problem
+    account = _operate(flags, lambda operator: operator.create(email, name, role))
+    _say_account(account, as_json, f"{account.email} is {account.id}; `konnect user code {account.email}` lets in.")
+
+
+@user.command(cls=Configured)
+@click.argument("who")
+@_as_json
+def code(who: str, as_json: bool, **flags: Any) -> None:
+    """Print a code by which WHO signs in, good for ten minutes and once: to be read out, where mail does not arrive.
+
+    \b
+    Example:
+      konnect user code ann@example.com
+    """
+    config = _load(dict(flags)).config
+    account, made = _operate(flags, lambda operator: operator.code(who, _server_secret(config)))
+    _say_account(account, as_json, made, code=made)
+
+
+@user.command(cls=Configured)
+@click.argument("who")
+@_as_json
+def suspend(who: str, as_json: bool, **flags: Any) -> None:
+    """Let WHO in no more: their sign-ins end, and their open sockets close within a second.
+
+    \b
+    Example:
+      konnect user suspend bob@example.com
+    """
+    account, ended = _operate(flags, lambda operator: operator.suspend(who))
+    _say_account(account, as_json, f"{account.email} is suspended; sign-ins that ended: {ended}.", ended=ended)
+
+
+@user.command(cls=Configured)
+@click.argument("who")
+@_as_json
+def restore(who: str, as_json: bool, **flags: Any) -> None:
+    """Let WHO in again, who was suspended.
+
+    \b
+    Example:
+      konnect user restore bob@example.com
+    """
+    account = _operate(flags, lambda operator: operator.restore(who))
+    _say_account(account, as_json, f"{account.email} is {account.standing}.")
+
+
+@user.command(cls=Configured)
+@click.argument("who")
+@click.option("--yes", is_flag=True, help="Do not ask whether this is meant.")
+@_as_json
+def delete(who: str, yes: bool, as_json: bool, **flags: Any) -> None:
+    """Begin the leaving of WHO, as their own deletion would: sign-ins end, and they may return until it is final.
+
+    \b
+    Example:
+      konnect user delete bob@example.com --yes
+    """
+    if not yes:
+        click.confirm(f"Delete the account of {who}?", abort=True, err=True)
+    account, ended = _operate(flags, lambda operator: operator.delete(who))
+    _say_account(account, as_json, f"{account.email} is {account.standing}; sign-ins that ended: {ended}.", ended=ended)
+
+
+@user.command(cls=Configured)
+@click.argument("who")
+@click.argument("role", type=click.Choice(_ROLES))
+@_as_json
+def role(who: str, role: "Role", as_json: bool, **flags: Any) -> None:
+    """Make WHO an admin, a moderator, or (person) neither.
+
+    \b
+    Example:
+      konnect user role ann@example.com admin
+    """
+    account = _operate(flags, lambda operator: operator.role(who, role))
+    _say_account(account, as_json, f"{account.email} is {account.role}.")
+
+
 @cli.command()
 @click.option("--json", "as_json", is_flag=True, help="Answer as one JSON object.")
 def version(as_json: bool) -> None:
@@ -236,18 +359,63 @@ def _serve(flags: dict[str, Any], *, dev: bool) -> None:
 
 
 async def _migrate(config: Config, check: bool) -> list[str]:
-    from storage.database import open_database
-    from storage.embedded import open_embedded
     from storage.migrate import migrate, pending
 
-    async def work(dsn: str) -> list[str]:
+    return await _with_database(config, pending if check else migrate)
+
+
+async def _with_database(config: Config, work: "Callable[[Database], Awaitable[T]]") -> T:
+    """*work* on the database of *config*; the embedded one is shared with a server that runs, else started for it."""
+    from storage.database import open_database
+    from storage.embedded import open_embedded
+
+    async def at(dsn: str) -> T:
         async with open_database(dsn, size=1, timeout_s=config.query_timeout_s) as database:
-            return await (pending if check else migrate)(database)
+            return await work(database)
 
     if not config.embedded:
-        return await work(config.database_url)
+        return await at(config.database_url)
     async with open_embedded(config.data_folder, unsafe_no_fsync=config.unsafe_no_fsync) as embedded:
-        return await work(embedded.dsn)
+        return await at(embedded.dsn)
+
+
+def _operate(flags: dict[str, Any], work: "Callable[[Operator], Awaitable[T]]") -> T:
+    """*work* of the operator, on a database whose schema is up to date."""
+    config = _load(flags).config
+    from konnect_server.actions.operator import NotDone, Operator
+    from konnect_server.ids import uuid7
+    from protocol.errors import EmailTaken
+    from storage.migrate import pending
+
+    async def on(database: "Database") -> T | Failed:
+        if missing := await pending(database):
+            return Failed(f"the database's schema lacks {len(missing)} migrations: run `konnect migrate` first")
+        try:
+            return await work(Operator(database, uuid7))
+        except (NotDone, EmailTaken) as problem:
+            return Failed(str(problem))  # raised outside of everything that has to be closed first
+
+    done = _run(partial(_with_database, config, on))
+    if isinstance(done, Failed):
+        raise done
+    return done
+
+
+def _server_secret(config: Config) -> bytes:
+    from storage.keys import KeysUnfit, read_keys
+
+    try:
+        return read_keys(config.keys_folder).refresh_secret
+    except KeysUnfit as problem:
+        raise Failed(f"the keys of the servers are needed: {problem}") from problem
+
+
+def _say_account(account: "Account", as_json: bool, said: str, **more: Any) -> None:
+    if as_json:
+        found = {name: getattr(account, name) for name in ("id", "email", "name", "standing", "role")}
+        _print_json({**found, **more})
+    else:
+        click.echo(said)
 
 
 def _run(work: Callable[[], Awaitable[T]]) -> T:

@@ -10,6 +10,7 @@ import difflib
 import ipaddress
 import re
 from collections.abc import Callable, Iterator, Mapping
+from email.utils import parseaddr
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, NamedTuple, TypeAlias, get_args, get_origin, get_type_hints
 from urllib.parse import urlsplit
@@ -23,14 +24,18 @@ from protocol.frames import SearchLanguage
 PREFIX: Final = "KONNECT_"
 FILE_VARIABLE: Final = "KONNECT_CONFIG"
 OTHER_VARIABLES: Final = frozenset({FILE_VARIABLE, "KONNECT_PASSWORD", "KONNECT_URL"})  # what `konnect chat` reads
-SECRET: Final = frozenset({"database_url", "s3_secret_key", "operator_token"})
+SECRET: Final = frozenset({"database_url", "s3_secret_key", "operator_token", "smtp_password", "brevo_key"})
 _FILES: Final = {
     "database_url_file": "database_url",
     "s3_secret_key_file": "s3_secret_key",
     "operator_token_file": "operator_token",
+    "smtp_password_file": "smtp_password",
+    "brevo_key_file": "brevo_key",
 }
 
 Level: TypeAlias = Literal["debug", "info", "warning", "error"]
+MailDriver: TypeAlias = Literal["console", "smtp", "brevo"]
+SmtpTls: TypeAlias = Literal["starttls", "tls", "none"]
 PushDriver: TypeAlias = Literal["log", "firebase"]
 Format: TypeAlias = Literal["auto", "text", "json"]
 Texts: TypeAlias = tuple[str, ...]
@@ -83,6 +88,23 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     password_hashes: Annotated[int, among(1, 64), doc("Passwords hashed at once; each takes a core and 64 MiB.")] = 2
     sign_ins_per_s: Annotated[float, above(0, 1e6), doc("Sign-ups and sign-ins a second from one address.")] = 5.0
     sign_ins_burst: Annotated[int, among(1, 1_000_000), doc("The same at once, from a rested address.")] = 300
+    codes_per_s: Annotated[float, above(0, 1e6), doc("Codes a second that one address may have mailed.")] = 0.2
+    codes_burst: Annotated[int, among(1, 1_000_000), doc("The same at once, from a rested address.")] = 60
+    codes_per_hour: Annotated[int, among(1, 1_000), doc("Codes an hour to one e-mail address, for one purpose.")] = 6
+
+    # Mail
+    mail_driver: Annotated[MailDriver, doc("`console`: mails lie in a tray, and `konnect dev` shows them.")] = "console"
+    mail_from: Annotated[Filled, doc("Who mails are from: a name, and an address.")] = "Konnect <konnect@localhost>"
+    smtp_host: Annotated[Filled, doc("The mail server.")] = "localhost"
+    smtp_port: Annotated[int, among(1, 65_535), doc("Its port: 587 for STARTTLS, 465 for TLS, mostly.")] = 587
+    smtp_tls: Annotated[SmtpTls, doc("`none` only for a mail server on the same machine.")] = "starttls"
+    smtp_ca: Annotated[str, doc("A file of certificates to trust instead of the system's.")] = ""
+    smtp_user: Annotated[str, doc("Who signs in there; empty: nobody.")] = ""
+    smtp_password: Annotated[str, doc("The password that belongs to smtp_user.")] = ""
+    smtp_password_file: Annotated[str, doc("A file that holds smtp_password.")] = ""
+    brevo_key: Annotated[str, doc("The key of Brevo's API.")] = ""
+    brevo_key_file: Annotated[str, doc("A file that holds brevo_key.")] = ""
+    brevo_endpoint: Annotated[str, doc("What stands in for https://api.brevo.com, for tests.")] = ""
 
     # Media
     media: Annotated[str, doc("The folder of photos, videos and files; empty: `media` in the data folder.")] = ""
@@ -202,6 +224,7 @@ GROUPS: Final = {
     "Address": "host",
     "Storage": "data",
     "Accounts": "keys",
+    "Mail": "mail_driver",
     "Media": "media",
     "Notifications": "push_driver",
     "Profiles": "minimum_age",
@@ -390,6 +413,12 @@ def _judge_token(value: str) -> None:
         raise ValueError("easily guessed, or no header can carry it")
 
 
+def _judge_sender(value: str) -> None:
+    name, address = parseaddr(value)
+    if not re.fullmatch(r"[^\s@<>,;\"]+@[^\s@<>,;\"]+", address) or not f"{name}{value}".isprintable():
+        raise ValueError("no sender")
+
+
 def _judge_languages(values: tuple[str, ...]) -> None:
     if not set(values) <= set(get_args(SearchLanguage)) or len(set(values)) != len(values):
         raise ValueError("no such language")
@@ -404,6 +433,8 @@ _JUDGES: Final[dict[str, Callable[[Any], None]]] = {
     "s3_endpoint": _judge_base,
     "s3_bucket": _judge_bucket,
     "firebase_endpoint": _judge_base,
+    "mail_from": _judge_sender,
+    "brevo_endpoint": _judge_base,
     "operator_token": _judge_token,
     "search_languages": _judge_languages,
 }
@@ -417,6 +448,8 @@ _WANTED: Final = {
     "s3_endpoint": "an address that starts with http:// or https:// and has no slash at its end",
     "s3_bucket": "3 to 63 lower-case letters, digits, dots and hyphens",
     "firebase_endpoint": "an address that starts with http:// or https:// and has no slash at its end",
+    "brevo_endpoint": "an address that starts with http:// or https:// and has no slash at its end",
+    "mail_from": "a name and an address like Konnect <konnect@example.com>, or an address alone",
     "operator_token": "16 to 256 letters, digits and signs without spaces",
 }
 _ANNOTATED: Final = get_type_hints(Config, include_extras=True)

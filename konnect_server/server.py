@@ -21,6 +21,7 @@ from konnect_server.actions.media import Media, MediaTerms
 from konnect_server.actions.media_sweep import sweep_media
 from konnect_server.actions.office import Office
 from konnect_server.actions.passwords import HashCost, Passwords
+from konnect_server.actions.sign_in_sweep import sweep_sign_ins
 from konnect_server.collector import Collector
 from konnect_server.config import Config
 from konnect_server.core import Core, World, open_core
@@ -29,6 +30,11 @@ from konnect_server.http import DoorOptions, open_http_door
 from konnect_server.ids import uuid7
 from konnect_server.indexer import Indexer
 from konnect_server.jobs import Jobs
+from konnect_server.mail.brevo_driver import open_brevo_driver
+from konnect_server.mail.console_driver import ConsoleDriver
+from konnect_server.mail.driver import Driver as MailDriver, sender_of
+from konnect_server.mail.postman import Postman
+from konnect_server.mail.smtp_driver import Smtp, SmtpDriver, SmtpUnfit
 from konnect_server.people.ground import Ground
 from konnect_server.poller import SystemPoller
 from konnect_server.postgres_doorbell import open_postgres_doorbell
@@ -41,9 +47,8 @@ from konnect_server.push.sender import Sender
 from konnect_server.push.told import Tellings
 from konnect_server.tokens import Tokens
 from protocol.closing import DRAINING
-from protocol.errors import EmailTaken
-from protocol.http import Login, Register
-from storage import blob_links
+from protocol.http import Register
+from storage import accounts as people_rows, blob_links
 from storage.database import Database, durability, open_database, suitability
 from storage.embedded import open_embedded
 from storage.errors import StorageError
@@ -91,7 +96,7 @@ async def serve(config: Config, *, dev: bool, announce: Announce) -> None:
             stop = trio.Event()
             nursery.start_soon(_on_signals, signals, stop, nursery.cancel_scope)
             try:
-                async with open_server(config, announce) as server:
+                async with open_server(config, announce, dev=dev) as server:
                     _spare_the_collector()
                     if dev:
                         await _welcome(server, announce)
@@ -124,8 +129,11 @@ async def _on_signals(signals: AsyncIterator[int], stop: trio.Event, everything:
 class Server:
     """A running server, as :func:`open_server` gives it."""
 
-    def __init__(self, config: Config, url: str, core: Core, accounts: Accounts, store: PostgresStore) -> None:
+    def __init__(
+        self, config: Config, url: str, core: Core, accounts: Accounts, store: PostgresStore, database: Database
+    ) -> None:
         self.config, self.url, self.core, self.accounts, self.store = config, url, core, accounts, store
+        self.database = database
         self.draining = False
 
     async def drain(self) -> None:
@@ -141,8 +149,8 @@ class Server:
 
 
 @asynccontextmanager
-async def open_server(config: Config, announce: Announce) -> AsyncIterator[Server]:
-    """Everything open and serving until the block ends.
+async def open_server(config: Config, announce: Announce, *, dev: bool = False) -> AsyncIterator[Server]:
+    """Everything open and serving until the block ends. *dev*: whoever asks is shown the tray of mails.
 
     Raises:
         StartError, StorageError, KeysUnfit: What stops it, as one plain sentence.
@@ -190,6 +198,10 @@ async def open_server(config: Config, announce: Announce) -> AsyncIterator[Serve
             "push": sender.push, "notice": notices.tell, "notice.push": notices.push,
             "request": requests.tell, "request.over": requests.over, "request.push": requests.push,
             "told.push": tellings.push,
+            "mail": Postman(
+                database, await _mail_driver(config, database, stack), tokens.refresh_secret,
+                sender_of(config.mail_from)[0],
+            ).send,
         }  # fmt: skip
         jobs = Jobs(database, handlers, randomness=world.randomness)
         notices.wake = requests.wake = office.wake = jobs.wake
@@ -198,8 +210,9 @@ async def open_server(config: Config, announce: Announce) -> AsyncIterator[Serve
         await store.beat(core.bus.node)  # what its sockets are to pushes counts from now on
         accounts = Accounts(
             database, tokens, Passwords(HashCost(), at_a_time=config.password_hashes), new_id=uuid7,
-            signed_out=core.sign_out, idle_s=config.refresh_idle_days * 86_400,
+            signed_out=core.sign_out, idle_s=config.refresh_idle_days * 86_400, codes_per_hour=config.codes_per_hour,
         )  # fmt: skip
+        accounts.wake = jobs.wake
         media = Media(database, blobs, _media_terms(config), new_id=uuid7)
         door = await stack.enter_async_context(
             open_http_door(
@@ -207,6 +220,7 @@ async def open_server(config: Config, announce: Announce) -> AsyncIterator[Serve
                     version=konnect_version(), public_url=url, trusted_proxies=config.trusted_proxies,
                     allowed_origins=config.allowed_origins, operator_token=config.operator_token,
                     sign_ins_per_address=config.sign_ins_per_s, sign_in_burst_per_address=config.sign_ins_burst,
+                    codes_per_address=config.codes_per_s, code_burst_per_address=config.codes_burst, dev=dev,
                 ),
                 accounts=accounts, media=media, blobs=blobs if isinstance(blobs, FolderBlobs) else None,
                 tokens=tokens, database=database, call=core.calls.answer,
@@ -214,11 +228,12 @@ async def open_server(config: Config, announce: Announce) -> AsyncIterator[Serve
                 office=office,
             )
         )  # fmt: skip
-        server = Server(config, url, core, accounts, store)
+        server = Server(config, url, core, accounts, store, database)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_rotate_keys, tokens)
             nursery.start_soon(sweep_media, media)
             nursery.start_soon(sweep_keys, database)
+            nursery.start_soon(sweep_sign_ins, database, _ending(tokens, core), config.access_s)
             nursery.start_soon(jobs.run)
             nursery.start_soon(gatherer.run)
             if config.search_index:
@@ -258,6 +273,38 @@ def _push_driver(config: Config, stack: AsyncExitStack) -> Driver:
         raise StartError(str(problem)) from problem
     stack.callback(driver.close)
     return driver
+
+
+async def _mail_driver(config: Config, database: Database, stack: AsyncExitStack) -> MailDriver:
+    """What sends mails."""
+    match config.mail_driver:
+        case "console":
+            return ConsoleDriver(database)
+        case "brevo":
+            if not config.brevo_key:
+                raise StartError("mail_driver is brevo, and brevo_key is not set")
+            return await stack.enter_async_context(
+                open_brevo_driver(config.brevo_key, config.mail_from, config.brevo_endpoint)
+            )
+        case "smtp":
+            smtp = Smtp(
+                host=config.smtp_host, port=config.smtp_port, user=config.smtp_user, password=config.smtp_password,
+                tls=config.smtp_tls, ca=config.smtp_ca, sender=config.mail_from,
+            )  # fmt: skip
+            try:
+                return SmtpDriver(smtp)
+            except SmtpUnfit as problem:
+                raise StartError(str(problem)) from problem
+
+
+def _ending(tokens: Tokens, core: Core) -> Callable[[UUID, UUID], None]:
+    """What is done here with a sign-in that ended, wherever that was."""
+
+    def end(sign_in: UUID, user: UUID) -> None:
+        tokens.end(sign_in)
+        core.registry.sign_out(sign_in, user)
+
+    return end
 
 
 def _gatherer(core: Core, database: Database, jobs: Jobs) -> Gatherer:
@@ -311,11 +358,13 @@ async def _welcome(server: Server, announce: Announce) -> None:
     """The demo: two people who know each other, and what to do with them."""
     people = []
     for name, email in DEMO_PEOPLE:
-        try:
-            signed_in = await server.accounts.register(Register(email=email, password=DEMO_PASSWORD, name=name))
-        except EmailTaken:
-            signed_in = await server.accounts.login(Login(email=email, password=DEMO_PASSWORD))
-        people.append(signed_in.user.id)
+        account = await people_rows.account_by_email(server.database, email)
+        if account is None:
+            made = await server.accounts.register(Register(email=email, password=DEMO_PASSWORD, name=name))
+            await people_rows.verify_email(server.database, made.user.id)
+            people.append(made.user.id)
+        else:
+            people.append(account.id)
     await server.store.open_direct(uuid7(), people[0], people[1])
     at = "" if server.url == "http://127.0.0.1:8080" else f" --url {server.url}"
     announce(
@@ -327,6 +376,7 @@ Konnect {konnect_version()} is ready on {server.url}
       .venv/bin/konnect chat bob@example.com{at}
 
   Read: {server.url}/docs   (how to build on it)
+  Mail: {server.url}/dev/mail   (codes, instead of sending them)
   Stop: Ctrl-C
 """
     )

@@ -14,6 +14,10 @@
     │   ├── Unauthorized            unauthorized         token missing, malformed, expired or for somebody else
     │   ├── BadCredentials          bad_credentials      unknown e-mail or wrong password
     │   ├── EmailTaken              email_taken          the address has an account
+    │   ├── BadCode                 bad_code             a one-time code that is no good (any more)
+    │   ├── NameNeeded              name_needed          a good code, but no account, and no name to make one
+    │   ├── AccountSuspended        account_suspended    the operator has closed the account
+    │   ├── UnknownSession          unknown_session      no sign-in of this person by that id
     │   ├── NotFound                not_found            nothing here by that name
     │   ├── MethodNotAllowed        method_not_allowed   the address exists, the method does not
     │   ├── UnknownUser             unknown_user         no such person
@@ -156,6 +160,30 @@ class EmailTaken(Refused):
     """The address already has an account."""
 
     code, status, fix = "email_taken", 409, "Sign in, or use another address."
+
+
+class BadCode(Refused):
+    """The one-time code is wrong, was used, is out of time, or was tried too often: the answer is the same."""
+
+    code, status, fix = "bad_code", 401, "Check the code; ask for a new one when in doubt."
+
+
+class NameNeeded(Refused):
+    """The code is good, but its address has no account, and without a name none is made."""
+
+    code, status, fix = "name_needed", 409, "Repeat the request, with the same code, and with a name."
+
+
+class AccountSuspended(Refused):
+    """The operator has suspended the account; said only to who proved that it is theirs."""
+
+    code, status, fix = "account_suspended", 403, "Ask whoever runs the server."
+
+
+class UnknownSession(Refused):
+    """This person has no sign-in by that id."""
+
+    code, status, fix = "unknown_session", 404, "Look at session.list again."
 
 
 class NotFound(Refused):

@@ -12,6 +12,8 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from protocol import limits
 from protocol.errors import (
+    AccountSuspended,
+    BadCode,
     BadCredentials,
     BadLink,
     BadRange,
@@ -23,6 +25,7 @@ from protocol.errors import (
     Invalid,
     KeyReused,
     KonnectError,
+    NameNeeded,
     NotFound,
     NotReady,
     QuotaExceeded,
@@ -82,6 +85,13 @@ NewPassword = Annotated[
     ),
 ]  # fmt: skip
 Password = Annotated[str, Meta(min_length=1, max_length=PASSWORD_CHARS, examples=["correct horse battery"])]
+OneTimeCode = Annotated[
+    str,
+    Meta(
+        pattern="^[0-9]{6}(?![\\s\\S])", examples=["482913"],
+        description="Six digits, from the mail. Good for ten minutes, once, and for at most five tries.",
+    ),
+]  # fmt: skip
 DeviceLabel = Annotated[
     str,
     Meta(
@@ -163,6 +173,52 @@ class Logout(Struct, frozen=True):
     refresh_token: RefreshToken | None = None
 
 
+class AskCode(Struct, frozen=True):
+    """Have a code sent to an address."""
+
+    email: Email
+
+
+class Verify(Struct, frozen=True):
+    """Prove by a code that one reads the mail of an address."""
+
+    email: Email
+    code: OneTimeCode
+    name: Annotated[
+        Name | None, Meta(description="Makes an account where the address has none; else it does not matter.")
+    ] = None
+    device: DeviceLabel = ""
+
+
+class SetPassword(Struct, frozen=True):
+    """Choose a password: by a code (`email` and `code`), or by the one before (`old`, and a bearer token)."""
+
+    password: NewPassword
+    email: Email | None = None
+    code: OneTimeCode | None = None
+    old: Annotated[Password | None, Meta(description="The password before.")] = None
+
+    def __post_init__(self) -> None:
+        if (self.email is None) != (self.code is None) or (self.email is None) == (self.old is None):
+            raise ValueError("give either `email` and `code`, or `old`")
+
+
+class ChangeEmail(Struct, frozen=True):
+    """Ask to have another address."""
+
+    email: Email
+    password: Annotated[
+        Password | None, Meta(description="One's password; may be absent where the account has none.")
+    ] = None
+
+
+class ConfirmEmail(Struct, frozen=True):
+    """Move to the new address, by the codes that both were sent."""
+
+    old_code: OneTimeCode
+    new_code: OneTimeCode
+
+
 class BeginUpload(Struct, frozen=True):
     """Announce a file, and get an address to send it to."""
 
@@ -224,6 +280,21 @@ class Me(Struct, frozen=True):
     name: str
     email: str
     created_at_ms: int
+    email_verified: Annotated[bool, Meta(description="Whether the address was proved to be the person's.")] = False
+    has_password: Annotated[bool, Meta(description="False: one signs in by codes alone.")] = True
+    standing: Annotated[
+        Literal["active", "paused", "suspended", "leaving"],
+        Meta(description="How the account stands. `leaving`: it is erased some days after the person left."),
+    ] = "active"
+    role: Annotated[
+        Literal["person", "moderator", "admin"], Meta(description="What the operator made of it.")
+    ] = "person"  # fmt: skip
+
+
+class CodeSent(Struct, frozen=True):
+    """A code is on its way, if the address is one that may have it."""
+
+    expires_in_s: Annotated[int, Meta(ge=0, description="How long it is good once it was sent, in seconds.")]
 
 
 class SignedIn(Struct, frozen=True):
@@ -391,7 +462,8 @@ _SIGNED_IN: Final = "Signed in: the person and a fresh pair of tokens."
 ENDPOINTS: Final[tuple[Endpoint, ...]] = (
     Endpoint(
         "register", "POST", "/v1/auth/register", "auth", "Make an account",
-        "Makes an account and signs in. Limited per client address and per e-mail address.",
+        "Makes an account and signs in. A code goes to the address, by which `POST /v1/auth/verify` confirms it. "
+        "Limited per client address and per e-mail address.",
         {201: Answer(_SIGNED_IN, SignedIn)},
         (*BODY_ERRORS, EmailTaken, RateLimited), Register,
     ),
@@ -400,7 +472,58 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         "Signs in with e-mail and password. An unknown e-mail and a wrong password get the same answer. "
         "Limited per client address and per e-mail address.",
         {200: Answer(_SIGNED_IN, SignedIn)},
-        (*BODY_ERRORS, BadCredentials, RateLimited), Login,
+        (*BODY_ERRORS, BadCredentials, AccountSuspended, RateLimited), Login,
+    ),
+    Endpoint(
+        "askCode", "POST", "/v1/auth/code", "auth", "Ask for a code",
+        "Sends a code of six digits to the address, to sign in, to sign up or to confirm it by `POST /v1/auth/verify`. "
+        "The one before is no good any more. The answer is the same whether the address has an account or not. "
+        "Limited per client address and per e-mail address.",
+        {202: Answer("If mail reaches the address, so does the code.", CodeSent)},
+        (*BODY_ERRORS, RateLimited), AskCode,
+    ),
+    Endpoint(
+        "verify", "POST", "/v1/auth/verify", "auth", "Sign in, sign up or confirm by a code",
+        "Without a bearer token: signs in to the account of the address. Where it has none yet, `name` makes one, "
+        "without a password; without `name` the answer is `name_needed`, and the code stays good. An account whose "
+        "address was never confirmed is taken over by it: its password and sign-ins were made by somebody who did not "
+        "prove to read its mail, and end.\n\n"
+        "With the bearer token of an account of that address: confirms the address, and changes nothing else.\n\n"
+        "A code that is wrong, used, out of time or tried five times gets one answer, `bad_code`.",
+        {
+            200: Answer(_SIGNED_IN, SignedIn), 201: Answer("An account was made. " + _SIGNED_IN, SignedIn),
+            204: Answer("With a bearer token: the address is confirmed.", None, None),
+        },
+        (*BODY_ERRORS, BadCode, Unauthorized, NameNeeded, AccountSuspended, RateLimited), Verify, auth="optional",
+    ),
+    Endpoint(
+        "resetPassword", "POST", "/v1/auth/password/reset", "auth", "Ask for a code to choose a password",
+        "Sends a code for `POST /v1/auth/password` to the address, if it has an account; the answer is the same if "
+        "not. Limited per client address and per e-mail address.",
+        {202: Answer("If the address has an account, the code is on its way.", CodeSent)},
+        (*BODY_ERRORS, RateLimited), AskCode,
+    ),
+    Endpoint(
+        "setPassword", "POST", "/v1/auth/password", "auth", "Choose a password",
+        "By a code, with `email` and `code`: all sign-ins end, and their sockets are closed. By the password before, "
+        "with `old` and a bearer token: all other sign-ins end. The address is told by mail.",
+        {204: Answer("It is the password from now on.", None, None)},
+        (*BODY_ERRORS, BadCode, BadCredentials, Unauthorized, AccountSuspended, RateLimited), SetPassword,
+        auth="optional",
+    ),
+    Endpoint(
+        "changeEmail", "POST", "/v1/auth/email", "auth", "Ask for another address",
+        "Sends a code to the address that the account has, and one to the new one. Nothing changes until both come "
+        "back. Needs the password, where the account has one. A new address that has an account gets no code, but word "
+        "of it; the answer does not tell.",
+        {202: Answer("The codes are on their way.", CodeSent)},
+        (*BODY_ERRORS, Unauthorized, BadCredentials, RateLimited), ChangeEmail, auth="bearer",
+    ),
+    Endpoint(
+        "confirmEmail", "POST", "/v1/auth/email/confirm", "auth", "Move to the new address",
+        "By both codes; then the old address is told. Sign-ins stay.",
+        {200: Answer("The account, with its new address.", Me)},
+        (*BODY_ERRORS, Unauthorized, BadCode, EmailTaken, RateLimited), ConfirmEmail, auth="bearer",
     ),
     Endpoint(
         "refresh", "POST", "/v1/auth/refresh", "auth", "Get new tokens",

@@ -21,7 +21,7 @@ from konnect_server.config import Config, keys, load_config
 from storage.migrate import FOLDER
 
 ROOT = Path(__file__).parent.parent
-COMMANDS = ["serve", "dev", "migrate", "check-config", "version", "chat"]
+COMMANDS = ["serve", "dev", "migrate", "check-config", "user", "version", "chat"]
 MIGRATIONS = [path.name for path in sorted(FOLDER.glob("*.sql"))]
 
 

@@ -39,6 +39,21 @@ SAMPLES: dict[str, tuple[Any, str]] = {  # key -> a value that is not the defaul
     "password_hashes": (1, "1"),
     "sign_ins_per_s": (2.0, "2"),
     "sign_ins_burst": (3, "3"),
+    "codes_per_s": (1.5, "1.5"),
+    "codes_burst": (4, "4"),
+    "codes_per_hour": (5, "5"),
+    "mail_driver": ("smtp", "smtp"),
+    "mail_from": ("Chat <chat@example.com>", "Chat <chat@example.com>"),
+    "smtp_host": ("mail.example.com", "mail.example.com"),
+    "smtp_port": (465, "465"),
+    "smtp_tls": ("tls", "tls"),
+    "smtp_ca": ("/etc/ca.pem", "/etc/ca.pem"),
+    "smtp_user": ("konnect", "konnect"),
+    "smtp_password": ("hush", "hush"),
+    "smtp_password_file": ("", ""),  # reads a file, as above
+    "brevo_key": ("xkeysib-1", "xkeysib-1"),
+    "brevo_key_file": ("", ""),
+    "brevo_endpoint": ("http://127.0.0.1:9098", "http://127.0.0.1:9098"),
     "media": ("pictures", "pictures"),
     "cdn_base": ("https://cdn.example.com/photos", "https://cdn.example.com/photos"),
     "s3_bucket": ("konnect-media", "konnect-media"),
@@ -264,7 +279,8 @@ class TestUse:
         by_property = {
             "data": "data_folder", "keys": "keys_folder", "media": "media_folder",
             "database_url_file": "database_url", "s3_secret_key_file": "s3_secret_key",
-            "operator_token_file": "operator_token",
+            "operator_token_file": "operator_token", "smtp_password_file": "smtp_password",
+            "brevo_key_file": "brevo_key",
         }  # fmt: skip
         unread = [key.name for key in keys() if f"config.{by_property.get(key.name, key.name)}" not in code]
         assert not unread

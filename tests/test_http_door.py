@@ -357,7 +357,7 @@ async def test_a_bug_is_logged_and_answered_without_a_word_of_it(house: House, m
         raise RuntimeError("the secret inside")
 
     monkeypatch.setattr(Accounts, "me", broken)
-    token = house.tokens.sign(house.accounts._new_id(), house.accounts._new_id())
+    token = house.tokens.sign(house.accounts.new_id(), house.accounts.new_id())
     async with await house.raw() as raw:
         with capture_logs() as logs:
             await raw.send("GET /v1/me HTTP/1.1", "Host: x", f"Authorization: Bearer {token}")
@@ -377,7 +377,7 @@ async def test_a_group_of_one_error_is_that_error(house: House, monkeypatch: pyt
         raise ExceptionGroup("from a nursery", [StorageRefused("no such text")])
 
     monkeypatch.setattr(Accounts, "me", grouped)
-    token = house.tokens.sign(house.accounts._new_id(), house.accounts._new_id())
+    token = house.tokens.sign(house.accounts.new_id(), house.accounts.new_id())
     async with await house.raw() as raw:
         await raw.send("GET /v1/me HTTP/1.1", "Host: x", f"Authorization: Bearer {token}")
         await problem(raw, 400, "invalid")

@@ -7,7 +7,7 @@ from quart_trio import QuartTrio
 from quart_trio.wrappers import TrioResponse
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
-from konnect_server.http import about, auth, calls, operator, people, problems, uploads
+from konnect_server.http import about, auth, calls, dev, operator, people, problems, uploads
 from konnect_server.http.inside import Inside
 from konnect_server.http.options import ANY_ORIGIN
 from konnect_server.telemetry import counter, histogram
@@ -37,6 +37,8 @@ def make_app(inside: Inside) -> QuartTrio:
     app.url_map.strict_slashes = True
     for part in (auth, people, calls, uploads, operator, about):
         part.add_routes(app, inside)
+    if inside.options.dev:
+        dev.add_routes(app, inside)
     _answer_errors(app)
     _mark_answers(app, inside.options.allowed_origins)
     return app

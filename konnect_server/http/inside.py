@@ -11,6 +11,7 @@ from quart import request
 from quart_trio.wrappers import TrioResponse
 
 from konnect_server.actions.accounts import Accounts
+from konnect_server.actions.by_mail import ByMail
 from konnect_server.actions.media import Media
 from konnect_server.actions.office import Office
 from konnect_server.http.client_address import ClientAddress
@@ -46,10 +47,12 @@ class Inside:
         self.options = options
         self.accounts, self.media, self.tokens, self.database = accounts, media, tokens, database
         self.call, self.ready, self.metrics, self.office = call, ready, metrics, office
+        self.by_mail = ByMail(accounts)
         self.draining = False
         self.client_address = ClientAddress(options.trusted_proxies)
         self.sign_ins_by_address = KeyedLimiter(options.sign_ins_per_address, options.sign_in_burst_per_address)
         self.sign_ins_by_email = KeyedLimiter(options.sign_ins_per_email, options.sign_in_burst_per_email)
+        self.codes_by_address = KeyedLimiter(options.codes_per_address, options.code_burst_per_address)
         self.refreshes_by_address = KeyedLimiter(options.refreshes_per_address, options.refresh_burst_per_address)
         self.uploads_by_person = KeyedLimiter(options.uploads_per_person, options.upload_burst_per_person)
 
@@ -137,4 +140,5 @@ _MEANINGS: Final = {
     NAME_PATTERN: "with something to read in it and no control characters",
     "^[^\\u0000]*$": "without U+0000",
     "^[\\u0021-\\u007e]*$": "of printable ASCII",
+    "^[0-9]{6}(?![\\s\\S])": "of six digits",
 }

@@ -18,6 +18,8 @@ class DoorOptions(Struct, frozen=True, kw_only=True):
     trusted_proxies: tuple[str, ...] = ()  # addresses or networks whose X-Forwarded-For is believed
     allowed_origins: tuple[str, ...] = ()  # for browsers (CORS): "https://app.example.com", or ANY_ORIGIN alone
 
+    dev: bool = False  # shows the mails of the tray to everybody
+
     # How many, how long
     connections: int = 1_000  # at once; 11 KiB each while idle, and up to 64 KiB of body
     keep_alive_s: float = 65.0  # longer than a proxy's, so that the proxy is the one that closes
@@ -32,6 +34,8 @@ class DoorOptions(Struct, frozen=True, kw_only=True):
     sign_in_burst_per_address: float = 300
     sign_ins_per_email: float = 1 / 10  # register and login together, for one e-mail address
     sign_in_burst_per_email: float = 50
+    codes_per_address: float = 0.2  # mails with codes that one client address may have sent, to whomever
+    code_burst_per_address: float = 60
     refreshes_per_address: float = 10.0
     refresh_burst_per_address: float = 200
     uploads_per_person: float = 1.0  # announced or done

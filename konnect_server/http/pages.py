@@ -3,9 +3,12 @@
 import json
 import shlex
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from html import escape
 from typing import Any, Final
 from uuid import UUID
+
+from msgspec import Struct
 
 from konnect_server.http.markup import Page, block, json_block, page, prose, table, words
 from protocol.calls import PATH
@@ -14,6 +17,7 @@ from protocol.http import TAGS, Endpoint, Index
 from protocol.schema import examples, tables
 from protocol.schema.endpoints import ALL as ENDPOINTS
 from protocol.schema.tables import ErrorRow, FieldRow, FrameTable, Tables, field_rows
+from storage.mail_tray import TrayMail
 
 ADDRESS: Final = "http://127.0.0.1:8080"  # in examples, where the operator has named no public address
 _TAG_TITLES: Final = {
@@ -41,6 +45,31 @@ def welcome_page(index: Index) -> Page:
         f'<p class="lead">{escape(index.description)}</p><p>Version {escape(index.version)} is running. '
         f'Start with <a href="/docs">the documentation</a>.</p><dl>{links}</dl></main>',
     )
+
+
+class Tray(Struct, frozen=True):
+    """The mails that were sent to nobody, the last first."""
+
+    mails: list[TrayMail]
+
+
+def mail_page(tray: Tray) -> Page:
+    """What a browser sees at ``/dev/mail``: each mail as its text has it, for a mail's HTML brings its own style."""
+    articles = "".join(
+        f'<article id="mail-{mail.id}"><header><h3>{escape(mail.subject)}</h3>'
+        f'<span class="sum">to {escape(mail.to)}, {_when(mail.at_ms)}</span></header>{block(mail.text)}</article>'
+        for mail in tray.mails
+    )
+    none = "<p>None yet. Ask for one: <code>POST /v1/auth/code</code>.</p>"
+    return page(
+        "Mail",
+        '<main class="welcome"><h1>Mail</h1><p class="lead">What this server would send: nothing of it left the '
+        f"machine. The newest comes first; load the page again for more.</p>{articles or none}</main>",
+    )
+
+
+def _when(at_ms: int) -> str:
+    return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def docs_page(version: str, public_url: str = "") -> Page:

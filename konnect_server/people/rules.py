@@ -2,9 +2,10 @@
 
 from typing import Final
 
-from konnect_server.people import profiles
+from konnect_server.people import profiles, sessions
 from konnect_server.people.ground import Rules
 
 RULES: Final[Rules] = {
     **profiles.RULES,
+    **sessions.RULES,
 }

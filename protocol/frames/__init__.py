@@ -239,6 +239,14 @@ from protocol.frames.settings import (
     ConversationTitle as ConversationTitle,
     ConversationTopic as ConversationTopic,
 )
+from protocol.frames.sign_ins import (
+    OneSession as OneSession,
+    SessionList as SessionList,
+    SessionRevoke as SessionRevoke,
+    SessionRevokeAll as SessionRevokeAll,
+    Sessions as Sessions,
+    SessionsEnded as SessionsEnded,
+)
 from protocol.frames.states import (
     Draft as Draft,
     Hidden as Hidden,
@@ -285,6 +293,8 @@ AnyCommand = (
     | Search
     # profiles
     | ProfileGet | ProfileUpdate
+    # accounts
+    | SessionList | SessionRevoke | SessionRevokeAll
 )  # fmt: skip
 # Commands that change what is one's own: each is stored by a function of the database of its own.
 AnyPersonal = (
@@ -405,4 +415,8 @@ RESULTS: dict[type[Command], type[Struct]] = {
     # profiles
     ProfileGet: ProfileFound,
     ProfileUpdate: ProfileFound,
+    # accounts
+    SessionList: Sessions,
+    SessionRevoke: Done,
+    SessionRevokeAll: SessionsEnded,
 }

@@ -254,6 +254,10 @@ ERRORS: Final[dict[type[frames.Command], tuple[type[errors.KonnectError], ...]]]
         errors.UnknownUser,
         errors.KeyReused,
     ),
+    # accounts
+    frames.SessionList: (),
+    frames.SessionRevoke: (errors.UnknownSession,),
+    frames.SessionRevokeAll: (),
 }
 
 

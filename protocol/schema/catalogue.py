@@ -55,6 +55,8 @@ RECORDS: Final[tuple[type[Struct], ...]] = (
     frames.Whereabouts,
     frames.Experience,
     frames.Prompt,
+    # accounts
+    frames.OneSession,
 )  # nested in the others
 
 

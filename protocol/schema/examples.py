@@ -225,6 +225,10 @@ COMMANDS: Final[dict[type[frames.Command], dict[str, Any]]] = {
         "location": {"city": "Vienna", "latitude": 48.2082, "longitude": 16.3738},
         "interests": ["hiking", "cinema"], "bio": None, "visibility": {"birthday": "contacts"},
     },
+    # accounts
+    frames.SessionList: {"t": "session.list", "id": 240},
+    frames.SessionRevoke: {"t": "session.revoke", "id": 241, "session": str(SESSION)},
+    frames.SessionRevokeAll: {"t": "session.revoke_all", "id": 242},
 }  # fmt: skip
 
 
@@ -347,6 +351,11 @@ RESULTS: Final[dict[type[Struct], Struct]] = {
     frames.Readers: frames.Readers([frames.MessageReader(BOB, True)]),
     # profiles
     frames.ProfileFound: frames.ProfileFound(_PROFILE),
+    # accounts
+    frames.Sessions: frames.Sessions([
+        frames.OneSession(SESSION, "Ann's phone", AT_MS, AT_MS + 41 * 60_000, True),
+    ]),
+    frames.SessionsEnded: frames.SessionsEnded(2),
 }
 
 _DRAFT: Final = frames.Draft("Make it nine, the", AT_MS + 46 * 60_000, 42)
@@ -415,6 +424,8 @@ RECORDS: Final[dict[type[Struct], Struct]] = {
     frames.Whereabouts: frames.Whereabouts("Vienna", 48.2082, 16.3738),
     frames.Experience: _EXPERIENCE,
     frames.Prompt: _PROMPT,
+    # accounts
+    frames.OneSession: frames.OneSession(SESSION, "Ann's phone", AT_MS, AT_MS + 41 * 60_000, True),
 }  # fmt: skip
 
 # Where several commands share a result and the story needs another one.
@@ -483,7 +494,7 @@ EVENTS: Final[dict[type[frames.Event], frames.Event]] = {
 
 ERROR: Final = frames.Error(11, NotAMember.code, str(NotAMember(ANN, DIRECT)))
 
-_ME: Final = http.Me(ANN, "Ann", "ann@example.com", AT_MS)
+_ME: Final = http.Me(ANN, "Ann", "ann@example.com", AT_MS, email_verified=True)
 REFRESH_TOKEN: Final = "kr1-5c0f2a-Zm9yIHNob3cgb25seQ"  # shortened too
 
 _SHA256: Final = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
@@ -495,6 +506,11 @@ REQUESTS: Final[dict[type[Struct], dict[str, Any]]] = {
     http.Login: {"email": "ann@example.com", "password": "correct horse battery", "device": "Ann's phone"},
     http.Refresh: {"refresh_token": REFRESH_TOKEN},
     http.Logout: {"refresh_token": REFRESH_TOKEN},
+    http.AskCode: {"email": "ann@example.com"},
+    http.Verify: {"email": "ann@example.com", "code": "482913", "name": "Ann", "device": "Ann's phone"},
+    http.SetPassword: {"email": "ann@example.com", "code": "482913", "password": "correct horse battery"},
+    http.ChangeEmail: {"email": "ann@example.org", "password": "correct horse battery"},
+    http.ConfirmEmail: {"old_code": "482913", "new_code": "015537"},
     http.BeginUpload: {
         "kind": "photo", "size_bytes": 184_211, "content_type": "image/jpeg", "sha256": _SHA256, "name": "holiday.jpg",
     },
@@ -511,6 +527,7 @@ REQUESTS: Final[dict[type[Struct], dict[str, Any]]] = {
 BODIES: Final[dict[type[Struct], Struct]] = {
     http.SignedIn: http.SignedIn(_ME, TOKEN, REFRESH_TOKEN, 900),
     http.Me: _ME,
+    http.CodeSent: http.CodeSent(600),
     http.UploadTicket: http.UploadTicket(
         PHOTO, "PUT", f"https://chat.example.com/v1/blobs/incoming/{PHOTO}?expires=1795000900&{_SIGNED}",
         {"Content-Type": "image/jpeg"}, 900,
