@@ -15,7 +15,17 @@ It reconnects by itself, resumes where the application is, repeats what was not 
 keys, and shows each entry once. It imports nothing of the server. See docs/client.md.
 """
 
-from konnect_client.accounts import Account, Profile, login, register, resume
+from konnect_client.accounts import (
+    Account,
+    Profile,
+    ask_code,
+    ask_password_code,
+    login,
+    register,
+    reset_password,
+    resume,
+    verify,
+)
 from konnect_client.client import Client, open_client
 from konnect_client.content import Attachment, Contact, Content, Entity, Location
 from konnect_client.conversations import Conversations
@@ -82,6 +92,7 @@ from konnect_client.model import (
     ScheduledMessage,
     ScheduledPage,
     Sent,
+    SignIn,
     Unread,
     Version,
     Votes,
@@ -180,6 +191,7 @@ __all__ = [
     "ServerRefused",
     "ServerUnreachable",
     "Settings",
+    "SignIn",
     "SignedOut",
     "Socket",
     "SocketEnded",
@@ -199,10 +211,14 @@ __all__ = [
     "Version",
     "Violation",
     "Votes",
+    "ask_code",
+    "ask_password_code",
     "login",
     "open_client",
     "over_stream",
     "register",
+    "reset_password",
     "resume",
+    "verify",
     "websocket",
 ]

@@ -75,6 +75,29 @@ class Account:
         token = await self()
         return await _ask(self._http, "GET", "/v1/me", token=token.text)
 
+    async def confirm(self, email: str, code: str) -> None:
+        """Confirm one's address by the code that was sent there; ``bad_code`` where it is no good."""
+        token = await self()
+        await _ask(self._http, "POST", "/v1/auth/verify", {"email": email, "code": code}, token=token.text)
+
+    async def change_password(self, old: str, new: str) -> None:
+        """Change one's password; all other sign-ins end. ``bad_credentials`` where *old* is wrong."""
+        token = await self()
+        await _ask(self._http, "POST", "/v1/auth/password", {"old": old, "password": new}, token=token.text)
+
+    async def change_email(self, email: str, password: str | None = None) -> None:
+        """Have codes sent to one's address and to the new one, for :meth:`confirm_email`. *password*: where one has
+        one."""
+        token = await self()
+        body = {"email": email} if password is None else {"email": email, "password": password}
+        await _ask(self._http, "POST", "/v1/auth/email", body, token=token.text)
+
+    async def confirm_email(self, old_code: str, new_code: str) -> dict[str, Any]:
+        """Move to the new address, by both codes; one's own account."""
+        token = await self()
+        body = {"old_code": old_code, "new_code": new_code}
+        return await _ask(self._http, "POST", "/v1/auth/email/confirm", body, token=token.text)
+
     async def logout(self) -> None:
         """End the sign-in, here and at the server. Raises ServerUnreachable, and then it is not ended there."""
         if self._refresh_token is not None:
@@ -167,6 +190,40 @@ async def login(
 ) -> Account:
     """Sign in. Arguments and errors as for :func:`register`; a wrong e-mail or password is ``bad_credentials``."""
     return await _sign_in(http, "/v1/auth/login", {"email": email, "password": password, "device": device}, path)
+
+
+async def ask_code(http: httpx.AsyncClient, email: str) -> None:
+    """Have a code sent to *email*, by which :func:`verify` signs in or up. Errors as for :func:`register`;
+    ``rate_limited`` where it was sent too many."""
+    await _ask(http, "POST", "/v1/auth/code", {"email": email})
+
+
+async def ask_password_code(http: httpx.AsyncClient, email: str) -> None:
+    """Have a code sent to *email*, if it has an account, by which :func:`reset_password` chooses a password."""
+    await _ask(http, "POST", "/v1/auth/password/reset", {"email": email})
+
+
+async def reset_password(http: httpx.AsyncClient, email: str, code: str, password: str) -> None:
+    """Choose a password by a code; all sign-ins end."""
+    await _ask(http, "POST", "/v1/auth/password", {"email": email, "code": code, "password": password})
+
+
+async def verify(
+    http: httpx.AsyncClient,
+    email: str,
+    code: str,
+    *,
+    name: str | None = None,
+    device: str = "",
+    path: str | os.PathLike[str] | None = None,
+) -> Account:
+    """Sign in by a code, or make an account of that *name* where the address has none.
+
+    Arguments and errors as for :func:`register`; a code that is no good is ``bad_code``, and without a name for an
+    address without an account it is ``name_needed``.
+    """
+    named = {} if name is None else {"name": name}
+    return await _sign_in(http, "/v1/auth/verify", {"email": email, "code": code, "device": device, **named}, path)
 
 
 def resume(http: httpx.AsyncClient, path: str | os.PathLike[str]) -> Account | None:

@@ -31,6 +31,7 @@ from konnect_client.model import (
     RoomPage,
     ScheduledPage,
     Sent,
+    SignIn,
     Unread,
     Version,
     Votes,
@@ -518,6 +519,17 @@ class Commands:
         what is not named stays."""
         command = {"t": "profile.update", "key": key or self._new_key(), **changes}
         return FoundProfile.parse(await self._ask(command))
+    async def sign_ins(self) -> tuple[SignIn, ...]:
+        """Where one is signed in, used last first."""
+        return take_each(await self.ask("session.list"), "sessions", SignIn.parse)
+
+    async def revoke_sign_in(self, sign_in: str) -> None:
+        """End one of one's sign-ins; its sockets close with `signed_out`."""
+        await self.ask("session.revoke", session=sign_in)
+
+    async def revoke_other_sign_ins(self) -> int:
+        """End all of one's sign-ins but this one; how many."""
+        return take(await self.ask("session.revoke_all"), "count", int)
 
     # --- People -------------------------------------------------------------------------------------------------------
 

@@ -662,6 +662,24 @@ class Privacy:
 
 
 @dataclass(frozen=True, slots=True)
+class SignIn:
+    """Somewhere one is signed in."""
+
+    id: str
+    device: str  # what it was called when one signed in
+    created_at_ms: int
+    used_at_ms: int  # to within an access token's life
+    current: bool  # the one that the question came by
+
+    @classmethod
+    def parse(cls, frame: Frame) -> "SignIn":
+        return cls(
+            take(frame, "session", str), take(frame, "device", str), take(frame, "created_at_ms", int),
+            take(frame, "used_at_ms", int), take(frame, "current", bool),
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
 class PersonPresence:
     """Whether somebody is online, and else when they last were."""
 

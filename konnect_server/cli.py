@@ -382,10 +382,13 @@ async def _with_database(config: Config, work: "Callable[[Database], Awaitable[T
 def _operate(flags: dict[str, Any], work: "Callable[[Operator], Awaitable[T]]") -> T:
     """*work* of the operator, on a database whose schema is up to date."""
     config = _load(flags).config
+    from konnect_server import telemetry
     from konnect_server.actions.operator import NotDone, Operator
     from konnect_server.ids import uuid7
     from protocol.errors import EmailTaken
     from storage.migrate import pending
+
+    telemetry.set_up_logs(config.log_level, config.log_format)  # beside what is answered, not in it
 
     async def on(database: "Database") -> T | Failed:
         if missing := await pending(database):

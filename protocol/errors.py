@@ -17,7 +17,6 @@
     │   ├── BadCode                 bad_code             a one-time code that is no good (any more)
     │   ├── NameNeeded              name_needed          a good code, but no account, and no name to make one
     │   ├── AccountSuspended        account_suspended    the operator has closed the account
-    │   ├── UnknownSession          unknown_session      no sign-in of this person by that id
     │   ├── NotFound                not_found            nothing here by that name
     │   ├── MethodNotAllowed        method_not_allowed   the address exists, the method does not
     │   ├── UnknownUser             unknown_user         no such person
@@ -178,12 +177,6 @@ class AccountSuspended(Refused):
     """The operator has suspended the account; said only to who proved that it is theirs."""
 
     code, status, fix = "account_suspended", 403, "Ask whoever runs the server."
-
-
-class UnknownSession(Refused):
-    """This person has no sign-in by that id."""
-
-    code, status, fix = "unknown_session", 404, "Look at session.list again."
 
 
 class NotFound(Refused):

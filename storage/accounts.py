@@ -298,14 +298,13 @@ with ended as (
   update sign_in set ended_at_ms = {_NOW}, ended_by = 'revoked' where id = %s and account = %s and ended_at_ms is null
   returning id
 )
-select exists (select from ended) from sign_in where id = %s and account = %s
+select from sign_in where id = %s and account = %s
 """
 
 
-async def revoke_sign_in(db: Queries, account: UUID, sign_in: UUID) -> bool | None:
-    """End a sign-in of *account*; False if it had ended, None if it has none by that id."""
-    row = await db.fetch_one(_END_ONE, sign_in, account, sign_in, account)
-    return None if row is None else bool(row[0])
+async def revoke_sign_in(db: Queries, account: UUID, sign_in: UUID) -> bool:
+    """End a sign-in of *account*, if it has not ended; False if it has none by that id."""
+    return await db.fetch_one(_END_ONE, sign_in, account, sign_in, account) is not None
 
 
 _ENDED: Final[LiteralString] = f"""

@@ -270,6 +270,16 @@ class World:
             )  # fmt: skip
         return made
 
+    async def sign_in(self, person: Person, sign_in: UUID | None = None, device: str = "") -> UUID:
+        """A row for the sign-in that *person* comes by, or for another one; which."""
+        found = sign_in or person.sign_in
+        await self.database.execute(
+            "insert into sign_in (id, account, device, basis, token_hash, created_at_ms, used_at_ms) "
+            "values (%s, %s, %s, %s, %s, now_ms(), now_ms())",
+            found, person.id, device, bytes(32), bytes(32),
+        )  # fmt: skip
+        return found
+
     async def crowd(self, count: int) -> list[Person]:
         """Many accounts at once."""
         made = [Person(self.tokens, f"person {number}") for number in range(count)]
@@ -354,9 +364,9 @@ class House(Place):
 
 
 @asynccontextmanager
-async def open_house(world: World, **changes: Any) -> AsyncIterator[House]:
-    """A server in this process, serving until the block ends."""
-    async with open_server(world.config(**changes), lambda line: None) as server:
+async def open_house(world: World, *, dev: bool = False, **changes: Any) -> AsyncIterator[House]:
+    """A server in this process, serving until the block ends. *dev*: as `konnect dev` runs it, without its people."""
+    async with open_server(world.config(**changes), lambda line: None, dev=dev) as server:
         yield House(server, world)
 
 

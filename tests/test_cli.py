@@ -210,6 +210,66 @@ class TestMigrate:
         assert "no connection to PostgreSQL" in ended.sentence()
 
 
+class TestUser:
+    async def test_the_operator_makes_people_and_lets_them_in(self, dsn: str, folder: Path) -> None:
+        environ = {
+            "KONNECT_DATABASE_URL": dsn, "KONNECT_UNSAFE_NO_FSYNC": "true", "KONNECT_DATA": str(folder),
+        }  # fmt: skip
+
+        async def user(*arguments: str) -> dict[str, str]:
+            ended = await konnect("user", *arguments, "--json", **environ)
+            assert ended.code == 0, ended.err
+            found: dict[str, str] = json.loads(ended.out)
+            return found
+
+        made = await user("create", "ann@example.com", "--name", "Ann")
+        assert (made["email"], made["name"], made["standing"], made["role"]) == (
+            "ann@example.com", "Ann", "active", "person",
+        )  # fmt: skip
+        assert (await user("role", "Ann@example.com", "admin"))["role"] == "admin"
+        async with running("serve", **environ) as server, httpx.AsyncClient(base_url=server.url) as http:
+            code = (await user("code", made["id"]))["code"]
+            signed_in = await http.post("/v1/auth/verify", json={"email": "ann@example.com", "code": code})
+            assert (signed_in.status_code, signed_in.json()["user"]["role"]) == (200, "admin")
+            deleted = await user("delete", "ann@example.com", "--yes")
+            assert (deleted["standing"], deleted["ended"]) == ("leaving", 1)
+            refresh = {"refresh_token": signed_in.json()["refresh_token"]}
+            assert (await http.post("/v1/auth/refresh", json=refresh)).status_code == 401
+
+    async def test_what_the_operator_cannot_do_is_one_sentence(self, dsn: str, empty_dsn: str, folder: Path) -> None:
+        environ = {"KONNECT_DATABASE_URL": dsn, "KONNECT_DATA": str(folder)}
+        await konnect("user", "create", "ann@example.com", "--name", "Ann", **environ)
+        for arguments, said in (
+            (["create", "Ann@example.com", "--name", "Ann"], "has an account already"),
+            (["create", "no address", "--name", "Ann"], "no address"),
+            (["suspend", "nobody@example.com"], "no account of nobody@example.com"),
+            (["restore", "0198f7a0-0000-7000-8000-000000000000"], "there is no account of"),
+            (["role", "ann@example.com", "king"], "'king' is not one of"),
+            (["code", "ann@example.com"], "the keys of the servers are needed"),
+        ):
+            ended = await konnect("user", *arguments, **environ)
+            assert said in ended.sentence()
+        ended = await konnect("user", "suspend", "ann@example.com", **{**environ, "KONNECT_DATABASE_URL": empty_dsn})
+        assert "konnect migrate" in ended.sentence()
+        asked = await konnect("user", "delete", "ann@example.com", **environ)
+        assert (asked.code, "Delete the account" in asked.err) == (130, True), "nobody says yes on a closed input"
+
+    async def test_the_operator_works_beside_a_server_with_its_own_database(self, folder: Path) -> None:
+        """The embedded one is shared, and stays when the command has ended."""
+        environ = {"KONNECT_DATA": str(folder)}
+        async with running("dev", **environ) as server, httpx.AsyncClient(base_url=server.url) as http:
+            suspended = await konnect("user", "suspend", "ann@example.com", **environ)
+            assert suspended.out == "ann@example.com is suspended; sign-ins that ended: 1.\n", suspended.err
+            login = {"email": "ann@example.com", "password": "konnect-demo"}
+            assert (await http.post("/v1/auth/login", json=login)).json()["code"] == "account_suspended"
+            restored = await konnect("user", "restore", "ann@example.com", **environ)
+            assert restored.out == "ann@example.com is active.\n"
+            assert (await http.post("/v1/auth/login", json=login)).status_code == 200
+            assert (await http.get("/dev/mail")).status_code == 200
+            assert any("/dev/mail" in line for line in server.said)
+            assert await server.end() == 0
+
+
 class TestServe:
     async def test_it_serves_until_sigterm_and_ends_with_0(self, dsn: str, folder: Path) -> None:
         environ = {"KONNECT_DATABASE_URL": dsn, "KONNECT_UNSAFE_NO_FSYNC": "true", "KONNECT_DATA": str(folder)}

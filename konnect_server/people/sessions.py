@@ -3,7 +3,6 @@
 from typing import Final
 
 from konnect_server.people.ground import Asked, Ground, Outcome, Rules
-from protocol.errors import UnknownSession
 from protocol.frames import Done, OneSession, SessionList, SessionRevoke, SessionRevokeAll, Sessions, SessionsEnded
 from storage import accounts
 
@@ -20,16 +19,10 @@ async def listing(ground: Ground, asked: Asked, command: SessionList) -> Outcome
 
 
 async def revoke(ground: Ground, asked: Asked, command: SessionRevoke) -> Outcome:
-    """End one of them.
-
-    Raises:
-        UnknownSession
-    """
-    ended = await accounts.revoke_sign_in(ground.database, asked.user, command.session)
-    if ended is None:
-        raise UnknownSession("you have no sign-in by this id")
+    """End one of them, if it is one of theirs."""
+    theirs = await accounts.revoke_sign_in(ground.database, asked.user, command.session)
     # Told again if it had ended: then the first answer was lost, and what was to follow it perhaps too.
-    return Outcome(Done(), ended=[(command.session, asked.user)])
+    return Outcome(Done(), ended=[(command.session, asked.user)] if theirs else [])
 
 
 async def revoke_all(ground: Ground, asked: Asked, command: SessionRevokeAll) -> Outcome:

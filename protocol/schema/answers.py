@@ -256,7 +256,7 @@ ERRORS: Final[dict[type[frames.Command], tuple[type[errors.KonnectError], ...]]]
     ),
     # accounts
     frames.SessionList: (),
-    frames.SessionRevoke: (errors.UnknownSession,),
+    frames.SessionRevoke: (),
     frames.SessionRevokeAll: (),
 }
 

@@ -210,6 +210,7 @@ async def test_each_command_is_carried_out_and_seen(house: House, world: World) 
         assert await result("privacy.get") == switches
 
         await profiles(result, bob)
+        await sign_ins(result, world, ann)
 
         left = (await result("conversation.leave", "l1", conversation=club))["seq"]
         await his.has(club, left)
@@ -292,6 +293,20 @@ async def links(result: Callable[..., Awaitable[dict[str, Any]]], his: Phone, bo
     code = (await his.result("link.create", key="n", conversation=pub))["link"]["code"]
     assert (await result("link.join", "j1", code=code))["seq"] == 2
     await his.has(pub, 2)
+
+
+async def sign_ins(result: Callable[..., Awaitable[dict[str, Any]]], world: World, ann: Person) -> None:
+    """Ann is signed in at three places, one of which she comes by."""
+    here, there, elsewhere = ann.sign_in, uuid7(), uuid7()
+    for sign_in in (here, there, elsewhere):
+        await world.sign_in(ann, sign_in, str(sign_in))
+    listed = (await result("session.list"))["sessions"]
+    assert {(one["session"], one["device"], one["current"]) for one in listed} == {
+        (str(here), str(here), True), (str(there), str(there), False), (str(elsewhere), str(elsewhere), False),
+    }  # fmt: skip
+    assert await result("session.revoke", session=there) == {}
+    assert await result("session.revoke_all") == {"count": 1}
+    assert [one["session"] for one in (await result("session.list"))["sessions"]] == [str(here)]
 
 
 async def by_socket(house: House, person: Person, command: str, **fields: Any) -> dict[str, Any]:

@@ -87,6 +87,7 @@ _LAST: Final = "callMessageDelete"
 LEFT_OUT: Final = {
     "sendNotification": "it needs the operator's token, which no person of the story has",
     "socket": "Postman opens it otherwise",
+    **dict.fromkeys(("verify", "setPassword", "confirmEmail"), "it needs a code out of a mail"),
     "publicBlob": "only profile photos are public, and a picture cannot stand in a collection",
 }
 
