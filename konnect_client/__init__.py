@@ -98,6 +98,7 @@ from konnect_client.model import (
     Votes,
 )
 from konnect_client.notifications import Notification, NotificationPage, Notifying, PushDevice
+from konnect_client.openers import Match, MatchPage, Opener, OpenerPage, OwnOpener, OwnOpenerPage
 from konnect_client.outbox import Delivery, Outgoing
 from konnect_client.personal import Draft, Personal, Settings
 from konnect_client.profiles import Experience, FoundProfile, OwnProfile, PersonProfile, ProfilePhoto, Prompt
@@ -142,6 +143,8 @@ __all__ = [
     "Link",
     "Liveness",
     "Location",
+    "Match",
+    "MatchPage",
     "Member",
     "MemberPage",
     "MemoryJournal",
@@ -154,10 +157,14 @@ __all__ = [
     "Notifying",
     "OneReaction",
     "OneVote",
+    "Opener",
+    "OpenerPage",
     "OutboxFull",
     "OutboxInUse",
     "OutboxUnwritable",
     "Outgoing",
+    "OwnOpener",
+    "OwnOpenerPage",
     "OwnProfile",
     "OwnThread",
     "PersonPresence",

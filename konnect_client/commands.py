@@ -40,6 +40,7 @@ from konnect_client.model import (
     take_ids,
 )
 from konnect_client.notifications import NotificationPage, PushDevice
+from konnect_client.openers import MatchPage, OpenerPage, OwnOpenerPage
 from konnect_client.pack import pack
 from konnect_client.people import People
 from konnect_client.profiles import FoundProfile
@@ -230,6 +231,33 @@ class Commands:
         """Rooms and channels that everybody may join, those first that share most of *tags*: one page. *query*: words
         that begin words of title, topic or tags."""
         return RoomPage.parse(await self.ask("room.list", query=query, tags=[*tags], limit=limit, cursor=cursor))
+
+    # --- openers and matches ---
+
+    async def send_opener(self, user: str, text: str, *, key: str | None = None) -> tuple[str, str] | None:
+        """Send a first message, which does not say who wrote it; if the two match by it: match, conversation."""
+        taken = await self.ask("opener.send", key=key or self._new_key(), user=str(user), text=text)
+        return (take(taken, "match", str), take(taken, "conversation", str)) if "match" in taken else None
+
+    async def openers(self, *, limit: int = 50, cursor: str | None = None) -> OpenerPage:
+        """First messages that were released to one: one page."""
+        return OpenerPage.parse(await self.ask("opener.list", limit=limit, cursor=cursor))
+
+    async def openers_sent(self, *, limit: int = 50, cursor: str | None = None) -> OwnOpenerPage:
+        """First messages that one sent, the newest first: one page."""
+        return OwnOpenerPage.parse(await self.ask("opener.sent", limit=limit, cursor=cursor))
+
+    async def ignore_opener(self, opener: str, *, key: str | None = None) -> None:
+        """Put a first message away for ever; who sent it is not told."""
+        await self.ask("opener.ignore", key=key or self._new_key(), opener=str(opener))
+
+    async def matches(self, *, limit: int = 50, cursor: str | None = None) -> MatchPage:
+        """All matches that one ever had, the newest first: one page."""
+        return MatchPage.parse(await self.ask("match.list", limit=limit, cursor=cursor))
+
+    async def unmatch(self, match: str, *, key: str | None = None) -> None:
+        """End a match, for both."""
+        await self.ask("match.unmatch", key=key or self._new_key(), match=str(match))
 
     async def create_link(
         self,

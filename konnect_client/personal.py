@@ -14,6 +14,7 @@ from konnect_client.errors import ProtocolViolation
 from konnect_client.heads import Heads
 from konnect_client.model import Frame, ScheduledMessage, take, take_maybe, take_or
 from konnect_client.notifications import Notification, Notifying
+from konnect_client.openers import Match, Opener
 from konnect_client.profiles import OwnProfile
 from konnect_client.threads import OwnThread
 
@@ -113,6 +114,16 @@ class Personal:
         wanted = [one for one in rows if conversation in (None, one.conversation)]
         return sorted(wanted, key=lambda one: (one.at_ms, one.id))
 
+    def openers(self) -> list[Opener]:
+        """First messages that wait for one, in no order that tells anything."""
+        rows = self.rows("opener")
+        return [Opener.parse({**rows[one], "opener": one}) for one in sorted(rows)]
+
+    def matches(self) -> list[Match]:
+        """One's matches that stand, newest first."""
+        rows = self.rows("match")
+        return [Match.parse({**rows[one], "match": one}) for one in sorted(rows, reverse=True)]
+
     @property
     def notifying(self) -> Notifying:
         """When and how one is told by push."""
@@ -149,10 +160,19 @@ def _check_scheduled(value: Frame) -> None:
     ScheduledMessage.parse({**value, "scheduled": ""})
 
 
+def _check_opener(value: Frame) -> None:
+    Opener.parse({**value, "opener": ""})
+
+
+def _check_match(value: Frame) -> None:
+    Match.parse({**value, "match": ""})
+
+
 _CHECKS: Final = {
     "draft": Draft.parse, "settings": Settings.parse, "hidden": _check_seqs,
     "notification": _check_notification, "notifying": Notifying.parse, "thread": OwnThread.parse,
     "scheduled": _check_scheduled,
     # profiles
     "profile": OwnProfile.parse,
+    "opener": _check_opener, "match": _check_match,
 }  # fmt: skip

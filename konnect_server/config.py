@@ -37,6 +37,9 @@ Level: TypeAlias = Literal["debug", "info", "warning", "error"]
 MailDriver: TypeAlias = Literal["console", "smtp", "brevo"]
 SmtpTls: TypeAlias = Literal["starttls", "tls", "none"]
 PushDriver: TypeAlias = Literal["log", "firebase"]
+Release: TypeAlias = Literal["daily", "random"]
+Preset: TypeAlias = Literal["open", "dating"]
+MayWrite: TypeAlias = Literal["preset", "anyone", "contacts", "matches"]
 Format: TypeAlias = Literal["auto", "text", "json"]
 Texts: TypeAlias = tuple[str, ...]
 Filled: TypeAlias = Annotated[str, Meta(min_length=1)]
@@ -161,6 +164,18 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ] = ("english",)
     search_index: Annotated[bool, doc("Whether this process keeps the index; of several, one is enough.")] = True
 
+    # People
+    preset: Annotated[Preset, doc("What the app is: `dating` lets only people who match write to each other.")] = "open"
+    may_write: Annotated[
+        MayWrite, doc("Who may write to whom; `contacts`: matches, too; `preset`: as that says, else anyone.")
+    ] = "preset"
+    openers_per_day: Annotated[int, among(0, 10_000), doc("First messages a person may send on one day (UTC).")] = 5
+    opener_release: Annotated[Release, doc("When first messages are shown: at an hour, or each at random.")] = "daily"
+    opener_hour: Annotated[int, among(0, 23), doc("Of `daily`: at which hour (UTC).")] = 18
+    opener_within_h: Annotated[
+        int, among(24, 720), doc("Of `random`: within how many hours; no fewer, or one could tell when they were sent.")
+    ] = 24
+
     # Times
     hello_timeout_s: Annotated[float, above(0, 600), doc("A socket without a hello is closed after it.")] = 10.0
     ping_interval_s: Annotated[float, above(0, 3600), doc("How long a socket is silent before a ping.")] = 25.0
@@ -186,6 +201,13 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def media_folder(self) -> Path:
         """The folder of media, where no S3 store holds them."""
         return Path(self.media) if self.media else Path(self.data) / "media"
+
+    @property
+    def write_rule(self) -> Literal["anyone", "contacts", "matches"]:
+        """Who may write to whom."""
+        if self.may_write != "preset":
+            return self.may_write
+        return "matches" if self.preset == "dating" else "anyone"
 
     @property
     def embedded(self) -> bool:
@@ -230,6 +252,7 @@ GROUPS: Final = {
     "Profiles": "minimum_age",
     "Limits": "frame_bytes",
     "Search": "search_languages",
+    "People": "preset",
     "Times": "hello_timeout_s",
     "Logs": "log_level",
 }  # heading -> its first key

@@ -6,7 +6,7 @@ import signal
 import socket
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
 from typing import Final, cast
 from uuid import UUID
@@ -36,6 +36,7 @@ from konnect_server.mail.driver import Driver as MailDriver, sender_of
 from konnect_server.mail.postman import Postman
 from konnect_server.mail.smtp_driver import Smtp, SmtpDriver, SmtpUnfit
 from konnect_server.people.ground import Ground
+from konnect_server.people.releases import Releases
 from konnect_server.poller import SystemPoller
 from konnect_server.postgres_doorbell import open_postgres_doorbell
 from konnect_server.push.driver import Driver
@@ -49,12 +50,16 @@ from konnect_server.tokens import Tokens
 from protocol.closing import DRAINING
 from protocol.http import Register
 from storage import accounts as people_rows, blob_links
+from protocol.errors import EmailTaken, NotAllowedToWrite
+from protocol.http import Login, Register
+from storage import blob_links
 from storage.database import Database, durability, open_database, suitability
 from storage.embedded import open_embedded
 from storage.errors import StorageError
 from storage.folder_blobs import FolderBlobs
 from storage.keys import KeysUnfit
 from storage.migrate import migrate
+from storage.openers import set_write_rule
 from storage.postgres_store import PostgresStore, open_store
 from storage.s3_blobs import Bucket, S3Blobs, open_s3_blobs
 
@@ -175,6 +180,7 @@ async def open_server(config: Config, announce: Announce, *, dev: bool = False) 
         await migrate(database)
         store = await stack.enter_async_context(open_store(database, config.log_writers))
         await store.set_default_retention(config.retention_s or None)
+        await set_write_rule(database, config.write_rule)
         doorbell = await stack.enter_async_context(open_postgres_doorbell(database))
         office = Office(database, uuid7)
         url = config.public_url or _url(config.host, listening[0].getsockname()[1])
@@ -194,6 +200,9 @@ async def open_server(config: Config, announce: Announce, *, dev: bool = False) 
         notices = Notices(database, sender, core.registry.changed)
         requests = Requests(database, sender, core.registry.changed)
         tellings = Tellings(database, sender)
+        releases = Releases(
+            people, changed=core.registry.changed, joined=core.registry.joined, stored=core.registry.stored_elsewhere
+        )
         handlers = {
             "push": sender.push, "notice": notices.tell, "notice.push": notices.push,
             "request": requests.tell, "request.over": requests.over, "request.push": requests.push,
@@ -202,9 +211,10 @@ async def open_server(config: Config, announce: Announce, *, dev: bool = False) 
                 database, await _mail_driver(config, database, stack), tokens.refresh_secret,
                 sender_of(config.mail_from)[0],
             ).send,
+            "opener.release": releases.release,
         }  # fmt: skip
         jobs = Jobs(database, handlers, randomness=world.randomness)
-        notices.wake = requests.wake = office.wake = jobs.wake
+        notices.wake = requests.wake = office.wake = releases.wake = jobs.wake
         gatherer = core.registry.watch = _gatherer(core, database, jobs)
         office.seat = gatherer.seat
         await store.beat(core.bus.node)  # what its sockets are to pushes counts from now on
@@ -366,6 +376,13 @@ async def _welcome(server: Server, announce: Announce) -> None:
         else:
             people.append(account.id)
     await server.store.open_direct(uuid7(), people[0], people[1])
+        try:
+            signed_in = await server.accounts.register(Register(email=email, password=DEMO_PASSWORD, name=name))
+        except EmailTaken:
+            signed_in = await server.accounts.login(Login(email=email, password=DEMO_PASSWORD))
+        people.append(signed_in.user.id)
+    with suppress(NotAllowedToWrite):  # they may have to match first
+        await server.store.open_direct(uuid7(), people[0], people[1])
     at = "" if server.url == "http://127.0.0.1:8080" else f" --url {server.url}"
     announce(
         f"""

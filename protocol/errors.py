@@ -45,6 +45,11 @@
     │   ├── TooManyLinks            too_many_links       the conversation has its most join links
     │   ├── UnknownRequest          unknown_request      nobody asks so to be let in
     │   ├── TooManyRequests         too_many_requests    too many people ask to be let in
+    │   ├── AlreadyAnswered         already_answered     one has sent the person a first message before
+    │   ├── AlreadyMet              already_met          the two know each other: a first message is not for them
+    │   ├── NotWhilePaused          paused               one meets nobody new while one has paused
+    │   ├── UnknownMatch            unknown_match        the person has no match with that id
+    │   ├── NotAllowedToWrite       not_allowed_to_write the deployment does not let the two write to each other
     │   ├── TooManySockets          too_many_sockets     the person has too many sockets open
     │   ├── TooLarge                too_large            a body or frame over its limit
     │   ├── BadRequest              bad_request          an HTTP request, or its JSON body, that cannot be read
@@ -365,6 +370,39 @@ class TooManyRequests(Refused):
     """As many people ask to be let in as may wait."""
 
     code, status, fix = "too_many_requests", 409, "Ask again when an admin has answered some."
+
+
+# --- openers and matches ---
+
+
+class AlreadyAnswered(Refused):
+    """One has sent this person a first message before; that tells nothing of the person."""
+
+    code, status, fix = "already_answered", 409, "Wait: one first message for each person is all there is."
+
+
+class AlreadyMet(Refused):
+    """The two are contacts: a first message is not for them."""
+
+    code, status, fix = "already_met", 409, "Write to the person in your conversation."
+
+
+class NotWhilePaused(Refused):
+    """Who has paused meets nobody new."""
+
+    code, status, fix = "paused", 403, "End the pause first."
+
+
+class UnknownMatch(Refused):
+    """The person has no match with that id."""
+
+    code, status, fix = "unknown_match", 404, "Read them again with match.list."
+
+
+class NotAllowedToWrite(Refused):
+    """This deployment lets only contacts, or only people who match, write to each other; or there is no such person."""
+
+    code, status, fix = "not_allowed_to_write", 403, "Send a contact request or a first message."
 
 
 class TooManySockets(Refused):

@@ -114,3 +114,8 @@ PROMPTS: Final = 10
 PROMPT_CHARS: Final = 200
 ANSWER_CHARS: Final = 500
 PROFILE_PHOTOS: Final = 9
+# openers and matches
+OPENER_CHARS: Final = 1_000  # of a first message, code points
+OPENERS: Final = 200  # first messages that one person is shown at once; more wait until some are put away
+OPENERS_PAGE: Final = 100
+MATCHES_PAGE: Final = 100

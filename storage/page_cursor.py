@@ -71,3 +71,14 @@ SCHEDULED: Final = PageCursor(tuple[_Seq, UUID], (0, _LEAST))
 
 # Threads, the latest first: the newest message of one.
 THREADS: Final = PageCursor(tuple[_Seq], (SEQ_MAX,))
+
+# --- openers and matches ---
+
+# First messages that were released: their ids.
+OPENERS: Final = PageCursor(tuple[UUID], (_LEAST,))
+
+# First messages that one sent, the latest first: when, and to whom.
+OPENERS_SENT: Final = PageCursor(tuple[_Seq, UUID], (SEQ_MAX, _LEAST))
+
+# Matches, the latest first: their ids.
+MATCHES: Final = PageCursor(tuple[UUID], (_MOST,))

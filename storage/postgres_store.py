@@ -17,6 +17,7 @@ from protocol.errors import (
     ConversationFull,
     Forbidden,
     KeyReused,
+    NotAllowedToWrite,
     NotAMember,
     Refused,
     UnknownUser,
@@ -946,4 +947,6 @@ def _refusal(outcome: _Outcome, *, conversation: UUID, author: UUID, user: UUID,
             return Forbidden("only the owner and admins of the group may do this, and to nobody who owns it")
         case "banned":
             return Banned("the person is banned from this conversation")
+        case "not_allowed_to_write":
+            return NotAllowedToWrite("you two may not write to each other here, or there is no such user")
     raise AssertionError(f"the database answered {outcome.error!r}")

@@ -116,7 +116,7 @@ class Store(Protocol):
         """The one direct conversation of two people, made on first use.
 
         Raises:
-            UnknownUser
+            UnknownUser, NotAllowedToWrite
         """
 
     async def standing(

@@ -53,7 +53,7 @@ async def direct(store: Store, user: UUID, new_id: UUID, command: ConversationDi
 
     Raises:
         Invalid: With oneself.
-        UnknownUser
+        UnknownUser, NotAllowedToWrite
     """
     if command.user == user:
         raise Invalid("a direct conversation needs somebody else - at `$.user`")

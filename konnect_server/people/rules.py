@@ -2,10 +2,12 @@
 
 from typing import Final
 
-from konnect_server.people import profiles, sessions
+from konnect_server.people import openers, profiles, sessions
 from konnect_server.people.ground import Rules
 
 RULES: Final[Rules] = {
     **profiles.RULES,
     **sessions.RULES,
+    # openers and matches
+    **openers.RULES,
 }

@@ -87,6 +87,13 @@ from protocol.frames.links import (
     RequestList as RequestList,
     Requests as Requests,
 )
+from protocol.frames.matches import (
+    ListedMatch as ListedMatch,
+    Match as Match,
+    Matches as Matches,
+    MatchList as MatchList,
+    MatchUnmatch as MatchUnmatch,
+)
 from protocol.frames.members import (
     Ban as Ban,
     Bans as Bans,
@@ -125,6 +132,18 @@ from protocol.frames.notifications import (
     NotificationRead as NotificationRead,
     Notifications as Notifications,
     NotificationSettings as NotificationSettings,
+)
+from protocol.frames.openers import (
+    ListedOpener as ListedOpener,
+    Opener as Opener,
+    OpenerAccepted as OpenerAccepted,
+    OpenerIgnore as OpenerIgnore,
+    OpenerList as OpenerList,
+    Openers as Openers,
+    OpenerSend as OpenerSend,
+    OpenerSent as OpenerSent,
+    OwnOpener as OwnOpener,
+    SentOpeners as SentOpeners,
 )
 from protocol.frames.people import (
     User as User,
@@ -295,6 +314,8 @@ AnyCommand = (
     | ProfileGet | ProfileUpdate
     # accounts
     | SessionList | SessionRevoke | SessionRevokeAll
+    # openers and matches
+    | OpenerSend | OpenerList | OpenerSent | OpenerIgnore | MatchList | MatchUnmatch
 )  # fmt: skip
 # Commands that change what is one's own: each is stored by a function of the database of its own.
 AnyPersonal = (
@@ -419,4 +440,11 @@ RESULTS: dict[type[Command], type[Struct]] = {
     SessionList: Sessions,
     SessionRevoke: Done,
     SessionRevokeAll: SessionsEnded,
+    # openers and matches
+    OpenerSend: OpenerAccepted,
+    OpenerList: Openers,
+    OpenerSent: SentOpeners,
+    OpenerIgnore: Done,
+    MatchList: Matches,
+    MatchUnmatch: Done,
 }

@@ -8,6 +8,8 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from protocol import limits
 from protocol.frames.base import Event
 from protocol.frames.fields import AtMs, MessageSeq
+from protocol.frames.matches import Match
+from protocol.frames.openers import Opener
 from protocol.frames.privacy import Privacy
 from protocol.frames.profiles import OwnProfile
 from protocol.frames.scheduled import LaterMessage
@@ -21,6 +23,7 @@ StateKind = Literal[
     "scheduled",
     # profiles
     "profile",
+    "opener", "match",
 ]  # fmt: skip
 Notify = Literal["all", "mentions", "none"]
 
@@ -137,6 +140,10 @@ class StateEvent(Event, frozen=True, kw_only=True, omit_defaults=True, tag="stat
             "id; later ones have higher ones. Of `notifying`, `privacy` and `profile`: empty, there is one. "
             "Of `thread`: `{conversation}/{root}`. Of `scheduled`: the scheduled message's id; the row is gone once "
             "that was sent or taken back."
+            "id; later ones have higher ones. Of `notifying` and `privacy`: empty, there is one. Of "
+            "`thread`: `{conversation}/{root}`. Of `scheduled`: the scheduled message's id; the row is gone once that "
+            "was sent or taken back. Of `opener`: a first message's id; the row is gone once one has put it away, or "
+            "it became part of a match. Of `match`: its id; the row is gone once it ended."
         ),
     ]
     draft: Annotated[Draft, Meta(description="Of `draft`: its value.")] | UnsetType = UNSET
@@ -149,3 +156,5 @@ class StateEvent(Event, frozen=True, kw_only=True, omit_defaults=True, tag="stat
     scheduled: Annotated[LaterMessage, Meta(description="Of `scheduled`: its value.")] | UnsetType = UNSET
     # profiles
     profile: Annotated[OwnProfile, Meta(description="Of `profile`: its value.")] | UnsetType = UNSET
+    opener: Annotated[Opener, Meta(description="Of `opener`: its value.")] | UnsetType = UNSET
+    match: Annotated[Match, Meta(description="Of `match`: its value.")] | UnsetType = UNSET

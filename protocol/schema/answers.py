@@ -24,7 +24,7 @@ ERRORS: Final[dict[type[frames.Command], tuple[type[errors.KonnectError], ...]]]
     frames.Hello: (errors.Unauthorized, errors.BadCursor, errors.HelloTwice, errors.TooManySockets),
     frames.Ping: (),
     frames.AuthRenew: (errors.Unauthorized,),
-    frames.ConversationDirect: (errors.UnknownUser,),
+    frames.ConversationDirect: (errors.UnknownUser, errors.NotAllowedToWrite),
     frames.ConversationCreate: (errors.UnknownUser, errors.ConversationFull, errors.KeyReused),
     frames.ConversationList: (errors.BadCursor,),
     frames.ConversationGet: (errors.NotAMember,),
@@ -258,6 +258,19 @@ ERRORS: Final[dict[type[frames.Command], tuple[type[errors.KonnectError], ...]]]
     frames.SessionList: (),
     frames.SessionRevoke: (),
     frames.SessionRevokeAll: (),
+    # openers and matches
+    frames.OpenerSend: (
+        errors.AlreadyAnswered,
+        errors.AlreadyMet,
+        errors.NotWhilePaused,
+        errors.TooManyOfOnesOwn,
+        errors.KeyReused,
+    ),
+    frames.OpenerList: (errors.BadCursor,),
+    frames.OpenerSent: (errors.BadCursor,),
+    frames.OpenerIgnore: (errors.KeyReused,),
+    frames.MatchList: (errors.BadCursor,),
+    frames.MatchUnmatch: (errors.UnknownMatch, errors.KeyReused),
 }
 
 

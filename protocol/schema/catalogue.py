@@ -57,6 +57,12 @@ RECORDS: Final[tuple[type[Struct], ...]] = (
     frames.Prompt,
     # accounts
     frames.OneSession,
+    # openers and matches
+    frames.Opener,
+    frames.ListedOpener,
+    frames.OwnOpener,
+    frames.Match,
+    frames.ListedMatch,
 )  # nested in the others
 
 

@@ -42,6 +42,8 @@ SESSION: Final = _id(0x5E, AT_MS + 41 * 60_000)
 TOKEN: Final = "eyJhbGciOiJFZERTQSJ9.eyJzdWIiOiJhbm4ifQ.c2ln"  # shortened: a true one has some 400 characters
 CODE: Final = "mJ0pQ2kqT3yH1v8sZbXw4A"
 CURSOR: Final = "AZ9-2Kx7QmCq"
+OPENER: Final = UUID("3f1c8a52-9d0e-4b67-8c21-5ae0d7f94b13")  # random, as all of them are
+MATCH: Final = _id(0x3A)
 NOTICE: Final = _id(0x0E, AT_MS + 46 * 60_000)
 PUSH_TOKEN: Final = "dGhpcyBpcw:APA91bF2k"  # shortened too
 
@@ -229,6 +231,16 @@ COMMANDS: Final[dict[type[frames.Command], dict[str, Any]]] = {
     frames.SessionList: {"t": "session.list", "id": 240},
     frames.SessionRevoke: {"t": "session.revoke", "id": 241, "session": str(SESSION)},
     frames.SessionRevokeAll: {"t": "session.revoke_all", "id": 242},
+    # openers and matches
+    frames.OpenerSend: {
+        "t": "opener.send", "id": 140, "key": "o-77c1d0", "user": str(CLEO),
+        "text": "Which of your maps is the oldest?",
+    },
+    frames.OpenerList: {"t": "opener.list", "id": 141, "limit": 20},
+    frames.OpenerSent: {"t": "opener.sent", "id": 142, "limit": 20},
+    frames.OpenerIgnore: {"t": "opener.ignore", "id": 143, "key": "o-77c1d1", "opener": str(OPENER)},
+    frames.MatchList: {"t": "match.list", "id": 144, "limit": 20},
+    frames.MatchUnmatch: {"t": "match.unmatch", "id": 145, "key": "o-77c1d2", "match": str(MATCH)},
 }  # fmt: skip
 
 
@@ -288,6 +300,9 @@ _OWN_PROFILE: Final = frames.OwnProfile(
     handle="ann.m", first_name="Ann", last_name="Mayer", birthday="1999-05-17", city="Vienna", latitude=48.2082,
     longitude=16.3738, interests=["hiking", "cinema"], photos=[PORTRAIT],
 )  # fmt: skip
+_LISTED_OPENER: Final = frames.ListedOpener(opener=OPENER, text="Do you still play the viola?", day="2026-02-28")
+_OWN_OPENER: Final = frames.OwnOpener(CLEO, "Which of your maps is the oldest?", AT_MS)
+_LISTED_MATCH: Final = frames.ListedMatch(match=MATCH, user=CLEO, conversation=DIRECT, at_ms=AT_MS)
 
 RESULTS: Final[dict[type[Struct], Struct]] = {
     frames.Welcome: frames.Welcome(ANN, SESSION),
@@ -356,6 +371,11 @@ RESULTS: Final[dict[type[Struct], Struct]] = {
         frames.OneSession(SESSION, "Ann's phone", AT_MS, AT_MS + 41 * 60_000, True),
     ]),
     frames.SessionsEnded: frames.SessionsEnded(2),
+    # openers and matches
+    frames.OpenerAccepted: frames.OpenerAccepted(MATCH, DIRECT),
+    frames.Openers: frames.Openers([_LISTED_OPENER], 3, CURSOR),
+    frames.SentOpeners: frames.SentOpeners([_OWN_OPENER], 4),
+    frames.Matches: frames.Matches([_LISTED_MATCH]),
 }
 
 _DRAFT: Final = frames.Draft("Make it nine, the", AT_MS + 46 * 60_000, 42)
@@ -426,6 +446,12 @@ RECORDS: Final[dict[type[Struct], Struct]] = {
     frames.Prompt: _PROMPT,
     # accounts
     frames.OneSession: frames.OneSession(SESSION, "Ann's phone", AT_MS, AT_MS + 41 * 60_000, True),
+    # openers and matches
+    frames.Opener: frames.Opener("Do you still play the viola?", "2026-02-28"),
+    frames.ListedOpener: _LISTED_OPENER,
+    frames.OwnOpener: _OWN_OPENER,
+    frames.Match: frames.Match(CLEO, DIRECT, AT_MS),
+    frames.ListedMatch: _LISTED_MATCH,
 }  # fmt: skip
 
 # Where several commands share a result and the story needs another one.

@@ -364,6 +364,10 @@ _LIMITS: Final[dict[str, str]] = {
     "PROMPT_CHARS": "Code points of what one asks.",
     "ANSWER_CHARS": "Code points of its answer.",
     "PROFILE_PHOTOS": "Photos of one profile.",
+    "OPENER_CHARS": "Code points of a first message.",
+    "OPENERS": "First messages that one person is shown at once; more wait until some are put away.",
+    "OPENERS_PAGE": "First messages on one page of `opener.list` and `opener.sent`.",
+    "MATCHES_PAGE": "Matches on one page of `match.list`.",
 }
 
 

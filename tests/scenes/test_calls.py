@@ -17,8 +17,11 @@ from konnect_server.conversation import Conversation
 from konnect_server.ids import uuid7
 from protocol.calls import CALLS, ON_SOCKET_ONLY
 from protocol.errors import catalogue
+from protocol.frames import OpenerSend
 from protocol.http import BODY_BYTES
 from protocol.schema.catalogue import tag
+from storage import openers
+from storage.openers import Terms
 from storage.rows import Appendix
 from tests.http_house import conforms
 from tests.running import House, Person, Phone, Place, World, create_group, open_house, open_postgres, open_world
@@ -204,6 +207,7 @@ async def test_each_command_is_carried_out_and_seen(house: House, world: World) 
         assert told["settings"] == {"timezone": "Europe/Paris"}
         assert {one["kind"] for one in told["notifications"]} <= {"request"}, "which is read once it is answered"
         assert await result("notification.read", "nr", ids=[str(ann)]) == {}
+        await openers_and_matches(result, his, world, ann, bob, cid)
 
         assert await result("privacy.set", "privacy1", last_seen="contacts") == {}
         switches = {"read_receipts": True, "last_seen": "contacts", "typing": True}
@@ -249,6 +253,29 @@ async def profiles(result: Callable[..., Awaitable[dict[str, Any]]], bob: Person
     assert (changed["profile"]["first_name"], changed["own"]["city"]) == ("Ann", "Vienna")
     assert await result("profile.get") == changed
     assert await result("profile.get", user=bob.id) == {"profile": {"user": str(bob), "name": "Bob"}}
+async def openers_and_matches(
+    result: Callable[..., Awaitable[dict[str, Any]]], his: Phone, world: World, ann: Person, bob: Person, cid: Person
+) -> None:
+    """Two that make a match, which ends; one that is put away."""
+    assert await result("opener.send", "first", user=str(bob), text="Hello?") == {}
+    sent = await result("opener.sent")
+    assert [(one["user"], one["text"]) for one in sent["openers"]] == [(str(bob), "Hello?")]
+    assert sent["left"] == 4
+    talk = (await his.result("opener.send", key="second", user=str(ann), text="Hello!"))["conversation"]
+    [match] = (await result("match.list"))["matches"]
+    assert (match["user"], match["conversation"]) == (str(bob), talk)
+    assert await result("match.unmatch", "no more", match=match["match"]) == {}
+    assert (await result("match.list"))["matches"][0]["by_me"]
+
+    command = OpenerSend(id=1, key="third", user=ann.id, text="Who am I?")
+    await openers.send_opener(world.database, cid.id, command, Terms(), uuid7(), uuid7())
+    assert await result("opener.list") == {"openers": [], "count": 0}
+    await world.database.execute("update opener set release_at_ms = 0")
+    await openers.release_openers(world.database, ann.id, uuid7(), Terms())
+    listed = await result("opener.list")
+    assert ([one["text"] for one in listed["openers"]], listed["count"]) == (["Who am I?"], 1)
+    assert await result("opener.ignore", "away", opener=listed["openers"][0]["opener"]) == {}
+    assert (await result("opener.list"))["count"] == 0
 
 
 async def rooms(

@@ -30,6 +30,7 @@ _VARIABLES: Final = {
     str(examples.ANN): "ann",
     str(examples.BOB): "bob",
     str(examples.CLEO): "cleo",
+    str(examples.MATCH): "match",
     str(examples.DIRECT): "direct",
     str(examples.GROUP): "group",
     str(examples.SCHEDULED): "scheduled",
@@ -47,6 +48,7 @@ ENVIRONMENT: Final = {
     **dict.fromkeys(("message", "poll", "scheduled", "upload", "upload_url", "medium_url"), ""),
     **dict.fromkeys(("access_token", "refresh_token", "ann", "bob", "cleo", "direct", "group", "room"), ""),
     **dict.fromkeys(("code", "cleo_token"), ""),
+    **dict.fromkeys(("match",), ""),
     **dict.fromkeys(("message", "upload", "upload_url", "medium_url"), ""),
 }
 _SECRET: Final = frozenset({"cleo_token", "password", "access_token", "refresh_token"})
@@ -98,6 +100,7 @@ def collection() -> dict[str, Any]:
     for endpoint in _in_order():
         folders.setdefault(_folder(endpoint), []).append(_request(endpoint))
     folders["conversation"] += _more()
+    folders["opener"] += _back()
     return {
         "info": {"name": "Konnect", "description": _ABOUT, "schema": SCHEMA},
         "auth": _bearer(),
@@ -147,6 +150,13 @@ def _more() -> Iterator[dict[str, Any]]:
     yield {**_request(create), "name": "conversation.create: another"}
     body = {"kind": "room", "title": "Hiking", "members": [], "tags": ["hiking"]}
     yield {**_request(create, body, {"room": "conversation"}), "name": "conversation.create: a room"}
+
+
+def _back() -> Iterator[dict[str, Any]]:
+    """Cleo's first message to Ann, who wrote to her: they match."""
+    [send] = [endpoint for endpoint in ALL if endpoint.name == "callOpenerSend"]
+    made = _request(send, {"user": str(examples.ANN), "text": "Do you still play the viola?"}, {"match": "match"})
+    yield {**made, "name": "opener.send: Cleo", "request": {**made["request"], "auth": _bearer("cleo_token")}}
 
 
 def _request(
