@@ -48,11 +48,9 @@ from konnect_server.push.sender import Sender
 from konnect_server.push.told import Tellings
 from konnect_server.tokens import Tokens
 from protocol.closing import DRAINING
+from protocol.errors import NotAllowedToWrite
 from protocol.http import Register
 from storage import accounts as people_rows, blob_links
-from protocol.errors import EmailTaken, NotAllowedToWrite
-from protocol.http import Login, Register
-from storage import blob_links
 from storage.database import Database, durability, open_database, suitability
 from storage.embedded import open_embedded
 from storage.errors import StorageError
@@ -375,12 +373,6 @@ async def _welcome(server: Server, announce: Announce) -> None:
             people.append(made.user.id)
         else:
             people.append(account.id)
-    await server.store.open_direct(uuid7(), people[0], people[1])
-        try:
-            signed_in = await server.accounts.register(Register(email=email, password=DEMO_PASSWORD, name=name))
-        except EmailTaken:
-            signed_in = await server.accounts.login(Login(email=email, password=DEMO_PASSWORD))
-        people.append(signed_in.user.id)
     with suppress(NotAllowedToWrite):  # they may have to match first
         await server.store.open_direct(uuid7(), people[0], people[1])
     at = "" if server.url == "http://127.0.0.1:8080" else f" --url {server.url}"
