@@ -603,6 +603,16 @@ class Peer:
     def _presence_get(self, wire: Wire, frame: Frame) -> None:
         self.ok(wire, frame, people=[{"user": user, "state": "online"} for user in frame["users"]])
 
+    def _session_list(self, wire: Wire, frame: Frame) -> None:
+        one = {"session": BOB, "device": "phone", "created_at_ms": 1, "used_at_ms": 2, "current": True}
+        self.ok(wire, frame, sessions=[one])
+
+    def _session_revoke(self, wire: Wire, frame: Frame) -> None:
+        self.ok(wire, frame)
+
+    def _session_revoke_all(self, wire: Wire, frame: Frame) -> None:
+        self.ok(wire, frame, count=2)
+
     def _unread_get(self, wire: Wire, frame: Frame) -> None:
         self.ok(wire, frame, messages=0, conversations=0)
 

@@ -141,7 +141,7 @@ async def test_the_code_is_nowhere_but_in_its_mail(house: House) -> None:
     """Not in the row, not in the job: who reads the database alone learns nothing, nor by trying all codes."""
     code = await house.ask("ann@example.com")
     for table in ("one_time_code", "job"):
-        found = await house.database.fetch_all(f"select t::text from {table} t")  # type: ignore[arg-type]
+        found = await house.database.fetch_all(f"select t::text from {table} t")
         assert found
         assert not any(re.search(rf"(?<!\d){code}(?!\d)", row[0]) for row in found)
 
@@ -656,7 +656,7 @@ async def test_nothing_is_left_of_who_is_erased_and_all_of_it_is_exported(house:
     assert (row[0]["email"], row[0]["has_password"], len(row[0]["sign_ins"])) == ("ann@example.com", True, 1)
     await house.database.execute("select erase_account_extras(%s)", ann.user.id)
     for table in ("one_time_code", "job", "mail_tray", "sign_in"):
-        assert await house.database.fetch_all(f"select t::text from {table} t") == []  # type: ignore[arg-type]
+        assert await house.database.fetch_all(f"select t::text from {table} t") == []
 
 
 async def at_once(house: House, codes: list[str], name: str | None = None) -> list[type]:

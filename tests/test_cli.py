@@ -10,7 +10,7 @@ import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import httpx
 import pytest
@@ -216,10 +216,10 @@ class TestUser:
             "KONNECT_DATABASE_URL": dsn, "KONNECT_UNSAFE_NO_FSYNC": "true", "KONNECT_DATA": str(folder),
         }  # fmt: skip
 
-        async def user(*arguments: str) -> dict[str, str]:
+        async def user(*arguments: str) -> dict[str, Any]:
             ended = await konnect("user", *arguments, "--json", **environ)
             assert ended.code == 0, ended.err
-            found: dict[str, str] = json.loads(ended.out)
+            found: dict[str, Any] = json.loads(ended.out)
             return found
 
         made = await user("create", "ann@example.com", "--name", "Ann")

@@ -27,6 +27,7 @@ from konnect_client.model import (
     RoomPage,
     ScheduledPage,
     Sent,
+    SignIn,
     Unread,
     Version,
     Votes,
@@ -152,6 +153,13 @@ def test_every_answer_is_understood(vector: dict[str, Any]) -> None:
             assert [[list(place) for place in one.highlights] for one in shown.hits] == [
                 one.get("highlights", []) for one in hits
             ]
+        # accounts
+        case {"sessions": sessions}:
+            assert [(SignIn.parse(one).id, SignIn.parse(one).current) for one in sessions] == [
+                (one["session"], one["current"]) for one in sessions
+            ]
+        case {"count": int()} if set(result) == {"count"}:
+            pass  # given as it is
         case {"seq": seq, "at_ms": at_ms}:
             assert Sent.parse(result) == Sent(seq, at_ms)
         case _:
@@ -267,6 +275,10 @@ async def test_every_command_of_the_client_is_one_that_the_server_takes(autojump
         )  # fmt: skip
         assert changed.own is not None
         assert changed.own.visibility == {"bio": "nobody"}
+        # accounts
+        assert [one.device for one in await client.sign_ins()] == ["phone"]
+        await client.revoke_sign_in(BOB)
+        assert await client.revoke_other_sign_ins() == 2
         await client.ping()
         client.receipt(ROOM, delivered=2, read=1)
         client.typing(ROOM)

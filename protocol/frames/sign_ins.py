@@ -44,6 +44,6 @@ class Sessions(Struct, frozen=True):
 
 
 class SessionsEnded(Struct, frozen=True):
-    """How many sign-ins ended by this command."""
+    """What ended by this command."""
 
-    count: int
+    count: Annotated[int, Meta(description="How many sign-ins.")]

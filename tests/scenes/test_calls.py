@@ -765,7 +765,7 @@ async def test_unknown_fields_are_ignored(house: House, world: World) -> None:
 
 async def test_who_calls_too_often_is_told_when_to_come_again(world: World) -> None:
     """As fast as one socket may send, all calls of a person together; messages and the rest apart, as there."""
-    rates = {"messages_per_s": 0.5, "messages_burst": 3, "commands_per_s": 0.25, "commands_burst": 5}
+    rates: dict[str, Any] = {"messages_per_s": 0.5, "messages_burst": 3, "commands_per_s": 0.25, "commands_burst": 5}
     async with open_house(world, **rates) as house:
         ann, bob = await world.people("Ann", "Bob")
         async with caller(house, ann) as hers, caller(house, bob) as his, house.phone(ann) as phone:

@@ -187,8 +187,11 @@ async def test_the_tray_is_a_page_for_people_and_shown_by_dev_alone(house: House
 async def test_a_server_mails_by_smtp_and_tries_again(world: World) -> None:
     with open_smtp() as server:
         server.answers.append("451 4.3.0 try again")
-        mail = {"mail_driver": "smtp", "smtp_host": "127.0.0.1", "smtp_port": server.port, "smtp_tls": "none"}
-        async with open_house(world, **mail, mail_from="Chat <chat@example.com>") as house, open_http(house) as http:
+        mail: dict[str, Any] = {
+            "mail_driver": "smtp", "smtp_host": "127.0.0.1", "smtp_port": server.port, "smtp_tls": "none",
+            "mail_from": "Chat <chat@example.com>",
+        }  # fmt: skip
+        async with open_house(world, **mail) as house, open_http(house) as http:
             await http.post("/v1/auth/code", json={"email": "ann@example.com"})
             with trio.fail_after(LIMIT_S):
                 while not server.tried:
@@ -212,7 +215,7 @@ async def test_a_server_mails_by_smtp_and_tries_again(world: World) -> None:
 async def test_a_mail_that_is_not_taken_is_kept_as_dead(world: World) -> None:
     """By Brevo; whoever runs the server finds out why."""
     with open_brevo() as brevo:
-        mail = {"mail_driver": "brevo", "brevo_key": "the-key", "brevo_endpoint": brevo.url}
+        mail: dict[str, Any] = {"mail_driver": "brevo", "brevo_key": "the-key", "brevo_endpoint": brevo.url}
         async with open_house(world, **mail) as house, open_http(house) as http:
             for name in ("nobody", "ann"):
                 await http.post("/v1/auth/code", json={"email": f"{name}@example.com"})
