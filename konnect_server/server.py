@@ -206,7 +206,7 @@ async def open_server(config: Config, announce: Announce, *, dev: bool = False) 
             "request": requests.tell, "request.over": requests.over, "request.push": requests.push,
             "told.push": tellings.push,
             "mail": Postman(
-                database, await _mail_driver(config, database, stack), tokens.refresh_secret,
+                database, await _mail_driver(config, database, stack, dev), tokens.refresh_secret,
                 sender_of(config.mail_from)[0],
             ).send,
             "opener.release": releases.release,
@@ -283,10 +283,12 @@ def _push_driver(config: Config, stack: AsyncExitStack) -> Driver:
     return driver
 
 
-async def _mail_driver(config: Config, database: Database, stack: AsyncExitStack) -> MailDriver:
+async def _mail_driver(config: Config, database: Database, stack: AsyncExitStack, dev: bool) -> MailDriver:
     """What sends mails."""
     match config.mail_driver:
         case "console":
+            if not dev:
+                log.warning("mail_driver is console: codes and other mails reach nobody")
             return ConsoleDriver(database)
         case "brevo":
             if not config.brevo_key:

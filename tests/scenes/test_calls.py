@@ -688,6 +688,9 @@ async def test_both_doors_refuse_with_the_same_code(house: House, world: World) 
             ("message.scheduled", {"limit": 101}, "invalid"),
             ("user.get", {"users": []}, "invalid"),
             ("user.get", {"users": [str(ann)] * 101}, "invalid"),
+            # accounts
+            ("session.revoke", {"session": "x"}, "invalid"),
+            ("session.revoke", {}, "invalid"),
             # profiles
             ("profile.get", {"user": nobody}, "unknown_user"),
             ("profile.get", {"handle": "nobody.at.all"}, "unknown_user"),
@@ -703,7 +706,7 @@ async def test_both_doors_refuse_with_the_same_code(house: House, world: World) 
         for command, body, code in cases:
             assert (command, await hers.error(command, **body)) == (command, code)
             assert (command, await phone.error(command, **body)) == (command, code)
-        takes_nothing = {"unread.get", "privacy.get"}
+        takes_nothing = {"unread.get", "privacy.get", "session.list", "session.revoke_all"}
         assert {command for command, _, _ in cases} == set(CALLS) - takes_nothing
 
 
