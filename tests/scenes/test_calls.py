@@ -417,6 +417,8 @@ async def test_a_repeat_is_answered_as_the_first_was_at_either_door(house: House
         invited = (await his.result("link.create", key="n", conversation=pub))["link"]
         async with house.phone(dan) as hers_too:
             await hers_too.result("link.join", code=code, key="j")
+            await phone.result("opener.send", key="dan", user=dan.id, text="hi")
+            match = (await hers_too.result("opener.send", key="ann", user=ann.id, text="hi"))["match"]
         steps: list[tuple[str, dict[str, Any]]] = [
             ("conversation.create", {"title": "Other", "members": [str(bob)]}),
             ("message.send", {"conversation": club, "text": "once"}),
@@ -462,6 +464,10 @@ async def test_a_repeat_is_answered_as_the_first_was_at_either_door(house: House
             ("notification.settings", {"hide_content": True}),
             ("privacy.set", {"typing": False}),
             ("profile.update", {"bio": "hello", "gender": None}),
+            # openers and matches
+            ("opener.send", {"user": str(bob), "text": "hi"}),
+            ("opener.ignore", {"opener": str(ann)}),
+            ("match.unmatch", {"match": match}),
             ("conversation.leave", {"conversation": club}),
         ]
         assert {name for name, _ in steps} == {call.name for call in CALLS.values() if call.keyed}
@@ -480,6 +486,7 @@ async def test_a_repeat_is_answered_as_the_first_was_at_either_door(house: House
     # One's own; of threads; what is sent later; of the room; the other group; of links.
     elsewhere = 10 + 2 + 3 + 1 + 2 + 1 + 4
     elsewhere += 1  # profiles
+    elsewhere += 3  # openers and matches
     stored = 1 + len(steps) - elsewhere - 1  # the photo changed nothing
     assert [seq for seq, _ in await world.log(club)] == list(range(1, stored + 1))
 
@@ -702,6 +709,17 @@ async def test_both_doors_refuse_with_the_same_code(house: House, world: World) 
             ("profile.update", {"key": "n", "photos": [nobody]}, "unknown_medium"),
             ("profile.update", {"key": "n", "links": ["javascript:alert(1)"]}, "invalid"),
             ("profile.update", {"key": "n", "visibility": {"bio": "some"}}, "invalid"),
+            # openers and matches
+            ("opener.send", {"key": "n", "user": str(ann), "text": "x"}, "invalid"),
+            ("opener.send", {"key": "n", "user": str(bob), "text": ""}, "invalid"),
+            ("opener.send", {"key": "n", "user": str(bob), "text": "a\0b"}, "invalid"),
+            ("opener.send", {"key": "n", "user": str(bob), "text": "x" * 1_001}, "invalid"),
+            ("opener.list", {"limit": 101}, "invalid"),
+            ("opener.list", {"cursor": "nonsense"}, "bad_cursor"),
+            ("opener.sent", {"cursor": "nonsense"}, "bad_cursor"),
+            ("opener.ignore", {"key": "n", "opener": "x"}, "invalid"),
+            ("match.list", {"cursor": "nonsense"}, "bad_cursor"),
+            ("match.unmatch", {"key": "n", "match": nobody}, "unknown_match"),
         ]
         for command, body, code in cases:
             assert (command, await hers.error(command, **body)) == (command, code)
