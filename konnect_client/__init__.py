@@ -56,6 +56,7 @@ from konnect_client.events import (
     TypingSeen,
     Violation,
 )
+from konnect_client.feed import FeedPage, Met
 from konnect_client.heads import Heads
 from konnect_client.journal import FileJournal, Journal, MemoryJournal
 from konnect_client.liveness import Liveness
@@ -131,6 +132,7 @@ __all__ = [
     "Entry",
     "Event",
     "Experience",
+    "FeedPage",
     "FileJournal",
     "FoundPage",
     "FoundProfile",
@@ -151,6 +153,7 @@ __all__ = [
     "MemoryState",
     "MessageReader",
     "Messages",
+    "Met",
     "NotOpen",
     "Notification",
     "NotificationPage",

@@ -11,6 +11,7 @@ from konnect_client.connector import Connector
 from konnect_client.content import Content
 from konnect_client.errors import ClientClosed, ServerRefused
 from konnect_client.events import PresenceChanged
+from konnect_client.feed import FeedPage
 from konnect_client.inbox import Inbox
 from konnect_client.model import (
     BanPage,
@@ -547,6 +548,19 @@ class Commands:
         what is not named stays."""
         command = {"t": "profile.update", "key": key or self._new_key(), **changes}
         return FoundProfile.parse(await self._ask(command))
+
+    async def feed(self, *, limit: int = 10, cursor: str | None = None, **conditions: object) -> FeedPage:
+        """A page of people to meet; *conditions* are fields of ``ProfileFilter`` (docs/protocol.md), the same for all
+        pages. With conditions that few fit a page may be empty and still have a cursor."""
+        return FeedPage.parse(await self.ask("feed.list", filter=conditions, limit=limit, cursor=cursor))
+
+    async def search_profiles(
+        self, query: str = "", *, limit: int = 10, cursor: str | None = None, **conditions: object
+    ) -> FeedPage:
+        """A page of the people whose profiles have all words of *query*, and fit *conditions* as for :meth:`feed`."""
+        found = await self.ask("profile.search", query=query, filter=conditions, limit=limit, cursor=cursor)
+        return FeedPage.parse(found)
+
     async def sign_ins(self) -> tuple[SignIn, ...]:
         """Where one is signed in, used last first."""
         return take_each(await self.ask("session.list"), "sessions", SignIn.parse)

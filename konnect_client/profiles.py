@@ -7,7 +7,8 @@ from konnect_client.errors import ProtocolViolation
 from konnect_client.parts import Frame, take, take_each, take_maybe, take_number, take_or, take_part
 
 
-def _texts(frame: Frame, name: str) -> tuple[str, ...]:
+def texts(frame: Frame, name: str) -> tuple[str, ...]:
+    """The texts of a list that may be absent."""
     found = take_or(frame, name, list, [])
     if not all(isinstance(one, str) for one in found):
         raise ProtocolViolation(f"field {name!r} of a profile holds something that is no text")
@@ -86,9 +87,9 @@ class PersonProfile:
             first_name=take_maybe(frame, "first_name", str), last_name=take_maybe(frame, "last_name", str),
             bio=take_maybe(frame, "bio", str), age=take_maybe(frame, "age", int),
             gender=take_maybe(frame, "gender", str), city=take_maybe(frame, "city", str),
-            distance_km=take_maybe(frame, "distance_km", int), interests=_texts(frame, "interests"),
-            skills=_texts(frame, "skills"), goals=_texts(frame, "goals"), languages=_texts(frame, "languages"),
-            experience=_experience(frame), links=_texts(frame, "links"), prompts=_prompts(frame),
+            distance_km=take_maybe(frame, "distance_km", int), interests=texts(frame, "interests"),
+            skills=texts(frame, "skills"), goals=texts(frame, "goals"), languages=texts(frame, "languages"),
+            experience=_experience(frame), links=texts(frame, "links"), prompts=_prompts(frame),
             photos=take_each(frame, "photos", ProfilePhoto.parse) if "photos" in frame else (),
         )  # fmt: skip
 
@@ -126,15 +127,15 @@ class OwnProfile:
             raise ProtocolViolation("field 'visibility' of a profile holds something that is no text")
         return cls(
             visibility=visibility, percent=take(frame, "percent", int), complete=take(frame, "complete", bool),
-            missing=_texts(frame, "missing"), handle=take_maybe(frame, "handle", str),
+            missing=texts(frame, "missing"), handle=take_maybe(frame, "handle", str),
             first_name=take_maybe(frame, "first_name", str), last_name=take_maybe(frame, "last_name", str),
             bio=take_maybe(frame, "bio", str), birthday=take_maybe(frame, "birthday", str),
             gender=take_maybe(frame, "gender", str), city=take_maybe(frame, "city", str),
             latitude=take_number(frame, "latitude") if "latitude" in frame else None,
             longitude=take_number(frame, "longitude") if "longitude" in frame else None,
-            interests=_texts(frame, "interests"), skills=_texts(frame, "skills"), goals=_texts(frame, "goals"),
-            languages=_texts(frame, "languages"), experience=_experience(frame), links=_texts(frame, "links"),
-            prompts=_prompts(frame), photos=_texts(frame, "photos"),
+            interests=texts(frame, "interests"), skills=texts(frame, "skills"), goals=texts(frame, "goals"),
+            languages=texts(frame, "languages"), experience=_experience(frame), links=texts(frame, "links"),
+            prompts=_prompts(frame), photos=texts(frame, "photos"),
         )  # fmt: skip
 
 

@@ -119,3 +119,8 @@ OPENER_CHARS: Final = 1_000  # of a first message, code points
 OPENERS: Final = 200  # first messages that one person is shown at once; more wait until some are put away
 OPENERS_PAGE: Final = 100
 MATCHES_PAGE: Final = 100
+# people who are met
+AGE: Final = 150
+WITHIN_KM: Final = 20_100
+FILTERED: Final = 20  # values of one condition of a filter
+FEED_PAGE: Final = 30

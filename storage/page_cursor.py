@@ -2,19 +2,20 @@
 
 import base64
 import binascii
-from typing import Annotated, Final, Generic, TypeVar
+from typing import Annotated, Final, Generic, TypeAlias, TypeVar
 from uuid import UUID
 
 import msgspec
 from msgspec import Meta
 
 from protocol.errors import BadCursor
-from protocol.limits import SEQ_MAX, TAGS
+from protocol.limits import FEED_PAGE, SEQ_MAX, TAGS
 
 P = TypeVar("P", bound=tuple[object, ...])
 # No wider than what the database takes: a cursor that it would refuse was not written by us.
 _Seq = Annotated[int, Meta(ge=0, le=SEQ_MAX)]
 _Small = Annotated[int, Meta(ge=0, le=2**31 - 1)]
+_Place = Annotated[int, Meta(ge=-1, le=2**62)]  # on the circle of profiles
 _Text = Annotated[str, Meta(pattern=r"^[^\x00]*\Z")]
 
 _pack: Final = msgspec.msgpack.Encoder(uuid_format="bytes").encode
@@ -82,3 +83,14 @@ OPENERS_SENT: Final = PageCursor(tuple[_Seq, UUID], (SEQ_MAX, _LEAST))
 
 # Matches, the latest first: their ids.
 MATCHES: Final = PageCursor(tuple[UUID], (_MOST,))
+
+# --- people ---
+
+# The feed: where the walk began and how far it came; whether it is past the end of the circle, and whether all of it is
+# done; what was found and not shown yet.
+FeedPlace: TypeAlias = tuple[_Place, _Place, bool, bool, Annotated[list[_Place], Meta(max_length=FEED_PAGE)]]
+FEED: Final = PageCursor(FeedPlace, (0, -1, False, False, []))
+
+# People who were looked for: the same, and which part of those who are found.
+SearchPlace: TypeAlias = tuple[_Place, Annotated[int, Meta(ge=0, le=1)], _Place, bool]
+PROFILES: Final = PageCursor(SearchPlace, (0, 0, -1, False))

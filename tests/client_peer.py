@@ -590,6 +590,12 @@ class Peer:
     def _profile_get(self, wire: Wire, frame: Frame) -> None:
         self.ok(wire, frame, profile={"user": frame.get("user", self.user), "name": "Ann", "first_name": "Ann"})
 
+    def _feed_list(self, wire: Wire, frame: Frame) -> None:
+        met = {"profile": {"user": self.user, "name": "Ann"}, "common": ["hiking"]}
+        self.ok(wire, frame, people=[met] if frame.get("cursor") is None else [], cursor="more")
+
+    _profile_search = _feed_list
+
     def _profile_update(self, wire: Wire, frame: Frame) -> None:
         own = {"visibility": {"bio": "nobody"}, "percent": 10, "complete": False, "missing": ["photos"]}
         self.ok(wire, frame, profile={"user": self.user, "name": "Ann"}, own=own)

@@ -9,6 +9,7 @@ import pytest
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from konnect_client import Content, ConversationChanged, Entity, Entry, Heads, Location, Rewound
+from konnect_client.feed import FeedPage
 from konnect_client.model import (
     BanPage,
     Conversation,
@@ -110,6 +111,10 @@ def test_every_answer_is_understood(vector: dict[str, Any]) -> None:
             assert [one.user for one in RequestPage.parse(result).requests] == [one["user"] for one in requests]
         case {"conversation": _, "seq": seq}:
             assert Joined.parse(result).seq == seq
+        case {"people": [{"profile": _}, *_] as people}:
+            assert [(one.profile.user, list(one.common), one.online) for one in FeedPage.parse(result).people] == [
+                (one["profile"]["user"], one.get("common", []), one.get("online", False)) for one in people
+            ]
         case {"people": people}:
             assert [PersonPresence.parse(one).user for one in people] == [one["user"] for one in people]
         case {"profile": {"user": user, "photos": photos} as shown}:
@@ -269,6 +274,9 @@ async def test_every_command_of_the_client_is_one_that_the_server_takes(autojump
         assert (await client.privacy()).last_seen == "everyone"
         assert (await client.profile(BOB)).profile.user == BOB
         await client.profile(handle="bob")
+        [met] = (await client.feed(age_from=20, interests=["hiking"])).people
+        assert (met.profile.name, met.common) == ("Ann", ("hiking",))
+        assert (await client.search_profiles("ann", cursor="more")).people == ()
         changed = await client.update_profile(
             first_name="Ann", bio=None, birthday="1999-05-17", location={"city": "Vienna"}, photos=[],
             experience=[{"title": "Guide"}], visibility={"bio": "nobody"},

@@ -2,11 +2,12 @@
 
 from typing import Final
 
-from konnect_server.people import openers, profiles, sessions
+from konnect_server.people import feed, openers, profiles, sessions
 from konnect_server.people.ground import Rules
 
 RULES: Final[Rules] = {
     **profiles.RULES,
+    **feed.RULES,
     **sessions.RULES,
     # openers and matches
     **openers.RULES,

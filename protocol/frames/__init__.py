@@ -50,6 +50,13 @@ from protocol.frames.entries import (
     EntryEvent as EntryEvent,
     Reaction as Reaction,
 )
+from protocol.frames.feed import (
+    Feed as Feed,
+    FeedList as FeedList,
+    Met as Met,
+    ProfileFilter as ProfileFilter,
+    ProfileSearch as ProfileSearch,
+)
 from protocol.frames.fields import (
     AtMs as AtMs,
     Conversation as Conversation,
@@ -312,6 +319,7 @@ AnyCommand = (
     | Search
     # profiles
     | ProfileGet | ProfileUpdate
+    | FeedList | ProfileSearch
     # accounts
     | SessionList | SessionRevoke | SessionRevokeAll
     # openers and matches
@@ -436,6 +444,8 @@ RESULTS: dict[type[Command], type[Struct]] = {
     # profiles
     ProfileGet: ProfileFound,
     ProfileUpdate: ProfileFound,
+    FeedList: Feed,
+    ProfileSearch: Feed,
     # accounts
     SessionList: Sessions,
     SessionRevoke: Done,

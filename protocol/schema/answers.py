@@ -243,6 +243,9 @@ ERRORS: Final[dict[type[frames.Command], tuple[type[errors.KonnectError], ...]]]
     frames.PrivacyGet: (),
     frames.PresenceGet: (),
     frames.MessageReaders: (errors.NotAMember, errors.UnknownMessage, errors.BadCursor),
+    # people to meet
+    frames.FeedList: (errors.BadCursor,),
+    frames.ProfileSearch: (errors.BadCursor,),
     # profiles
     frames.ProfileGet: (errors.UnknownUser,),
     frames.ProfileUpdate: (

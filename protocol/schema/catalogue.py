@@ -47,6 +47,9 @@ RECORDS: Final[tuple[type[Struct], ...]] = (
     frames.Notification,
     frames.Notifying,
     frames.Hit,
+    # people to meet
+    frames.Met,
+    frames.ProfileFilter,
     # profiles
     frames.Profile,
     frames.OwnProfile,

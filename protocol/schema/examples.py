@@ -219,6 +219,12 @@ COMMANDS: Final[dict[type[frames.Command], dict[str, Any]]] = {
     frames.PrivacyGet: {"t": "privacy.get", "id": 123},
     frames.PresenceGet: {"t": "presence.get", "id": 124, "users": [str(BOB), str(CLEO)]},
     frames.MessageReaders: {"t": "message.readers", "id": 121, "conversation": str(DIRECT), "seq": 42},
+    # people to meet
+    frames.FeedList: {
+        "t": "feed.list", "id": 205, "limit": 10,
+        "filter": {"age_from": 25, "age_to": 40, "within_km": 50, "interests": ["hiking"], "languages": ["de", "en"]},
+    },
+    frames.ProfileSearch: {"t": "profile.search", "id": 206, "query": "vienna guide", "filter": {"skills": ["piano"]}},
     # profiles
     frames.ProfileGet: {"t": "profile.get", "id": 201, "user": str(BOB)},
     frames.ProfileUpdate: {
@@ -289,6 +295,7 @@ _PROFILE: Final = frames.Profile(
     user=BOB, name="Bob", handle="bob", first_name="Bob", age=31, city="Vienna", distance_km=5, interests=["hiking"],
     experience=[_EXPERIENCE], prompts=[_PROMPT], photos=[_PROFILE_PHOTO],
 )  # fmt: skip
+_MET: Final = frames.Met(_PROFILE, ["hiking"], True)
 _VISIBILITY: Final = frames.Visibility(
     last_name="contacts", photos="everyone", bio="everyone", birthday="contacts", gender="everyone", city="everyone",
     distance="everyone", interests="everyone", skills="everyone", goals="everyone", languages="everyone",
@@ -364,6 +371,8 @@ RESULTS: Final[dict[type[Struct], Struct]] = {
     ),
     frames.Privacy: frames.Privacy(False, "contacts", True),
     frames.Readers: frames.Readers([frames.MessageReader(BOB, True)]),
+    # people to meet
+    frames.Feed: frames.Feed([_MET], "kwHAwMDAkA=="),
     # profiles
     frames.ProfileFound: frames.ProfileFound(_PROFILE),
     # accounts
@@ -436,6 +445,9 @@ RECORDS: Final[dict[type[Struct], Struct]] = {
     frames.Hit: frames.Hit(DIRECT, 42, ANN, AT_MS + 42 * 60_000, "See you at eight?", [[0, 7], [11, 5]]),
     frames.MessageReader: frames.MessageReader(BOB, True),
     frames.PersonPresence: frames.PersonPresence(CLEO, "offline", AT_MS),
+    # people to meet
+    frames.Met: _MET,
+    frames.ProfileFilter: frames.ProfileFilter(25, 40, 50, interests=["hiking"], languages=["de", "en"], online=True),
     # profiles
     frames.Profile: _PROFILE,
     frames.OwnProfile: _OWN_PROFILE,

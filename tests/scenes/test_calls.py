@@ -253,6 +253,8 @@ async def profiles(result: Callable[..., Awaitable[dict[str, Any]]], bob: Person
     assert (changed["profile"]["first_name"], changed["own"]["city"]) == ("Ann", "Vienna")
     assert await result("profile.get") == changed
     assert await result("profile.get", user=bob.id) == {"profile": {"user": str(bob), "name": "Bob"}}
+    assert await result("feed.list", filter={"age_from": 18}) == {"people": []}, "nobody's profile is complete"
+    assert await result("profile.search", query="ann") == {"people": []}, "one does not find oneself"
 async def openers_and_matches(
     result: Callable[..., Awaitable[dict[str, Any]]], his: Phone, world: World, ann: Person, bob: Person, cid: Person
 ) -> None:
@@ -698,6 +700,12 @@ async def test_both_doors_refuse_with_the_same_code(house: House, world: World) 
             # accounts
             ("session.revoke", {"session": "x"}, "invalid"),
             ("session.revoke", {}, "invalid"),
+            # people to meet
+            ("feed.list", {"cursor": "nonsense"}, "bad_cursor"),
+            ("feed.list", {"filter": {"age_from": 30, "age_to": 20}}, "invalid"),
+            ("feed.list", {"filter": {"within_km": 0}}, "invalid"),
+            ("profile.search", {"query": "?"}, "invalid"),
+            ("profile.search", {"query": "x", "cursor": "kwHA"}, "bad_cursor"),
             # profiles
             ("profile.get", {"user": nobody}, "unknown_user"),
             ("profile.get", {"handle": "nobody.at.all"}, "unknown_user"),
