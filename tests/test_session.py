@@ -14,6 +14,7 @@ from trio.testing import MockClock
 
 from konnect_server import conversation as conversation_room, session as room, walk
 from konnect_server.outbox import LOW_WATER_BYTES
+from konnect_server.people.rules import RULES
 from konnect_server.presence import Presence
 from konnect_server.receipts import Receipts, Spread
 from konnect_server.session import Desk, Session
@@ -816,7 +817,8 @@ def test_every_command_has_a_handler() -> None:
     own = set(get_args(frames.AnyPersonal))
     [act] = {room._HANDLERS[one] for one in actions}
     [keep] = {room._HANDLERS[one] for one in own}
+    [people] = {room._HANDLERS[one] for one in RULES}
     by_name: dict[str, Callable[..., None]] = {
-        one.__name__: call for one, call in room._HANDLERS.items() if one not in actions | own
+        one.__name__: call for one, call in room._HANDLERS.items() if one not in actions | own | set(RULES)
     }
-    assert len({*by_name.values(), act, keep}) == len(by_name) + 2
+    assert len({*by_name.values(), act, keep, people}) == len(by_name) + 3
