@@ -27,7 +27,7 @@ NOBODY_KNOWS: Final = 0.1  # so far from a half may the share of pairs in order 
 def in_order(values: Sequence[Any]) -> float:
     """Which share of all pairs stands in rising order; a half, where the order is that of a die."""
     pairs = list(combinations(values, 2))
-    return sum(a < b for a, b in pairs) / len(pairs)
+    return float(sum(a < b for a, b in pairs)) / len(pairs)
 
 
 async def everything(database: Database, person: UUID) -> str:
@@ -185,14 +185,14 @@ async def test_a_thousand_probes_get_one_answer(database: Database) -> None:
         command = {"t": "opener.send", "id": 1, "key": str(user), "user": str(user), "text": "hi"}
         rules = {"per_day": 10_000, "release": "daily", "hour": 18, "within_h": 24}
         async with database.transaction() as one:
-            before = dict(await one.fetch_all(_WRITTEN))
+            before: dict[str, list[int]] = dict(await one.fetch_all(_WRITTEN))
             row = await one.fetch_one(
                 "select send_opener(%s, %s::json, %s::json, %s, %s)::text",
                 me, json.dumps(command), json.dumps(rules), uuid7(), uuid7(),
             )  # fmt: skip
             assert row is not None
             answers.setdefault(name, set()).add(row[0])
-            after = dict(await one.fetch_all(_WRITTEN))
+            after: dict[str, list[int]] = dict(await one.fetch_all(_WRITTEN))
             work = tuple((table, rows) for table, rows in after.items() if rows != before.get(table, [0, 0, 0]))
             written = tuple(
                 (table, *(now - then for now, then in zip(rows, before.get(table, [0, 0, 0]), strict=True)))

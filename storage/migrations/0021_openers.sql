@@ -179,7 +179,7 @@ begin
     v_standing := (select standing from account where id = v_user);
     insert into opener (author, receiver, text, at_ms, release_at_ms, state)
     values (p_person, v_user, p_command ->> 'text', v_at, v_release,
-            case when v_hidden or v_standing is null then 'withheld' else 'waiting' end);
+            case when v_hidden or coalesce(v_standing, 'deleted') = 'deleted' then 'withheld' else 'waiting' end);
     perform release_later(v_user, v_release);
     if v_back and not v_hidden and v_standing in ('active', 'paused') then
         v_matched := make_match(p_person, v_user, p_match, p_conversation);
@@ -306,7 +306,8 @@ begin
     v_day := (to_timestamp(v_now / 1000) at time zone 'UTC')::date;
     select standing into v_standing from account where id = p_receiver;
     update opener set state = 'withheld'
-        where receiver = p_receiver and state = 'waiting' and release_at_ms <= v_now and blocked(author, p_receiver);
+        where receiver = p_receiver and state = 'waiting' and release_at_ms <= v_now
+            and (v_standing = 'deleted' or blocked(author, p_receiver));
     select p_shown - count(*) into v_room from opener where receiver = p_receiver and state = 'released';
     if v_standing = 'active' then
         select coalesce(array_agg(w.author), '{}') into v_both from opener w join account a on a.id = w.author
