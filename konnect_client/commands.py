@@ -6,6 +6,7 @@ from typing import Any, Final
 import trio
 
 from konnect_client.backoff import Backoff
+from konnect_client.blocks import BlockPage, ReportPage
 from konnect_client.calls import Call, Calls
 from konnect_client.connector import Connector
 from konnect_client.content import Content
@@ -572,6 +573,35 @@ class Commands:
     async def revoke_other_sign_ins(self) -> int:
         """End all of one's sign-ins but this one; how many."""
         return take(await self.ask("session.revoke_all"), "count", int)
+    # --- Blocks and reports -------------------------------------------------------------------------------------------
+
+    async def block(self, user: str, *, key: str | None = None) -> None:
+        """Neither of the two is shown to the other any more, but in conversations that they share."""
+        await self.ask("block", key=key or self._new_key(), user=str(user))
+
+    async def unblock(self, user: str, *, key: str | None = None) -> None:
+        """Take a block back."""
+        await self.ask("unblock", key=key or self._new_key(), user=str(user))
+
+    async def blocks(self, *, limit: int = 50, cursor: str | None = None) -> BlockPage:
+        """Whom one has blocked, last first: one page."""
+        return BlockPage.parse(await self.ask("block.list", limit=limit, cursor=cursor))
+
+    async def report(
+        self, what: Mapping[str, Any], reason: str, text: str = "", *, key: str | None = None
+    ) -> str:
+        """Report something to the moderators; the report's id. *what*: one of ``message`` (with ``conversation`` and
+        ``seq``), ``user``, ``post``, ``comment``, ``conversation``."""
+        made = await self.ask("report", key=key or self._new_key(), what=dict(what), reason=reason, text=text)
+        return take(made, "report", str)
+
+    async def reports(self, state: str = "open", *, limit: int = 20, cursor: str | None = None) -> ReportPage:
+        """Reports that are "open" or "closed": one page, for moderators."""
+        return ReportPage.parse(await self.ask("report.list", state=state, limit=limit, cursor=cursor))
+
+    async def close_report(self, report: str, verdict: str, note: str = "", *, key: str | None = None) -> None:
+        """Say what came of a report: "dismissed", "warned", "removed" or "suspended"; for moderators."""
+        await self.ask("report.close", key=key or self._new_key(), report=report, verdict=verdict, note=note)
 
     # --- People -------------------------------------------------------------------------------------------------------
 

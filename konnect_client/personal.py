@@ -123,6 +123,9 @@ class Personal:
         """One's matches that stand, newest first."""
         rows = self.rows("match")
         return [Match.parse({**rows[one], "match": one}) for one in sorted(rows, reverse=True)]
+    def blocked(self) -> dict[str, int]:
+        """Whom one has blocked -> since when, Unix milliseconds."""
+        return {user: take(row, "at_ms", int) for user, row in self.rows("block").items()}
 
     @property
     def notifying(self) -> Notifying:
@@ -166,6 +169,8 @@ def _check_opener(value: Frame) -> None:
 
 def _check_match(value: Frame) -> None:
     Match.parse({**value, "match": ""})
+def _check_block(value: Frame) -> None:
+    take(value, "at_ms", int)
 
 
 _CHECKS: Final = {
@@ -175,4 +180,5 @@ _CHECKS: Final = {
     # profiles
     "profile": OwnProfile.parse,
     "opener": _check_opener, "match": _check_match,
+    "block": _check_block,
 }  # fmt: skip

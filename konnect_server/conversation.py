@@ -56,6 +56,10 @@ class Reader(Author, Protocol):
     def privacy(self) -> Privacy:
         """The person's switches; all off while they are not known."""
 
+    @property
+    def unseen(self) -> frozenset[UUID]:
+        """Who is not seen by the person: nothing is told of them but what they write."""
+
     def push(self, data: bytes) -> None:
         """Send *data* (whole wire frames) to the device."""
 

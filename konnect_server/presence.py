@@ -186,6 +186,15 @@ class Presence:
         for one in followers:
             self.unfollow(one, [user])
 
+    def turn_away(self, follower: Follower, users: Iterable[UUID]) -> None:
+        """*follower* sees none of *users* any more, from one moment to the next: to it they go."""
+        for user in users:
+            contact = self._followers.get(user, {}).get(follower)
+            if contact is not None:
+                if self.online(user, contact) or user in self._due:
+                    follower.push_droppable(wire(PresenceEvent(user=user, state="offline")))
+                self.unfollow(follower, [user])
+
     def _shown(self, user: UUID) -> Shown:
         shown: Shown = self._here.get(user)
         for people in self._there.values():

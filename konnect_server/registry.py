@@ -145,11 +145,12 @@ class Registry:
         if self.bells is not None:
             self.bells.person(user)
 
-    def heed(self, seat: Seat, privacy: Privacy, number: int) -> None:
-        """*seat* has read how its person's switches stand, when the person's number was *number*."""
+    def heed(self, seat: Seat, privacy: Privacy, number: int, unseen: frozenset[UUID] = frozenset()) -> None:
+        """*seat* has read how its person's switches stand, and who is *unseen*, when the person's number was
+        *number*."""
         found = self.users.get(seat.user)
         if found is not None and found.devices.get(seat.device) is seat:  # else it was replaced, and closes
-            found.heed(seat, privacy, number)
+            found.heed(seat, privacy, number, unseen)
 
     def sessions_of(self, user: UUID) -> Iterable[Reader]:
         """The person's sessions here."""
@@ -196,12 +197,12 @@ class Registry:
     # --- what passes by ---
 
     def typing(self, event: TypingEvent) -> None:
-        """Tell the others in the conversation, here, that somebody is typing."""
+        """Tell the others in the conversation, here, that somebody is typing: those who see whoever it is."""
         found = self.conversations.get(event.conversation)
         if found is not None:
             data = wire(event)
             for reader in found.live:
-                if reader.user != event.user and reader.privacy.typing:
+                if reader.user != event.user and reader.privacy.typing and event.user not in reader.unseen:
                     reader.push_droppable(data)
 
     def receipt(self, spread: Spread) -> None:
@@ -215,6 +216,8 @@ class Registry:
         open_ = delivery if spread.hidden else data  # for the others who see reading
         self.passed.add(event.conversation, event.user, spread.to_all, data, open_, delivery)
         for reader in readers:
+            if event.user in reader.unseen:
+                continue
             told = data if reader.user == event.user else open_ if reader.privacy.read_receipts else delivery
             if told:
                 reader.receipt(event.conversation, event.user, told)

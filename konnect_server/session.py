@@ -149,6 +149,7 @@ class Session:
         self.device = ""
         self.gone = False
         self.privacy = _UNKNOWN
+        self.unseen: frozenset[UUID] = frozenset()  # who does not see the person, and is not seen
         self._walk: Walk | None = None
         self._messages = TokenBucket(desk.messages_per_s, desk.messages_burst)
         self._commands = TokenBucket(desk.commands_per_s, desk.commands_burst)
@@ -274,10 +275,14 @@ class Session:
         if data:
             self.push(data)
 
-    def heed(self, privacy: frames.Privacy) -> None:
-        """The person's switches stand so, as far as is known here."""
+    def heed(self, privacy: frames.Privacy, unseen: frozenset[UUID]) -> None:
+        """The person's switches stand so, and these people are not seen, as far as is known here."""
         before, self.privacy = self.privacy, privacy
-        presence = self._desk.presence
+        presence, turned = self._desk.presence, unseen - self.unseen
+        self.unseen = unseen
+        if turned:
+            presence.turn_away(self, sorted(turned))
+            self._watched = [user for user in self._watched if user not in unseen]
         presence.came(self.user, privacy.last_seen)
         if privacy.last_seen != before.last_seen and self._walk is not None:
             presence.unfollow(self, [*self._walk.partners, *self._watched])  # who hides sees nobody
@@ -401,6 +406,7 @@ class Session:
         presence.unfollow(self, [user for user in self._watched if user not in partners])
         if self.privacy.last_seen != "everyone":  # since it was asked
             people = [one for one in people if one.contact and self.privacy.last_seen == "contacts"]
+        people = [one for one in people if one.user not in self.unseen]
         self._watched = [one.user for one in people]
         online = [one.user for one in people if presence.follow(self, [one.user], one.contact)]
         here = set(map(str, online))
@@ -540,7 +546,9 @@ class Session:
 
     def online(self, partners: Sequence[UUID]) -> list[UUID]:
         """Follow these people's presence; those who are online now."""
-        return [] if self.privacy.last_seen == "nobody" else self._desk.presence.follow(self, partners)
+        if self.privacy.last_seen == "nobody":
+            return []
+        return self._desk.presence.follow(self, [one for one in partners if one not in self.unseen])
 
     def hold_answers(self, waiting: int) -> None:
         """So many answers wait for the end of a walk."""

@@ -1,10 +1,12 @@
 """One signed-in person in this process: the devices, and who of them must look when the person's rows change."""
 
-from typing import Protocol
+from typing import Final, Protocol
 from uuid import UUID
 
 from protocol import closing
 from protocol.frames import Privacy
+
+_NOBODY: Final[frozenset[UUID]] = frozenset()  # one for all who see everybody
 
 
 class Device(Protocol):
@@ -22,8 +24,8 @@ class Device(Protocol):
     def look(self) -> None:
         """The person's own rows changed: bring the device up to date."""
 
-    def heed(self, privacy: Privacy) -> None:
-        """The person's switches stand so."""
+    def heed(self, privacy: Privacy, unseen: frozenset[UUID]) -> None:
+        """The person's switches stand so, and these people are not seen, nor see the person."""
 
     def tell_cursor(self) -> None:
         """The server has a new lineage: send a cursor that names it."""
@@ -35,12 +37,13 @@ class Device(Protocol):
 class User:
     """A person with at least one device connected here. All calls are plain."""
 
-    __slots__ = ("_heeded", "_privacy", "devices", "id")
+    __slots__ = ("_heeded", "_privacy", "_unseen", "devices", "id")
 
     def __init__(self, user: UUID) -> None:
         self.id = user
         self.devices: dict[str, Device] = {}
         self._privacy: Privacy | None = None  # None: no device here knows yet
+        self._unseen: frozenset[UUID] = frozenset()
         self._heeded = -1  # the person's number when that was read
 
     @property
@@ -50,15 +53,18 @@ class User:
         what its bell lost meanwhile."""
         return min((one.number for one in self.devices.values() if one.number is not None), default=None)
 
-    def heed(self, device: Device, privacy: Privacy, number: int) -> None:
-        """*device* has read how the person's switches stand, when the person's number was *number*: all devices here
-        keep to it from now on. What another one read before that is on its way yet, and does not undo it."""
-        before = self._privacy
-        if number >= self._heeded or before is None:
-            self._privacy, self._heeded = privacy, number
+    def heed(
+        self, device: Device, privacy: Privacy, number: int, unseen: frozenset[UUID] = frozenset()
+    ) -> None:
+        """*device* has read how the person's switches stand, and who is *unseen*, when the person's number was
+        *number*: all devices here keep to it from now on. What another one read before that is on its way yet, and does
+        not undo it."""
+        before = self._privacy, self._unseen
+        if number >= self._heeded or before[0] is None:
+            self._privacy, self._unseen, self._heeded = privacy, unseen or _NOBODY, number
         now = self._privacy or privacy
-        for one in self.devices.values() if now != before else (device,):
-            one.heed(now)
+        for one in self.devices.values() if (now, self._unseen) != before else (device,):
+            one.heed(now, self._unseen)
 
     def look(self) -> None:
         """The person's own rows changed."""

@@ -110,8 +110,8 @@ class Walk:
     __slots__ = (
         "_afresh", "_again", "_answers", "_begun", "_cursor", "_errand", "_heads", "_heeded", "_held", "_held_bytes",
         "_left", "_lineage", "_passed", "_planned", "_receipts_ms", "_recent", "_registry", "_reopened", "_resuming",
-        "_rows", "_settled", "_stale", "_states", "_stopped", "_store", "_stretches", "_targets", "_told", "_unsure",
-        "_walker", "attached", "large", "number", "partners", "synced",
+        "_rows", "_settled", "_stale", "_states", "_stopped", "_store", "_stretches", "_targets", "_told", "_unseen",
+        "_unsure", "_walker", "attached", "large", "number", "partners", "synced",
     )  # fmt: skip
 
     def __init__(
@@ -135,6 +135,7 @@ class Walk:
         self._rows = 0 if cursor is None else cursor.rows  # the same of the rows of table personal
         self._afresh = self._rows == 0  # of these nothing is known: what is gone need not be told
         self._reopened = False  # the person sees how far others have read, and did not before
+        self._unseen: frozenset[UUID] = frozenset()  # the same of who is not seen
         self._heeded: Privacy | None = None  # the switches by which this walk went last
         self._unsure = False  # the standing was asked for with a number that means nothing
         self._held: list[tuple[UUID, int, bytes]] | None = None
@@ -261,7 +262,7 @@ class Walk:
                     self._walker.greet()
                     self._walker.close(UNAUTHORIZED)  # a good token of somebody who is no more
                     break
-                self._heed(standing.privacy or Privacy(), standing.number)
+                self._heed(standing.privacy or Privacy(), standing.number, frozenset(standing.unseen))
                 steps = self._plan(standing)
                 await self._carry_out(steps)
                 await self._receipts()
@@ -283,13 +284,16 @@ class Walk:
             self._begun = True
             self._walker.push(wire(Progress(cursor=self._progress_cursor())))
 
-    def _heed(self, read: Privacy, number: int) -> None:
+    def _heed(self, read: Privacy, number: int, unseen: frozenset[UUID]) -> None:
         """Before anything is told by this standing."""
-        self._registry.heed(self._walker, read, number)
+        self._registry.heed(self._walker, read, number, unseen)
         before, self._heeded = self._heeded, self._walker.privacy
+        seen_again, self._unseen = self._unseen - self._walker.unseen, self._walker.unseen
         if before is None:
             return
-        if self._heeded.read_receipts and not before.read_receipts:
+        if seen_again:
+            self.partners |= dict.fromkeys([one for one in self.partners if one in seen_again], False)
+        if seen_again or (self._heeded.read_receipts and not before.read_receipts):
             self._reopened = True
         if self._heeded.last_seen != before.last_seen:
             self.partners = dict.fromkeys(self.partners, False)  # who hides follows nobody: ask again
@@ -382,6 +386,8 @@ class Walk:
             return
         self._states = {state.conversation: state for state in states}
         for receipt in passed:
+            if receipt.user in self._walker.unseen:
+                continue
             target = self._targets.get(receipt.conversation) if self._concerns(receipt) else None
             told = receipt.told_to(self._walker.user, sees_reading=self._walker.privacy.read_receipts)
             if told and target is not None and target.receipts is not None:

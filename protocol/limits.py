@@ -124,3 +124,9 @@ AGE: Final = 150
 WITHIN_KM: Final = 20_100
 FILTERED: Final = 20  # values of one condition of a filter
 FEED_PAGE: Final = 30
+# part E: blocks and reports
+BLOCKS: Final = 1_000  # people whom one may have blocked
+BLOCKS_PAGE: Final = 100
+REPORT_CHARS: Final = 2_000  # of a reporter's words, and of a moderator's note
+REPORTS_A_DAY: Final = 20  # of one person
+REPORTS_PAGE: Final = 50

@@ -94,3 +94,9 @@ FEED: Final = PageCursor(FeedPlace, (0, -1, False, False, []))
 # People who were looked for: the same, and which part of those who are found.
 SearchPlace: TypeAlias = tuple[_Place, Annotated[int, Meta(ge=0, le=1)], _Place, bool]
 PROFILES: Final = PageCursor(SearchPlace, (0, 0, -1, False))
+# Blocks, the latest first: when, and whom.
+BLOCKS: Final = PageCursor(tuple[_Seq, UUID], (SEQ_MAX, _MOST))
+
+# Reports: when one was made, and its id; those that are closed: when it was closed, the latest first.
+REPORTS_OPEN: Final = PageCursor(tuple[_Seq, UUID], (0, _LEAST))
+REPORTS_CLOSED: Final = PageCursor(tuple[_Seq, UUID], (SEQ_MAX, _MOST))

@@ -313,6 +313,7 @@ _history: Final = msgspec.json.Decoder(HistoryPage | None).decode
 _search: Final = msgspec.json.Decoder(_Search | None).decode
 _privacy: Final = msgspec.json.Decoder(Privacy | None).decode
 _seen: Final = msgspec.json.Decoder(list[Seen]).decode
+_users: Final = msgspec.json.Decoder(list[User]).decode
 _unread: Final = msgspec.json.Decoder(Unread).decode
 _raised: Final = msgspec.json.Decoder(list[Raised]).decode
 _moved: Final = msgspec.json.Decoder(_Moved).decode
@@ -853,11 +854,9 @@ class PostgresStore:
         found = _moved(await self._json(sql, _text(_rows(heads, "c", "h")), _text(_rows(numbers, "p", "n"))))
         return Moved({one.conversation: one.seq for one in found.conversations}, found.people, found.rooms)
 
-    async def users(self, ids: Sequence[UUID]) -> list[User]:
+    async def users(self, person: UUID, ids: Sequence[UUID]) -> list[User]:
         """See Store."""
-        sql: Final = "select id, name from account where id = any(%s)"
-        names = {row[0]: row[1] for row in await self._database.fetch_all(sql, list(ids))}
-        return [User(one, name) for one in ids if (name := names.pop(one, None)) is not None]  # each once
+        return _users(await self._json("select names_for(%s, %s)::text", person, list(ids)))
 
     async def add_lineage(self, lineage: UUID) -> None:
         """See Store."""

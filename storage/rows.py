@@ -131,6 +131,7 @@ class Standing(Struct, frozen=True):
     same: bool = False  # spans are left out: none has changed since the number that the asker named
     rows: int = 0  # the number of the newest row of table personal, if it is above what the asker was told; else 0
     privacy: Privacy | None = None  # the person's switches; None: never touched
+    unseen: list[UUID] = []  # who is not seen by the person, and does not see the person
 
 
 class Personal(Struct, frozen=True):

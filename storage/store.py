@@ -369,8 +369,8 @@ class Store(Protocol):
     async def moved(self, heads: Mapping[UUID, int], numbers: Mapping[UUID, int]) -> Moved:
         """Which conversations are above these heads, which people above these numbers."""
 
-    async def users(self, ids: Sequence[UUID]) -> list[User]:
-        """Those of *ids* that exist."""
+    async def users(self, person: UUID, ids: Sequence[UUID]) -> list[User]:
+        """Those of *ids* that exist, as far as *person* may see them, or has ever shared a conversation with them."""
 
     async def add_lineage(self, lineage: UUID) -> None:
         """Write a lineage row, before any cursor names it."""

@@ -618,6 +618,25 @@ class Peer:
 
     def _session_revoke_all(self, wire: Wire, frame: Frame) -> None:
         self.ok(wire, frame, count=2)
+    def _block(self, wire: Wire, frame: Frame) -> None:
+        self.ok(wire, frame)
+
+    def _unblock(self, wire: Wire, frame: Frame) -> None:
+        self.ok(wire, frame)
+
+    def _block_list(self, wire: Wire, frame: Frame) -> None:
+        self.ok(wire, frame, blocks=[{"user": BOB, "name": "Bob", "at_ms": 3}])
+
+    def _report(self, wire: Wire, frame: Frame) -> None:
+        self.ok(wire, frame, report=ROOM)
+
+    def _report_list(self, wire: Wire, frame: Frame) -> None:
+        shown = {"entries": [], "versions": [{"seq": 2, "at_ms": 3, "text": "hi"}], "shown": {"name": "Bob"}}
+        one = {"report": ROOM, "reporter": ANN, "what": "user", "target": BOB, "reason": "spam", "at_ms": 3}
+        self.ok(wire, frame, reports=[{**one, "evidence": shown}])
+
+    def _report_close(self, wire: Wire, frame: Frame) -> None:
+        self.ok(wire, frame)
 
     def _unread_get(self, wire: Wire, frame: Frame) -> None:
         self.ok(wire, frame, messages=0, conversations=0)

@@ -184,9 +184,9 @@ class DoorStore(FakeStore):
         await self._begin("presences", person)
         return await self._pass("presences", await super().presences(person, users))
 
-    async def users(self, ids: Sequence[UUID]) -> list[User]:
-        await self._begin("users", ids)
-        return await self._pass("users", await super().users(ids))
+    async def users(self, person: UUID, ids: Sequence[UUID]) -> list[User]:
+        await self._begin("users", (person, ids))
+        return await self._pass("users", await super().users(person, ids))
 
     async def beat(self, node: UUID) -> list[UUID]:
         await self._begin("beat", node)

@@ -86,6 +86,7 @@ class FakeReader:
         self.ended: closing.Close | None = None
         self.slow = False
         self.privacy = Privacy()
+        self.unseen: frozenset[UUID] = frozenset()
 
     def push(self, data: bytes) -> None:
         self.given.append(data)
@@ -101,8 +102,8 @@ class FakeReader:
     def lost(self, conversation: UUID, seq: int) -> None:
         self.left.append((conversation, seq))
 
-    def heed(self, privacy: Privacy) -> None:
-        self.privacy = privacy
+    def heed(self, privacy: Privacy, unseen: frozenset[UUID] = frozenset()) -> None:
+        self.privacy, self.unseen = privacy, unseen
 
     def receipt(self, conversation: UUID, user: UUID, data: bytes) -> None:
         self.push(data)

@@ -9,6 +9,7 @@ import pytest
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from konnect_client import Content, ConversationChanged, Entity, Entry, Heads, Location, Rewound
+from konnect_client.blocks import BlockPage, ReportPage
 from konnect_client.feed import FeedPage
 from konnect_client.model import (
     BanPage,
@@ -150,6 +151,12 @@ def test_every_answer_is_understood(vector: dict[str, Any]) -> None:
             told = NotificationPage.parse(result)
             assert [one.id for one in told.notifications] == [one["id"] for one in listed]
             assert (told.unread, told.settings.timezone) == (unread, result["settings"].get("timezone"))
+        case {"blocks": blocks}:
+            assert [one.user for one in BlockPage.parse(result).blocks] == [one["user"] for one in blocks]
+        case {"reports": reports}:
+            assert [one.id for one in ReportPage.parse(result).reports] == [one["report"] for one in reports]
+        case {"report": str()}:
+            pass  # the id alone
         case {"devices": devices}:
             assert [PushDevice.parse(one).device for one in devices] == [one["device"] for one in devices]
         case {"hits": hits}:
@@ -287,6 +294,13 @@ async def test_every_command_of_the_client_is_one_that_the_server_takes(autojump
         assert [one.device for one in await client.sign_ins()] == ["phone"]
         await client.revoke_sign_in(BOB)
         assert await client.revoke_other_sign_ins() == 2
+        await client.block(BOB)
+        await client.unblock(BOB)
+        assert [one.name for one in (await client.blocks(limit=10)).blocks] == ["Bob"]
+        report = await client.report({"message": {"conversation": ROOM, "seq": 2}}, "spam", "look")
+        [shown] = (await client.reports("open", limit=10)).reports
+        assert (shown.id, shown.evidence and shown.evidence.shown) == (report, {"name": "Bob"})
+        await client.close_report(report, "warned", "once")
         await client.ping()
         client.receipt(ROOM, delivered=2, read=1)
         client.typing(ROOM)

@@ -1148,9 +1148,9 @@ async def test_standing_of_somebody_unknown(bench: Bench) -> None:
 
 
 async def test_users_that_exist_are_named(bench: Bench) -> None:
-    users = await bench.store.users([BOB, uid(99), ANN, BOB])
+    users = await bench.store.users(ANN, [BOB, uid(99), ANN, BOB])
     assert sorted((user.id, user.name) for user in users) == [(ANN, "person 1"), (BOB, "person 2")]
-    assert await bench.store.users([]) == []
+    assert await bench.store.users(ANN, []) == []
 
 
 async def test_processes_know_of_each_other(bench: Bench) -> None:

@@ -143,7 +143,7 @@ async def readers(store: Store, user: UUID, command: MessageReaders) -> Readers:
 
 async def users(store: Store, user: UUID, command: UserGet) -> Users:
     """Names of people."""
-    return Users(await store.users(command.users))
+    return Users(await store.users(user, command.users))
 
 
 async def unread(store: Store, user: UUID) -> Unread:

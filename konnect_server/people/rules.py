@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from konnect_server.people import feed, openers, profiles, sessions
+from konnect_server.people import blocks, feed, openers, profiles, reports, sessions
 from konnect_server.people.ground import Rules
 
 RULES: Final[Rules] = {
@@ -11,4 +11,7 @@ RULES: Final[Rules] = {
     **sessions.RULES,
     # openers and matches
     **openers.RULES,
+    # blocks and reports
+    **blocks.RULES,
+    **reports.RULES,
 }

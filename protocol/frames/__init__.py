@@ -15,6 +15,14 @@ from protocol.frames.base import (
     Event as Event,
     Ok as Ok,
 )
+from protocol.frames.blocks import (
+    Block as Block,
+    Blocked as Blocked,
+    BlockList as BlockList,
+    Blocks as Blocks,
+    OneBlock as OneBlock,
+    Unblock as Unblock,
+)
 from protocol.frames.content import (
     Attachment as Attachment,
     Contact as Contact,
@@ -219,6 +227,16 @@ from protocol.frames.replies import (
     Replies as Replies,
     ThreadNow as ThreadNow,
 )
+from protocol.frames.reports import (
+    Evidence as Evidence,
+    OneReport as OneReport,
+    Report as Report,
+    Reportable as Reportable,
+    ReportClose as ReportClose,
+    Reported as Reported,
+    ReportList as ReportList,
+    Reports as Reports,
+)
 from protocol.frames.retention import (
     ConversationRetention as ConversationRetention,
 )
@@ -324,6 +342,8 @@ AnyCommand = (
     | SessionList | SessionRevoke | SessionRevokeAll
     # openers and matches
     | OpenerSend | OpenerList | OpenerSent | OpenerIgnore | MatchList | MatchUnmatch
+    # part E: blocks and reports
+    | Block | Unblock | BlockList | Report | ReportList | ReportClose
 )  # fmt: skip
 # Commands that change what is one's own: each is stored by a function of the database of its own.
 AnyPersonal = (
@@ -457,4 +477,11 @@ RESULTS: dict[type[Command], type[Struct]] = {
     OpenerIgnore: Done,
     MatchList: Matches,
     MatchUnmatch: Done,
+    # part E: blocks and reports
+    Block: Done,
+    Unblock: Done,
+    BlockList: Blocks,
+    Report: Reported,
+    ReportList: Reports,
+    ReportClose: Done,
 }

@@ -7,6 +7,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from protocol import limits
 from protocol.frames.base import Event
+from protocol.frames.blocks import Blocked
 from protocol.frames.fields import AtMs, MessageSeq
 from protocol.frames.matches import Match
 from protocol.frames.openers import Opener
@@ -24,6 +25,7 @@ StateKind = Literal[
     # profiles
     "profile",
     "opener", "match",
+    "block",
 ]  # fmt: skip
 Notify = Literal["all", "mentions", "none"]
 
@@ -140,7 +142,8 @@ class StateEvent(Event, frozen=True, kw_only=True, omit_defaults=True, tag="stat
             "id; later ones have higher ones. Of `notifying`, `privacy` and `profile`: empty, there is one. Of "
             "`thread`: `{conversation}/{root}`. Of `scheduled`: the scheduled message's id; the row is gone once that "
             "was sent or taken back. Of `opener`: a first message's id; the row is gone once one has put it away, or "
-            "it became part of a match. Of `match`: its id; the row is gone once it ended."
+            "it became part of a match. Of `match`: its id; the row is gone once it ended. Of "
+            "`block`: the id of whom one has blocked."
         ),
     ]
     draft: Annotated[Draft, Meta(description="Of `draft`: its value.")] | UnsetType = UNSET
@@ -155,3 +158,4 @@ class StateEvent(Event, frozen=True, kw_only=True, omit_defaults=True, tag="stat
     profile: Annotated[OwnProfile, Meta(description="Of `profile`: its value.")] | UnsetType = UNSET
     opener: Annotated[Opener, Meta(description="Of `opener`: its value.")] | UnsetType = UNSET
     match: Annotated[Match, Meta(description="Of `match`: its value.")] | UnsetType = UNSET
+    block: Annotated[Blocked, Meta(description="Of `block`: its value.")] | UnsetType = UNSET

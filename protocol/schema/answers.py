@@ -274,6 +274,19 @@ ERRORS: Final[dict[type[frames.Command], tuple[type[errors.KonnectError], ...]]]
     frames.OpenerIgnore: (errors.KeyReused,),
     frames.MatchList: (errors.BadCursor,),
     frames.MatchUnmatch: (errors.UnknownMatch, errors.KeyReused),
+    # part E: blocks and reports
+    frames.Block: (errors.UnknownUser, errors.TooManyOfOnesOwn, errors.KeyReused),
+    frames.Unblock: (errors.KeyReused,),
+    frames.BlockList: (errors.BadCursor,),
+    frames.Report: (
+        errors.UnknownMessage,
+        errors.UnknownUser,
+        errors.NotAMember,
+        errors.NotFound,
+        errors.KeyReused,
+    ),
+    frames.ReportList: (errors.Forbidden, errors.BadCursor),
+    frames.ReportClose: (errors.Forbidden, errors.NotFound, errors.KeyReused),
 }
 
 

@@ -66,6 +66,12 @@ RECORDS: Final[tuple[type[Struct], ...]] = (
     frames.OwnOpener,
     frames.Match,
     frames.ListedMatch,
+    # part E: blocks and reports
+    frames.Blocked,
+    frames.OneBlock,
+    frames.Reportable,
+    frames.Evidence,
+    frames.OneReport,
 )  # nested in the others
 
 

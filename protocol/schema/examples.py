@@ -44,6 +44,7 @@ CODE: Final = "mJ0pQ2kqT3yH1v8sZbXw4A"
 CURSOR: Final = "AZ9-2Kx7QmCq"
 OPENER: Final = UUID("3f1c8a52-9d0e-4b67-8c21-5ae0d7f94b13")  # random, as all of them are
 MATCH: Final = _id(0x3A)
+REPORT: Final = _id(0x0F, AT_MS + 47 * 60_000)
 NOTICE: Final = _id(0x0E, AT_MS + 46 * 60_000)
 PUSH_TOKEN: Final = "dGhpcyBpcw:APA91bF2k"  # shortened too
 
@@ -247,6 +248,19 @@ COMMANDS: Final[dict[type[frames.Command], dict[str, Any]]] = {
     frames.OpenerIgnore: {"t": "opener.ignore", "id": 143, "key": "o-77c1d1", "opener": str(OPENER)},
     frames.MatchList: {"t": "match.list", "id": 144, "limit": 20},
     frames.MatchUnmatch: {"t": "match.unmatch", "id": 145, "key": "o-77c1d2", "match": str(MATCH)},
+    # part E: blocks and reports
+    frames.Block: {"t": "block", "id": 201, "key": "b-1", "user": str(CLEO)},
+    frames.Unblock: {"t": "unblock", "id": 202, "key": "b-2", "user": str(CLEO)},
+    frames.BlockList: {"t": "block.list", "id": 203, "limit": 20},
+    frames.Report: {
+        "t": "report", "id": 204, "key": "p-1", "what": {"message": {"conversation": str(GROUP), "seq": 7}},
+        "reason": "spam", "text": "An advertisement.",
+    },
+    frames.ReportList: {"t": "report.list", "id": 205, "limit": 20},
+    frames.ReportClose: {
+        "t": "report.close", "id": 206, "key": "p-2", "report": str(REPORT), "verdict": "warned",
+        "note": "The first time.",
+    },
 }  # fmt: skip
 
 
@@ -285,6 +299,12 @@ _ROOM: Final = frames.Room(
 
 _LINK: Final = frames.Link(CODE, ANN, AT_MS, 3, True, 4_102_444_800_000, 10)
 _REQUEST: Final = frames.Request(CLEO, "Cleo", CODE, AT_MS + 60_000)
+_BLOCK: Final = frames.OneBlock(CLEO, "Cleo", AT_MS)
+_EVIDENCE: Final = frames.Evidence([message(7, BOB, "Buy boots!", "m-b0b007", GROUP)])
+_REPORT: Final = frames.OneReport(
+    report=REPORT, reporter=ANN, what="message", target=f"{GROUP}/7", about=BOB, reason="spam",
+    text="An advertisement.", at_ms=AT_MS + 47 * 60_000, evidence=_EVIDENCE,
+)
 
 # profiles
 PORTRAIT: Final = _id(0xF1)
@@ -385,6 +405,10 @@ RESULTS: Final[dict[type[Struct], Struct]] = {
     frames.Openers: frames.Openers([_LISTED_OPENER], 3, CURSOR),
     frames.SentOpeners: frames.SentOpeners([_OWN_OPENER], 4),
     frames.Matches: frames.Matches([_LISTED_MATCH]),
+    # part E: blocks and reports
+    frames.Blocks: frames.Blocks([_BLOCK]),
+    frames.Reported: frames.Reported(REPORT),
+    frames.Reports: frames.Reports([_REPORT]),
 }
 
 _DRAFT: Final = frames.Draft("Make it nine, the", AT_MS + 46 * 60_000, 42)
@@ -464,6 +488,12 @@ RECORDS: Final[dict[type[Struct], Struct]] = {
     frames.OwnOpener: _OWN_OPENER,
     frames.Match: frames.Match(CLEO, DIRECT, AT_MS),
     frames.ListedMatch: _LISTED_MATCH,
+    # part E: blocks and reports
+    frames.Blocked: frames.Blocked(AT_MS),
+    frames.OneBlock: _BLOCK,
+    frames.Reportable: frames.Reportable(message=frames.Source(GROUP, 7)),
+    frames.Evidence: _EVIDENCE,
+    frames.OneReport: _REPORT,
 }  # fmt: skip
 
 # Where several commands share a result and the story needs another one.

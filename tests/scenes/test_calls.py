@@ -215,11 +215,29 @@ async def test_each_command_is_carried_out_and_seen(house: House, world: World) 
 
         await profiles(result, bob)
         await sign_ins(result, world, ann)
+        await blocks_and_reports(result, world, ann, bob, cid, direct)
 
         left = (await result("conversation.leave", "l1", conversation=club))["seq"]
         await his.has(club, left)
         assert await hers.error("message.send", "m2", conversation=club, text="gone") == "not_a_member"
     assert called == set(CALLS)
+
+
+async def blocks_and_reports(
+    result: Callable[..., Awaitable[dict[str, Any]]], world: World, ann: Person, bob: Person, cid: Person, direct: str
+) -> None:
+    """Somebody is blocked for a while, a message is reported, and a moderator closes that."""
+    assert await result("block", "bl1", user=cid.id) == {}
+    [block] = (await result("block.list"))["blocks"]
+    assert (block["user"], block["name"]) == (str(cid), "Cid")
+    assert await result("unblock", "bl2", user=cid.id) == {}
+    made = (await result("report", "rp1", what={"user": str(bob)}, reason="spam", text="look"))["report"]
+    await world.database.execute("update account set role = 'moderator' where id = %s", ann.id)
+    [report] = (await result("report.list"))["reports"]
+    assert (report["report"], report["about"], report["evidence"]["shown"]["name"]) == (made, str(bob), "Bob")
+    assert await result("report.close", "rp2", report=made, verdict="dismissed") == {}
+    [closed] = (await result("report.list", state="closed"))["reports"]
+    assert (closed["verdict"], "evidence" in closed) == ("dismissed", False)
 
 
 async def members_and_what_they_set(
@@ -421,6 +439,8 @@ async def test_a_repeat_is_answered_as_the_first_was_at_either_door(house: House
             await hers_too.result("link.join", code=code, key="j")
             await phone.result("opener.send", key="dan", user=dan.id, text="hi")
             match = (await hers_too.result("opener.send", key="ann", user=ann.id, text="hi"))["match"]
+        await world.database.execute("update account set role = 'moderator' where id = %s", ann.id)
+        report = (await his.result("report", key="r", what={"user": str(ann)}, reason="spam"))["report"]
         steps: list[tuple[str, dict[str, Any]]] = [
             ("conversation.create", {"title": "Other", "members": [str(bob)]}),
             ("message.send", {"conversation": club, "text": "once"}),
@@ -470,6 +490,10 @@ async def test_a_repeat_is_answered_as_the_first_was_at_either_door(house: House
             ("opener.send", {"user": str(bob), "text": "hi"}),
             ("opener.ignore", {"opener": str(ann)}),
             ("match.unmatch", {"match": match}),
+            ("block", {"user": str(dan)}),
+            ("unblock", {"user": str(dan)}),
+            ("report", {"what": {"user": str(dan)}, "reason": "spam"}),
+            ("report.close", {"report": report, "verdict": "warned"}),
             ("conversation.leave", {"conversation": club}),
         ]
         assert {name for name, _ in steps} == {call.name for call in CALLS.values() if call.keyed}
@@ -489,6 +513,7 @@ async def test_a_repeat_is_answered_as_the_first_was_at_either_door(house: House
     elsewhere = 10 + 2 + 3 + 1 + 2 + 1 + 4
     elsewhere += 1  # profiles
     elsewhere += 3  # openers and matches
+    elsewhere += 4  # blocks and reports
     stored = 1 + len(steps) - elsewhere - 1  # the photo changed nothing
     assert [seq for seq, _ in await world.log(club)] == list(range(1, stored + 1))
 
@@ -695,6 +720,21 @@ async def test_both_doors_refuse_with_the_same_code(house: House, world: World) 
             ("message.unschedule", {"scheduled": nobody}, "unknown_scheduled"),
             ("message.scheduled", {"cursor": "nonsense"}, "bad_cursor"),
             ("message.scheduled", {"limit": 101}, "invalid"),
+            ("block", {"key": "n", "user": nobody}, "unknown_user"),
+            ("block", {"key": "n", "user": str(ann)}, "invalid"),
+            ("unblock", {"key": "n", "user": str(ann)}, "invalid"),
+            ("block.list", {"cursor": "nonsense"}, "bad_cursor"),
+            ("report", {"key": "n", "what": {"user": nobody}, "reason": "spam"}, "unknown_user"),
+            ("report", {"key": "n", "what": {"user": str(ann)}, "reason": "spam"}, "invalid"),
+            ("report", {"key": "n", "what": {}, "reason": "spam"}, "invalid"),
+            ("report", {"key": "n", "what": {"conversation": foreign}, "reason": "spam"}, "not_a_member"),
+            ("report", {"key": "n", "what": {"post": nobody}, "reason": "spam"}, "not_found"),
+            ("report", {"key": "n", "what": {"message": {"conversation": club, "seq": 99}}, "reason": "spam"},
+             "unknown_message"),
+            ("report", {"key": "n", "what": {"user": str(bob)}, "reason": "spam", "text": "a\0"}, "invalid"),
+            ("report.list", {}, "forbidden"),
+            ("report.list", {"limit": 51}, "invalid"),
+            ("report.close", {"key": "n", "report": nobody, "verdict": "warned"}, "forbidden"),
             ("user.get", {"users": []}, "invalid"),
             ("user.get", {"users": [str(ann)] * 101}, "invalid"),
             # accounts

@@ -514,8 +514,8 @@ def tell_of_those_who_hide() -> Sequence[Patch]:
 
 @plant("each session goes by what it read itself of its person's switches")
 def switches_of_each_session() -> Sequence[Patch]:
-    def heed(self: Registry, seat: Any, privacy: Privacy, number: int) -> None:
-        seat.heed(privacy)
+    def heed(self: Registry, seat: Any, privacy: Privacy, number: int, unseen: frozenset[UUID] = frozenset()) -> None:
+        seat.heed(privacy, unseen)
 
     return [(Registry, "heed", heed)]
 

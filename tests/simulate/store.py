@@ -481,7 +481,7 @@ class FakeStore:
         """See :meth:`storage.store.Store.moved`."""
         return await self._read(lambda db: functions.moved(db.tables, heads, numbers))
 
-    async def users(self, ids: Sequence[UUID]) -> list[User]:
+    async def users(self, person: UUID, ids: Sequence[UUID]) -> list[User]:
         """See :meth:`storage.store.Store.users`."""
         return await self._read(
             lambda db: [User(p, db.tables.accounts[p].name) for p in dict.fromkeys(ids) if p in db.tables.accounts]

@@ -162,6 +162,14 @@ def _client() -> Iterator[Vector]:
         "request.answer: no": {
             "t": "request.answer", "id": 60, "conversation": group, "key": "q", "user": bob, "accept": False,
         },
+        "block.list: next page": {"t": "block.list", "id": 203, "cursor": "p2", "limit": limits.BLOCKS_PAGE},
+        "report: a person": {"t": "report", "id": 204, "key": "p", "what": {"user": bob}, "reason": "fake"},
+        "report: a conversation": {
+            "t": "report", "id": 204, "key": "p", "what": {"conversation": group, "user": None}, "reason": "other",
+        },
+        "report.list: next page": {
+            "t": "report.list", "id": 205, "state": "closed", "cursor": "p2", "limit": limits.REPORTS_PAGE,
+        },
         "device.list: longest page": {"t": "device.list", "id": 82, "limit": limits.PUSH_DEVICES},
         "notification.list: next page": {
             "t": "notification.list", "id": 83, "cursor": "p2", "limit": limits.NOTIFICATIONS_PAGE,
@@ -424,6 +432,10 @@ def _server() -> Iterator[Vector]:
         "event state: switches of privacy": frames.StateEvent(
             what="privacy", subject="", privacy=frames.Privacy(False, "nobody", True)
         ),
+        "event state: somebody is blocked": frames.StateEvent(
+            what="block", subject=str(BOB), block=frames.Blocked(AT_MS)
+        ),
+        "event state: a block is taken back": frames.StateEvent(what="block", subject=str(BOB)),
         "event state: a draft is gone": frames.StateEvent(what="draft", subject=str(DIRECT)),
         "event state: a muted conversation": frames.StateEvent(
             what="settings", subject=str(GROUP),
