@@ -88,12 +88,16 @@ MATCHES: Final = PageCursor(tuple[UUID], (_MOST,))
 
 # The feed: where the walk began and how far it came; whether it is past the end of the circle, and whether all of it is
 # done; what was found and not shown yet.
-FeedPlace: TypeAlias = tuple[_Place, _Place, bool, bool, Annotated[list[_Place], Meta(max_length=FEED_PAGE)]]
-FEED: Final = PageCursor(FeedPlace, (0, -1, False, False, []))
+FeedPlace: TypeAlias = tuple[int, int, bool, bool, list[int]]
+FEED: Final[PageCursor[FeedPlace]] = PageCursor(
+    tuple[_Place, _Place, bool, bool, Annotated[list[_Place], Meta(max_length=FEED_PAGE)]], (0, -1, False, False, [])
+)
 
 # People who were looked for: the same, and which part of those who are found.
-SearchPlace: TypeAlias = tuple[_Place, Annotated[int, Meta(ge=0, le=1)], _Place, bool]
-PROFILES: Final = PageCursor(SearchPlace, (0, 0, -1, False))
+SearchPlace: TypeAlias = tuple[int, int, int, bool]
+PROFILES: Final[PageCursor[SearchPlace]] = PageCursor(
+    tuple[_Place, Annotated[int, Meta(ge=0, le=1)], _Place, bool], (0, 0, -1, False)
+)
 # Blocks, the latest first: when, and whom.
 BLOCKS: Final = PageCursor(tuple[_Seq, UUID], (SEQ_MAX, _MOST))
 
