@@ -27,6 +27,7 @@ from konnect_client.accounts import (
     verify,
 )
 from konnect_client.client import Client, open_client
+from konnect_client.contacts import ContactPage, FollowPage, OneContact, OneFollow, WaitingPage, WaitingRequest
 from konnect_client.content import Attachment, Contact, Content, Entity, Location
 from konnect_client.conversations import Conversations
 from konnect_client.errors import (
@@ -102,6 +103,7 @@ from konnect_client.notifications import Notification, NotificationPage, Notifyi
 from konnect_client.openers import Match, MatchPage, Opener, OpenerPage, OwnOpener, OwnOpenerPage
 from konnect_client.outbox import Delivery, Outgoing
 from konnect_client.personal import Draft, Personal, Settings
+from konnect_client.posts import Comment, CommentPage, OnePostReaction, Post, PostPage, PostReaction, PostReactionPage
 from konnect_client.profiles import Experience, FoundProfile, OwnProfile, PersonProfile, ProfilePhoto, Prompt
 from konnect_client.statefile import MemoryState, Saved, StateFile, StateStore
 from konnect_client.states import Phase, State
@@ -118,9 +120,12 @@ __all__ = [
     "Client",
     "ClientClosed",
     "ClientError",
+    "Comment",
+    "CommentPage",
     "Connect",
     "ConnectFailed",
     "Contact",
+    "ContactPage",
     "Content",
     "Conversation",
     "ConversationChanged",
@@ -134,6 +139,7 @@ __all__ = [
     "Experience",
     "FeedPage",
     "FileJournal",
+    "FollowPage",
     "FoundPage",
     "FoundProfile",
     "Heads",
@@ -158,6 +164,9 @@ __all__ = [
     "Notification",
     "NotificationPage",
     "Notifying",
+    "OneContact",
+    "OneFollow",
+    "OnePostReaction",
     "OneReaction",
     "OneVote",
     "Opener",
@@ -176,6 +185,10 @@ __all__ = [
     "Phase",
     "Poll",
     "PollOption",
+    "Post",
+    "PostPage",
+    "PostReaction",
+    "PostReactionPage",
     "PresenceChanged",
     "Privacy",
     "Profile",
@@ -221,6 +234,8 @@ __all__ = [
     "Version",
     "Violation",
     "Votes",
+    "WaitingPage",
+    "WaitingRequest",
     "ask_code",
     "ask_password_code",
     "login",

@@ -9,6 +9,7 @@ from konnect_client.backoff import Backoff
 from konnect_client.blocks import BlockPage, ReportPage
 from konnect_client.calls import Call, Calls
 from konnect_client.connector import Connector
+from konnect_client.contacts import ContactPage, FollowPage, WaitingPage
 from konnect_client.content import Content
 from konnect_client.errors import ClientClosed, ServerRefused
 from konnect_client.events import PresenceChanged
@@ -45,6 +46,7 @@ from konnect_client.notifications import NotificationPage, PushDevice
 from konnect_client.openers import MatchPage, OpenerPage, OwnOpenerPage
 from konnect_client.pack import pack
 from konnect_client.people import People
+from konnect_client.posts import CommentPage, Post, PostPage, PostReactionPage
 from konnect_client.profiles import FoundProfile
 from konnect_client.receipts import Receipts
 from konnect_client.states import Phase
@@ -665,6 +667,128 @@ class Commands:
                     self._watched = None  # one is no member any more
             except ClientClosed:
                 return
+
+    # --- Contacts, follows and posts ----------------------------------------------------------------------------------
+
+    async def request_contact(
+        self, user: str, note: str = "", *, interested: bool = False, key: str | None = None
+    ) -> bool:
+        """Ask *user* to be one's contact; whether the two are contacts now, else the request waits."""
+        result = await self.ask(
+            "contact.request", user=str(user), note=note, interested=interested, key=key or self._new_key()
+        )
+        return take(result, "contact", bool)
+
+    async def answer_contact(self, user: str, accept: bool, *, key: str | None = None) -> None:
+        """Accept the request of *user*, or ignore it."""
+        await self.ask("contact.answer", user=str(user), accept=accept, key=key or self._new_key())
+
+    async def withdraw_contact(self, user: str, *, key: str | None = None) -> None:
+        """Take one's request to *user* back."""
+        await self.ask("contact.withdraw", user=str(user), key=key or self._new_key())
+
+    async def remove_contact(self, user: str, *, key: str | None = None) -> None:
+        """Be contacts with *user* no more."""
+        await self.ask("contact.remove", user=str(user), key=key or self._new_key())
+
+    async def contact_requests(
+        self, direction: str = "received", *, limit: int = 50, cursor: str | None = None
+    ) -> WaitingPage:
+        """Requests that wait, "received" or "sent", newest first: one page."""
+        return WaitingPage.parse(
+            await self.ask("contact.requests", direction=direction, limit=limit, cursor=cursor)
+        )
+
+    async def contacts(self, *, limit: int = 50, cursor: str | None = None) -> ContactPage:
+        """One's contacts, newest first, and who of them is online: one page."""
+        return ContactPage.parse(await self.ask("contact.list", limit=limit, cursor=cursor))
+
+    async def follow(self, user: str, *, key: str | None = None) -> None:
+        """Follow *user*: the posts stand in one's timeline then."""
+        await self.ask("follow", user=str(user), key=key or self._new_key())
+
+    async def unfollow(self, user: str, *, key: str | None = None) -> None:
+        """Follow *user* no more."""
+        await self.ask("unfollow", user=str(user), key=key or self._new_key())
+
+    async def followers(self, user: str | None = None, *, limit: int = 50, cursor: str | None = None) -> FollowPage:
+        """Who follows *user*, or oneself: one page."""
+        whose = None if user is None else str(user)
+        return FollowPage.parse(await self.ask("followers", user=whose, limit=limit, cursor=cursor))
+
+    async def following(self, user: str | None = None, *, limit: int = 50, cursor: str | None = None) -> FollowPage:
+        """Whom *user*, or oneself, follows: one page."""
+        whose = None if user is None else str(user)
+        return FollowPage.parse(await self.ask("following", user=whose, limit=limit, cursor=cursor))
+
+    async def write_post(
+        self, text: str = "", *, audience: str, photos: Iterable[str] = (), key: str | None = None
+    ) -> str:
+        """Write a post for "everyone", "followers" or "contacts"; its id."""
+        result = await self.ask(
+            "post.create", audience=audience, text=text, photos=[str(one) for one in photos],
+            key=key or self._new_key(),
+        )  # fmt: skip
+        return take(result, "post", str)
+
+    async def edit_post(
+        self, post: str, *, text: str | None = None, audience: str | None = None,
+        photos: Iterable[str] | None = None, key: str | None = None,
+    ) -> None:  # fmt: skip
+        """Change one's own post: what is given."""
+        named = None if photos is None else [str(one) for one in photos]
+        await self.ask(
+            "post.edit", post=str(post), text=text, audience=audience, photos=named, key=key or self._new_key()
+        )
+
+    async def delete_post(self, post: str, *, key: str | None = None) -> None:
+        """Delete one's own post, and what hangs on it."""
+        await self.ask("post.delete", post=str(post), key=key or self._new_key())
+
+    async def post(self, post: str) -> Post:
+        """One post. Raises ServerRefused (``unknown_post``)."""
+        return Post.parse(take(await self.ask("post.get", post=str(post)), "post", dict))
+
+    async def posts(self, user: str, *, limit: int = 20, cursor: str | None = None) -> PostPage:
+        """The posts of *user* that one may see, newest first: one page."""
+        return PostPage.parse(await self.ask("post.list", user=str(user), limit=limit, cursor=cursor))
+
+    async def tagged(self, tag: str, *, limit: int = 20, cursor: str | None = None) -> PostPage:
+        """The posts with hashtag *tag*, newest first: one page."""
+        return PostPage.parse(await self.ask("post.tagged", tag=tag, limit=limit, cursor=cursor))
+
+    async def timeline(self, *, limit: int = 20, cursor: str | None = None) -> PostPage:
+        """One's own posts and those of whom one follows, newest first: one page."""
+        return PostPage.parse(await self.ask("timeline", limit=limit, cursor=cursor))
+
+    async def react_to_post(self, post: str, emoji: str, *, on: bool = True, key: str | None = None) -> None:
+        """React to a post with *emoji*, or take that back."""
+        await self.ask("post.react", post=str(post), emoji=emoji, on=on, key=key or self._new_key())
+
+    async def post_reactions(
+        self, post: str, *, emoji: str | None = None, limit: int = 50, cursor: str | None = None
+    ) -> PostReactionPage:
+        """Who reacted to a post, with *emoji* or at all: one page."""
+        return PostReactionPage.parse(
+            await self.ask("post.reactions", post=str(post), emoji=emoji, limit=limit, cursor=cursor)
+        )
+
+    async def comment(self, post: str, text: str, *, key: str | None = None) -> str:
+        """Comment on a post; the comment's id."""
+        result = await self.ask("comment.create", post=str(post), text=text, key=key or self._new_key())
+        return take(result, "comment", str)
+
+    async def edit_comment(self, comment: str, text: str, *, key: str | None = None) -> None:
+        """Change one's own comment."""
+        await self.ask("comment.edit", comment=str(comment), text=text, key=key or self._new_key())
+
+    async def delete_comment(self, comment: str, *, key: str | None = None) -> None:
+        """Delete one's own comment, or any on one's own post."""
+        await self.ask("comment.delete", comment=str(comment), key=key or self._new_key())
+
+    async def comments(self, post: str, *, limit: int = 50, cursor: str | None = None) -> CommentPage:
+        """The comments on a post, oldest first: one page."""
+        return CommentPage.parse(await self.ask("comment.list", post=str(post), limit=limit, cursor=cursor))
 
     async def _change(self, kind: str, conversation: str, key: str | None, **fields: object) -> Sent:
         return Sent.parse(await self.ask(kind, conversation=str(conversation), key=key or self._new_key(), **fields))

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from konnect_client.contacts import OneContact, WaitingRequest
 from konnect_client.errors import ProtocolViolation
 from konnect_client.heads import Heads
 from konnect_client.model import Frame, ScheduledMessage, take, take_maybe, take_or
@@ -107,6 +108,16 @@ class Personal:
         rows = self.rows("notification")
         return [Notification.parse({**rows[one], "id": one}) for one in sorted(rows, reverse=True)]
 
+    def contacts(self) -> list[OneContact]:
+        """One's contacts, newest first; who of them is online the server says."""
+        rows = [OneContact.parse({**row, "user": one}) for one, row in self.rows("contact").items()]
+        return sorted(rows, key=lambda one: (-one.at_ms, one.user))
+
+    def contact_requests(self) -> list[WaitingRequest]:
+        """Who asks to be one's contact, newest first."""
+        rows = [WaitingRequest.parse({**row, "user": one}) for one, row in self.rows("contact_request").items()]
+        return sorted(rows, key=lambda one: (-one.at_ms, one.user))
+
     def scheduled(self, conversation: str | None = None) -> list[ScheduledMessage]:
         """One's own messages that wait for their time, or could not be sent, the nearest first; of one conversation, or
         of all."""
@@ -173,6 +184,14 @@ def _check_block(value: Frame) -> None:
     take(value, "at_ms", int)
 
 
+def _check_contact(value: Frame) -> None:
+    OneContact.parse({**value, "user": ""})
+
+
+def _check_contact_request(value: Frame) -> None:
+    WaitingRequest.parse({**value, "user": ""})
+
+
 _CHECKS: Final = {
     "draft": Draft.parse, "settings": Settings.parse, "hidden": _check_seqs,
     "notification": _check_notification, "notifying": Notifying.parse, "thread": OwnThread.parse,
@@ -181,4 +200,5 @@ _CHECKS: Final = {
     "profile": OwnProfile.parse,
     "opener": _check_opener, "match": _check_match,
     "block": _check_block,
+    "contact": _check_contact, "contact_request": _check_contact_request,
 }  # fmt: skip

@@ -155,6 +155,14 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         int, among(-1, 315_360_000), doc("How long a message may be edited, in seconds; 0: never, -1: for ever.")
     ] = 172_800
 
+    # Contacts
+    contact_requests_a_day: Annotated[
+        int, among(1, 100_000), doc("Requests to be somebody's contact that one person may send in 24 hours.")
+    ] = 50
+    contact_requests_waiting: Annotated[
+        int, among(1, 1_000), doc("Requests of one person that may wait for an answer, ignored ones among them.")
+    ] = 500
+
     retention_s: Annotated[
         int, among(0, 315_360_000), doc("New conversations keep messages for so many seconds; 0: for ever.")
     ] = 0

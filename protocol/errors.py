@@ -50,6 +50,8 @@
     │   ├── NotWhilePaused          paused               one meets nobody new while one has paused
     │   ├── UnknownMatch            unknown_match        the person has no match with that id
     │   ├── NotAllowedToWrite       not_allowed_to_write the deployment does not let the two write to each other
+    │   ├── UnknownPost             unknown_post         no such post, or none that the person may see
+    │   ├── UnknownComment          unknown_comment      no such comment, or none that the person may see
     │   ├── TooManySockets          too_many_sockets     the person has too many sockets open
     │   ├── TooLarge                too_large            a body or frame over its limit
     │   ├── BadRequest              bad_request          an HTTP request, or its JSON body, that cannot be read
@@ -403,6 +405,18 @@ class NotAllowedToWrite(Refused):
     """This deployment lets only contacts, or only people who match, write to each other; or there is no such person."""
 
     code, status, fix = "not_allowed_to_write", 403, "Send a contact request or a first message."
+
+
+class UnknownPost(Refused):
+    """There is no such post, or none that this person may see: the answer is the same."""
+
+    code, status, fix = "unknown_post", 404, "Read the list of posts anew."
+
+
+class UnknownComment(Refused):
+    """There is no such comment, or none that this person may see or change: the answer is the same."""
+
+    code, status, fix = "unknown_comment", 404, "Read the list of comments anew."
 
 
 class TooManySockets(Refused):

@@ -104,3 +104,13 @@ BLOCKS: Final = PageCursor(tuple[_Seq, UUID], (SEQ_MAX, _MOST))
 # Reports: when one was made, and its id; those that are closed: when it was closed, the latest first.
 REPORTS_OPEN: Final = PageCursor(tuple[_Seq, UUID], (0, _LEAST))
 REPORTS_CLOSED: Final = PageCursor(tuple[_Seq, UUID], (SEQ_MAX, _MOST))
+SearchPlace: TypeAlias = tuple[_Place, Annotated[int, Meta(ge=0, le=1)], _Place, bool]
+PROFILES: Final = PageCursor(SearchPlace, (0, 0, -1, False))
+# Contacts, the newest first: since when somebody is one, and who.
+CONTACTS: Final = PageCursor(tuple[_Seq, UUID], (SEQ_MAX, _LEAST))
+
+# Posts, reactions to them, requests of contacts and follows, the newest first: the id of one.
+POSTS: Final = PageCursor(tuple[UUID], (_MOST,))
+
+# Comments, the oldest first: the id of one.
+COMMENTS: Final = PageCursor(tuple[UUID], (_LEAST,))

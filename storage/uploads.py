@@ -103,7 +103,7 @@ async def upload_of(db: Queries, upload: UUID, owner: UUID) -> Upload | None:
 
 _VISIBLE: Final[LiteralString] = f"""
 select {_FIELDS} from upload u
-where id = %s and state = 'ready' and (owner = %s or kind = 'profile_photo' or exists (
+where id = %s and state = 'ready' and (owner = %s or kind = 'profile_photo' or sees_in_post(%s, u.id) or exists (
   select from upload_use n
   join span s on s.conversation = n.conversation and s.person = %s and n.seq >= s.since
     and (s.until is null or n.seq <= s.until)
@@ -119,8 +119,8 @@ where id = %s and state = 'ready' and (owner = %s or kind = 'profile_photo' or e
 async def visible_upload(db: Queries, upload: UUID, person: UUID) -> Upload | None:
     """*upload*, if it is ready and *person* may see it: everybody a profile photo, its owner anything, others what an
     entry names that they can see, in a conversation that they are members of now, and that conversation's photo, or a
-    public one's."""
-    row = await db.fetch_one(_VISIBLE, upload, person, person, person)
+    public one's, and what a post names that they may see."""
+    row = await db.fetch_one(_VISIBLE, upload, person, person, person, person)
     return None if row is None else Upload(*row)
 
 

@@ -17,6 +17,7 @@ from konnect_client import AccessToken, Client, ConnectFailed, SocketEnded, open
 
 ANN, BOB = "01900000-0000-7000-8000-00000000000a", "01900000-0000-7000-8000-00000000000b"
 ROOM = "01900000-0000-7000-8000-000000000001"
+POST = "01900000-0000-7000-8000-000000000070"
 HALL = "01900000-0000-7000-8000-000000000002"
 
 Frame = dict[str, Any]
@@ -640,6 +641,45 @@ class Peer:
 
     def _unread_get(self, wire: Wire, frame: Frame) -> None:
         self.ok(wire, frame, messages=0, conversations=0)
+
+    def _contact_request(self, wire: Wire, frame: Frame) -> None:
+        self.ok(wire, frame, contact=False)
+
+    def _contact_requests(self, wire: Wire, frame: Frame) -> None:
+        self.ok(wire, frame, requests=[], count=0)
+
+    def _contact_list(self, wire: Wire, frame: Frame) -> None:
+        self.ok(wire, frame, contacts=[{"user": BOB, "at_ms": 3, "state": "online"}], count=1)
+
+    def _followers(self, wire: Wire, frame: Frame) -> None:
+        self.ok(wire, frame, people=[{"user": BOB, "at_ms": 3}], count=1)
+
+    def _post_create(self, wire: Wire, frame: Frame) -> None:
+        self.ok(wire, frame, post=POST)
+
+    def _post_get(self, wire: Wire, frame: Frame) -> None:
+        post = {"id": frame["post"], "author": BOB, "at_ms": 3, "audience": "everyone", "text": "hi"}
+        self.ok(wire, frame, post=post)
+
+    def _posts(self, wire: Wire, frame: Frame) -> None:
+        self.ok(wire, frame, posts=[{"id": POST, "author": BOB, "at_ms": 3, "audience": "everyone", "text": "hi"}])
+
+    def _post_reactions(self, wire: Wire, frame: Frame) -> None:
+        self.ok(wire, frame, reactions=[{"user": BOB, "emoji": "👍", "at_ms": 3}])
+
+    def _comment_create(self, wire: Wire, frame: Frame) -> None:
+        self.ok(wire, frame, comment=POST)
+
+    def _comment_list(self, wire: Wire, frame: Frame) -> None:
+        self.ok(wire, frame, comments=[{"id": POST, "author": BOB, "text": "!", "at_ms": 3}])
+
+    def _nothing_more(self, wire: Wire, frame: Frame) -> None:
+        self.ok(wire, frame)
+
+    _following = _followers
+    _post_list = _post_tagged = _timeline = _posts
+    _contact_answer = _contact_withdraw = _contact_remove = _follow = _unfollow = _nothing_more
+    _post_edit = _post_delete = _post_react = _comment_edit = _comment_delete = _nothing_more
 
     def _presence_watch(self, wire: Wire, frame: Frame) -> None:
         self.ok(wire, frame, online=self.watchers)

@@ -10,6 +10,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from konnect_client import Content, ConversationChanged, Entity, Entry, Heads, Location, Rewound
 from konnect_client.blocks import BlockPage, ReportPage
+from konnect_client.contacts import ContactPage, FollowPage, WaitingPage
 from konnect_client.feed import FeedPage
 from konnect_client.model import (
     BanPage,
@@ -37,6 +38,7 @@ from konnect_client.model import (
 )
 from konnect_client.notifications import NotificationPage, PushDevice
 from konnect_client.pack import pack, unpack
+from konnect_client.posts import CommentPage, Post, PostPage, PostReactionPage
 from konnect_client.profiles import FoundProfile
 from konnect_client.threads import ThreadPage
 from konnect_client.timeline import Timeline
@@ -108,6 +110,26 @@ def test_every_answer_is_understood(vector: dict[str, Any]) -> None:
             assert Link.parse(link).uses == link.get("uses")
         case {"approval": approval}:
             assert Invitation.parse(result).approval == approval
+        case {"contact": bool()}:
+            pass
+        case {"contacts": listed}:
+            assert [one.state for one in ContactPage.parse(result).contacts] == [one.get("state") for one in listed]
+        case {"requests": [{"interested": _}, *_] as waiting}:
+            assert [one.note for one in WaitingPage.parse(result).requests] == [one["note"] for one in waiting]
+        case {"people": [{"at_ms": _}, *_], "count": count}:
+            assert FollowPage.parse(result).count == count
+        case {"posts": listed}:
+            posts = PostPage.parse(result).posts
+            assert [(one.id, one.text, list(one.photos), one.comments) for one in posts] == [
+                (one["id"], one["text"], one["photos"], one["comments"]) for one in listed
+            ]
+            assert [len(one.reactions) for one in posts] == [len(one["reactions"]) for one in listed]
+        case {"post": dict(post)}:
+            assert Post.parse(post).text == post["text"]
+        case {"reactions": [{"user": _, "emoji": _, "at_ms": _, **rest}, *_] as listed} if "seq" not in rest:
+            assert [one.user for one in PostReactionPage.parse(result).reactions] == [one["user"] for one in listed]
+        case {"comments": listed}:
+            assert [one.text for one in CommentPage.parse(result).comments] == [one["text"] for one in listed]
         case {"requests": requests}:
             assert [one.user for one in RequestPage.parse(result).requests] == [one["user"] for one in requests]
         case {"conversation": _, "seq": seq}:
@@ -177,7 +199,7 @@ def test_every_answer_is_understood(vector: dict[str, Any]) -> None:
         case _:
             assert set(result) <= {
                 "user", "session", "at_ms", "data", "expires_in_s", "conversation", "delivered", "read", "online",
-                "users", "scheduled", "last_seen_ms",
+                "users", "scheduled", "last_seen_ms", "post", "comment",
             }  # fmt: skip
 
 
@@ -301,6 +323,29 @@ async def test_every_command_of_the_client_is_one_that_the_server_takes(autojump
         [shown] = (await client.reports("open", limit=10)).reports
         assert (shown.id, shown.evidence and shown.evidence.shown) == (report, {"name": "Bob"})
         await client.close_report(report, "warned", "once")
+        assert not await client.request_contact(BOB, "hi", interested=True)
+        await client.answer_contact(BOB, True)
+        await client.withdraw_contact(BOB)
+        await client.remove_contact(BOB)
+        await client.contact_requests("sent", cursor="p2")
+        await client.contacts(limit=5)
+        await client.follow(BOB)
+        await client.unfollow(BOB)
+        await client.followers(BOB)
+        await client.following(cursor="p2")
+        post = await client.write_post("hi", audience="everyone", photos=[BOB])
+        await client.edit_post(post, text="hello", photos=[])
+        assert (await client.post(post)).id == post
+        await client.posts(BOB)
+        await client.tagged("hi")
+        await client.timeline(cursor="p2")
+        await client.react_to_post(post, "👍", on=False)
+        await client.post_reactions(post, emoji="👍")
+        comment = await client.comment(post, "!")
+        await client.edit_comment(comment, "?")
+        await client.comments(post)
+        await client.delete_comment(comment)
+        await client.delete_post(post)
         await client.ping()
         client.receipt(ROOM, delivered=2, read=1)
         client.typing(ROOM)

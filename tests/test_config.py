@@ -86,6 +86,8 @@ SAMPLES: dict[str, tuple[Any, str]] = {  # key -> a value that is not the defaul
     "search_index": (False, "false"),
     "edit_within_s": (-1, "-1"),
     "retention_s": (5, "5"),
+    "contact_requests_a_day": (8, "8"),
+    "contact_requests_waiting": (9, "9"),
     "push_driver": ("firebase", "firebase"),
     "firebase_credentials": ("/etc/firebase.json", "/etc/firebase.json"),
     "firebase_endpoint": ("http://127.0.0.1:9099", "http://127.0.0.1:9099"),

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from konnect_server.people import blocks, feed, openers, profiles, reports, sessions
+from konnect_server.people import blocks, contacts, feed, openers, posts, profiles, reports, sessions
 from konnect_server.people.ground import Rules
 
 RULES: Final[Rules] = {
@@ -14,4 +14,7 @@ RULES: Final[Rules] = {
     # blocks and reports
     **blocks.RULES,
     **reports.RULES,
+    # contacts, follows and posts
+    **contacts.RULES,
+    **posts.RULES,
 }

@@ -22,6 +22,20 @@ from protocol.frames.blocks import (
     Blocks as Blocks,
     OneBlock as OneBlock,
     Unblock as Unblock,
+from protocol.frames.contacts import (
+    ContactAnswer as ContactAnswer,
+    ContactList as ContactList,
+    ContactRemove as ContactRemove,
+    ContactRequest as ContactRequest,
+    ContactRequests as ContactRequests,
+    Contacts as Contacts,
+    ContactWithdraw as ContactWithdraw,
+    OneContact as OneContact,
+    OwnContact as OwnContact,
+    OwnRequest as OwnRequest,
+    Requested as Requested,
+    WaitingRequest as WaitingRequest,
+    WaitingRequests as WaitingRequests,
 )
 from protocol.frames.content import (
     Attachment as Attachment,
@@ -85,6 +99,14 @@ from protocol.frames.fields import (
     Title as Title,
     Token as Token,
     Topic as Topic,
+)
+from protocol.frames.follows import (
+    Follow as Follow,
+    Followers as Followers,
+    Following as Following,
+    Follows as Follows,
+    OneFollow as OneFollow,
+    Unfollow as Unfollow,
 )
 from protocol.frames.links import (
     Invitation as Invitation,
@@ -186,6 +208,32 @@ from protocol.frames.polls import (
     PollVote as PollVote,
     PollVoters as PollVoters,
     Votes as Votes,
+)
+from protocol.frames.posts import (
+    Audience as Audience,
+    CommentCreate as CommentCreate,
+    CommentDelete as CommentDelete,
+    CommentEdit as CommentEdit,
+    CommentList as CommentList,
+    CommentMade as CommentMade,
+    Comments as Comments,
+    OneComment as OneComment,
+    OnePost as OnePost,
+    OnePostReaction as OnePostReaction,
+    Post as Post,
+    PostCreate as PostCreate,
+    PostDelete as PostDelete,
+    PostEdit as PostEdit,
+    PostGet as PostGet,
+    PostList as PostList,
+    PostMade as PostMade,
+    PostReact as PostReact,
+    PostReaction as PostReaction,
+    PostReactionList as PostReactionList,
+    PostReactions as PostReactions,
+    Posts as Posts,
+    PostTagged as PostTagged,
+    Timeline as Timeline,
 )
 from protocol.frames.presence import (
     Online as Online,
@@ -344,6 +392,30 @@ AnyCommand = (
     | OpenerSend | OpenerList | OpenerSent | OpenerIgnore | MatchList | MatchUnmatch
     # part E: blocks and reports
     | Block | Unblock | BlockList | Report | ReportList | ReportClose
+    # contacts, follows and posts
+    | ContactRequest
+    | ContactAnswer
+    | ContactWithdraw
+    | ContactRemove
+    | ContactRequests
+    | ContactList
+    | Follow
+    | Unfollow
+    | Followers
+    | Following
+    | PostCreate
+    | PostEdit
+    | PostGet
+    | PostList
+    | PostTagged
+    | Timeline
+    | PostReact
+    | PostReactionList
+    | PostDelete
+    | CommentCreate
+    | CommentEdit
+    | CommentDelete
+    | CommentList
 )  # fmt: skip
 # Commands that change what is one's own: each is stored by a function of the database of its own.
 AnyPersonal = (
@@ -484,4 +556,28 @@ RESULTS: dict[type[Command], type[Struct]] = {
     Report: Reported,
     ReportList: Reports,
     ReportClose: Done,
+    # contacts, follows and posts
+    ContactRequest: Requested,
+    ContactAnswer: Done,
+    ContactWithdraw: Done,
+    ContactRemove: Done,
+    ContactRequests: WaitingRequests,
+    ContactList: Contacts,
+    Follow: Done,
+    Unfollow: Done,
+    Followers: Follows,
+    Following: Follows,
+    PostCreate: PostMade,
+    PostEdit: Done,
+    PostDelete: Done,
+    PostGet: OnePost,
+    PostList: Posts,
+    PostTagged: Posts,
+    Timeline: Posts,
+    PostReact: Done,
+    PostReactionList: PostReactions,
+    CommentCreate: CommentMade,
+    CommentEdit: Done,
+    CommentDelete: Done,
+    CommentList: Comments,
 }

@@ -8,6 +8,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from protocol import limits
 from protocol.frames.base import Event
 from protocol.frames.blocks import Blocked
+from protocol.frames.contacts import OwnContact, OwnRequest
 from protocol.frames.fields import AtMs, MessageSeq
 from protocol.frames.matches import Match
 from protocol.frames.openers import Opener
@@ -26,6 +27,7 @@ StateKind = Literal[
     "profile",
     "opener", "match",
     "block",
+    "contact", "contact_request",
 ]  # fmt: skip
 Notify = Literal["all", "mentions", "none"]
 
@@ -111,7 +113,10 @@ class Notification(Struct, frozen=True, kw_only=True, omit_defaults=True):
     answer: (
         Annotated[
             Literal["accepted", "declined"],
-            Meta(description="Of `request`: how it ended, and then there is nothing to do; absent: it waits."),
+            Meta(
+                description="Of `request` and `contact_request`: how it ended, and then there is nothing to do; "
+                "absent: it waits."
+            ),
         ]
         | UnsetType
     ) = UNSET
@@ -144,6 +149,9 @@ class StateEvent(Event, frozen=True, kw_only=True, omit_defaults=True, tag="stat
             "was sent or taken back. Of `opener`: a first message's id; the row is gone once one has put it away, or "
             "it became part of a match. Of `match`: its id; the row is gone once it ended. Of "
             "`block`: the id of whom one has blocked."
+            "it became part of a match. Of `match`: its id; the row is gone once it ended. "
+            "Of `contact` and `contact_request`: the other person's id; a request is gone once it was answered or "
+            "withdrawn."
         ),
     ]
     draft: Annotated[Draft, Meta(description="Of `draft`: its value.")] | UnsetType = UNSET
@@ -159,3 +167,5 @@ class StateEvent(Event, frozen=True, kw_only=True, omit_defaults=True, tag="stat
     opener: Annotated[Opener, Meta(description="Of `opener`: its value.")] | UnsetType = UNSET
     match: Annotated[Match, Meta(description="Of `match`: its value.")] | UnsetType = UNSET
     block: Annotated[Blocked, Meta(description="Of `block`: its value.")] | UnsetType = UNSET
+    contact: Annotated[OwnContact, Meta(description="Of `contact`: its value.")] | UnsetType = UNSET
+    contact_request: Annotated[OwnRequest, Meta(description="Of `contact_request`: its value.")] | UnsetType = UNSET

@@ -72,6 +72,16 @@ RECORDS: Final[tuple[type[Struct], ...]] = (
     frames.Reportable,
     frames.Evidence,
     frames.OneReport,
+    # contacts, follows and posts
+    frames.OneContact,
+    frames.WaitingRequest,
+    frames.OwnContact,
+    frames.OwnRequest,
+    frames.OneFollow,
+    frames.Post,
+    frames.PostReaction,
+    frames.OnePostReaction,
+    frames.OneComment,
 )  # nested in the others
 
 

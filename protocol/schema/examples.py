@@ -46,6 +46,8 @@ OPENER: Final = UUID("3f1c8a52-9d0e-4b67-8c21-5ae0d7f94b13")  # random, as all o
 MATCH: Final = _id(0x3A)
 REPORT: Final = _id(0x0F, AT_MS + 47 * 60_000)
 NOTICE: Final = _id(0x0E, AT_MS + 46 * 60_000)
+POST: Final = _id(0x70, AT_MS + 47 * 60_000)
+COMMENT: Final = _id(0x7C, AT_MS + 48 * 60_000)
 PUSH_TOKEN: Final = "dGhpcyBpcw:APA91bF2k"  # shortened too
 
 # What a client sends, as it would write it: optional fields that it does not need are left out.
@@ -213,6 +215,42 @@ COMMANDS: Final[dict[type[frames.Command], dict[str, Any]]] = {
         "t": "conversation.slow_mode", "id": 48, "conversation": str(GROUP), "key": "t-2f00b4", "seconds": 30,
     },
     frames.Search: {"t": "search", "id": 60, "query": 'eight "see you" -cinema', "conversation": str(DIRECT)},
+    # contacts, follows and posts
+    frames.ContactRequest: {
+        "t": "contact.request", "id": 200, "key": "q-70c1a0", "user": str(BOB), "note": "We met on the hike.",
+        "interested": True,
+    },
+    frames.ContactAnswer: {"t": "contact.answer", "id": 201, "key": "q-70c1a1", "user": str(CLEO), "accept": True},
+    frames.ContactWithdraw: {"t": "contact.withdraw", "id": 202, "key": "q-70c1a2", "user": str(BOB)},
+    frames.ContactRemove: {"t": "contact.remove", "id": 203, "key": "q-70c1a3", "user": str(CLEO)},
+    frames.ContactRequests: {"t": "contact.requests", "id": 204, "direction": "received"},
+    frames.ContactList: {"t": "contact.list", "id": 205},
+    frames.Follow: {"t": "follow", "id": 206, "key": "f-70c1a4", "user": str(BOB)},
+    frames.Unfollow: {"t": "unfollow", "id": 207, "key": "f-70c1a5", "user": str(BOB)},
+    frames.Followers: {"t": "followers", "id": 208},
+    frames.Following: {"t": "following", "id": 209, "user": str(BOB)},
+    frames.PostCreate: {
+        "t": "post.create", "id": 210, "key": "w-70c1a6", "audience": "followers", "text": "Up at last! #hiking",
+        "photos": [str(_id(0xF0))],
+    },
+    frames.PostEdit: {
+        "t": "post.edit", "id": 211, "key": "w-70c1a7", "post": str(POST), "audience": "everyone",
+    },
+    frames.PostDelete: {"t": "post.delete", "id": 212, "key": "w-70c1a8", "post": str(POST)},
+    frames.PostGet: {"t": "post.get", "id": 213, "post": str(POST)},
+    frames.PostList: {"t": "post.list", "id": 214, "user": str(ANN)},
+    frames.PostTagged: {"t": "post.tagged", "id": 215, "tag": "hiking"},
+    frames.Timeline: {"t": "timeline", "id": 216},
+    frames.PostReact: {"t": "post.react", "id": 217, "key": "w-70c1a9", "post": str(POST), "emoji": "👍"},
+    frames.PostReactionList: {"t": "post.reactions", "id": 218, "post": str(POST), "emoji": "👍"},
+    frames.CommentCreate: {
+        "t": "comment.create", "id": 219, "key": "w-70c1b0", "post": str(POST), "text": "What a view!",
+    },
+    frames.CommentEdit: {
+        "t": "comment.edit", "id": 220, "key": "w-70c1b1", "comment": str(COMMENT), "text": "What a view.",
+    },
+    frames.CommentDelete: {"t": "comment.delete", "id": 221, "key": "w-70c1b2", "comment": str(COMMENT)},
+    frames.CommentList: {"t": "comment.list", "id": 222, "post": str(POST)},
     frames.UnreadGet: {"t": "unread.get", "id": 120},
     frames.PrivacySet: {
         "t": "privacy.set", "id": 122, "key": "p-2be4c1", "read_receipts": False, "last_seen": "contacts",
@@ -330,6 +368,15 @@ _OWN_PROFILE: Final = frames.OwnProfile(
 _LISTED_OPENER: Final = frames.ListedOpener(opener=OPENER, text="Do you still play the viola?", day="2026-02-28")
 _OWN_OPENER: Final = frames.OwnOpener(CLEO, "Which of your maps is the oldest?", AT_MS)
 _LISTED_MATCH: Final = frames.ListedMatch(match=MATCH, user=CLEO, conversation=DIRECT, at_ms=AT_MS)
+_POST: Final = frames.Post(
+    id=POST, author=ANN, at_ms=AT_MS + 47 * 60_000, audience="followers", text="Up at last! #hiking",
+    photos=[_id(0xF0)], comments=1, reactions=[frames.PostReaction("👍", 2, True)],
+)  # fmt: skip
+_COMMENT: Final = frames.OneComment(id=COMMENT, author=BOB, text="What a view!", at_ms=AT_MS + 48 * 60_000)
+_POST_REACTION: Final = frames.OnePostReaction(BOB, "👍", AT_MS + 49 * 60_000)
+_WAITING: Final = frames.WaitingRequest(CLEO, AT_MS, "We met on the hike.", True)
+_CONTACT: Final = frames.OneContact(CLEO, AT_MS, "offline", AT_MS + 40 * 60_000)
+_FOLLOW: Final = frames.OneFollow(BOB, AT_MS)
 
 RESULTS: Final[dict[type[Struct], Struct]] = {
     frames.Welcome: frames.Welcome(ANN, SESSION),
@@ -409,6 +456,17 @@ RESULTS: Final[dict[type[Struct], Struct]] = {
     frames.Blocks: frames.Blocks([_BLOCK]),
     frames.Reported: frames.Reported(REPORT),
     frames.Reports: frames.Reports([_REPORT]),
+    # contacts, follows and posts
+    frames.Requested: frames.Requested(False),
+    frames.WaitingRequests: frames.WaitingRequests([_WAITING], 1),
+    frames.Contacts: frames.Contacts([frames.OneContact(BOB, AT_MS + 60_000, "online"), _CONTACT], 2),
+    frames.Follows: frames.Follows([_FOLLOW], 214, CURSOR),
+    frames.PostMade: frames.PostMade(POST),
+    frames.OnePost: frames.OnePost(_POST),
+    frames.Posts: frames.Posts([_POST], CURSOR),
+    frames.PostReactions: frames.PostReactions([_POST_REACTION]),
+    frames.CommentMade: frames.CommentMade(COMMENT),
+    frames.Comments: frames.Comments([_COMMENT], CURSOR),
 }
 
 _DRAFT: Final = frames.Draft("Make it nine, the", AT_MS + 46 * 60_000, 42)
@@ -494,6 +552,16 @@ RECORDS: Final[dict[type[Struct], Struct]] = {
     frames.Reportable: frames.Reportable(message=frames.Source(GROUP, 7)),
     frames.Evidence: _EVIDENCE,
     frames.OneReport: _REPORT,
+    # contacts, follows and posts
+    frames.OneContact: _CONTACT,
+    frames.WaitingRequest: _WAITING,
+    frames.OwnContact: frames.OwnContact(AT_MS),
+    frames.OwnRequest: frames.OwnRequest(AT_MS, "We met on the hike.", True),
+    frames.OneFollow: _FOLLOW,
+    frames.Post: _POST,
+    frames.PostReaction: frames.PostReaction("👍", 2, True),
+    frames.OnePostReaction: _POST_REACTION,
+    frames.OneComment: _COMMENT,
 }  # fmt: skip
 
 # Where several commands share a result and the story needs another one.

@@ -198,6 +198,8 @@ async def test_each_command_is_carried_out_and_seen(house: House, world: World) 
         await members_and_what_they_set(result, his, club, bob, cid)
         await rooms(result, his)
         await links(result, his, bob)
+        await contacts_and_follows(result, his, ann, bob)
+        await posts(result, ann)
 
         assert await result("device.register", device="phone", platform="web", token="t") == {}
         assert [one["device"] for one in (await result("device.list"))["devices"]] == ["phone"]
@@ -356,6 +358,46 @@ async def sign_ins(result: Callable[..., Awaitable[dict[str, Any]]], world: Worl
     assert [one["session"] for one in (await result("session.list"))["sessions"]] == [str(here)]
 
 
+async def contacts_and_follows(
+    result: Callable[..., Awaitable[dict[str, Any]]], his: Phone, ann: Person, bob: Person
+) -> None:
+    """Ann asks Bob twice, withdraws the first, and is accepted; he asks her again and is ignored, in vain."""
+    assert await result("contact.request", "cr1", user=bob.id, note="hi", interested=True) == {"contact": False}
+    [waits] = (await result("contact.requests", direction="sent"))["requests"]
+    assert (waits["user"], waits["note"], waits["interested"]) == (str(bob), "hi", True)
+    assert await result("contact.withdraw", "cw1", user=bob.id) == {}
+    await his.result("contact.request", key="bob 1", user=ann.id)
+    assert await result("contact.answer", "ca1", user=bob.id, accept=True) == {}
+    [one] = (await result("contact.list"))["contacts"]
+    assert (one["user"], one["state"]) == (str(bob), "online")
+    assert await result("contact.remove", "cx1", user=bob.id) == {}
+    assert await result("contact.list") == {"contacts": [], "count": 0}
+    assert await result("follow", "f1", user=bob.id) == {}
+    assert [one["user"] for one in (await result("following"))["people"]] == [str(bob)]
+    assert (await result("followers", user=bob.id))["count"] == 1
+    assert await result("unfollow", "f2", user=bob.id) == {}
+    assert await result("following") == {"people": [], "count": 0}
+
+
+async def posts(result: Callable[..., Awaitable[dict[str, Any]]], ann: Person) -> None:
+    """Ann's own post, from its first word to its last."""
+    post = (await result("post.create", "w1", audience="followers", text="Up #There"))["post"]
+    assert await result("post.edit", "w2", post=post, audience="everyone") == {}
+    assert await result("post.react", "w3", post=post, emoji="👍") == {}
+    comment = (await result("comment.create", "w4", post=post, text="!"))["comment"]
+    assert await result("comment.edit", "w5", comment=comment, text="!!") == {}
+    shown = (await result("post.get", post=post))["post"]
+    assert (shown["audience"], shown["comments"], shown["author"]) == ("everyone", 1, str(ann))
+    for page in (await result("timeline"), await result("post.list", user=ann.id)):
+        assert page == {"posts": [shown]}
+    assert await result("post.tagged", tag="#there") == {"posts": [shown]}
+    assert [one["emoji"] for one in (await result("post.reactions", post=post))["reactions"]] == ["👍"]
+    assert [one["text"] for one in (await result("comment.list", post=post))["comments"]] == ["!!"]
+    assert await result("comment.delete", "w6", comment=comment) == {}
+    assert await result("post.delete", "w7", post=post) == {}
+    assert await result("timeline") == {"posts": []}
+
+
 async def by_socket(house: House, person: Person, command: str, **fields: Any) -> dict[str, Any]:
     async with house.phone(person, "for one question") as phone:
         return await phone.result(command, **fields)
@@ -441,6 +483,10 @@ async def test_a_repeat_is_answered_as_the_first_was_at_either_door(house: House
             match = (await hers_too.result("opener.send", key="ann", user=ann.id, text="hi"))["match"]
         await world.database.execute("update account set role = 'moderator' where id = %s", ann.id)
         report = (await his.result("report", key="r", what={"user": str(ann)}, reason="spam"))["report"]
+        async with caller(house, cid) as cids:
+            await cids.result("contact.request", "of cid", user=ann.id)
+        post = (await hers.result("post.create", "a post", audience="everyone", text="!"))["post"]
+        comment = (await hers.result("comment.create", "a comment", post=post, text="!"))["comment"]
         steps: list[tuple[str, dict[str, Any]]] = [
             ("conversation.create", {"title": "Other", "members": [str(bob)]}),
             ("message.send", {"conversation": club, "text": "once"}),
@@ -494,6 +540,20 @@ async def test_a_repeat_is_answered_as_the_first_was_at_either_door(house: House
             ("unblock", {"user": str(dan)}),
             ("report", {"what": {"user": str(dan)}, "reason": "spam"}),
             ("report.close", {"report": report, "verdict": "warned"}),
+            # contacts, follows and posts
+            ("contact.request", {"user": str(bob), "note": "hi"}),
+            ("contact.withdraw", {"user": str(bob)}),
+            ("contact.answer", {"user": str(cid), "accept": True}),
+            ("contact.remove", {"user": str(cid)}),
+            ("follow", {"user": str(bob)}),
+            ("unfollow", {"user": str(bob)}),
+            ("post.create", {"audience": "everyone", "text": "once"}),
+            ("post.edit", {"post": post, "text": "twice"}),
+            ("post.react", {"post": post, "emoji": "👍"}),
+            ("comment.create", {"post": post, "text": "!"}),
+            ("comment.edit", {"comment": comment, "text": "?"}),
+            ("comment.delete", {"comment": comment}),
+            ("post.delete", {"post": post}),
             ("conversation.leave", {"conversation": club}),
         ]
         assert {name for name, _ in steps} == {call.name for call in CALLS.values() if call.keyed}
@@ -514,6 +574,7 @@ async def test_a_repeat_is_answered_as_the_first_was_at_either_door(house: House
     elsewhere += 1  # profiles
     elsewhere += 3  # openers and matches
     elsewhere += 4  # blocks and reports
+    elsewhere += 13  # contacts, follows and posts
     stored = 1 + len(steps) - elsewhere - 1  # the photo changed nothing
     assert [seq for seq, _ in await world.log(club)] == list(range(1, stored + 1))
 
@@ -735,6 +796,45 @@ async def test_both_doors_refuse_with_the_same_code(house: House, world: World) 
             ("report.list", {}, "forbidden"),
             ("report.list", {"limit": 51}, "invalid"),
             ("report.close", {"key": "n", "report": nobody, "verdict": "warned"}, "forbidden"),
+            # contacts, follows and posts
+            ("contact.request", {"key": "n", "user": nobody}, "unknown_user"),
+            ("contact.request", {"key": "n", "user": str(ann)}, "invalid"),
+            ("contact.request", {"key": "n", "user": str(bob), "note": "x" * 501}, "invalid"),
+            ("contact.request", {"key": "n", "user": str(bob), "note": "a\0"}, "invalid"),
+            ("contact.answer", {"key": "n", "user": str(bob), "accept": True}, "unknown_request"),
+            ("contact.withdraw", {"key": "n", "user": nobody}, "unknown_request"),
+            ("contact.remove", {"key": "", "user": nobody}, "invalid"),
+            ("contact.requests", {"direction": "lost"}, "invalid"),
+            ("contact.requests", {"direction": "sent", "cursor": "x"}, "bad_cursor"),
+            ("contact.list", {"cursor": "x"}, "bad_cursor"),
+            ("contact.list", {"limit": 101}, "invalid"),
+            ("follow", {"key": "n", "user": nobody}, "unknown_user"),
+            ("follow", {"key": "n", "user": str(ann)}, "invalid"),
+            ("unfollow", {"key": "n"}, "invalid"),
+            ("followers", {"user": nobody}, "unknown_user"),
+            ("following", {"cursor": "x"}, "bad_cursor"),
+            ("post.create", {"key": "n", "audience": "everyone"}, "invalid"),
+            ("post.create", {"key": "n", "audience": "all", "text": "x"}, "invalid"),
+            ("post.create", {"key": "n", "audience": "everyone", "text": "x" * 5001}, "invalid"),
+            ("post.create", {"key": "n", "audience": "everyone", "text": "a\0"}, "invalid"),
+            ("post.create", {"key": "n", "audience": "everyone", "photos": [nobody]}, "unknown_medium"),
+            ("post.create", {"key": "n", "audience": "everyone", "photos": [nobody] * 2}, "invalid"),
+            ("post.edit", {"key": "n", "post": nobody, "text": "x"}, "unknown_post"),
+            ("post.delete", {"key": "n", "post": nobody}, "unknown_post"),
+            ("post.get", {"post": nobody}, "unknown_post"),
+            ("post.list", {"user": nobody}, "unknown_user"),
+            ("post.list", {"user": str(ann), "cursor": "x"}, "bad_cursor"),
+            ("post.tagged", {"tag": ""}, "invalid"),
+            ("post.tagged", {"tag": "a\0"}, "invalid"),
+            ("timeline", {"cursor": "x"}, "bad_cursor"),
+            ("timeline", {"limit": 51}, "invalid"),
+            ("post.react", {"key": "n", "post": nobody, "emoji": "x"}, "unknown_post"),
+            ("post.reactions", {"post": nobody}, "unknown_post"),
+            ("comment.create", {"key": "n", "post": nobody, "text": "x"}, "unknown_post"),
+            ("comment.create", {"key": "n", "post": nobody, "text": ""}, "invalid"),
+            ("comment.edit", {"key": "n", "comment": nobody, "text": "x"}, "unknown_comment"),
+            ("comment.delete", {"key": "n", "comment": nobody}, "unknown_comment"),
+            ("comment.list", {"post": nobody}, "unknown_post"),
             ("user.get", {"users": []}, "invalid"),
             ("user.get", {"users": [str(ann)] * 101}, "invalid"),
             # accounts

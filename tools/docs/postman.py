@@ -35,6 +35,8 @@ _VARIABLES: Final = {
     str(examples.GROUP): "group",
     str(examples.SCHEDULED): "scheduled",
     str(examples.ROOM): "room",
+    str(examples.POST): "post",
+    str(examples.COMMENT): "comment",
     examples.CODE: "code",
     examples.REFRESH_TOKEN: "refresh_token",
     "ann@example.com": "email",
@@ -49,6 +51,7 @@ ENVIRONMENT: Final = {
     **dict.fromkeys(("access_token", "refresh_token", "ann", "bob", "cleo", "direct", "group", "room"), ""),
     **dict.fromkeys(("code", "cleo_token"), ""),
     **dict.fromkeys(("match",), ""),
+    **dict.fromkeys(("post", "comment"), ""),
     **dict.fromkeys(("message", "upload", "upload_url", "medium_url"), ""),
 }
 _SECRET: Final = frozenset({"cleo_token", "password", "access_token", "refresh_token"})
@@ -63,6 +66,8 @@ _KEPT: Final = {
     "finishUpload": {"medium_url": "url"},
     "callMessageSend": {"message": "seq"},
     "callLinkCreate": {"code": "link.code"},
+    "callPostCreate": {"post": "post"},
+    "callCommentCreate": {"comment": "comment"},
     "callPollCreate": {"poll": "seq"},
     "callMessageSchedule": {"scheduled": "scheduled"},
 }
@@ -98,9 +103,12 @@ def collection() -> dict[str, Any]:
     """The collection, ready for JSON."""
     folders: dict[str, list[dict[str, Any]]] = {"auth": list(_others())}
     for endpoint in _in_order():
+        if endpoint.name == "callContactAnswer":
+            folders["contact"].append(_asked_by_cleo())
         folders.setdefault(_folder(endpoint), []).append(_request(endpoint))
     folders["conversation"] += _more()
     folders["opener"] += _back()
+    folders["post"].append(_another_post())
     return {
         "info": {"name": "Konnect", "description": _ABOUT, "schema": SCHEMA},
         "auth": _bearer(),
@@ -159,6 +167,20 @@ def _back() -> Iterator[dict[str, Any]]:
     yield {**made, "name": "opener.send: Cleo", "request": {**made["request"], "auth": _bearer("cleo_token")}}
 
 
+def _asked_by_cleo() -> dict[str, Any]:
+    """A request that Ann can answer."""
+    [ask] = [endpoint for endpoint in ALL if endpoint.name == "callContactRequest"]
+    made = _request(ask, {"user": str(examples.ANN)})
+    made["request"]["auth"] = _bearer("cleo_token")
+    return {**made, "name": "contact.request: of Cleo"}
+
+
+def _another_post() -> dict[str, Any]:
+    """What is commented on once the first one is deleted."""
+    [create] = [endpoint for endpoint in ALL if endpoint.name == "callPostCreate"]
+    return {**_request(create), "name": "post.create: another"}
+
+
 def _request(
     endpoint: Endpoint, body: dict[str, Any] | None = None, kept: dict[str, str] | None = None
 ) -> dict[str, Any]:
@@ -169,6 +191,8 @@ def _request(
         body = examples.REQUESTS[endpoint.request]
         if endpoint.name == "callMessageSend":  # the first of the story, which answers nothing
             body = {name: value for name, value in body.items() if name != "content"}
+    if endpoint.name == "callPostCreate" and body is not None:  # a picture cannot stand in a collection
+        body = {name: value for name, value in body.items() if name != "photos"}
     if endpoint.name == "callMessageForward" and body is not None:  # what was said in this story
         body = {**body, "source": {"conversation": str(examples.DIRECT), "seq": 42}}
     headers = [{"key": "Content-Type", "value": "application/json"}] if body is not None else []

@@ -153,6 +153,39 @@ def _client() -> Iterator[Vector]:
         },
         "room.online: next page": {"t": "room.online", "id": 52, "conversation": group, "cursor": "p2", "limit": 1},
         "member.list: next page": {"t": "member.list", "id": 53, "conversation": group, "cursor": "p2", "limit": 100},
+        "contact.request: nothing optional": {"t": "contact.request", "id": 200, "key": "q", "user": bob},
+        "contact.requests: next page of those sent": {
+            "t": "contact.requests", "id": 204, "direction": "sent", "cursor": "p2", "limit": limits.PEOPLE_PAGE,
+        },
+        "contact.list: next page": {"t": "contact.list", "id": 205, "cursor": "p2", "limit": 1},
+        "followers: of somebody, next page": {
+            "t": "followers", "id": 208, "user": bob, "cursor": "p2", "limit": limits.PEOPLE_PAGE,
+        },
+        "following: next page of one's own": {
+            "t": "following", "id": 209, "user": None, "cursor": "p2", "limit": limits.PEOPLE_PAGE,
+        },
+        "post.create: longest text": {
+            "t": "post.create", "id": 210, "key": "w", "audience": "contacts", "text": "é" * limits.POST_CHARS,
+        },
+        "post.edit: everything": {
+            "t": "post.edit", "id": 211, "key": "w", "post": str(examples.POST), "text": "x", "audience": None,
+            "photos": [str(examples.PHOTO)],
+        },
+        "post.list: next page": {"t": "post.list", "id": 214, "user": bob, "cursor": "p2", "limit": 1},
+        "post.tagged: next page": {
+            "t": "post.tagged", "id": 215, "tag": "é" * limits.HASHTAG_CHARS, "cursor": "p2", "limit": 1,
+        },
+        "timeline: next page": {"t": "timeline", "id": 216, "cursor": "p2", "limit": limits.POSTS_PAGE},
+        "post.react: taken back": {
+            "t": "post.react", "id": 217, "key": "w", "post": str(examples.POST), "emoji": "a", "on": False,
+        },
+        "post.reactions: next page": {
+            "t": "post.reactions", "id": 218, "post": str(examples.POST), "emoji": None, "cursor": "p2",
+            "limit": limits.REACTIONS_PAGE,
+        },
+        "comment.list: next page": {
+            "t": "comment.list", "id": 222, "post": str(examples.POST), "cursor": "p2", "limit": 1,
+        },
         "link.create: nothing optional": {"t": "link.create", "id": 54, "conversation": group, "key": "n"},
         "link.create: all bounds": {
             "t": "link.create", "id": 54, "conversation": group, "key": "n", "expires_at_ms": _SEQ_MAX,
@@ -436,6 +469,12 @@ def _server() -> Iterator[Vector]:
             what="block", subject=str(BOB), block=frames.Blocked(AT_MS)
         ),
         "event state: a block is taken back": frames.StateEvent(what="block", subject=str(BOB)),
+        "event state: a contact": frames.StateEvent(
+            what="contact", subject=str(CLEO), contact=frames.OwnContact(AT_MS)
+        ),
+        "event state: somebody asks to be a contact": frames.StateEvent(
+            what="contact_request", subject=str(CLEO), contact_request=frames.OwnRequest(AT_MS, "hi", True)
+        ),
         "event state: a draft is gone": frames.StateEvent(what="draft", subject=str(DIRECT)),
         "event state: a muted conversation": frames.StateEvent(
             what="settings", subject=str(GROUP),
