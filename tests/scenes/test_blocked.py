@@ -190,7 +190,7 @@ CASES: Final[dict[str, Case]] = {
     "room.join": Case(keyed(lambda s: {"conversation": s.hall})),
     "privacy.set": Case(keyed(plain(typing=True))),
     "report": Case(keyed(lambda s: {"what": {"user": str(s.other)}, "reason": "spam"})),
-    "report.list": Case(plain(), names=True),
+    "report.list": Case(plain(), shows=True, names=True),  # the copy is of what who reported was shown
     "report.close": Case(keyed(plain(report=NOBODY, verdict="warned"))),
     "block.list": Case(plain(), names=True),
     "unblock": Case(keyed(plain(user=NOBODY))),
