@@ -98,14 +98,14 @@ SearchPlace: TypeAlias = tuple[int, int, int, bool]
 PROFILES: Final[PageCursor[SearchPlace]] = PageCursor(
     tuple[_Place, Annotated[int, Meta(ge=0, le=1)], _Place, bool], (0, 0, -1, False)
 )
+
 # Blocks, the latest first: when, and whom.
 BLOCKS: Final = PageCursor(tuple[_Seq, UUID], (SEQ_MAX, _MOST))
 
 # Reports: when one was made, and its id; those that are closed: when it was closed, the latest first.
 REPORTS_OPEN: Final = PageCursor(tuple[_Seq, UUID], (0, _LEAST))
 REPORTS_CLOSED: Final = PageCursor(tuple[_Seq, UUID], (SEQ_MAX, _MOST))
-SearchPlace: TypeAlias = tuple[_Place, Annotated[int, Meta(ge=0, le=1)], _Place, bool]
-PROFILES: Final = PageCursor(SearchPlace, (0, 0, -1, False))
+
 # Contacts, the newest first: since when somebody is one, and who.
 CONTACTS: Final = PageCursor(tuple[_Seq, UUID], (SEQ_MAX, _LEAST))
 

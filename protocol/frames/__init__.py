@@ -22,6 +22,7 @@ from protocol.frames.blocks import (
     Blocks as Blocks,
     OneBlock as OneBlock,
     Unblock as Unblock,
+)
 from protocol.frames.contacts import (
     ContactAnswer as ContactAnswer,
     ContactList as ContactList,
@@ -210,7 +211,6 @@ from protocol.frames.polls import (
     Votes as Votes,
 )
 from protocol.frames.posts import (
-    Audience as Audience,
     CommentCreate as CommentCreate,
     CommentDelete as CommentDelete,
     CommentEdit as CommentEdit,
