@@ -80,6 +80,12 @@ SAMPLES: dict[str, tuple[Any, str]] = {  # key -> a value that is not the defaul
     "sockets_per_user": (5, "5"),
     "group_members": (6, "6"),
     "room_members": (7, "7"),
+    "preset": ("dating", "dating"),
+    "may_write": ("contacts", "contacts"),
+    "openers_per_day": (8, "8"),
+    "opener_release": ("random", "random"),
+    "opener_hour": (0, "0"),
+    "opener_within_h": (48, "48"),
     "minimum_age": (21, "21"),
     "reserved_handles": (("konnect.team", "boss"), "konnect.team,boss"),
     "search_languages": (("german", "dutch"), "german,dutch"),
@@ -273,6 +279,18 @@ class TestRefusals:
             load_config(path=file)
 
 
+class TestWriteRule:
+    def test_a_preset_is_what_nobody_else_said(self) -> None:
+        rules = {
+            (preset, may_write): load_config({"preset": preset, "may_write": may_write}).write_rule
+            for preset in ("open", "dating") for may_write in ("preset", "anyone", "contacts", "matches")
+        }  # fmt: skip
+        assert rules == {
+            (preset, may_write): {"open": "anyone", "dating": "matches"}[preset] if may_write == "preset" else may_write
+            for preset, may_write in rules
+        }
+
+
 class TestUse:
     def test_every_key_is_read_somewhere(self) -> None:
         """A setting that nobody reads would be a promise that nobody keeps."""
@@ -282,7 +300,7 @@ class TestUse:
             "data": "data_folder", "keys": "keys_folder", "media": "media_folder",
             "database_url_file": "database_url", "s3_secret_key_file": "s3_secret_key",
             "operator_token_file": "operator_token", "smtp_password_file": "smtp_password",
-            "brevo_key_file": "brevo_key",
+            "brevo_key_file": "brevo_key", "preset": "write_rule", "may_write": "write_rule",
         }  # fmt: skip
         unread = [key.name for key in keys() if f"config.{by_property.get(key.name, key.name)}" not in code]
         assert not unread
