@@ -65,6 +65,7 @@ class Stage:
         self.secrets["draft of the other"] = "a draft"
         await self.theirs.result("profile.update", key=self.key(), bio="about the other")
         self.secrets["about the other"] = "the profile"
+        await self.world.database.execute("update profile set complete = true where person = %s", other.id)
         for phone, seq in ((self.mine, 5), (self.theirs, 5), (self.thirds, 5)):
             await phone.result("receipt", conversation=self.club, read=seq)
         self.secrets[f"{other.id}@example.com"] = "the address"
@@ -197,6 +198,8 @@ CASES: Final[dict[str, Case]] = {
     "block": Case(keyed(plain(user=NOBODY))),
     # profiles
     "profile.get": Case(lambda s: {"user": str(s.other)}, shows=True, names=True),
+    "feed.list": Case(plain(), shows=True, names=True),
+    "profile.search": Case(plain(query="about"), shows=True, names=True),
     "profile.update": Case(keyed(plain(bio="one's own"))),
     # accounts
     "session.list": Case(plain()),
