@@ -610,6 +610,20 @@ class Peer:
     def _presence_get(self, wire: Wire, frame: Frame) -> None:
         self.ok(wire, frame, people=[{"user": user, "state": "online"} for user in frame["users"]])
 
+    def _opener_send(self, wire: Wire, frame: Frame) -> None:
+        self.ok(wire, frame)
+
+    _opener_ignore = _match_unmatch = _opener_send
+
+    def _opener_list(self, wire: Wire, frame: Frame) -> None:
+        self.ok(wire, frame, openers=[{"opener": BOB, "text": "hello", "day": "2026-02-28"}], count=1)
+
+    def _opener_sent(self, wire: Wire, frame: Frame) -> None:
+        self.ok(wire, frame, openers=[], left=4)
+
+    def _match_list(self, wire: Wire, frame: Frame) -> None:
+        self.ok(wire, frame, matches=[])
+
     def _session_list(self, wire: Wire, frame: Frame) -> None:
         one = {"session": BOB, "device": "phone", "created_at_ms": 1, "used_at_ms": 2, "current": True}
         self.ok(wire, frame, sessions=[one])

@@ -37,6 +37,7 @@ from konnect_client.model import (
     take,
 )
 from konnect_client.notifications import NotificationPage, PushDevice
+from konnect_client.openers import MatchPage, OpenerPage, OwnOpenerPage
 from konnect_client.pack import pack, unpack
 from konnect_client.posts import CommentPage, Post, PostPage, PostReactionPage
 from konnect_client.profiles import FoundProfile
@@ -96,6 +97,16 @@ def test_every_answer_is_understood(vector: dict[str, Any]) -> None:
             assert len(HistoryPage.parse(result).entries) == len(entries)
         case {"head": head}:
             assert Conversation.parse(result).head == head
+        case {"openers": listed, "count": count}:
+            page = OpenerPage.parse(result)
+            assert ([one.text for one in page.openers], page.count) == ([one["text"] for one in listed], count)
+        case {"openers": listed, "left": left}:
+            own_page = OwnOpenerPage.parse(result)
+            assert ([one.user for one in own_page.openers], own_page.left) == ([one["user"] for one in listed], left)
+        case {"matches": listed}:
+            assert [one.id for one in MatchPage.parse(result).matches] == [one["match"] for one in listed]
+        case {"match": str(), "conversation": str()}:
+            pass
         case {"versions": versions}:
             assert [Version.parse(one).text for one in versions] == [one.get("text") for one in versions]
         case {"bans": bans}:
@@ -312,6 +323,12 @@ async def test_every_command_of_the_client_is_one_that_the_server_takes(autojump
         )  # fmt: skip
         assert changed.own is not None
         assert changed.own.visibility == {"bio": "nobody"}
+        assert await client.send_opener(BOB, "hi") is None
+        assert [one.text for one in (await client.openers()).openers] == ["hello"]
+        await client.ignore_opener(BOB)
+        assert (await client.openers_sent(cursor="p2")).left == 4
+        assert (await client.matches(limit=3)).matches == ()
+        await client.unmatch(BOB)
         # accounts
         assert [one.device for one in await client.sign_ins()] == ["phone"]
         await client.revoke_sign_in(BOB)

@@ -148,8 +148,8 @@ class StateEvent(Event, frozen=True, kw_only=True, omit_defaults=True, tag="stat
             "`thread`: `{conversation}/{root}`. Of `scheduled`: the scheduled message's id; the row is gone once that "
             "was sent or taken back. Of `opener`: a first message's id; the row is gone once one has put it away, or "
             "it became part of a match. Of `match`: its id; the row is gone once it ended. Of `block`: the id of whom "
-            "one has blocked. Of `contact` and `contact_request`: the other person's id; a request is gone once it was answered or "
-            "withdrawn."
+            "one has blocked. Of `contact` and `contact_request`: the other person's id; a request is gone once it was "
+            "answered or withdrawn."
         ),
     ]
     draft: Annotated[Draft, Meta(description="Of `draft`: its value.")] | UnsetType = UNSET
