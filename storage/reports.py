@@ -14,9 +14,7 @@ from protocol.errors import (
     NotAMember,
     NotFound,
     RateLimited,
-    UnknownComment,
     UnknownMessage,
-    UnknownPost,
     UnknownUser,
 )
 from protocol.frames import OneReport, Report, ReportClose, ReportList, Reports
@@ -66,10 +64,6 @@ def _refusal(code: str, person: UUID, command: Report, retry_after_ms: int) -> K
             return UnknownUser(what.user)
         case "not_a_member" if what.conversation is not None:
             return NotAMember(person, what.conversation)
-        case "unknown_post":
-            return UnknownPost("there is no such post")
-        case "unknown_comment":
-            return UnknownComment("there is no such comment")
         case "not_found":
             return NotFound("there is nothing here by that id")
         case "oneself":

@@ -98,8 +98,8 @@ def test_every_answer_is_understood(vector: dict[str, Any]) -> None:
         case {"head": head}:
             assert Conversation.parse(result).head == head
         case {"openers": listed, "count": count}:
-            page = OpenerPage.parse(result)
-            assert ([one.text for one in page.openers], page.count) == ([one["text"] for one in listed], count)
+            openers = OpenerPage.parse(result)
+            assert ([one.text for one in openers.openers], openers.count) == ([one["text"] for one in listed], count)
         case {"openers": listed, "left": left}:
             own_page = OwnOpenerPage.parse(result)
             assert ([one.user for one in own_page.openers], own_page.left) == ([one["user"] for one in listed], left)
