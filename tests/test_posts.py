@@ -124,9 +124,9 @@ async def test_the_timeline_has_those_followed_as_far_as_one_sees_them(database:
     async def timeline() -> list[UUID]:
         return [one.id for one in (await posts.timeline(db, ann, None, 50)).posts]
 
-    assert await timeline() == [*reversed(shown), own]
+    assert await timeline() == sorted([*shown, own], reverse=True)
     await relate(db, ann, remove(cid))
-    assert await timeline() == [shown[2], shown[0], own]
+    assert await timeline() == sorted([shown[2], shown[0], own], reverse=True)
     await block(db, bob, ann)
     assert await timeline() == [own]
 
@@ -153,7 +153,7 @@ async def test_pages_hold_each_post_once_while_others_post(database: Database) -
             if (cursor := page.cursor) is None:
                 break
             await write(db, bob, "#x #late")
-        assert found[-10:] == old[::-1]
+        assert found[-10:] == sorted(old, reverse=True)
         assert len(set(found)) == len(found)
     listed = await posts.listing(db, ann, bob, None, 2)
     assert [one.text for one in listed.posts] == ["#x #late"] * 2
@@ -208,7 +208,7 @@ async def test_a_deleted_post_leaves_nothing(database: Database) -> None:
     post = await write(db, ann, "#x", photos=(photo,))
     await react(db, bob, post)
     await comment(db, bob, post)
-    assert [kind for what, kind in await rows(db, ann)] == ["post_reaction", "comment"]
+    assert sorted(kind for _, kind in await rows(db, ann)) == ["comment", "post_reaction"]
     used = await uploads.upload_of(db, photo, ann)
     assert used is not None
     assert used.used
@@ -289,7 +289,8 @@ async def test_to_react_twice_at_once_is_once_and_tells_once(database: Database)
     assert await outcome(react(db, bob, post, "e")) == "too_many_reactions"
     page = await posts.reactions(db, ann, post, None, None, 4)
     rest = await posts.reactions(db, ann, post, None, page.cursor, 4)
-    assert [one.emoji for one in (*page.reactions, *rest.reactions)] == ["d", "c", "b", "a", "👍", "🎉"]
+    assert sorted(one.emoji for one in (*page.reactions, *rest.reactions)) == ["a", "b", "c", "d", "🎉", "👍"]
+    assert (len(page.reactions), rest.cursor) == (4, None)
     assert [one.user for one in (await posts.reactions(db, ann, post, "👍", None, 4)).reactions] == [ann]
 
 
@@ -318,7 +319,7 @@ async def test_comments_come_page_by_page_while_more_are_written(database: Datab
     page = await posts.comments(db, ann, post, None, 3)
     made.append(await comment(db, ann, post))
     rest = await posts.comments(db, ann, post, page.cursor, 3)
-    assert [one.id for one in (*page.comments, *rest.comments)] == made
+    assert [one.id for one in (*page.comments, *rest.comments)] == sorted(made)
     assert rest.cursor is None
 
 

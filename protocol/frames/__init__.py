@@ -221,6 +221,7 @@ from protocol.frames.posts import (
     OnePost as OnePost,
     OnePostReaction as OnePostReaction,
     Post as Post,
+    PostAudience as PostAudience,
     PostCreate as PostCreate,
     PostDelete as PostDelete,
     PostEdit as PostEdit,

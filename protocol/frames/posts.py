@@ -10,7 +10,7 @@ from protocol import limits
 from protocol.frames.base import Command
 from protocol.frames.fields import NO_NUL, AtMs, Cursor, Emoji, Key
 
-Audience = Literal["everyone", "followers", "contacts"]
+PostAudience = Literal["everyone", "followers", "contacts"]
 _Post = Annotated[UUID, Meta(description="The post's id.")]
 _Text = Annotated[
     str,
@@ -43,7 +43,7 @@ class PostCreate(Command, frozen=True, tag="post.create"):
     match counts as a contact, and nobody sees it who may not see its author. Answered with :class:`PostMade`."""
 
     key: Key
-    audience: Annotated[Audience, Meta(description="Who sees it.")]
+    audience: Annotated[PostAudience, Meta(description="Who sees it.")]
     text: _Text = ""
     photos: _Photos = msgspec.field(default_factory=list)
 
@@ -58,7 +58,7 @@ class PostEdit(Command, frozen=True, tag="post.edit"):
     post: _Post
     text: Annotated[_Text | None, Meta(description="What it says from now on.")] = None
     photos: Annotated[_Photos | None, Meta(description="What it shows from now on.")] = None
-    audience: Annotated[Audience | None, Meta(description="Who sees it from now on.")] = None
+    audience: Annotated[PostAudience | None, Meta(description="Who sees it from now on.")] = None
 
     def __post_init__(self) -> None:
         _no_photo_twice(self.photos or [])
@@ -175,7 +175,7 @@ class Post(Struct, frozen=True, kw_only=True, omit_defaults=True):
     id: Annotated[UUID, Meta(description="Its id: later ones have higher ones.")]
     author: Annotated[UUID, Meta(description="Who wrote it.")]
     at_ms: Annotated[AtMs, Meta(description="When: Unix milliseconds (UTC), by the database's clock.")]
-    audience: Annotated[Audience, Meta(description="Who sees it.")]
+    audience: Annotated[PostAudience, Meta(description="Who sees it.")]
     text: Annotated[str, Meta(description="What it says.")] = ""
     photos: Annotated[list[UUID], Meta(description="Its photos, in their order: GET /v1/media/{id}.")] = []
     edited_at_ms: Annotated[AtMs, Meta(description="When it was changed last; absent: never.")] | UnsetType = UNSET

@@ -89,7 +89,8 @@ async def test_a_post_is_seen_liked_and_told_of(house: House, world: World) -> N
         comment = (await his.result("comment.create", key="c", post=post, text="!"))["comment"]
         for phone in (hers, tablet):
             await phone.until(lambda phone=phone: len(told(phone, "follow", "post_reaction", "comment")) == 3)  # type: ignore[misc]
-        follow, reaction, said = told(hers, "follow", "post_reaction", "comment")
+        by_kind = {one["kind"]: one for one in told(hers, "follow", "post_reaction", "comment")}
+        follow, reaction, said = (by_kind[kind] for kind in ("follow", "post_reaction", "comment"))
         assert (follow["user"], reaction["post"], reaction["emoji"]) == (str(bob), post, "👍")
         assert (said["kind"], said["comment"], said["user"]) == ("comment", comment, str(bob))
         await hers.result("post.delete", key="d", post=post)
