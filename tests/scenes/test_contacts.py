@@ -5,7 +5,7 @@ from typing import Any
 
 from tests.client_scene import open_scene
 from tests.fake_fcm import FakeFcm
-from tests.running import Frame, House, Phone, World
+from tests.running import Frame, House, Phone, World, open_house
 from tests.scenes.test_calls import caller
 from tests.scenes.test_push import fcm, pushing, quickly, register, settled, told as pushed
 from tests.test_uploads import ready
@@ -135,3 +135,22 @@ async def test_the_client_shows_contacts_and_requests(dsn: str, folder: Path) ->
         post = await ann.client.write_post("hi", audience="contacts")
         assert (await bob.client.post(post)).text == "hi"
         assert [one.id for one in (await ann.client.timeline()).posts] == [post]
+
+
+async def test_where_only_contacts_write_their_conversation_closes_and_opens_with_it(world: World) -> None:
+    """The log says so to both, without a word of who did it."""
+    ann, bob = await world.people("Ann", "Bob")
+    async with open_house(world, may_write="contacts") as house, house.phone(ann) as hers, house.phone(bob) as his:
+        await hers.result("contact.request", key="1", user=bob.id)
+        await his.result("contact.request", key="1", user=ann.id)
+        place = (await hers.result("conversation.direct", user=bob.id))["conversation"]
+        await hers.say(place, "k", "hi")
+        await hers.result("contact.remove", key="2", user=bob.id)
+        for phone in (hers, his):
+            await phone.until(lambda phone=phone: phone.of("entry", place)[-1]["kind"] == "conversation.closed")  # type: ignore[misc]
+        assert await his.error("message.send", conversation=place, key="n", text="hello?") == "conversation_closed"
+        await hers.result("contact.request", key="3", user=bob.id)
+        await his.result("contact.answer", key="3", user=ann.id, accept=True)
+        for phone in (hers, his):
+            await phone.until(lambda phone=phone: phone.of("entry", place)[-1]["kind"] == "conversation.opened")  # type: ignore[misc]
+        await his.say(place, "k", "hello")
