@@ -508,11 +508,11 @@ declare
 begin
     if p_what ->> 'comment' is not null then
         select * into c from comment where id = (p_what ->> 'comment')::uuid and may_see(p_person, author);
-        if not found then return json_build_object('error', 'unknown_comment'); end if;
+        if not found then return json_build_object('error', 'not_found'); end if;
     end if;
     select * into p from post where id = coalesce(c.post, (p_what ->> 'post')::uuid);
     if not found or not sees_post(p_person, p.author, p.audience) then
-        return json_build_object('error', case when c.id is null then 'unknown_post' else 'unknown_comment' end);
+        return json_build_object('error', 'not_found');
     end if;
     return json_build_object(
         'about', coalesce(c.author, p.author), 'evidence', json_build_object('shown', json_strip_nulls(json_build_object(

@@ -154,3 +154,27 @@ async def test_where_only_contacts_write_their_conversation_closes_and_opens_wit
         for phone in (hers, his):
             await phone.until(lambda phone=phone: phone.of("entry", place)[-1]["kind"] == "conversation.opened")  # type: ignore[misc]
         await his.say(place, "k", "hello")
+
+
+async def test_a_block_ends_contacts_and_follows_and_hides_posts_at_once(house: House, world: World) -> None:
+    """On all devices; what was reported before stays with those who look after it, and nothing else can be."""
+    ann, bob = await world.people("Ann", "Bob")
+    async with house.phone(ann) as hers, house.phone(bob) as his, caller(house, bob) as calls:
+        await hers.result("contact.request", key="1", user=bob.id)
+        await his.result("contact.answer", key="1", user=ann.id, accept=True)
+        await his.result("follow", key="f", user=ann.id)
+        post = (await hers.result("post.create", key="w", audience="contacts", text="hi"))["post"]
+        comment = (await hers.result("comment.create", key="c", post=post, text="!"))["comment"]
+        for what in ({"post": post}, {"comment": comment}):
+            await calls.result("report", str(what), what=what, reason="spam")
+        await hers.result("block", key="b", user=bob.id)
+        for phone in (hers, his):
+            await phone.until(lambda phone=phone: shown(phone, "contact") == {})  # type: ignore[misc]
+        assert await his.error("post.get", post=post) == "unknown_post"
+        assert await his.result("timeline") == {"posts": []}
+        assert await his.error("contact.request", key="2", user=ann.id) == "unknown_user"
+        assert await hers.result("followers") == {"people": [], "count": 0}
+        for what in ({"post": post}, {"comment": comment}):
+            assert await calls.error("report", f"late {what}", what=what, reason="harassment") == "not_found"
+    kept = await world.database.fetch_all("select what, evidence -> 'shown' ->> 'text' from report order by what")
+    assert kept == [("comment", "!"), ("post", "hi")]
