@@ -260,3 +260,36 @@ async def test_a_client_that_folds_events_ends_where_one_that_starts_afresh_begi
         assert now.closed
         with pytest.raises(ServerRefused, match="conversation_closed"):
             await bob.client.ask("message.send", conversation=pair, key="k", text="!")
+
+
+async def test_what_the_other_writes_in_a_group_is_pushed_to_others_alone(house: House, world: World) -> None:
+    ann, bob, cid = await world.people("Ann", "Bob", "Cid")
+    async with house.phone(bob) as his:
+        async with house.phone(ann) as hers, house.phone(cid) as cids:
+            club = await create_group(hers, bob, cid)
+            await hers.result("block", key="b", user=bob.id)
+            for phone in (hers, cids):
+                await phone.result("device.register", device="phone", platform="web", token=f"token {id(phone)}")
+            await his.has(club, 1)
+        await his.say(club, "k", "to all")
+        owed: list[tuple[Any, ...]] = []
+        with trio.fail_after(20):
+            while not owed:
+                owed = await world.database.fetch_all("select account from push where conversation = %s", club)
+                await trio.sleep(0.02)
+        assert owed == [(cid.id,)]
+
+
+async def test_a_block_ends_a_match_for_both(house: House, world: World) -> None:
+    ann, bob = await world.people("Ann", "Bob")
+    async with house.phone(ann) as hers, house.phone(bob) as his:
+        pair = (await hers.result("conversation.direct", user=bob.id))["conversation"]
+        await world.database.execute(
+            "insert into matched (id, low, high, conversation) values (gen_random_uuid(), %s, %s, %s)",
+            *sorted((ann.id, bob.id)), pair,
+        )  # fmt: skip
+        await hers.result("block", key="b", user=bob.id)
+        for phone, mine in ((hers, True), (his, None)):
+            [match] = (await phone.result("match.list"))["matches"]
+            assert match["ended_at_ms"]
+            assert match.get("by_me") == mine
