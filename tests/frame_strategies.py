@@ -77,6 +77,9 @@ def _mend(cls: type[Struct], values: dict[str, Any]) -> dict[str, Any]:
         case frames.Experience:
             years = sorted(values[name] for name in ("from_year", "to_year") if isinstance(values.get(name), int))
             return {**values, "from_year": years[0], "to_year": years[1]} if len(years) == 2 else values
+        case frames.ProfileFilter:
+            ages = sorted(values[name] for name in ("age_from", "age_to") if isinstance(values.get(name), int))
+            return {**values, "age_from": ages[0], "age_to": ages[1]} if len(ages) == 2 else values
         case frames.ProfileUpdate:
             photos = values.get("photos")
             if isinstance(photos, list):
