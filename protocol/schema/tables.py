@@ -387,6 +387,12 @@ _LIMITS: Final[dict[str, str]] = {
     "OPENERS": "First messages that one person is shown at once; more wait until some are put away.",
     "OPENERS_PAGE": "First messages on one page of `opener.list` and `opener.sent`.",
     "MATCHES_PAGE": "Matches on one page of `match.list`.",
+    # blocks and reports
+    "BLOCKS": "People whom one may have blocked.",
+    "BLOCKS_PAGE": "People on one page of `block.list`.",
+    "REPORT_CHARS": "Code points of a reporter's words, and of a moderator's note.",
+    "REPORTS_A_DAY": "Reports of one person within a day.",
+    "REPORTS_PAGE": "Reports on one page of `report.list`.",
 }
 
 

@@ -758,9 +758,7 @@ declare
     v_match uuid;
     v_each uuid;
 begin
-    if to_regprocedure('part_ways(uuid, uuid)') is not null then
-        execute 'select part_ways($1, $2)' using p_person, p_other;
-    end if;
+    perform part_ways(p_person, p_other);
     update matched set ended_at_ms = now_ms(), ended_by = p_person
         where low = least(p_person, p_other) and high = greatest(p_person, p_other) and ended_at_ms is null
         returning id into v_match;

@@ -30,7 +30,7 @@ class Stage:
         self.theirs: Phone
         self.thirds: Phone
         self.pair = self.club = self.hall = ""
-        self.photo = self.code = ""
+        self.photo = self.code = self.post = self.own_post = ""
         self.secrets: dict[str, str] = {}  # what stands nowhere but in what is the other's -> what it is
         self._keys = 0
 
@@ -65,6 +65,14 @@ class Stage:
         self.secrets["draft of the other"] = "a draft"
         await self.theirs.result("profile.update", key=self.key(), bio="about the other")
         self.secrets["about the other"] = "the profile"
+        post = {"audience": "everyone", "text": "post of the other #zebra"}
+        self.post = (await self.theirs.result("post.create", key=self.key(), **post))["post"]
+        self.secrets["post of the other"] = "a post"
+        self.own_post = (await self.mine.result("post.create", **{**post, "key": self.key(), "text": "mine"}))["post"]
+        await self.theirs.result("comment.create", key=self.key(), post=self.own_post, text="comment of the other")
+        self.secrets["comment of the other"] = "a comment"
+        await self.theirs.result("post.react", key=self.key(), post=self.own_post, emoji="+", on=True)
+        await self.theirs.result("follow", key=self.key(), user=self.viewer.id)
         await self.world.database.execute("update profile set complete = true where person = %s", other.id)
         for phone, seq in ((self.mine, 5), (self.theirs, 5), (self.thirds, 5)):
             await phone.result("receipt", conversation=self.club, read=seq)
@@ -142,7 +150,7 @@ CASES: Final[dict[str, Case]] = {
     "link.list": Case(in_club()),
     "link.preview": Case(lambda s: {"code": s.code}),
     "request.list": Case(in_club()),
-    "notification.list": Case(plain()),
+    "notification.list": Case(plain(), names=True),  # what one was told before: by an id alone
     "privacy.get": Case(plain()),
     "device.list": Case(plain()),
     "message.scheduled": Case(plain()),
@@ -204,6 +212,30 @@ CASES: Final[dict[str, Case]] = {
     # accounts
     "session.list": Case(plain()),
     "session.revoke": Case(plain(session=NOBODY)),
+    # contacts, follows and posts
+    "contact.request": Case(keyed(lambda s: {"user": str(s.other)}), names=True),
+    "contact.requests": Case(plain(direction="received")),
+    "contact.answer": Case(keyed(lambda s: {"user": str(s.other), "accept": True})),
+    "contact.withdraw": Case(keyed(lambda s: {"user": str(s.other)})),
+    "contact.list": Case(plain(), names=True),
+    "contact.remove": Case(keyed(lambda s: {"user": str(s.other)})),
+    "follow": Case(keyed(lambda s: {"user": str(s.other)})),
+    "following": Case(lambda s: {"user": str(s.viewer)}, shows=True),
+    "followers": Case(lambda s: {"user": str(s.viewer)}, shows=True),
+    "post.get": Case(lambda s: {"post": s.post}, shows=True, names=True),
+    "post.list": Case(lambda s: {"user": str(s.other)}, shows=True, names=True),
+    "post.tagged": Case(plain(tag="zebra"), shows=True, names=True),
+    "timeline": Case(plain(), shows=True, names=True),
+    "post.react": Case(keyed(lambda s: {"post": s.post, "emoji": "!", "on": True})),
+    "post.reactions": Case(lambda s: {"post": s.own_post}, shows=True),
+    "comment.list": Case(lambda s: {"post": s.own_post}, shows=True, names=True),
+    "comment.create": Case(keyed(lambda s: {"post": s.post, "text": "oh"})),
+    "comment.edit": Case(keyed(plain(comment=NOBODY, text="oh"))),
+    "comment.delete": Case(keyed(plain(comment=NOBODY))),
+    "post.create": Case(keyed(plain(text="once more", audience="everyone"))),
+    "post.edit": Case(keyed(lambda s: {"post": s.own_post, "text": "mine, too"})),
+    "post.delete": Case(keyed(lambda s: {"post": s.own_post})),
+    "unfollow": Case(keyed(lambda s: {"user": str(s.other)})),
     # openers and matches; whom one has written to, and whom one has met, is one's own history
     "opener.send": Case(keyed(lambda s: {"user": str(s.other), "text": "Hello?"})),
     "opener.list": Case(plain()),
