@@ -291,7 +291,7 @@ COMMANDS: Final[dict[type[frames.Command], dict[str, Any]]] = {
     frames.Unblock: {"t": "unblock", "id": 202, "key": "b-2", "user": str(CLEO)},
     frames.BlockList: {"t": "block.list", "id": 203, "limit": 20},
     frames.Report: {
-        "t": "report", "id": 204, "key": "p-1", "what": {"message": {"conversation": str(GROUP), "seq": 7}},
+        "t": "report", "id": 204, "key": "p-1", "what": {"user": str(CLEO)},
         "reason": "spam", "text": "An advertisement.",
     },
     frames.ReportList: {"t": "report.list", "id": 205, "limit": 20},

@@ -100,6 +100,28 @@ def _client() -> Iterator[Vector]:
             "kind": "text", "from_ms": 0, "to_ms": 1_795_000_000_000, "order": "rank", "language": "german",
             "cursor": "p2", "limit": limits.SEARCH_HITS,
         },
+        "profile.get: by handle": {"t": "profile.get", "id": 201, "handle": "bob"},
+        "profile.update: all that there is": {
+            "t": "profile.update", "id": 202, "key": "u", "handle": "zoe_1", "first_name": "Zoë", "last_name": None,
+            "bio": _UNICODE, "birthday": "2000-02-29", "gender": "woman", "location": {"city": "Ülm"},
+            "interests": ["Tee"], "skills": [], "goals": ["friends"], "languages": ["gsw", "de"],
+            "experience": [{"title": "Koch", "organisation": "Löwen", "from_year": 1999, "to_year": 2001, "text": "!"}],
+            "links": ["https://example.com/zoë"], "prompts": [{"question": "Tee?", "answer": "Ja"}],
+            "photos": [str(BOB)], "visibility": {"bio": "nobody", "last_name": "contacts"},
+        },
+        "feed.list: every condition, next page": {
+            "t": "feed.list", "id": 205, "cursor": "p2", "limit": limits.FEED_PAGE,
+            "filter": {
+                "age_from": 18, "age_to": 99, "within_km": 5, "interests": ["Tee"], "skills": ["x"],
+                "languages": ["de"], "genders": ["woman"], "online": True,
+            },
+        },
+        "profile.search: conditions alone, next page": {
+            "t": "profile.search", "id": 206, "filter": {"online": True}, "cursor": "p2", "limit": 1,
+        },
+        "opener.list: next page": {"t": "opener.list", "id": 211, "cursor": "p2", "limit": 1},
+        "opener.sent: next page": {"t": "opener.sent", "id": 212, "cursor": "p2", "limit": 1},
+        "match.list: next page": {"t": "match.list", "id": 214, "cursor": "p2", "limit": 1},
         "search: photos of anybody": {"t": "search", "id": 60, "kind": "photo"},
         "message.reactions: next page of one emoji": {
             "t": "message.reactions", "id": 21, "conversation": direct, "seq": 1, "emoji": "👍", "cursor": "p2",
@@ -511,11 +533,17 @@ def _server() -> Iterator[Vector]:
                 kind="request", at_ms=AT_MS, conversation=GROUP, user=BOB, read=True, answer="declined"
             ),
         ),
+        "event state: a first message": frames.StateEvent(
+            what="opener", subject=str(BOB), opener=frames.Opener(_UNICODE, "2026-02-28"),
+        ),
+        "event state: a match": frames.StateEvent(
+            what="match", subject=str(BOB), match=frames.Match(BOB, DIRECT, 1_795_000_000_000),
+        ),
         "event state: a profile": frames.StateEvent(
             what="profile", subject="",
             profile=frames.OwnProfile(
                 frames.Visibility(bio="nobody"), 35, False, ["photos"], first_name="Zoë", bio=_UNICODE,
-                latitude=-0.5, longitude=180, experience=[frames.Experience("Koch", to_year=1999)], photos=[BOB],
+                latitude=-0.5, longitude=179.5, experience=[frames.Experience("Koch", to_year=1999)], photos=[BOB],
             ),
         ),
         "event receipt: only delivered": frames.ReceiptEvent(conversation=DIRECT, user=BOB, delivered=42, read=0),
