@@ -36,6 +36,7 @@ _FILES: Final = {
 Level: TypeAlias = Literal["debug", "info", "warning", "error"]
 MailDriver: TypeAlias = Literal["console", "smtp", "brevo"]
 SmtpTls: TypeAlias = Literal["starttls", "tls", "none"]
+ErasedTexts: TypeAlias = Literal["blank", "keep"]
 PushDriver: TypeAlias = Literal["log", "firebase"]
 Release: TypeAlias = Literal["daily", "random"]
 Preset: TypeAlias = Literal["open", "dating"]
@@ -108,6 +109,11 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     brevo_key: Annotated[str, doc("The key of Brevo's API.")] = ""
     brevo_key_file: Annotated[str, doc("A file that holds brevo_key.")] = ""
     brevo_endpoint: Annotated[str, doc("What stands in for https://api.brevo.com, for tests.")] = ""
+
+    # Leaving
+    leaving_days: Annotated[int, among(0, 365), doc("Days in which who deletes the account may return.")] = 14
+    erased_texts: Annotated[ErasedTexts, doc("What an erased person said to others: `blank` or `keep`.")] = "blank"
+    export_days: Annotated[int, among(1, 365), doc("Days for which a copy of one's data can be fetched.")] = 7
 
     # Media
     media: Annotated[str, doc("The folder of photos, videos and files; empty: `media` in the data folder.")] = ""
@@ -255,6 +261,7 @@ GROUPS: Final = {
     "Storage": "data",
     "Accounts": "keys",
     "Mail": "mail_driver",
+    "Leaving": "leaving_days",
     "Media": "media",
     "Notifications": "push_driver",
     "Profiles": "minimum_age",

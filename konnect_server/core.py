@@ -114,7 +114,7 @@ class Core:
             sockets_per_user=config.sockets_per_user, group_members=config.group_members,
             hello_timeout_s=config.hello_timeout_s, sooner=self._sooner, room_members=config.room_members,
             office=world.office, search_languages=config.search_languages,
-            people=world.people, signed_out=self._signed_out,
+            people=world.people, signed_out=self.sign_out_by_command,
         )  # fmt: skip
         self.calls = Calls(self._desk)
         self.clerk = Clerk(self._desk, world.wall_ms)
@@ -136,8 +136,8 @@ class Core:
         self.registry.sign_out(sign_in, user)
         self.bus.signed_out(sign_in, user)
 
-    def _signed_out(self, sign_in: UUID, user: UUID) -> None:
-        """The same, of one that a command ended."""
+    def sign_out_by_command(self, sign_in: UUID, user: UUID) -> None:
+        """The same, of one that a command or a job ended."""
         self._sign_in_ended(sign_in)
         self.sign_out(sign_in, user)
 

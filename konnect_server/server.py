@@ -16,6 +16,8 @@ import trio
 
 from konnect_server import telemetry
 from konnect_server.actions.accounts import Accounts
+from konnect_server.actions.erasure import Erasure
+from konnect_server.actions.export import LEASE_S as EXPORT_LEASE_S, WORK_S as EXPORT_WORK_S, Export
 from konnect_server.actions.key_sweep import sweep_keys
 from konnect_server.actions.media import Media, MediaTerms
 from konnect_server.actions.media_sweep import sweep_media
@@ -213,6 +215,32 @@ async def open_server(config: Config, announce: Announce, *, dev: bool = False) 
         }  # fmt: skip
         jobs = Jobs(database, handlers, randomness=world.randomness)
         notices.wake = requests.wake = office.wake = releases.wake = jobs.wake
+        media = Media(database, blobs, _media_terms(config), new_id=uuid7)
+        erasure = Erasure(
+            database, media, texts=config.erased_texts, access_s=config.access_s, media_unused_s=config.upload_unused_s,
+            signed_out=core.sign_out_by_command, stored=core.registry.stored_elsewhere, altered=core.registry.altered,
+            changed=core.registry.changed,
+        )  # fmt: skip
+        handlers = {
+            "push": sender.push, "notice": notices.tell, "notice.push": notices.push,
+            "request": requests.tell, "request.over": requests.over, "request.push": requests.push,
+            "told.push": tellings.push, "account.erase": erasure.erase,
+        }  # fmt: skip
+        jobs = Jobs(database, handlers, randomness=world.randomness)
+        export = Export(
+            database, blobs, kept_days=config.export_days, changed=core.registry.changed, wake=jobs.wake
+        )  # fmt: skip
+        slow_jobs = Jobs(
+            database, {"account.export": export.make}, randomness=world.randomness, lease_s=EXPORT_LEASE_S,
+            work_s=EXPORT_WORK_S,
+        )  # fmt: skip
+
+        def wake() -> None:
+            jobs.wake()
+            slow_jobs.wake()
+
+        notices.wake = requests.wake = jobs.wake
+        office.wake = wake
         gatherer = core.registry.watch = _gatherer(core, database, jobs)
         office.seat = gatherer.seat
         await store.beat(core.bus.node)  # what its sockets are to pushes counts from now on
@@ -243,6 +271,7 @@ async def open_server(config: Config, announce: Announce, *, dev: bool = False) 
             nursery.start_soon(sweep_keys, database)
             nursery.start_soon(sweep_sign_ins, database, _ending(tokens, core), config.access_s)
             nursery.start_soon(jobs.run)
+            nursery.start_soon(slow_jobs.run)
             nursery.start_soon(gatherer.run)
             if config.search_index:
                 nursery.start_soon(indexer.run)

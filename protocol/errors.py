@@ -70,6 +70,7 @@
     │   ├── UpgradeNeedsNewConnection  upgrade_needs_new_connection  an upgrade on a connection that already served HTTP
     │   ├── HandleTaken             handle_taken         somebody has the handle, or nobody may
     │   ├── TooYoung                too_young            younger than this server lets in
+    │   ├── Leaving                 leaving              the account is being deleted
     │   └── SocketOnly              socket_only          a call over HTTP of a command that needs a socket
     └── TryLater                    the same request may succeed later
         ├── RateLimited             rate_limited         with retry_after_ms
@@ -537,6 +538,10 @@ class TooYoung(Refused):
     """The person is younger than this server lets in."""
 
     code, status, fix = "too_young", 403, "Nothing to do, but to correct a day that was mistyped."
+class Leaving(Refused):
+    """The account is being deleted: `account.return` comes before anything else of that kind."""
+
+    code, status, fix = "leaving", 409, "Let the person return first, by account.return."
 
 
 class SocketOnly(Refused):

@@ -322,7 +322,10 @@ class Medium(Struct, frozen=True):
     """A file that was checked, and where to get it."""
 
     id: UUID
-    kind: MediumKind
+    kind: Annotated[
+        Literal["profile_photo", "photo", "voice", "video", "file", "export"],
+        Meta(description="What it is for, as its upload said; `export`: a copy of one's own data, a zip."),
+    ]
     size_bytes: int
     content_type: str
     sha256: Sha256

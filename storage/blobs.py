@@ -11,7 +11,7 @@ looks at a copy, and a copy of its own each time (``<try>``), and never at what 
 """
 
 import re
-from typing import Final, Protocol
+from typing import BinaryIO, Final, Protocol
 from uuid import UUID
 
 from msgspec import Struct
@@ -64,6 +64,9 @@ class Blobs(Protocol):
 
     async def copy(self, source: str, target: str, content_type: str) -> bool:
         """Give *target* the bytes that *source* has now; False if there are none. In ``public/`` with cache headers."""
+
+    async def store(self, key: str, file: BinaryIO, content_type: str) -> None:
+        """Give *key* what *file* holds from its beginning on, read piece by piece; whole or not at all."""
 
     async def delete(self, key: str) -> None:
         """Remove *key*; nothing happens when there is nothing."""

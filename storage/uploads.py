@@ -59,7 +59,7 @@ class Use(Struct, frozen=True):
 _LOCK_OWNER: Final[LiteralString] = "select from account where id = %s for no key update"
 _HELD: Final[LiteralString] = """
 select coalesce(sum(size_bytes), 0)::bigint, count(*) filter (where state = 'pending')
-from upload where owner = %s and state <> 'doomed'
+from upload where owner = %s and state <> 'doomed' and kind <> 'export'
 """
 _INSERT: Final[LiteralString] = """
 insert into upload (id, owner, kind, size_bytes, content_type, sha256, name,
@@ -217,3 +217,33 @@ _CLEARED: Final[LiteralString] = "update upload set incoming_until_ms = null whe
 async def mark_cleared(db: Queries, upload: UUID) -> None:
     """Say that of *upload* nothing is left but the medium."""
     await db.execute(_CLEARED, upload)
+
+
+_DOOMED_OF: Final[LiteralString] = f"""
+select {_FIELDS} from upload where owner = %s and state = 'doomed' and id > %s order by id limit %s
+"""
+
+
+async def doomed_of(db: Queries, owner: UUID, after: UUID, at_most: int) -> list[Upload]:
+    """What is *owner*'s and to be deleted, in the order of ids above *after*."""
+    return [Upload(*row) for row in await db.fetch_all(_DOOMED_OF, owner, after, at_most)]
+
+
+_FORGET_NOW: Final[LiteralString] = """
+delete from upload where id = %s and state = 'doomed' and coalesce(incoming_until_ms, 0) <= now_ms()
+"""
+
+
+async def forget_unless_awaited(db: Queries, upload: UUID) -> None:
+    """:func:`forget`, unless something may still arrive at its address: then the sweep deletes that, later."""
+    await db.execute(_FORGET_NOW, upload)
+
+
+_READY_OF: Final[LiteralString] = f"""
+select {_FIELDS} from upload where owner = %s and state = 'ready' and kind <> 'export' and id > %s order by id limit %s
+"""
+
+
+async def ready_of(db: Queries, owner: UUID, after: UUID, at_most: int) -> list[Upload]:
+    """What *owner* has sent and that was found good, in the order of ids above *after*."""
+    return [Upload(*row) for row in await db.fetch_all(_READY_OF, owner, after, at_most)]

@@ -28,6 +28,7 @@ from storage.uploads import NewUpload, Upload
 
 LEASE_S: Final = 3600  # for a check, in which the sweep keeps away; the largest file takes a minute
 RETRY_S: Final = 600  # until a doomed row, whose sweeper may have been killed, is given to another one
+ERASED_AT_ONCE: Final = 100  # rows of one question
 PUBLIC: Final = "profile_photo"
 _TYPES: Final = {PUBLIC: sniff.PHOTOS, "photo": sniff.PHOTOS, "voice": sniff.VOICES, "video": sniff.VIDEOS}
 
@@ -195,11 +196,7 @@ class Media:
         """
         doomed = await uploads.doom(self._database, at_most, RETRY_S * 1000)
         for row in doomed:
-            keys = [incoming_key(row.id), *_tries(row)]
-            if row.kind == PUBLIC:
-                keys.append(_public_key(row))
-            for key in keys:
-                await self._blobs.delete(key)
+            await self._delete(row)
             await uploads.forget(self._database, row.id)
         left = await uploads.left_over(self._database, at_most)
         for row in left:
@@ -210,6 +207,27 @@ class Media:
         if doomed:
             _log.info("media that nothing names were deleted", count=len(doomed))
         return max(len(doomed), len(left))
+
+    async def erase(self, person: UUID) -> None:
+        """Delete what lies in the store of *person*'s uploads that are doomed (``erase_rows``, migrations/0025). Rows
+        of those to whose addresses something may still come are left to the sweep.
+
+        Raises:
+            BlobsUnavailable, StorageError: Repeat it.
+        """
+        after = UUID(int=0)
+        while rows := await uploads.doomed_of(self._database, person, after, ERASED_AT_ONCE):
+            for row in rows:
+                await self._delete(row)
+                await uploads.forget_unless_awaited(self._database, row.id)
+            after = rows[-1].id
+
+    async def _delete(self, row: Upload) -> None:
+        keys = [incoming_key(row.id), *_tries(row)]
+        if row.kind == PUBLIC:
+            keys.append(_public_key(row))
+        for key in keys:
+            await self._blobs.delete(key)
 
     async def tidy(self) -> None:
         """Remove what uploads that broke off left behind. Raises BlobsUnavailable."""
@@ -223,6 +241,17 @@ def _served_as(kind: str, content_type: str) -> str:
 
 def _public_key(row: Upload) -> str:
     return public_key(row.id, row.sha256, EXTENSIONS[row.content_type])
+
+
+def key_of(row: Upload) -> str:
+    """Where the bytes of a medium that is ready lie."""
+    assert row.kept is not None
+    return _public_key(row) if row.kind == PUBLIC else media_key(row.id, row.kept)
+
+
+def file_name(row: Upload) -> str:
+    """What a medium is called when somebody saves it."""
+    return _file_name(row)
 
 
 def _tries(row: Upload) -> list[str]:

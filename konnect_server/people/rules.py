@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from konnect_server.people import blocks, contacts, feed, openers, posts, profiles, reports, sessions
+from konnect_server.people import blocks, contacts, feed, leaving, openers, posts, profiles, reports, sessions
 from konnect_server.people.ground import Rules
 
 RULES: Final[Rules] = {
@@ -17,4 +17,5 @@ RULES: Final[Rules] = {
     # contacts, follows and posts
     **contacts.RULES,
     **posts.RULES,
+    **leaving.RULES,
 }

@@ -108,6 +108,14 @@ from protocol.frames.follows import (
     Follows as Follows,
     OneFollow as OneFollow,
     Unfollow as Unfollow,
+from protocol.frames.leaving import (
+    AccountDelete as AccountDelete,
+    AccountExport as AccountExport,
+    AccountGet as AccountGet,
+    AccountPause as AccountPause,
+    AccountReturn as AccountReturn,
+    AccountStanding as AccountStanding,
+    Exporting as Exporting,
 )
 from protocol.frames.links import (
     Invitation as Invitation,
@@ -417,6 +425,8 @@ AnyCommand = (
     | CommentEdit
     | CommentDelete
     | CommentList
+    # leaving
+    | AccountGet | AccountPause | AccountExport | AccountDelete | AccountReturn
 )  # fmt: skip
 # Commands that change what is one's own: each is stored by a function of the database of its own.
 AnyPersonal = (
@@ -581,4 +591,10 @@ RESULTS: dict[type[Command], type[Struct]] = {
     CommentEdit: Done,
     CommentDelete: Done,
     CommentList: Comments,
+    # leaving
+    AccountGet: AccountStanding,
+    AccountPause: Done,
+    AccountExport: Exporting,
+    AccountDelete: Done,
+    AccountReturn: Done,
 }

@@ -10,6 +10,7 @@ from protocol.frames.base import Event
 from protocol.frames.blocks import Blocked
 from protocol.frames.contacts import OwnContact, OwnRequest
 from protocol.frames.fields import AtMs, MessageSeq
+from protocol.frames.leaving import AccountStanding
 from protocol.frames.matches import Match
 from protocol.frames.openers import Opener
 from protocol.frames.privacy import Privacy
@@ -28,6 +29,7 @@ StateKind = Literal[
     "opener", "match",
     "block",
     "contact", "contact_request",
+    "account",  # leaving
 ]  # fmt: skip
 Notify = Literal["all", "mentions", "none"]
 
@@ -102,6 +104,7 @@ class Notification(Struct, frozen=True, kw_only=True, omit_defaults=True):
     post: Annotated[UUID, Meta(description="Of `comment` and `post_reaction`: one's own post.")] | UnsetType = UNSET
     comment: Annotated[UUID, Meta(description="Of `comment`: which one.")] | UnsetType = UNSET
     emoji: Annotated[str, Meta(description="Of `reaction` and `post_reaction`: with what.")] | UnsetType = UNSET
+    medium: Annotated[UUID, Meta(description="Of `export`: what `GET /v1/media/{id}` gives.")] | UnsetType = UNSET
     title: (
         Annotated[
             str, Meta(description="Of `operator`: what it is about. Of `declined`: what the conversation is called.")
@@ -145,6 +148,7 @@ class StateEvent(Event, frozen=True, kw_only=True, omit_defaults=True, tag="stat
             description="Which one of its kind. Of `draft` and `settings`: the conversation's id. Of `hidden`: "
             f"`{{conversation}}/{{block}}`, messages block * {limits.HIDDEN_BLOCK:,} and up. Of `notification`: its "
             "id; later ones have higher ones. Of `notifying`, `privacy` and `profile`: empty, there is one. Of "
+            "id; later ones have higher ones. Of `notifying`, `privacy` and `account`: empty, there is one. Of "
             "`thread`: `{conversation}/{root}`. Of `scheduled`: the scheduled message's id; the row is gone once that "
             "was sent or taken back. Of `opener`: a first message's id; the row is gone once one has put it away, or "
             "it became part of a match. Of `match`: its id; the row is gone once it ended. Of `block`: the id of whom "
@@ -167,3 +171,5 @@ class StateEvent(Event, frozen=True, kw_only=True, omit_defaults=True, tag="stat
     block: Annotated[Blocked, Meta(description="Of `block`: its value.")] | UnsetType = UNSET
     contact: Annotated[OwnContact, Meta(description="Of `contact`: its value.")] | UnsetType = UNSET
     contact_request: Annotated[OwnRequest, Meta(description="Of `contact_request`: its value.")] | UnsetType = UNSET
+    # leaving
+    account: Annotated[AccountStanding, Meta(description="Of `account`: its value.")] | UnsetType = UNSET

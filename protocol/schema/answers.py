@@ -276,6 +276,12 @@ ERRORS: Final[dict[type[frames.Command], tuple[type[errors.KonnectError], ...]]]
     frames.UnreadGet: (),
     frames.PrivacySet: (errors.KeyReused,),
     frames.PrivacyGet: (),
+    # leaving
+    frames.AccountGet: (),
+    frames.AccountPause: (errors.KeyReused, errors.Leaving),
+    frames.AccountExport: (errors.KeyReused,),
+    frames.AccountDelete: (errors.KeyReused,),
+    frames.AccountReturn: (errors.KeyReused,),
     frames.PresenceGet: (),
     frames.MessageReaders: (errors.NotAMember, errors.UnknownMessage, errors.BadCursor),
     # people to meet

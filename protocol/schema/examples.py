@@ -48,6 +48,7 @@ REPORT: Final = _id(0x0F, AT_MS + 47 * 60_000)
 NOTICE: Final = _id(0x0E, AT_MS + 46 * 60_000)
 POST: Final = _id(0x70, AT_MS + 47 * 60_000)
 COMMENT: Final = _id(0x7C, AT_MS + 48 * 60_000)
+EXPORT: Final = _id(0x0F, AT_MS + 47 * 60_000)
 PUSH_TOKEN: Final = "dGhpcyBpcw:APA91bF2k"  # shortened too
 
 # What a client sends, as it would write it: optional fields that it does not need are left out.
@@ -299,6 +300,12 @@ COMMANDS: Final[dict[type[frames.Command], dict[str, Any]]] = {
         "t": "report.close", "id": 206, "key": "p-2", "report": str(REPORT), "verdict": "warned",
         "note": "The first time.",
     },
+    # leaving
+    frames.AccountGet: {"t": "account.get", "id": 250},
+    frames.AccountPause: {"t": "account.pause", "id": 251, "key": "p-10c3f8"},
+    frames.AccountExport: {"t": "account.export", "id": 252, "key": "e-77a1b0"},
+    frames.AccountDelete: {"t": "account.delete", "id": 253, "key": "d-5c20e9"},
+    frames.AccountReturn: {"t": "account.return", "id": 254, "key": "r-c19d42"},
 }  # fmt: skip
 
 
@@ -467,6 +474,9 @@ RESULTS: Final[dict[type[Struct], Struct]] = {
     frames.PostReactions: frames.PostReactions([_POST_REACTION]),
     frames.CommentMade: frames.CommentMade(COMMENT),
     frames.Comments: frames.Comments([_COMMENT], CURSOR),
+    # leaving
+    frames.AccountStanding: frames.AccountStanding("leaving", AT_MS, AT_MS + 14 * 86_400_000),
+    frames.Exporting: frames.Exporting(EXPORT),
 }
 
 _DRAFT: Final = frames.Draft("Make it nine, the", AT_MS + 46 * 60_000, 42)
