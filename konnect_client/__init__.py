@@ -63,6 +63,7 @@ from konnect_client.journal import FileJournal, Journal, MemoryJournal
 from konnect_client.liveness import Liveness
 from konnect_client.messages import Messages
 from konnect_client.model import (
+    AccountStanding,
     Ban,
     BanPage,
     Conversation,
@@ -114,6 +115,7 @@ from konnect_client.transport import Connect, Socket, over_stream, websocket
 __all__ = [
     "AccessToken",
     "Account",
+    "AccountStanding",
     "Attachment",
     "Ban",
     "BanPage",

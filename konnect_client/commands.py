@@ -16,6 +16,7 @@ from konnect_client.events import PresenceChanged
 from konnect_client.feed import FeedPage
 from konnect_client.inbox import Inbox
 from konnect_client.model import (
+    AccountStanding,
     BanPage,
     Conversation,
     ConversationPage,
@@ -604,6 +605,28 @@ class Commands:
     async def close_report(self, report: str, verdict: str, note: str = "", *, key: str | None = None) -> None:
         """Say what came of a report: "dismissed", "warned", "removed" or "suspended"; for moderators."""
         await self.ask("report.close", key=key or self._new_key(), report=report, verdict=verdict, note=note)
+    # --- Leaving ------------------------------------------------------------------------------------------------------
+
+    async def account(self) -> AccountStanding:
+        """How one's account stands."""
+        return AccountStanding.parse(await self.ask("account.get"))
+
+    async def pause_account(self, on: bool = True, *, key: str | None = None) -> None:
+        """Be met by nobody new, or again."""
+        await self.ask("account.pause", key=key or self._new_key(), on=on)
+
+    async def export_account(self, *, key: str | None = None) -> str:
+        """Have a copy made of everything of one's own; the id of the medium that it becomes. A notification of kind
+        "export" tells when."""
+        return take(await self.ask("account.export", key=key or self._new_key()), "export", str)
+
+    async def delete_account(self, *, key: str | None = None) -> None:
+        """Leave: all sign-ins end, this one too, and some days later the account is erased."""
+        await self.ask("account.delete", key=key or self._new_key())
+
+    async def return_account(self, *, key: str | None = None) -> None:
+        """Take :meth:`delete_account` back."""
+        await self.ask("account.return", key=key or self._new_key())
 
     # --- People -------------------------------------------------------------------------------------------------------
 

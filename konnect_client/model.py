@@ -703,3 +703,18 @@ class Unread:
     @classmethod
     def parse(cls, frame: Frame) -> "Unread":
         return cls(take_seq(frame, "messages"), take_seq(frame, "conversations"))
+
+
+@dataclass(frozen=True, slots=True)
+class AccountStanding:
+    """How an account stands."""
+
+    standing: str  # "active", "paused", "leaving", "suspended", "deleted"; newer servers may know more
+    at_ms: int  # since when; 0: since it was made
+    leaving_until_ms: int | None = None  # from then on it is erased, and nobody returns
+
+    @classmethod
+    def parse(cls, frame: Frame) -> "AccountStanding":
+        return cls(
+            take(frame, "standing", str), take(frame, "at_ms", int), take_maybe(frame, "leaving_until_ms", int)
+        )

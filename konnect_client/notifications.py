@@ -26,6 +26,7 @@ class Notification:
     answer: str | None = None  # of a request: "accepted" or "declined"; None: it waits
     post: str | None = None  # one's own, that it is about
     comment: str | None = None
+    medium: str | None = None  # of an export
 
     @classmethod
     def parse(cls, frame: Frame) -> "Notification":
@@ -39,6 +40,7 @@ class Notification:
             emoji=take_maybe(frame, "emoji", str), title=take_maybe(frame, "title", str),
             body=take_maybe(frame, "body", str), data=data, answer=take_maybe(frame, "answer", str),
             post=take_maybe(frame, "post", str), comment=take_maybe(frame, "comment", str),
+            medium=take_maybe(frame, "medium", str),
         )  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 from konnect_client.contacts import OneContact, WaitingRequest
 from konnect_client.errors import ProtocolViolation
 from konnect_client.heads import Heads
-from konnect_client.model import Frame, ScheduledMessage, take, take_maybe, take_or
+from konnect_client.model import AccountStanding, Frame, ScheduledMessage, take, take_maybe, take_or
 from konnect_client.notifications import Notification, Notifying
 from konnect_client.openers import Match, Opener
 from konnect_client.profiles import OwnProfile
@@ -148,6 +148,9 @@ class Personal:
         """One's own profile; None before one has said anything of oneself."""
         value = self.rows("profile").get("")
         return None if value is None else OwnProfile.parse(value)
+    def account(self) -> AccountStanding:
+        """How one's account stands."""
+        return AccountStanding.parse(self.rows("account").get("", {"standing": "active", "at_ms": 0}))
 
     def is_hidden(self, conversation: str, seq: int) -> bool:
         """Whether one has deleted that message for oneself."""
@@ -201,4 +204,5 @@ _CHECKS: Final = {
     "opener": _check_opener, "match": _check_match,
     "block": _check_block,
     "contact": _check_contact, "contact_request": _check_contact_request,
+    "account": AccountStanding.parse,  # leaving
 }  # fmt: skip

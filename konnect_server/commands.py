@@ -419,13 +419,13 @@ def _people(asker: Asker, command: frames.Command) -> None:
         for sign_in, person in outcome.ended:
             if sign_in != asker.sign_in:
                 desk.signed_out(sign_in, person)
-        if outcome.jobs and desk.office is not None:
-            desk.office.there_is_a_job()
         await asker.told_up_to(outcome.number)
         if own:  # the answer goes before the socket that it is to come by
             asker.push(codec.ok(command.id, outcome.result))
             for sign_in, person in own:
                 desk.signed_out(sign_in, person)
+        if outcome.jobs and desk.office is not None:
+            desk.office.there_is_a_job()
         return outcome.result
 
     if "key" in command.__struct_fields__:

@@ -203,18 +203,6 @@ async def open_server(config: Config, announce: Announce, *, dev: bool = False) 
         releases = Releases(
             people, changed=core.registry.changed, joined=core.registry.joined, stored=core.registry.stored_elsewhere
         )
-        handlers = {
-            "push": sender.push, "notice": notices.tell, "notice.push": notices.push,
-            "request": requests.tell, "request.over": requests.over, "request.push": requests.push,
-            "told.push": tellings.push,
-            "mail": Postman(
-                database, await _mail_driver(config, database, stack, dev), tokens.refresh_secret,
-                sender_of(config.mail_from)[0],
-            ).send,
-            "opener.release": releases.release,
-        }  # fmt: skip
-        jobs = Jobs(database, handlers, randomness=world.randomness)
-        notices.wake = requests.wake = office.wake = releases.wake = jobs.wake
         media = Media(database, blobs, _media_terms(config), new_id=uuid7)
         erasure = Erasure(
             database, media, texts=config.erased_texts, access_s=config.access_s, media_unused_s=config.upload_unused_s,
@@ -225,6 +213,11 @@ async def open_server(config: Config, announce: Announce, *, dev: bool = False) 
             "push": sender.push, "notice": notices.tell, "notice.push": notices.push,
             "request": requests.tell, "request.over": requests.over, "request.push": requests.push,
             "told.push": tellings.push, "account.erase": erasure.erase,
+            "mail": Postman(
+                database, await _mail_driver(config, database, stack, dev), tokens.refresh_secret,
+                sender_of(config.mail_from)[0],
+            ).send,
+            "opener.release": releases.release,
         }  # fmt: skip
         jobs = Jobs(database, handlers, randomness=world.randomness)
         export = Export(
@@ -239,7 +232,7 @@ async def open_server(config: Config, announce: Announce, *, dev: bool = False) 
             jobs.wake()
             slow_jobs.wake()
 
-        notices.wake = requests.wake = jobs.wake
+        notices.wake = requests.wake = releases.wake = jobs.wake
         office.wake = wake
         gatherer = core.registry.watch = _gatherer(core, database, jobs)
         office.seat = gatherer.seat
@@ -249,7 +242,6 @@ async def open_server(config: Config, announce: Announce, *, dev: bool = False) 
             signed_out=core.sign_out, idle_s=config.refresh_idle_days * 86_400, codes_per_hour=config.codes_per_hour,
         )  # fmt: skip
         accounts.wake = jobs.wake
-        media = Media(database, blobs, _media_terms(config), new_id=uuid7)
         door = await stack.enter_async_context(
             open_http_door(
                 DoorOptions(

@@ -1,8 +1,8 @@
 """The end of an account, by a job: everything of a person goes, step by step (docs/decisions/0025).
 
-Each step is one transaction of bounded size that may be done twice, so a process that is killed leaves nothing half done,
-and whoever takes the job then goes on from the last place that was noted in it. A second round follows when no access token
-of the person's is good any more: whatever a socket that was still open did meanwhile, it takes away.
+Each step is one transaction of bounded size that may be done twice, so a process that is killed leaves nothing half
+done, and whoever takes the job then goes on from the last place that was noted in it. A second round follows when no
+access token of the person's is good any more: whatever a socket that was still open did meanwhile, it takes away.
 """
 
 from collections.abc import Callable
@@ -24,7 +24,8 @@ from storage.leaving import Scope
 
 BUSY_S: Final = 15.0  # after that the job's place is noted, and it begins anew; well below jobs.WORK_S
 SETTLE_S: Final = 60.0  # from the end of the last access token to the second round
-RETRY_S: Final = 5.0  # when storage does not answer, or others' jobs still name the person
+RETRY_S: Final = 5.0  # when storage does not answer
+LATER_S: Final = 60.0  # while others' jobs name the person, or something may come to the address of an upload
 PAGE: Final = 100  # conversations of one question
 ROWS: Final = 2_000
 
@@ -50,8 +51,8 @@ class Erasure:
         signed_out: Callable[[UUID, UUID], None], stored: Callable[[UUID, int], None],
         altered: Callable[[UUID], None], changed: Callable[[UUID], None],
     ) -> None:  # fmt: skip
-        """*signed_out(sign_in, person)*: a sign-in ended. *stored(conversation, seq)*: a log grew. *altered*: entries of
-        one read otherwise now. *changed*: somebody's own rows changed. All plain calls, made after the commit."""
+        """*signed_out(sign_in, person)*: a sign-in ended. *stored(conversation, seq)*: a log grew. *altered*: entries
+        of one read otherwise now. *changed*: somebody's own rows changed. All plain calls, made after the commit."""
         self._database, self._media, self._access_s = database, media, access_s
         self._scope = Scope(
             texts, media_unused_s * 1000, limits.REACTION_USERS, limits.THREAD_USERS, limits.EXPIRED
@@ -90,15 +91,15 @@ class Erasure:
             await leaving.erase_noun(db, function, person)
         while await leaving.erase_rows(db, person, ROWS):
             self._rest_if_late(erasing, began)
-        await self._media.erase(person)
-        waiting = await leaving.end_names(db, person)
+        waiting = await self._media.erase(person)
+        waiting |= await leaving.end_names(db, person)
         if not erasing.second:
             log.info("an account is erased", person=str(person))
             raise Again(
                 self._access_s + SETTLE_S, Erasing(person, erasing.until_ms, second=True), failed=False
             )  # fmt: skip
         if waiting:
-            raise Again(RETRY_S, Erasing(person, erasing.until_ms, second=True), failed=False)
+            raise Again(LATER_S, Erasing(person, erasing.until_ms, second=True), failed=False)
         await leaving.end_erasing(db, person)
 
     async def _in_conversation(self, erasing: Erasing, conversation: UUID, began: float) -> Erasing:

@@ -1,8 +1,8 @@
 """A copy of everything of a person's own, by a job: a zip that is their medium for some days (docs/decisions/0025).
 
-It is made in a file without a name, page by page, and is never whole in memory; what a process that is killed has made of
-it goes with the process, and whoever takes the job then makes it anew. What it holds follows from the database: a file for
-each function ``export_<noun>(person)`` that there is.
+It is made in a file without a name, page by page, and is never whole in memory; what a process that is killed has made
+of it goes with the process, and whoever takes the job then makes it anew. What it holds follows from the database: a
+file for each function ``export_<noun>(person)`` that there is.
 """
 
 import hashlib
@@ -34,8 +34,8 @@ PREFIX: Final = "export_"
 README: Final = """\
 This is a copy of everything of yours.
 
-Each .json file holds one kind of things: entries.json what you said and did in conversations, with the conversation's id
-and the place (seq) in its log; versions.json what your messages said before you edited them; own_rows.json drafts,
+Each .json file holds one kind of things: entries.json what you said and did in conversations, with the conversation's
+id and the place (seq) in its log; versions.json what your messages said before you edited them; own_rows.json drafts,
 settings, notifications and what else your devices hold. The folder media/ has your files, under their ids, which
 uploads.json explains. Times are Unix milliseconds (UTC).
 """

@@ -208,9 +208,9 @@ class Media:
             _log.info("media that nothing names were deleted", count=len(doomed))
         return max(len(doomed), len(left))
 
-    async def erase(self, person: UUID) -> None:
-        """Delete what lies in the store of *person*'s uploads that are doomed (``erase_rows``, migrations/0025). Rows
-        of those to whose addresses something may still come are left to the sweep.
+    async def erase(self, person: UUID) -> bool:
+        """Delete what lies in the store of *person*'s uploads that are doomed (``erase_rows``, migrations/0025). True
+        when something may still come to the address of one: then its row stays, for the sweep or a repeat of this.
 
         Raises:
             BlobsUnavailable, StorageError: Repeat it.
@@ -221,6 +221,7 @@ class Media:
                 await self._delete(row)
                 await uploads.forget_unless_awaited(self._database, row.id)
             after = rows[-1].id
+        return bool(await uploads.doomed_of(self._database, person, UUID(int=0), 1))
 
     async def _delete(self, row: Upload) -> None:
         keys = [incoming_key(row.id), *_tries(row)]

@@ -108,6 +108,7 @@ from protocol.frames.follows import (
     Follows as Follows,
     OneFollow as OneFollow,
     Unfollow as Unfollow,
+)
 from protocol.frames.leaving import (
     AccountDelete as AccountDelete,
     AccountExport as AccountExport,

@@ -147,8 +147,8 @@ class StateEvent(Event, frozen=True, kw_only=True, omit_defaults=True, tag="stat
         Meta(
             description="Which one of its kind. Of `draft` and `settings`: the conversation's id. Of `hidden`: "
             f"`{{conversation}}/{{block}}`, messages block * {limits.HIDDEN_BLOCK:,} and up. Of `notification`: its "
-            "id; later ones have higher ones. Of `notifying`, `privacy` and `profile`: empty, there is one. Of "
-            "id; later ones have higher ones. Of `notifying`, `privacy` and `account`: empty, there is one. Of "
+            "id; later ones have higher ones. Of `notifying`, `privacy`, `profile` and `account`: empty, there is one. "
+            "Of "
             "`thread`: `{conversation}/{root}`. Of `scheduled`: the scheduled message's id; the row is gone once that "
             "was sent or taken back. Of `opener`: a first message's id; the row is gone once one has put it away, or "
             "it became part of a match. Of `match`: its id; the row is gone once it ended. Of `block`: the id of whom "

@@ -315,7 +315,7 @@ end $$;
 
 -- What a person said in one conversation, in its entries above p_after: at most 'scanned' of them are looked through, and
 -- 'expired' messages blanked, of which one entry tells (messages.expired, 0008). With 'texts' = 'keep' what messages say
--- stays. Either way the keys go, and what other entries told of the person's own: reasons of bans, choices in polls.
+-- stays. Either way what other entries told of the person's own goes: reasons of bans, choices in polls.
 --   Returns {"through": up to here it is done, "done": that is all, "seq", "moved"}.
 create function erase_texts(p_person uuid, p_conversation uuid, p_after bigint, p_rules json) returns json language plpgsql volatile
 set enable_seqscan = off
@@ -345,12 +345,9 @@ begin
         end if;
         delete from search_text where conversation = p_conversation and seq > p_after and seq <= v_through and author = p_person;
     end if;
-    update entry set key = 'erased', detail = case
-            when kind = 'member.banned' then nullif((detail::jsonb - 'reason')::text, '{}')::json
-            when kind = 'poll.voted' then (detail::jsonb - 'options')::json
-            else detail end
+    update entry set detail = nullif((detail::jsonb - array['reason', 'options'])::text, '{}')::json
         where conversation = p_conversation and seq > p_after and seq <= v_through and author = p_person
-            and key not like 'erased%';
+            and kind in ('member.banned', 'poll.voted') and detail::jsonb ?| array['reason', 'options'];
     return json_build_object('through', v_through, 'done', v_through >= v_last,
                              'seq', v_last + (cardinality(v_messages) > 0)::integer, 'moved', cardinality(v_messages) > 0);
 end $$;
@@ -381,10 +378,9 @@ return (select coalesce(json_agg(proname order by proname), '[]') from pg_proc
         where starts_with(proname::text, p_prefix) and pronamespace = 'public'::regnamespace
             and pronargs = 1 and proargtypes[0] = 'uuid'::regtype);
 
--- One of them, under the account's lock.
+-- One of them; each takes what locks it needs, in their order.
 create function erase_noun(p_function text, p_person uuid) returns void language plpgsql volatile as $$
 begin
-    perform from account where id = p_person for no key update;
     execute format('select %I($1)', p_function) using p_person;
 end $$;
 
