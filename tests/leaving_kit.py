@@ -2,6 +2,7 @@
 
 import hashlib
 import time
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -87,7 +88,8 @@ async def _live(life: Life, house: House, his: Phone, hers: Phone, bobs: Phone) 
     photo = await upload(house, zed, "photo", PNG, "image/png", f"{WORD}.png")
     file = await upload(house, zed, "file", WORD.encode() * 9, "application/x-thing", f"{WORD}.bin")
     face = await upload(house, zed, "photo", PNG + b"face", "image/png", f"{WORD}-face.png")
-    await upload(house, zed, "profile_photo", PNG + b"me", "image/png", "")
+    portrait = await upload(house, zed, "profile_photo", PNG + b"me", "image/png", "")
+    post_photo = await upload(house, zed, "photo", PNG + b"post", "image/png", f"{WORD}-post.png")
 
     club = life.club = (await do("conversation.create", title="Club", members=[str(ann), str(bob)]))["conversation"]
     diary = await do("conversation.create", title=f"{WORD} diary", topic=f"{WORD} topic", members=[])
@@ -192,12 +194,75 @@ async def _live(life: Life, house: House, his: Phone, hers: Phone, bobs: Phone) 
         "message.edit", conversation=club, key="ed", seq=at, text="Zed, look",
         entities=[{"kind": "mention", "offset": 0, "length": 3, "user": str(zed)}],
     )  # fmt: skip
+    await _meet(life, house, hers, bobs, do, portrait, post_photo)
     await do("account.pause")
     await do("account.pause", on=False)
     await do("account.return")
     await do("account.export")
     await do("notification.read", through=str(UUID(int=2**128 - 1)))
     life.called.add("account.delete")
+
+
+async def _meet(
+    life: Life, house: House, hers: Phone, bobs: Phone, do: Callable[..., Awaitable[dict[str, Any]]], portrait: str,
+    post_photo: str,
+) -> None:  # fmt: skip
+    """Zed shows himself, meets the others, and says things about them and they about him."""
+    zed, (ann, bob, cid) = life.zed, life.others
+    await do(
+        "profile.update", handle=WORD, first_name=f"Zed {WORD}", last_name=WORD, bio=f"{WORD} lives", photos=[portrait],
+        birthday="1999-01-02", gender=WORD, location={"city": WORD, "latitude": 48.2, "longitude": 16.4},
+        interests=[WORD], skills=[WORD], goals=[WORD], languages=["de"], links=[f"https://{WORD}.example"],
+        experience=[{"title": WORD, "organisation": WORD, "text": WORD}], prompts=[{"question": WORD, "answer": WORD}],
+    )  # fmt: skip
+    async with httpx.AsyncClient(base_url=house.url, trust_env=False, timeout=60) as http:
+        assert (await http.post("/v1/auth/code", json={"email": f"{WORD}@example.com"})).status_code == 202
+    await life.world.database.execute(
+        "insert into one_time_code (address, purpose, person, ticket) values (%s, 'email_new', %s, gen_random_uuid())",
+        f"new-{WORD}@example.com", zed.id,
+    )  # fmt: skip
+    # First messages, one of which makes a match that ends, and another one that stands.
+    await do("opener.send", user=str(bob), text=f"{WORD} to Bob")
+    await do("opener.send", user=str(cid), text=f"{WORD} to Cid")
+    async with house.phone(cid, "meeting") as cids:
+        match = (await cids.result("opener.send", key="o", user=str(zed), text="Hello Zed"))["match"]
+    await do("match.unmatch", match=match)
+    await hers.result("opener.send", key="o", user=str(zed), text="Hello you")
+    await do("opener.ignore", opener=str(UUID(int=5)))
+    # Contacts and follows.
+    await do("contact.request", user=str(bob), note=f"{WORD} asks")
+    await do("contact.withdraw", user=str(bob))
+    await do("contact.request", user=str(bob), note=f"{WORD} asks again", interested=True)
+    await hers.result("contact.request", key="c", user=str(zed), note="shall we?")
+    await do("contact.answer", user=str(ann), accept=True)
+    await do("contact.remove", user=str(ann))
+    await hers.result("contact.request", key="c2", user=str(zed), note="once more")
+    await do("follow", user=str(ann))
+    await do("unfollow", user=str(ann))
+    await do("follow", user=str(ann))
+    await hers.result("follow", key="f", user=str(zed))
+    # Posts.
+    post = (await do("post.create", text=f"{WORD} #{WORD}", photos=[post_photo], audience="everyone"))["post"]
+    await do("post.edit", post=post, text=f"{WORD} otherwise #{WORD}")
+    await do("post.delete", post=(await do("post.create", text=f"{WORD} gone", audience="everyone"))["post"])
+    hers_post = (await hers.result("post.create", key="po", text="What a day", audience="everyone"))["post"]
+    await do("post.react", post=hers_post, emoji="👍")
+    comment = (await do("comment.create", post=hers_post, text=f"{WORD} comments"))["comment"]
+    await do("comment.edit", comment=comment, text=f"{WORD} comments otherwise")
+    again = (await do("comment.create", post=hers_post, text=f"{WORD} too much"))["comment"]
+    await do("comment.delete", comment=again)
+    await hers.result("comment.create", key="co", post=post, text="Well said")
+    # Reports: by Zed, about Zed, and one that Zed closed.
+    for person in (zed, bob):
+        await life.world.database.execute("update account set role = 'moderator' where id = %s", person.id)
+    await do("report", what={"user": str(cid)}, reason="spam", text=f"{WORD} is why")
+    about = (await hers.result("report", key="r1", what={"post": post}, reason="spam"))["report"]
+    await bobs.result("report.close", key="rc", report=about, verdict="dismissed", note="it is fine")
+    other = (await hers.result("report", key="r2", what={"user": str(cid)}, reason="other"))["report"]
+    await do("report.close", report=other, verdict="warned", note="be kind")
+    await do("block", user=str(cid))
+    await do("unblock", user=str(cid))
+    await do("block", user=str(cid))
 
 
 UNKEYED = frozenset({"conversation.direct", "device.register", "receipt"})

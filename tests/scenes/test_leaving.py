@@ -29,23 +29,32 @@ ERASED = {
     "creation.author", "device.account", "export.person", "hidden.person", "join_request.person", "last_seen.person",
     "personal.person", "personal_key.person", "poll_vote.person", "privacy.person", "push.account", "reaction.person",
     "receipt.person", "scheduled.author", "sign_in.account", "slowed.person", "upload.owner",
+    "comment.author", "contact_asked.person", "contact_request.other", "contact_request.person", "follow.followed",
+    "follow.person", "follow_told.followed", "follow_told.person", "one_time_code.person", "opener.author",
+    "post.author", "post_reaction.person", "post_reaction_told.person", "profile.person", "profile_photo.person",
+    "report.closed_by", "report.reporter",
 }  # fmt: skip
 KEPT = {
     "ban.author",  # whom the person barred stays barred; the reason goes
     "direct.high", "direct.low",  # with whom the other one has spoken
     "join_link.author",  # while somebody's request is under way; revoked
     "matched.ended_by", "matched.high", "matched.low",  # the other one's past
+    "report.about",  # of a case that is closed, without what was said
     "span.person",  # who was there
 }  # fmt: skip
 # Where else the bare id may stand.
 IDS = {
     "account.id", "account.email", "entry.author", "entry.subject", "entry.detail", "entry.content",
     "thread_message.author", "ban.author", "direct.high", "direct.low", "join_link.author", "span.person",
+    "matched.ended_by", "matched.high", "matched.low", "report.about", "opener.receiver",
+    "personal.subject",  # of what is gone from another one's devices: without a value, for those that were away
 }  # fmt: skip
 # Where the texts of somebody who did everything stand before.
 TEXTS = {
     "account.email", "account.name", "ban.reason", "conversation.title", "conversation.topic", "device.token",
-    "entry.content", "entry.detail", "entry.text", "personal.value", "scheduled.command", "search_text.terms",
+    "entry.content", "entry.detail", "entry.text", "profile.bio", "profile.words", "opener.text", "post.text",
+    "comment.text", "contact_request.note", "mail_tray.recipient", "report.said", "one_time_code.address",
+    "personal.value", "scheduled.command", "search_text.terms",
     "sign_in.device", "upload.name", "version.text",
 }  # fmt: skip
 
@@ -89,6 +98,8 @@ async def test_nothing_is_left(world: World) -> None:
             assert await count(world, place, zed.id) == 0, place
         await world.database.execute("delete from job where kind = 'account.erase'")  # a day later by themselves
         assert await places(world.database, str(zed)) <= IDS
+        told = "select 1 from personal where position(%s in subject) > 0 and value is not null"
+        assert not await world.database.fetch_all(told, str(zed))
         assert not await world.database.fetch_all("select from search_text where author = %s", zed.id)
         assert await places(world.database, zed.id.hex) == set()
         assert files_with(world.folder / "media", WORD.encode()) == []
