@@ -237,6 +237,10 @@ async def _meet(
     await do("contact.answer", user=str(ann), accept=True)
     await do("contact.remove", user=str(ann))
     await hers.result("contact.request", key="c2", user=str(zed), note="once more")
+    await do("contact.answer", user=str(ann), accept=True)
+    [dan] = await life.world.people("Dan")
+    async with house.phone(dan) as dans:
+        await dans.result("contact.request", key="c", user=str(zed), note="from Dan")
     await do("follow", user=str(ann))
     await do("unfollow", user=str(ann))
     await do("follow", user=str(ann))
