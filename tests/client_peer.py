@@ -613,7 +613,13 @@ class Peer:
     def _opener_send(self, wire: Wire, frame: Frame) -> None:
         self.ok(wire, frame)
 
-    _opener_ignore = _match_unmatch = _opener_send
+    _opener_ignore = _match_unmatch = _account_pause = _account_delete = _account_return = _opener_send
+
+    def _account_get(self, wire: Wire, frame: Frame) -> None:
+        self.ok(wire, frame, standing="active", at_ms=0)
+
+    def _account_export(self, wire: Wire, frame: Frame) -> None:
+        self.ok(wire, frame, export=BOB)
 
     def _opener_list(self, wire: Wire, frame: Frame) -> None:
         self.ok(wire, frame, openers=[{"opener": BOB, "text": "hello", "day": "2026-02-28"}], count=1)

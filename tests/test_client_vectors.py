@@ -13,6 +13,7 @@ from konnect_client.blocks import BlockPage, ReportPage
 from konnect_client.contacts import ContactPage, FollowPage, WaitingPage
 from konnect_client.feed import FeedPage
 from konnect_client.model import (
+    AccountStanding,
     BanPage,
     Conversation,
     ConversationPage,
@@ -97,6 +98,11 @@ def test_every_answer_is_understood(vector: dict[str, Any]) -> None:
             assert len(HistoryPage.parse(result).entries) == len(entries)
         case {"head": head}:
             assert Conversation.parse(result).head == head
+        case {"standing": standing}:
+            account = AccountStanding.parse(result)
+            assert (account.standing, account.leaving_until_ms) == (standing, result.get("leaving_until_ms"))
+        case {"export": str()}:
+            pass
         case {"openers": listed, "count": count}:
             openers = OpenerPage.parse(result)
             assert ([one.text for one in openers.openers], openers.count) == ([one["text"] for one in listed], count)
@@ -323,6 +329,12 @@ async def test_every_command_of_the_client_is_one_that_the_server_takes(autojump
         )  # fmt: skip
         assert changed.own is not None
         assert changed.own.visibility == {"bio": "nobody"}
+        assert (await client.account()).standing == "active"
+        await client.pause_account()
+        await client.pause_account(False)
+        assert await client.export_account() == BOB
+        await client.delete_account()
+        await client.return_account()
         assert await client.send_opener(BOB, "hi") is None
         assert [one.text for one in (await client.openers()).openers] == ["hello"]
         await client.ignore_opener(BOB)

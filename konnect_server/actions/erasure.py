@@ -1,4 +1,4 @@
-"""The end of an account, by a job: everything of a person goes, step by step (docs/decisions/0025).
+"""The end of an account, by a job: everything of a person goes, step by step (docs/decisions/0027).
 
 Each step is one transaction of bounded size that may be done twice, so a process that is killed leaves nothing half
 done, and whoever takes the job then goes on from the last place that was noted in it. A second round follows when no

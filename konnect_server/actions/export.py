@@ -1,4 +1,4 @@
-"""A copy of everything of a person's own, by a job: a zip that is their medium for some days (docs/decisions/0025).
+"""A copy of everything of a person's own, by a job: a zip that is their medium for some days (docs/decisions/0027).
 
 It is made in a file without a name, page by page, and is never whole in memory; what a process that is killed has made
 of it goes with the process, and whoever takes the job then makes it anew. What it holds follows from the database: a

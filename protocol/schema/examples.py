@@ -302,7 +302,7 @@ COMMANDS: Final[dict[type[frames.Command], dict[str, Any]]] = {
     },
     # leaving
     frames.AccountGet: {"t": "account.get", "id": 250},
-    frames.AccountPause: {"t": "account.pause", "id": 251, "key": "p-10c3f8"},
+    frames.AccountPause: {"t": "account.pause", "id": 251, "key": "p-10c3f8", "on": False},
     frames.AccountExport: {"t": "account.export", "id": 252, "key": "e-77a1b0"},
     frames.AccountDelete: {"t": "account.delete", "id": 253, "key": "d-5c20e9"},
     frames.AccountReturn: {"t": "account.return", "id": 254, "key": "r-c19d42"},

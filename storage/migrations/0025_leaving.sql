@@ -1,4 +1,4 @@
--- Leaving: a pause, a copy of everything of one's own, and the end of an account (docs/decisions/0025).
+-- Leaving: a pause, a copy of everything of one's own, and the end of an account (docs/decisions/0027).
 --
 -- The end comes in bounded steps, each a transaction, by a job (0011) that goes on where one that was killed left off. Every
 -- step may be done twice. What other nouns keep of a person they take away, and give a copy of, themselves: functions

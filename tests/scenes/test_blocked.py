@@ -209,6 +209,11 @@ CASES: Final[dict[str, Case]] = {
     "feed.list": Case(plain(), shows=True, names=True),
     "profile.search": Case(plain(query="about"), shows=True, names=True),
     "profile.update": Case(keyed(plain(bio="one's own"))),
+    # leaving
+    "account.get": Case(plain()),
+    "account.pause": Case(keyed(plain(on=False))),
+    "account.export": Case(keyed(plain())),
+    "account.return": Case(keyed(plain())),
     # accounts
     "session.list": Case(plain()),
     "session.revoke": Case(plain(session=NOBODY)),

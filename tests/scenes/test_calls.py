@@ -216,6 +216,7 @@ async def test_each_command_is_carried_out_and_seen(house: House, world: World) 
         assert await result("privacy.get") == switches
 
         await profiles(result, bob)
+        await leaving(result, ann)
         await sign_ins(result, world, ann)
         await blocks_and_reports(result, world, ann, bob, cid, direct)
 
@@ -342,6 +343,16 @@ async def links(result: Callable[..., Awaitable[dict[str, Any]]], his: Phone, bo
     code = (await his.result("link.create", key="n", conversation=pub))["link"]["code"]
     assert (await result("link.join", "j1", code=code))["seq"] == 2
     await his.has(pub, 2)
+
+
+async def leaving(result: Callable[..., Awaitable[dict[str, Any]]], ann: Person) -> None:
+    """A pause, a copy, and what comes of leaving by return of post: all of one's sign-ins end, so it comes last."""
+    assert await result("account.get") == {"standing": "active", "at_ms": 0}
+    assert await result("account.pause", "pause") == {}
+    assert (await result("account.get"))["standing"] == "paused"
+    assert await result("account.pause", "go on", on=False) == {}
+    assert UUID((await result("account.export", "copy"))["export"])
+    assert await result("account.return", "back") == {}
 
 
 async def sign_ins(result: Callable[..., Awaitable[dict[str, Any]]], world: World, ann: Person) -> None:

@@ -95,6 +95,7 @@ LEFT_OUT: Final = {
     "sendNotification": "it needs the operator's token, which no person of the story has",
     "socket": "Postman opens it otherwise",
     **dict.fromkeys(("verify", "setPassword", "confirmEmail"), "it needs a code out of a mail"),
+    "callAccountDelete": "it would end the account of the story",
     **dict.fromkeys(("callReportList", "callReportClose"), "they are for moderators, whom the operator makes"),
     "publicBlob": "only profile photos are public, and a picture cannot stand in a collection",
 }

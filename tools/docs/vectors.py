@@ -100,6 +100,8 @@ def _client() -> Iterator[Vector]:
             "kind": "text", "from_ms": 0, "to_ms": 1_795_000_000_000, "order": "rank", "language": "german",
             "cursor": "p2", "limit": limits.SEARCH_HITS,
         },
+        "account.pause: go on": {"t": "account.pause", "id": 261, "key": "a", "on": False},
+        "account.pause: be met by nobody new": {"t": "account.pause", "id": 262, "key": "b", "on": True},
         "profile.get: by handle": {"t": "profile.get", "id": 201, "handle": "bob"},
         "profile.update: all that there is": {
             "t": "profile.update", "id": 202, "key": "u", "handle": "zoe_1", "first_name": "Zoë", "last_name": None,
@@ -532,6 +534,9 @@ def _server() -> Iterator[Vector]:
             notification=frames.Notification(
                 kind="request", at_ms=AT_MS, conversation=GROUP, user=BOB, read=True, answer="declined"
             ),
+        ),
+        "event state: an account that leaves": frames.StateEvent(
+            what="account", subject="", account=frames.AccountStanding("leaving", 1_795_000_000_000, 1_796_000_000_000),
         ),
         "event state: a first message": frames.StateEvent(
             what="opener", subject=str(BOB), opener=frames.Opener(_UNICODE, "2026-02-28"),
