@@ -253,6 +253,7 @@ CASES: Final[dict[str, Case]] = {
     "room.leave": Case(keyed(lambda s: {"conversation": s.hall})),
     "conversation.leave": Case(keyed(in_club())),
     "session.revoke_all": Case(plain()),
+    "account.delete": Case(keyed(plain())),  # after it the socket closes
 }
 
 HIDDEN: Final = {"state", "last_seen_ms", "delivered", "read", "typing", "profile", "bio", "online"}

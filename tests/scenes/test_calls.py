@@ -223,6 +223,7 @@ async def test_each_command_is_carried_out_and_seen(house: House, world: World) 
         left = (await result("conversation.leave", "l1", conversation=club))["seq"]
         await his.has(club, left)
         assert await hers.error("message.send", "m2", conversation=club, text="gone") == "not_a_member"
+        assert await result("account.delete", "bye") == {}
     assert called == set(CALLS)
 
 
@@ -565,9 +566,14 @@ async def test_a_repeat_is_answered_as_the_first_was_at_either_door(house: House
             ("comment.edit", {"comment": comment, "text": "?"}),
             ("comment.delete", {"comment": comment}),
             ("post.delete", {"post": post}),
+            # leaving
+            ("account.pause", {"on": False}),
+            ("account.export", {}),
+            ("account.return", {}),
             ("conversation.leave", {"conversation": club}),
         ]
-        assert {name for name, _ in steps} == {call.name for call in CALLS.values() if call.keyed}
+        once = {"account.delete"}  # after it one is signed out, at both doors
+        assert {name for name, _ in steps} == {call.name for call in CALLS.values() if call.keyed} - once
         for turn, (command, body) in enumerate(steps):
             key = f"key {turn}"
             if turn % 2:
@@ -586,6 +592,7 @@ async def test_a_repeat_is_answered_as_the_first_was_at_either_door(house: House
     elsewhere += 3  # openers and matches
     elsewhere += 4  # blocks and reports
     elsewhere += 13  # contacts, follows and posts
+    elsewhere += 3  # leaving
     stored = 1 + len(steps) - elsewhere - 1  # the photo changed nothing
     assert [seq for seq, _ in await world.log(club)] == list(range(1, stored + 1))
 
@@ -879,11 +886,16 @@ async def test_both_doors_refuse_with_the_same_code(house: House, world: World) 
             ("opener.ignore", {"key": "n", "opener": "x"}, "invalid"),
             ("match.list", {"cursor": "nonsense"}, "bad_cursor"),
             ("match.unmatch", {"key": "n", "match": nobody}, "unknown_match"),
+            # leaving
+            ("account.pause", {"key": "n", "on": "perhaps"}, "invalid"),
+            ("account.export", {"key": ""}, "invalid"),
+            ("account.delete", {"key": "x" * 65}, "invalid"),
+            ("account.return", {"key": 1}, "invalid"),
         ]
         for command, body, code in cases:
             assert (command, await hers.error(command, **body)) == (command, code)
             assert (command, await phone.error(command, **body)) == (command, code)
-        takes_nothing = {"unread.get", "privacy.get", "session.list", "session.revoke_all"}
+        takes_nothing = {"account.get", "unread.get", "privacy.get", "session.list", "session.revoke_all"}
         assert {command for command, _, _ in cases} == set(CALLS) - takes_nothing
 
 
