@@ -10,7 +10,22 @@ from typing import Final
 import click
 from msgspec.structs import replace
 
-from bench import actions, compare, direct, fanout, growth, idle, listing, mixed, plot, replay, roundtrip, search, storm
+from bench import (
+    actions,
+    compare,
+    direct,
+    fanout,
+    feed,
+    growth,
+    idle,
+    listing,
+    mixed,
+    plot,
+    replay,
+    roundtrip,
+    search,
+    storm,
+)
 from bench.chatlog import read_chatlog
 from bench.gone import SETTLE_S
 from bench.loadgen import LoadFailed, build
@@ -49,6 +64,7 @@ cli.add_command(mixed.main, "mixed")
 cli.add_command(growth.main, "growth")
 cli.add_command(replay.main, "replay")
 cli.add_command(search.main, "search")
+cli.add_command(feed.main, "feed")
 cli.add_command(listing.main, "listing")
 cli.add_command(actions.main, "actions")
 cli.add_command(compare.main, "compare")

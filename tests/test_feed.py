@@ -21,6 +21,7 @@ SKILLS = ("piano", "Chess", "welding")
 CITIES = (("Vienna", 48.2, 16.37), ("Graz", 47.07, 15.44), ("Suva", -18.14, 178.44), ("Apia", -13.83, -171.77))
 NAMES = ("Anna", "Annika", "Bob", "Chessa")
 WRITE = "insert into opener (author, receiver, text, at_ms, release_at_ms) values (%s, %s, 'hi', 0, 0)"
+ASK = "insert into contact_request (person, other, id) values (%s, %s, gen_random_uuid())"
 FIELDS = ("birthday", "gender", "interests", "skills", "languages", "distance", "last_name", "bio", "city")
 
 
@@ -183,7 +184,7 @@ async def test_every_filter_finds_whom_a_plain_reading_finds(database: Database)
         if one is not asker and chance.random() < 0.1:
             incomplete.add(one.id)
         await store(database, one, complete=one.id not in incomplete)
-    blocked, blocks, contact, answered, over = chance.sample([one.id for one in people], 5)
+    blocked, blocks, contact, answered, over, asked, ignored = chance.sample([one.id for one in people], 7)
     for sql, left, right in (
         ("insert into block (person, blocked) values (%s, %s)", asker.id, blocked),
         ("insert into block (person, blocked) values (%s, %s)", blocks, asker.id),
@@ -191,8 +192,11 @@ async def test_every_filter_finds_whom_a_plain_reading_finds(database: Database)
         ("insert into contact (person, other) values (%s, %s)", contact, asker.id),
         (WRITE, asker.id, answered),
         (WRITE, over, asker.id),
+        (ASK, asker.id, asked),
+        (ASK, ignored, asker.id),
     ):
         await database.execute(sql, left, right)
+    await database.execute("update contact_request set ignored = true where person = %s", ignored)
     on, ever = await today(database), 0
     for turn in range(60):
         picked = conditions(chance) if turn else {}
@@ -202,7 +206,7 @@ async def test_every_filter_finds_whom_a_plain_reading_finds(database: Database)
         expected -= {blocked, blocks}
         pages = await walk(database, asker.id, chance.choice((1, 7, 10, 30)), **picked)
         assert len(flat(pages)) == len(set(flat(pages)))
-        assert set(flat(pages)) == expected - incomplete - {contact, answered}, picked
+        assert set(flat(pages)) == expected - incomplete - {contact, answered, asked, ignored}, picked
         assert not picked or set(await search(database, asker.id, **picked)) == expected, picked
         ever += bool(picked and expected)
     assert ever > 20, "filters that find nobody prove nothing"

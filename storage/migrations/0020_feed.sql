@@ -162,7 +162,9 @@ begin
         union select other from contact where person = p_person
         union select receiver from opener where author = p_person
         union select high from matched where low = p_person
-        union select low from matched where high = p_person);
+        union select low from matched where high = p_person
+        union select other from contact_request where person = p_person and not withdrawn
+        union select person from contact_request where other = p_person and ignored);
 end $$;
 
 
