@@ -476,6 +476,41 @@ async def test_the_rule_of_the_house_says_who_opens_a_conversation(database: Dat
         assert await opens(ann, eve) == await opens(ann, uuid4()) == nobody
 
 
+async def test_a_group_is_no_way_round_the_rule_of_the_house(database: Database) -> None:
+    """Whom one may not write to one does not take into a conversation either: as if there were nobody."""
+
+    async def takes(person: UUID, other: UUID) -> tuple[str, str]:
+        members = json.dumps([str(person), str(other)])
+        made = await database.fetch_all(
+            "select create_group(%s, %s, %s, 'Club', 'all', %s::json, 10)", uuid7(), person, str(uuid4()), members
+        )
+        mine = uuid7()
+        await database.fetch_all(
+            "select create_group(%s, %s, %s, 'Mine', 'all', %s::json, 10)", mine, person, str(mine),
+            json.dumps([str(person)]),
+        )  # fmt: skip
+        added = await database.fetch_all(
+            "select change_member('add', %s, %s, %s, %s, 10)", mine, person, str(uuid4()), other
+        )
+        return str(made[0][0].get("error", "made")), str(added[0][0].get("error", "added"))
+
+    ann, bob, cid, dan, eve = await people(database, 5)
+    await database.execute("insert into contact values (%s, %s), (%s, %s)", ann, cid, cid, ann)
+    for other in (dan, eve):
+        await send(database, ann, other)
+        await send(database, other, ann)
+    match = next(one for one, value in (await own(database, ann, "match")).items() if value["user"] == str(eve))
+    await openers.end_match(database, eve, MatchUnmatch(id=1, key="over", match=UUID(match)))
+    no, yes = ("unknown_user", "unknown_user"), ("made", "added")
+    for rule, answers in (
+        ("matches", {bob: no, cid: no, dan: yes, eve: no}),
+        ("contacts", {bob: no, cid: yes, dan: yes, eve: no}),
+        ("anyone", {bob: yes, cid: yes, dan: yes, eve: no}),
+    ):
+        await openers.set_write_rule(database, rule)  # type: ignore[arg-type]
+        assert {one: await takes(ann, one) for one in answers} == answers, rule
+
+
 async def test_who_ended_a_match_is_written_to_again_only_as_a_contact(database: Database) -> None:
     ann, bob = await people(database, 2)
     await send(database, ann, bob)

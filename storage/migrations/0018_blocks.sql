@@ -408,7 +408,9 @@ begin
         if exists (select from span where conversation = v.id and person = p_user and until is null) then
             return json_build_object('error', 'already_a_member');
         end if;
-        if not may_see(p_author, p_user) then return json_build_object('error', 'unknown_user'); end if;
+        if not (may_see(p_author, p_user) and may_write(p_author, p_user)) then   -- no way round the rule of the house
+            return json_build_object('error', 'unknown_user');
+        end if;
         if barred(v.id, p_user) then return json_build_object('error', 'banned'); end if;
         if v.member_count >= (case when v.kind = 'group' then p_most else coalesce(p_room_most, p_most) end) then
             return json_build_object('error', 'conversation_full');
@@ -478,7 +480,7 @@ begin
     end if;
     if v_count > p_most then return json_build_object('error', 'conversation_full'); end if;
     select m.value::uuid into v_unknown from json_array_elements_text(p_members) m
-        where not may_see(p_author, m.value::uuid) limit 1;
+        where m.value::uuid <> p_author and not (may_see(p_author, m.value::uuid) and may_write(p_author, m.value::uuid)) limit 1;
     if found then return json_build_object('error', 'unknown_user', 'missing', v_unknown); end if;
 
     v_at := now_ms();
