@@ -94,20 +94,25 @@ begin
     cell_lon := floor((p_longitude + 180) / 360 * cell_columns(cell_lat))::integer % cell_columns(cell_lat);
 end $$;
 
--- The distance in km between the centres of two cells, rounded up to a band; null where one is null.
+-- The bands that a distance is rounded up to, in km.
+create function distance_bands() returns integer[] language sql immutable parallel safe
+return array[5, 10, 15, 20, 30, 50, 75, 100, 150, 200, 300, 500, 750, 1000, 2000, 3000, 5000, 10000, 20100];
+
+-- The distance in km between the centres of two cells; none of them is null. One expression, so that it becomes part of the
+-- query that asks it of thousands.
+create function cells_apart(p_lat integer, p_lon integer, p_other_lat integer, p_other_lon integer) returns double precision
+language sql immutable parallel safe
+return 12742 * asin(least(1, sqrt(
+    sin(radians((p_lat - p_other_lat) * 0.045) / 2) ^ 2
+    + cos(radians((p_lat + 0.5) * 0.045 - 90)) * cos(radians((p_other_lat + 0.5) * 0.045 - 90))
+      * sin(radians((p_lon + 0.5) * 360 / cell_columns(p_lat) - (p_other_lon + 0.5) * 360 / cell_columns(p_other_lat)) / 2) ^ 2)));
+
+-- The same, rounded up to a band; null where one is null.
 create function cells_km(p_lat integer, p_lon integer, p_other_lat integer, p_other_lon integer) returns integer
 language plpgsql immutable parallel safe strict as $$
-declare
-    v_lat double precision := radians((p_lat + 0.5) * 0.045 - 90);
-    v_other double precision := radians((p_other_lat + 0.5) * 0.045 - 90);
-    v_turn double precision := radians((p_lon + 0.5) * 360 / cell_columns(p_lat)
-                                       - (p_other_lon + 0.5) * 360 / cell_columns(p_other_lat));
-    v_km double precision := 12742 * asin(least(1, sqrt(
-        sin((v_lat - v_other) / 2) ^ 2 + cos(v_lat) * cos(v_other) * sin(v_turn / 2) ^ 2)));
 begin
-    return (select min(band) from unnest(
-        array[5, 10, 15, 20, 30, 50, 75, 100, 150, 200, 300, 500, 750, 1000, 2000, 3000, 5000, 10000, 20100]) band
-        where band >= v_km - 0.5);                            -- as far as a cell may be off its 5 km
+    return (select min(band) from unnest(distance_bands()) band
+            where band >= cells_apart(p_lat, p_lon, p_other_lat, p_other_lon) - 0.5);   -- as far as a cell may be off its 5 km
 end $$;
 
 -- How far away somebody is, in km, as a band; null where one of the two has said nothing, or does not show it to the other.

@@ -56,7 +56,8 @@ create index profile_cells on profile (open_cell_lat, open_turn) where findable;
 -- Whom somebody asks for. Null, or empty: whoever it is.
 create type profile_filter as (
     born_from date, born_to date,                             -- both included
-    cell_lat integer, cell_lon integer, km integer,           -- at most so far from there, by cells_km
+    cell_lat integer, cell_lon integer,                       -- at most so far from there: what cells_km says is at most
+    km integer, reach double precision,                       -- so much, and so what cells_apart says
     interests text[], skills text[], languages text[], genders text[],   -- one of them at least; in lower case
     online boolean,
     impossible boolean                                        -- nobody fits: the asker hides where he is himself
@@ -80,7 +81,8 @@ begin
     f.impossible := false;
     if f.km is not null then
         select open_cell_lat, open_cell_lon into f.cell_lat, f.cell_lon from profile where person = p_asker;
-        f.impossible := f.cell_lat is null;
+        f.reach := (select max(band) from unnest(distance_bands()) band where band <= f.km) + 0.5;
+        f.impossible := f.cell_lat is null or f.reach is null;
     end if;
     if f.online and exists (select from privacy where person = p_asker and last_seen <> 'everyone') then
         f.impossible := true;
@@ -99,7 +101,9 @@ return (f.born_to is null or w.open_birthday between f.born_from and f.born_to)
     and (f.skills is null or w.open_skills && f.skills)
     and (f.languages is null or w.open_languages && f.languages)
     and (f.genders is null or w.open_gender = any (f.genders))
-    and (f.km is null or cells_km(w.open_cell_lat, w.open_cell_lon, f.cell_lat, f.cell_lon) <= f.km);
+    and (f.km is null
+         or abs(w.open_cell_lat - f.cell_lat) <= f.reach / 5 + 1   -- which is quicker found out
+            and cells_apart(w.open_cell_lat, w.open_cell_lon, f.cell_lat, f.cell_lon) <= f.reach);
 
 -- Whether somebody is connected now, and lets everyone see it. Whoever asks lets everyone, too: filter_of.
 create function is_online(p_person uuid) returns boolean language sql stable
@@ -108,6 +112,15 @@ return exists (select from seat s join node n on n.id = s.node
                where s.person = p_person and n.beat > now() - interval '15 seconds')
     and not exists (select from privacy where person = p_person and last_seen <> 'everyone');
 create index seat_person on seat (person);
+
+-- Whether one of these is so frequent that more than p_most people have it, as far as the database's statistics know: then it
+-- is not worth to count them.
+create function are_frequent(p_column name, p_values text[], p_most integer) returns boolean language sql stable
+return exists (
+    select from pg_stats s join pg_class c on c.oid = 'profile'::regclass
+    cross join lateral unnest(s.most_common_elems::text::text[]) with ordinality e(value, nth)
+    where s.schemaname = current_schema() and s.tablename = 'profile' and s.attname = p_column and e.value = any (p_values)
+        and s.most_common_elem_freqs[e.nth] * c.reltuples > p_most);
 
 -- The people among whom all that fit are, if one condition leaves so few (p_most); else null.
 create function few_that_fit(f profile_filter, p_most integer) returns uuid[] language plpgsql stable
@@ -120,11 +133,11 @@ declare
     v_width double precision;                                 -- of the circle, to each side
     v_middle double precision;
 begin
-    if f.interests is not null then
+    if f.interests is not null and not are_frequent('open_interests', f.interests, p_most) then
         v_few := array(select person from profile where findable and open_interests && f.interests limit p_most + 1);
         if cardinality(v_few) <= p_most then v_least := v_few; end if;
     end if;
-    if f.skills is not null then
+    if f.skills is not null and not are_frequent('open_skills', f.skills, p_most) then
         v_few := array(select person from profile where findable and open_skills && f.skills limit p_most + 1);
         if cardinality(v_few) <= coalesce(cardinality(v_least) - 1, p_most) then v_least := v_few; end if;
     end if;
@@ -216,17 +229,14 @@ begin
             v_count := case when coalesce(cardinality(v_found), 0) < p_most - cardinality(v_places) then 0 else v_step end;
             v_last := v_found[cardinality(v_found)];
         else
-            with looked as materialized (
-                select w as row, w.place, w.person from profile w where w.met and w.place > v_after and w.place < v_to
-                order by w.place limit v_step
-            ), fitting as (
-                select place from looked
-                where fits(row, f) and not exists (select from unnest(p_out) x where x = person)
-                    and (not f.online or is_online(person))
-                order by place limit p_most - cardinality(v_places)
-            )
-            select array_agg(place order by place), (select count(*) from looked), (select max(place) from looked)
-            into v_found, v_count, v_last from fitting;
+            select count(*), max(place) into v_count, v_last from (
+                select place from profile where met and place > v_after and place < v_to order by place limit v_step) looked;
+            select array_agg(place order by place) into v_found from (
+                select w.place from profile w
+                where w.met and w.place > v_after and w.place <= v_last and fits(w, f)
+                    and not exists (select from unnest(p_out) x where x = w.person)
+                    and (not f.online or is_online(w.person))
+                order by w.place limit p_most - cardinality(v_places)) fitting;
             if coalesce(cardinality(v_found), 0) = p_most - cardinality(v_places) then
                 v_last := v_found[cardinality(v_found)];      -- what was looked at behind it is looked at again
                 v_count := v_step;
@@ -324,20 +334,22 @@ declare
     v_block json;
     v_found integer;
 begin
-    if v_query is null then                                   -- by conditions alone: as the feed, but of all who can be found
-        v_few := few_that_fit(f, 2000);
-        v_stage := 1;
-    end if;
+    v_few := few_that_fit(f, 2000);
+    if v_query is null then v_stage := 1; end if;             -- by conditions alone: as the feed, but of all who can be found
     while not v_over and cardinality(v_people) < p_limit + 1 loop
         v_to := case when v_round then p_start else 4611686018427387904 end;
         v_found := 0;
         for v_row in execute format(
-            'select w.person, w.place from profile w where w.findable and w.place > $1 and w.place < $2
-                 and w.person <> $3 and fits(w, $4) and may_see($3, w.person) and (not ($4).online or is_online(w.person)) %s
-             order by w.place limit $5',
+            -- Along the circle until there are enough; where few fit, all of these first (offset 0).
+            'select w.person, w.place from (
+                 select w.person, w.place from profile w
+                 where w.findable and w.place > $1 and w.place < $2 and w.person <> $3 and fits(w, $4) %s %s
+                 order by w.place %s) w
+             where may_see($3, w.person) and (not ($4).online or is_online(w.person)) limit $5',
             case when v_query is not null and v_stage = 0 then 'and w.name_words @@ $6'
-                 when v_query is not null then 'and w.words @@ $6 and not w.name_words @@ $6'
-                 when v_few is not null then 'and w.person = any ($7)' else '' end)
+                 when v_query is not null then 'and w.words @@ $6 and not w.name_words @@ $6' else '' end,
+            case when v_few is not null then 'and w.person = any ($7)' else '' end,
+            case when v_few is not null or v_query is not null and f.km is not null then 'offset 0' else '' end)
             using v_after, v_to, p_person, f, p_limit + 1 - cardinality(v_people), v_query, v_few
         loop
             v_people := v_people || v_row.person;
