@@ -52,7 +52,7 @@ from konnect_server.tokens import Tokens
 from protocol.closing import DRAINING
 from protocol.errors import NotAllowedToWrite
 from protocol.http import Register
-from storage import accounts as people_rows, blob_links
+from storage import accounts as people_rows, blob_links, leaving
 from storage.database import Database, durability, open_database, suitability
 from storage.embedded import open_embedded
 from storage.errors import StorageError
@@ -181,6 +181,7 @@ async def open_server(config: Config, announce: Announce, *, dev: bool = False) 
         store = await stack.enter_async_context(open_store(database, config.log_writers))
         await store.set_default_retention(config.retention_s or None)
         await set_write_rule(database, config.write_rule)
+        await leaving.set_days(database, config.leaving_days)
         doorbell = await stack.enter_async_context(open_postgres_doorbell(database))
         office = Office(database, uuid7)
         url = config.public_url or _url(config.host, listening[0].getsockname()[1])

@@ -71,6 +71,14 @@ async def delete(db: Queries, person: UUID, command: AccountDelete, days: int) -
     """
     return _checked(await db.fetch_one(_DELETE, person, _json(command).decode(), days), command.key)
 
+_DAYS: Final[LiteralString] = "select set_house_rule('leaving_days', %s)"
+
+
+async def set_days(db: Queries, days: int) -> None:
+    """In how many days whom the operator deletes may return."""
+    await db.fetch_one(_DAYS, str(days))
+
+
 async def come_back(db: Queries, person: UUID, command: AccountReturn) -> Stood:
     """Take it back; nothing happens to who does not leave.
 

@@ -27,7 +27,9 @@ async def _delete(ground: Ground, asked: Asked, command: frames.AccountDelete) -
 
 async def _return(ground: Ground, asked: Asked, command: frames.AccountReturn) -> Outcome:
     stood = await leaving.come_back(ground.database, asked.user, command)
-    return Outcome(frames.Done(), stood.number, [asked.user] if stood.new else [])
+    return Outcome(
+        frames.Done(), stood.number, [asked.user] if stood.new else [], ended=[(one, asked.user) for one in stood.ended]
+    )  # fmt: skip
 
 
 async def _export(ground: Ground, asked: Asked, command: frames.AccountExport) -> Outcome:

@@ -58,9 +58,9 @@ begin
 end $$;
 
 -- An account begins to leave, or leaves already: it is hidden from everybody (may_see), its sign-ins end, and it is erased
--- when p_days have passed, unless its person returns. The operator calls this, too.
+-- when p_days have passed, unless its person returns.
 --   Returns {"until_ms", "ended": [sign-in, ...], "number"} or {"error": "unknown_user"}.
-create function begin_leaving(p_person uuid, p_days integer default 14) returns json language plpgsql volatile
+create function begin_leaving(p_person uuid, p_days integer) returns json language plpgsql volatile
 set enable_seqscan = off
 as $$
 declare
@@ -81,12 +81,53 @@ begin
         v_number := show_account(p_person);
     end if;
     with ended as (
-        update sign_in set ended_at_ms = now_ms(), ended_by = 'logout' where account = p_person and ended_at_ms is null
-        returning id
+        select end_sign_ins(p_person, null, 'left') as id
     )
     select coalesce(json_agg(id), '[]') into v_ended from ended;
     delete from device where account = p_person;              -- nothing is pushed to who left
     return json_build_object('until_ms', v.leaving_until_ms, 'ended', v_ended, 'number', v_number);
+end $$;
+
+-- The same in as many days as the servers say.
+create function begin_leaving(p_person uuid) returns json language sql volatile
+return begin_leaving(p_person, coalesce((select value::integer from house_rule where name = 'leaving_days'), 14));
+
+-- As in 0024; new: whom the operator deletes leaves as anybody does, and whom the operator suspends leaves no more.
+create or replace function stand_account(p_person uuid, p_standing text) returns json language plpgsql volatile
+set enable_seqscan = off
+as $$
+declare
+    v_standing text;
+    v_ended json := '[]';
+begin
+    select standing into v_standing from account where id = p_person for no key update;
+    if not found then return json_build_object('error', 'unknown_user'); end if;
+    if v_standing = 'deleted' then return json_build_object('error', 'deleted'); end if;
+    if p_standing = 'active' and v_standing not in ('suspended', 'active') then
+        return json_build_object('error', 'not_suspended');
+    end if;
+    if p_standing = 'leaving' then
+        v_ended := begin_leaving(p_person) -> 'ended';
+    elsif v_standing <> p_standing then
+        perform stay(p_person);
+        update account set standing = p_standing, standing_at_ms = now_ms() where id = p_person;
+        perform show_account(p_person);
+    end if;
+    if p_standing = 'suspended' then
+        select coalesce(json_agg(id), '[]') into v_ended from end_sign_ins(p_person, null, 'suspended') id;
+    end if;
+    return json_build_object('standing', p_standing, 'ended', v_ended);
+end $$;
+
+-- Who leaves does so no more. The account is locked.
+create function stay(p_person uuid) returns void language plpgsql volatile
+set enable_seqscan = off
+as $$
+begin
+    update account set leaving_until_ms = null, leaving_from = null where id = p_person and leaving_until_ms is not null;
+    if found then
+        delete from job where kind = 'account.erase' and payload ->> 'person' = p_person::text and state = 'waiting';
+    end if;
 end $$;
 
 -- The same as a command of the person's own.
@@ -105,22 +146,26 @@ begin
     return (v_answer::jsonb || v_left::jsonb - 'number')::json;
 end $$;
 
--- Take it back, while there is time: once the erasure has begun there is none.
+-- Take it back, while there is time: once the erasure has begun there is none. Who was suspended before is so again, and
+-- the sign-ins end.
 create function return_account(p_person uuid, p_command json) returns json language plpgsql volatile
 set enable_seqscan = off
 as $$
 declare
     v_answer json;
+    v_standing text;
+    v_ended json := '[]';
 begin
     v_answer := begin_personal(p_person, 'account', p_command ->> 'key', personal_digest(p_command));
     if v_answer is not null then return v_answer; end if;
-    update account set standing = leaving_from, standing_at_ms = now_ms(), leaving_until_ms = null, leaving_from = null
-        where id = p_person and standing = 'leaving';
-    if found then
-        delete from job where kind = 'account.erase' and payload ->> 'person' = p_person::text
-            and key like p_person || ':%' and state = 'waiting';
+    update account set standing = leaving_from, standing_at_ms = now_ms() where id = p_person and standing = 'leaving'
+        returning standing into v_standing;
+    if found then perform stay(p_person); end if;
+    if v_standing = 'suspended' then
+        select coalesce(json_agg(id), '[]') into v_ended from end_sign_ins(p_person, null, 'suspended') id;
     end if;
-    return end_personal(p_person, 'account', p_command ->> 'key', personal_digest(p_command), show_account(p_person));
+    v_answer := end_personal(p_person, 'account', p_command ->> 'key', personal_digest(p_command), show_account(p_person));
+    return v_answer::jsonb || jsonb_build_object('ended', v_ended);
 end $$;
 
 
@@ -177,7 +222,7 @@ begin
                 role = 'person', leaving_until_ms = null, leaving_from = null
             where id = p_person;
     end if;
-    update sign_in set ended_at_ms = now_ms(), ended_by = 'logout' where account = p_person and ended_at_ms is null;
+    perform end_sign_ins(p_person, null, 'left');
     return (select coalesce(json_agg(id), '[]') from sign_in where account = p_person);
 end $$;
 

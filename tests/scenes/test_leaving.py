@@ -4,7 +4,7 @@ import io
 import json
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import Any, LiteralString
 from uuid import UUID
 
 import pytest
@@ -15,6 +15,7 @@ from konnect_server.actions import erasure
 from konnect_server.ids import uuid7
 from protocol import closing
 from protocol.calls import CALLS
+from storage import accounts, leaving
 from storage.database import Database, open_database
 from tests.client_scene import open_scene
 from tests.leaving_kit import PNG, WORD, fetch, files_with, live, places, references, sign_in, until_erased, upload
@@ -181,19 +182,45 @@ async def test_who_leaves_is_hidden_and_signed_out_and_may_return(house: House, 
         assert await hers.result("account.return", key="nothing to do") == {}
 
 
-async def test_an_operator_ends_an_account_the_same_way(house: House, world: World) -> None:
+async def test_an_operator_ends_an_account_the_same_way(world: World) -> None:
+    """It is erased when as many days have passed as the servers say; a repeat moves nothing."""
     (ann,) = await world.people("Ann")
     await sign_in(world, ann)
-    row = await world.database.fetch_one("select begin_leaving(%s)::text", ann.id)
-    assert row is not None
-    left = json.loads(row[0])
-    assert left["ended"] == [str(ann.sign_in)]
-    row = await world.database.fetch_one("select begin_leaving(%s)::text", ann.id)
-    assert row is not None
-    assert json.loads(row[0]) == {"until_ms": left["until_ms"], "ended": [], "number": 0}
+    async with open_house(world, leaving_days=3):
+        pass
+    stood = await accounts.stand_account(world.database, ann.id, "leaving")
+    assert (stood.error, stood.standing, list(stood.ended)) == (None, "leaving", [ann.sign_in])
+    sql: LiteralString = "select leaving_until_ms - standing_at_ms, leaving_until_ms from account where id = %s"
+    [(days_ms, until_ms)] = await world.database.fetch_all(sql, ann.id)
+    assert days_ms == 3 * 86_400_000
+    again = await accounts.stand_account(world.database, ann.id, "leaving")
+    assert (again.standing, list(again.ended)) == ("leaving", [])
+    assert await world.database.fetch_all(sql, ann.id) == [(days_ms, until_ms)]
+    jobs = await world.database.fetch_all("select due_at_ms from job where kind = 'account.erase'")
+    assert jobs == [(until_ms,)]
     assert await world.database.fetch_one("select begin_leaving(%s)::text", uuid7()) == ('{"error" : "unknown_user"}',)
-    begun = await world.database.fetch_one("select begin_erasing(%s, %s)::text", ann.id, left["until_ms"])
-    assert begun == (None,), "not yet"
+    assert await leaving.begin_erasing(world.database, ann.id, until_ms) is None, "not yet"
+
+
+async def test_who_was_suspended_does_not_get_in_by_leaving(house: House, world: World) -> None:
+    """Deleted by the operator while suspended: who then returns is suspended as before, and signed out. And who is
+    suspended while leaving leaves no more."""
+    ann, bob = await world.people("Ann", "Bob")
+    for person in (ann, bob):
+        await accounts.stand_account(world.database, person.id, "suspended")
+        await accounts.stand_account(world.database, person.id, "leaving")
+    await sign_in(world, ann)
+    async with house.phone(ann) as hers:
+        assert await hers.result("account.return", key="r") == {}
+        assert (await hers.end())[0] == closing.SIGNED_OUT.code
+    await accounts.stand_account(world.database, bob.id, "suspended")
+    sql: LiteralString = "select standing, leaving_until_ms, leaving_from from account where id = any (%s)"
+    rows = await world.database.fetch_all(sql, [ann.id, bob.id])
+    assert rows == [("suspended", None, None)] * 2
+    assert await world.database.fetch_all("select from job where kind = 'account.erase'") == []
+    await accounts.stand_account(world.database, bob.id, "active")
+    async with house.phone(bob) as his:
+        assert (await his.result("account.get"))["standing"] == "active"
 
 
 @pytest.mark.parametrize("texts", ["blank", "keep"])
