@@ -183,6 +183,9 @@ class _Kept:
     def __init__(self, file: BinaryIO) -> None:
         self.read, self.seek, self.tell = file.read, file.seek, file.tell
 
+    def close(self) -> None:
+        """It goes on."""
+
 
 def _amazon(bucket: Bucket) -> str:
     return f"https://{bucket.name}.s3.{bucket.region}.amazonaws.com"

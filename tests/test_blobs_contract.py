@@ -4,6 +4,7 @@ import hashlib
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -68,6 +69,19 @@ async def test_what_is_sent_to_a_signed_address_is_there(blobs: Blobs, http: htt
     assert await blobs.read(key, 3, 5) == b"34567"
     assert await blobs.read(key, len(BODY) - 2, 100) == b"89"
     assert await blobs.read(key, len(BODY) + 5, 100) == b""
+
+
+@pytest.mark.parametrize("size_bytes", [10, 9_000_000], ids=["small", "of several parts"])
+async def test_what_the_server_makes_itself_is_stored_whole(blobs: Blobs, size_bytes: int) -> None:
+    """From its beginning, however it was read before; again, for whoever did it first was killed."""
+    key, body = media_key(uuid4(), 1), os.urandom(size_bytes)
+    with tempfile.TemporaryFile() as file:
+        file.write(body)
+        await blobs.store(key, file, "application/zip")  # type: ignore[arg-type]  # a file of bytes
+        await blobs.store(key, file, "application/zip")  # type: ignore[arg-type]
+        assert not file.closed
+    assert await blobs.head(key) == len(body)
+    assert await blobs.digest(key) == hashlib.sha256(body).digest()
 
 
 async def test_a_copy_is_not_touched_by_what_comes_later(blobs: Blobs, http: httpx.AsyncClient) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, LiteralString
 from uuid import UUID
 
+import boto3  # type: ignore[import-untyped]
 import pytest
 import trio
 from msgspec import Raw
@@ -19,6 +20,7 @@ from storage import accounts, leaving
 from storage.database import Database, open_database
 from tests.client_scene import open_scene
 from tests.leaving_kit import PNG, WORD, fetch, files_with, live, places, references, sign_in, until_erased, upload
+from tests.moto_s3 import new_bucket, running_s3
 from tests.running import LIMIT_S, House, Person, Phone, World, create_group, open_house, open_process
 from tests.scenes.test_calls import caller
 from tests.scenes.test_messages import Screen, fresh, shown
@@ -257,6 +259,34 @@ async def test_who_stays_sees_the_same_whenever_one_looks(dsn: str, folder: Path
         state = await ann.client.conversation(room)
         assert (state.owner, state.members) == (ann.id, (ann.id,))
         devices.cancel_scope.cancel()
+
+
+async def test_nothing_is_left_in_a_bucket(world: World) -> None:
+    """Where an S3 store holds media: photo, file, portrait and the copy of everything, which is complete before."""
+    (zed,) = await world.people("Zed")
+    with running_s3() as endpoint:
+        bucket = new_bucket(endpoint)
+        settings = {
+            "s3_bucket": bucket.name, "s3_endpoint": endpoint, "s3_access_key": "test", "s3_secret_key": "test",
+        }  # fmt: skip
+        client = boto3.client(
+            "s3", endpoint_url=endpoint, region_name=bucket.region, aws_access_key_id="test",
+            aws_secret_access_key="test",
+        )  # fmt: skip
+        async with open_house(world, **settings) as house, house.phone(zed) as his:
+            await upload(house, zed, "photo", PNG, "image/png", "a.png")
+            await upload(house, zed, "file", WORD.encode(), "application/x-thing", "b")
+            await upload(house, zed, "profile_photo", PNG + b"me", "image/png", "")
+            _, made = await exported(house, his, zed)
+            media = {name: made.read(name) for name in made.namelist() if name.startswith("media/")}
+            assert sorted(map(len, media.values())) == sorted([len(PNG), len(WORD), len(PNG) + 2])
+            listed = await trio.to_thread.run_sync(lambda: client.list_objects_v2(Bucket=bucket.name))
+            assert listed["KeyCount"] == 4
+            await leave(world, zed)
+            await until_erased(world, zed)
+            listed = await trio.to_thread.run_sync(lambda: client.list_objects_v2(Bucket=bucket.name))
+            assert listed["KeyCount"] == 0
+        client.close()
 
 
 async def leave(world: World, person: Person) -> None:
