@@ -77,8 +77,8 @@ async def test_what_the_server_makes_itself_is_stored_whole(blobs: Blobs, size_b
     key, body = media_key(uuid4(), 1), os.urandom(size_bytes)
     with tempfile.TemporaryFile() as file:
         file.write(body)
-        await blobs.store(key, file, "application/zip")  # type: ignore[arg-type]  # a file of bytes
-        await blobs.store(key, file, "application/zip")  # type: ignore[arg-type]
+        await blobs.store(key, file, "application/zip")
+        await blobs.store(key, file, "application/zip")
         assert not file.closed
     assert await blobs.head(key) == len(body)
     assert await blobs.digest(key) == hashlib.sha256(body).digest()

@@ -266,7 +266,7 @@ async def test_nothing_is_left_in_a_bucket(world: World) -> None:
     (zed,) = await world.people("Zed")
     with running_s3() as endpoint:
         bucket = new_bucket(endpoint)
-        settings = {
+        settings: dict[str, Any] = {
             "s3_bucket": bucket.name, "s3_endpoint": endpoint, "s3_access_key": "test", "s3_secret_key": "test",
         }  # fmt: skip
         client = boto3.client(
