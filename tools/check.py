@@ -30,6 +30,7 @@ SECOND_PYTHONS: Final = ROOT / ".test-pythons"
 _TOOLS: Final = (
     "--ignore-glob=tests/test_bench*", "--ignore=tests/test_replay.py", "--ignore=tests/test_simulate.py",
     "--ignore-glob=tests/test_store_*",  # PostgreSQL at work, not Python
+    *(f"--ignore=tests/test_{noun}.py" for noun in ("feed", "profiles", "posts", "contacts", "opener_leaks", "by_mail")),
 )  # fmt: skip
 _SCENES: Final = ("test_talk.py", "test_coming_back.py", "test_calls.py")
 
@@ -103,11 +104,11 @@ def _lanes() -> list[list[Step]]:
     tests = [
         Step(f"tests, Python {here}", 1500, python("pytest", "--color=no", "--ignore=tests/scenes")),
         Step("fuzz", 180, python("tests.fuzz", "--seconds", "60")),
-    ]
-    others = [
-        Step(f"scenes, Python {here}", 900, python("pytest", "--color=no", "tests/scenes")),
         Step("mypy", 600, python("mypy")),
         Step("the Dockerfile's steps", 300, python("tools.image")),
+    ]
+    others = [
+        Step(f"scenes, Python {here}", 1200, python("pytest", "--color=no", "tests/scenes")),
     ]
     if sys.version_info[:2] < OTHER:
         name = ".".join(map(str, OTHER))
