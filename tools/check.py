@@ -102,7 +102,7 @@ def _lanes() -> list[list[Step]]:
     """What runs beside what, after that."""
     here = f"{sys.version_info.major}.{sys.version_info.minor}"
     tests = [
-        Step(f"tests, Python {here}", 1500, python("pytest", "--color=no", "--ignore=tests/scenes")),
+        Step(f"tests, Python {here}", 1800, python("pytest", "--color=no", "--ignore=tests/scenes")),
         Step("fuzz", 180, python("tests.fuzz", "--seconds", "60")),
         Step("mypy", 600, python("mypy")),
         Step("the Dockerfile's steps", 300, python("tools.image")),
