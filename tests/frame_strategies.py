@@ -77,6 +77,11 @@ def _mend(cls: type[Struct], values: dict[str, Any]) -> dict[str, Any]:
         case frames.Experience:
             years = sorted(values[name] for name in ("from_year", "to_year") if isinstance(values.get(name), int))
             return {**values, "from_year": years[0], "to_year": years[1]} if len(years) == 2 else values
+        case frames.ConversationCreate if values.get("kind", "group") == "group":
+            return {name: one for name, one in values.items() if name != "public"}  # by invitation only
+        case frames.Reportable:
+            first = next((name for name, one in values.items() if one is not None), None)
+            return {"user": UUID(int=1)} if first is None else {first: values[first]}
         case frames.ProfileFilter:
             ages = sorted(values[name] for name in ("age_from", "age_to") if isinstance(values.get(name), int))
             return {**values, "age_from": ages[0], "age_to": ages[1]} if len(ages) == 2 else values
