@@ -32,7 +32,7 @@ _TOOLS: Final = (
     "--ignore-glob=tests/test_store_*",  # PostgreSQL at work, not Python
     *(f"--ignore=tests/test_{one}.py" for one in ("feed", "profiles", "posts", "contacts", "opener_leaks", "by_mail")),
 )  # fmt: skip
-_SCENES: Final = ("test_talk.py", "test_coming_back.py", "test_calls.py")
+_SCENES: Final = ("test_talk.py", "test_coming_back.py")
 
 _COUNTS: Final = re.compile(r"(\d+) (passed|failed|skipped|error|errors|xfailed|xpassed|deselected|warnings?)\b")
 
