@@ -321,6 +321,17 @@ class OldXmppPeer(XmppPeer):
     old = True
 
 
+class CuriousXmppPeer(XmppPeer):
+    """One that asks whether the author is still there between a message and its acknowledgement."""
+
+    def _message(self, user: str, text: str) -> None:
+        self.say(
+            next(out for out, name in self.members.items() if name == user),
+            "<iq type='get' from='localhost' id='hm'><ping xmlns='urn:xmpp:ping'/></iq>",
+        )
+        super()._message(user, text)
+
+
 class NatsPeer(Peer):
     """Core NATS."""
 

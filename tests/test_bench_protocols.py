@@ -7,6 +7,7 @@ from bench.loadgen import Load, LoadFailed, Mode, Proto, Seat, build, need_files
 from tests.bench_peers import (
     FAULTS,
     BarePeer,
+    CuriousXmppPeer,
     Fault,
     KonnectPeer,
     NatsPeer,
@@ -206,6 +207,14 @@ async def test_a_server_that_is_gone_for_a_moment_is_dialled_until_it_is_back() 
 async def test_an_old_server_demands_a_session() -> None:
     load = await run(OldXmppPeer(), "xmpp", "direct")
     check(load, "none")
+
+
+@pytest.mark.parametrize("flight", [1, 4])
+async def test_a_ping_of_the_server_between_message_and_acknowledgement(flight: int) -> None:
+    """Its answer is a stanza as well, but one that the acknowledgement does not count yet."""
+    load = await run(CuriousXmppPeer(), "xmpp", "direct", flight=flight)
+    check(load, "none")
+    assert load.counts["acks"] == load.counts["sent"] == load.counts["deliveries"] >= 20
 
 
 @pytest.mark.parametrize(

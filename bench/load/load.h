@@ -51,7 +51,7 @@ struct client {
     char *cursor;         /* konnect: as the server last told it */
     int step;             /* xmpp: how far the sign-in is */
     u32 handled;          /* xmpp: stanzas that came since stream management was enabled */
-    u32 other_stanzas;    /* xmpp: stanzas that were sent since then, messages not counted */
+    u32 stanzas, *stanza; /* xmpp: how many were sent since then; which of them each of the last RING messages was */
 };
 
 /* One peer's way to speak. A protocol runs over a WebSocket when it has a path, else over the plain stream. */

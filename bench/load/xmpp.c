@@ -8,7 +8,9 @@
  *   fanout       groupchat; the author's own copy is its acknowledgement
  *   direct       chat; acknowledged by stream management (XEP-0198): asked for with <r/> after each message. A server
  *                handles a stream's stanzas in order and says <a h=.../> when it is through with them; with an archive
- *                that is after the archive's insert. Only authors enable it, which is less work for the server. */
+ *                that is after the archive's insert. Only authors enable it, which is less work for the server. The
+ *                server counts every stanza, answers to its own pings too, and these may come between any two
+ *                messages: so each message knows which stanza it was. */
 #define _GNU_SOURCE
 #include "load.h"
 #include <stdio.h>
@@ -34,7 +36,7 @@ static void open_stream(struct client *c) { say(c, "<open xmlns='" FRAMING "' to
 
 static void opened(struct client *c) {
     c->step = OPENING;
-    c->handled = c->other_stanzas = 0;
+    c->handled = c->stanzas = 0;
     forget_caught_up(c);                                       /* the archive's page comes from its beginning again */
     open_stream(c);
 }
@@ -61,13 +63,14 @@ static void authenticate(struct client *c) {
 
 static void arrive(struct client *c) {
     c->step = ARRIVING;
-    c->other_stanzas++;
+    c->stanzas++;
     say(c, "<presence xmlns='jabber:client'/>");
 }
 
 static void bound(struct client *c) {
     if (options.mode != DIRECT || c->role != 'a') { arrive(c); return; }
     c->step = ENABLING;
+    if (!c->stanza && !(c->stanza = calloc(RING, sizeof(u32)))) fail("out of memory");
     say(c, "<enable xmlns='" SM "'/>");
 }
 
@@ -159,7 +162,7 @@ static void iq(struct client *c, const u8 *p, const u8 *end, u64 now) {
         return;
     }
     const u8 *from = xml_attribute(p, end, "from", &from_size);              /* the server pings */
-    c->other_stanzas++;
+    c->stanzas++;
     put_text("<iq xmlns='jabber:client' type='result' id='"), put(id, id_size);
     if (from) put_text("' to='"), put(from, from_size);
     say(c, "'/>");
@@ -180,8 +183,8 @@ static void managed(struct client *c, const u8 *p, const u8 *end, u64 now) {
     size_t size;
     const u8 *h = xml_attribute(p, end, "h", &size);
     u64 through = h ? json_whole(h, h + size) : ~0ull;
-    if (through == ~0ull || through > c->other_stanzas + c->sent) { counts.wrong++; return; }
-    while (c->answered + c->other_stanzas < through) answered(c, c->answered, 1, p, end, now);
+    if (through == ~0ull || through > c->stanzas) { counts.wrong++; return; }
+    while (c->answered < c->sent && c->stanza[c->answered % RING] <= through) answered(c, c->answered, 1, p, end, now);
 }
 
 static void any(struct client *c, const u8 *p, size_t size, u64 now) {
@@ -215,6 +218,7 @@ static void ping(struct client *c, u64 id, u64 at) {
 
 static void send_text(struct client *c, u64 id, u64 at) {
     int group = options.mode == FANOUT;
+    if (!group) c->stanza[id % RING] = ++c->stanzas;
     put_text("<message xmlns='jabber:client' type='"), put_text(group ? "groupchat" : "chat");
     put_text("' to='"), put_text(c->conversation);
     put_text(group ? "@" ROOMS "' id='" : "@localhost' id='"), put_key(c, id);
