@@ -54,7 +54,9 @@ def write_people(dsn: str, keys: Path, count: int) -> list[Person]:
 
 
 # Or a thousand notifications and a thousand walks would fall into the first seconds that are measured.
-_TOLD: Final[LiteralString] = "insert into pushed (conversation, seq) select id, last_seq from conversation where id = %s"
+_TOLD: Final[LiteralString] = (
+    "insert into pushed (conversation, seq) select id, last_seq from conversation where id = %s"
+)
 
 
 def write_group(dsn: str, people: list[Person]) -> UUID:
