@@ -108,6 +108,7 @@ from konnect_client.posts import Comment, CommentPage, OnePostReaction, Post, Po
 from konnect_client.profiles import Experience, FoundProfile, OwnProfile, PersonProfile, ProfilePhoto, Prompt
 from konnect_client.statefile import MemoryState, Saved, StateFile, StateStore
 from konnect_client.states import Phase, State
+from konnect_client.suggestions import AnswerPage, PastAnswer, Reason, Suggestion, SuggestionPage
 from konnect_client.threads import OwnThread, Replies, Thread, ThreadNow, ThreadPage
 from konnect_client.tokens import AccessToken, TokenSource
 from konnect_client.transport import Connect, Socket, over_stream, websocket
@@ -116,6 +117,7 @@ __all__ = [
     "AccessToken",
     "Account",
     "AccountStanding",
+    "AnswerPage",
     "Attachment",
     "Ban",
     "BanPage",
@@ -181,6 +183,7 @@ __all__ = [
     "OwnOpenerPage",
     "OwnProfile",
     "OwnThread",
+    "PastAnswer",
     "PersonPresence",
     "PersonProfile",
     "Personal",
@@ -201,6 +204,7 @@ __all__ = [
     "Reaction",
     "ReactionPage",
     "ReaderPage",
+    "Reason",
     "Receipt",
     "ReceiptMoved",
     "Replies",
@@ -224,6 +228,8 @@ __all__ = [
     "StateChanged",
     "StateFile",
     "StateStore",
+    "Suggestion",
+    "SuggestionPage",
     "Synced",
     "Thread",
     "ThreadNow",

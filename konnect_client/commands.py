@@ -51,6 +51,7 @@ from konnect_client.posts import CommentPage, Post, PostPage, PostReactionPage
 from konnect_client.profiles import FoundProfile
 from konnect_client.receipts import Receipts
 from konnect_client.states import Phase
+from konnect_client.suggestions import AnswerPage, SuggestionPage
 from konnect_client.threads import ThreadPage
 
 TYPING_EVERY_S: Final = 3.0
@@ -263,6 +264,22 @@ class Commands:
     async def unmatch(self, match: str, *, key: str | None = None) -> None:
         """End a match, for both."""
         await self.ask("match.unmatch", key=key or self._new_key(), match=str(match))
+
+    # --- suggestions ---
+
+    async def suggestions(
+        self, *, limit: int = 10, cursor: str | None = None, **conditions: object
+    ) -> SuggestionPage:
+        """People of whom it is likely that both say yes: one page. *conditions* as for :meth:`feed`."""
+        return SuggestionPage.parse(await self.ask("match.suggest", filter=conditions, limit=limit, cursor=cursor))
+
+    async def pass_over(self, user: str, on: bool = True, *, key: str | None = None) -> None:
+        """Have somebody not be shown any more, or take that back."""
+        await self.ask("match.pass", key=key or self._new_key(), user=str(user), on=on)
+
+    async def answers(self, *, limit: int = 20, cursor: str | None = None) -> AnswerPage:
+        """Whom one has written to or passed over, and what became of it, the newest first: one page."""
+        return AnswerPage.parse(await self.ask("match.history", limit=limit, cursor=cursor))
 
     async def create_link(
         self,

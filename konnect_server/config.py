@@ -189,6 +189,7 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     opener_within_h: Annotated[
         int, among(24, 720), doc("Of `random`: within how many hours; no fewer, or one could tell when they were sent.")
     ] = 24
+    suggest_seed: Annotated[str, doc("By what the few are drawn who are suggested by chance; any text.")] = ""
 
     # Times
     hello_timeout_s: Annotated[float, above(0, 600), doc("A socket without a hello is closed after it.")] = 10.0

@@ -124,6 +124,7 @@ AGE: Final = 150
 WITHIN_KM: Final = 20_100
 FILTERED: Final = 20  # values of one condition of a filter
 FEED_PAGE: Final = 30
+SUGGEST_PAGE: Final = 30
 # part E: blocks and reports
 BLOCKS: Final = 1_000  # people whom one may have blocked
 BLOCKS_PAGE: Final = 100

@@ -53,7 +53,7 @@ def start_of(person: UUID, at_ms: int) -> int:
     return int.from_bytes(hashlib.sha256(person.bytes + day.to_bytes(8)).digest()[:8]) % PLACES
 
 
-_FEED: Final[LiteralString] = "select feed_page(%s, %s::json, %s, %s, %s, %s, %s::bigint[], %s, %s, %s)::text"
+_FEED: Final[LiteralString] = "select feed_shown(%s, %s::json, %s, %s, %s, %s, %s::bigint[], %s, %s, %s)::text"
 
 
 async def feed(db: Queries, person: UUID, command: FeedList, at_ms: int) -> People:

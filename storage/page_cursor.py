@@ -84,6 +84,14 @@ OPENERS_SENT: Final = PageCursor(tuple[_Seq, UUID], (SEQ_MAX, _LEAST))
 # Matches, the latest first: their ids.
 MATCHES: Final = PageCursor(tuple[UUID], (_MOST,))
 
+# --- suggestions ---
+
+# Suggestions: when the first page was asked for.
+SUGGESTIONS: Final = PageCursor(tuple[_Seq], (0,))
+
+# Whom one has answered, the latest first: when, and whom.
+ANSWERS: Final = PageCursor(tuple[_Seq, UUID], (SEQ_MAX, _LEAST))
+
 # --- people ---
 
 # The feed: where the walk began and how far it came; whether it is past the end of the circle, and whether all of it is

@@ -85,7 +85,7 @@ from storage import (
 )
 from storage.actions import Deed
 from storage.database import Database, OwnConnection
-from storage.errors import StorageConflict, StorageUnavailable
+from storage.errors import StorageConflict
 from storage.gather import Gather, Kind
 from storage.rows import (
     Acted,
@@ -917,7 +917,7 @@ async def open_store(database: Database, lanes: int) -> AsyncIterator[PostgresSt
 
 
 async def _carry(store: PostgresStore, gather: Gather, lane: OwnConnection) -> None:
-    with suppress(StorageUnavailable):  # then the first who ask pay for it, or are told
+    with suppress(Exception):  # whatever it is: the first who ask meet it, and are told
         await store.warm(lane)
     await gather.run(lane)
 

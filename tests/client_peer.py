@@ -630,6 +630,16 @@ class Peer:
     def _match_list(self, wire: Wire, frame: Frame) -> None:
         self.ok(wire, frame, matches=[])
 
+    def _match_suggest(self, wire: Wire, frame: Frame) -> None:
+        why = [{"kind": "interests", "values": ["hiking"]}, {"kind": "near", "city": "Vienna"}]
+        one = {"profile": {"user": self.user, "name": "Ann"}, "common": ["hiking"], "score": 0.25, "why": why}
+        self.ok(wire, frame, people=[one], cursor="more")
+
+    _match_pass = _opener_send
+
+    def _match_history(self, wire: Wire, frame: Frame) -> None:
+        self.ok(wire, frame, people=[{"user": BOB, "status": "pending", "at_ms": 3, "score": 0.25}])
+
     def _session_list(self, wire: Wire, frame: Frame) -> None:
         one = {"session": BOB, "device": "phone", "created_at_ms": 1, "used_at_ms": 2, "current": True}
         self.ok(wire, frame, sessions=[one])

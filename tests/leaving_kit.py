@@ -229,6 +229,21 @@ async def _meet(
     await do("match.unmatch", match=match)
     await hers.result("opener.send", key="o", user=str(zed), text="Hello you")
     await do("opener.ignore", opener=str(UUID(int=5)))
+    # Who was suggested, and passed over; what others' suggestions go by.
+    await do("match.pass", user=str(bob))
+    await life.world.database.execute(
+        "insert into impression (person, other, at_ms, version, source, place, score) "
+        "select a.id, b.id, 1, 1, 'feed', 1, 0.5 from account a, account b where a.id <> b.id and %s in (a.id, b.id)",
+        zed.id,
+    )
+    await life.world.database.execute("insert into exposure values (%s, current_date, 3)", zed.id)
+    await life.world.database.execute(
+        "insert into passed_over (person, other) values (%s, %s) on conflict do nothing", bob.id, zed.id
+    )
+    await life.world.database.execute(
+        "insert into suggest_key select (suggest_row(1, p)).* from profile p where person = %s on conflict do nothing",
+        zed.id,
+    )
     # Contacts and follows.
     await do("contact.request", user=str(bob), note=f"{WORD} asks")
     await do("contact.withdraw", user=str(bob))

@@ -42,6 +42,7 @@ from konnect_client.openers import MatchPage, OpenerPage, OwnOpenerPage
 from konnect_client.pack import pack, unpack
 from konnect_client.posts import CommentPage, Post, PostPage, PostReactionPage
 from konnect_client.profiles import FoundProfile
+from konnect_client.suggestions import AnswerPage, SuggestionPage
 from konnect_client.threads import ThreadPage
 from konnect_client.timeline import Timeline
 from protocol import codec, frames
@@ -151,6 +152,15 @@ def test_every_answer_is_understood(vector: dict[str, Any]) -> None:
             assert [one.user for one in RequestPage.parse(result).requests] == [one["user"] for one in requests]
         case {"conversation": _, "seq": seq}:
             assert Joined.parse(result).seq == seq
+        case {"people": [{"profile": _, "score": _}, *_] as people}:
+            suggested = SuggestionPage.parse(result).people
+            assert [(one.met.profile.user, one.score, [w.kind for w in one.why]) for one in suggested] == [
+                (one["profile"]["user"], one["score"], [w["kind"] for w in one["why"]]) for one in people
+            ]
+        case {"people": [{"status": _}, *_] as people}:
+            assert [(one.user, one.status) for one in AnswerPage.parse(result).people] == [
+                (one["user"], one["status"]) for one in people
+            ]
         case {"people": [{"profile": _}, *_] as people}:
             assert [(one.profile.user, list(one.common), one.online) for one in FeedPage.parse(result).people] == [
                 (one["profile"]["user"], one.get("common", []), one.get("online", False)) for one in people
@@ -341,6 +351,12 @@ async def test_every_command_of_the_client_is_one_that_the_server_takes(autojump
         assert (await client.openers_sent(cursor="p2")).left == 4
         assert (await client.matches(limit=3)).matches == ()
         await client.unmatch(BOB)
+        [suggested] = (await client.suggestions(within_km=50)).people
+        assert (suggested.score, suggested.why[1].city, suggested.met.common) == (0.25, "Vienna", ("hiking",))
+        await client.pass_over(BOB)
+        await client.pass_over(BOB, False)
+        [past] = (await client.answers(limit=5)).people
+        assert (past.user, past.status, past.score) == (BOB, "pending", 0.25)
         # accounts
         assert [one.device for one in await client.sign_ins()] == ["phone"]
         await client.revoke_sign_in(BOB)

@@ -2,7 +2,18 @@
 
 from typing import Final
 
-from konnect_server.people import blocks, contacts, feed, leaving, openers, posts, profiles, reports, sessions
+from konnect_server.people import (
+    blocks,
+    contacts,
+    feed,
+    leaving,
+    openers,
+    posts,
+    profiles,
+    reports,
+    sessions,
+    suggestions,
+)
 from konnect_server.people.ground import Rules
 
 RULES: Final[Rules] = {
@@ -11,6 +22,7 @@ RULES: Final[Rules] = {
     **sessions.RULES,
     # openers and matches
     **openers.RULES,
+    **suggestions.RULES,
     # blocks and reports
     **blocks.RULES,
     **reports.RULES,

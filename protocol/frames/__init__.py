@@ -359,6 +359,16 @@ from protocol.frames.states import (
     StateEvent as StateEvent,
     StateKind as StateKind,
 )
+from protocol.frames.suggestions import (
+    AnswerHistory as AnswerHistory,
+    MatchHistory as MatchHistory,
+    MatchPass as MatchPass,
+    MatchSuggest as MatchSuggest,
+    PastAnswer as PastAnswer,
+    Reason as Reason,
+    Suggestion as Suggestion,
+    Suggestions as Suggestions,
+)
 from protocol.frames.threads import (
     OneThread as OneThread,
     OwnThread as OwnThread,
@@ -400,6 +410,8 @@ AnyCommand = (
     | SessionList | SessionRevoke | SessionRevokeAll
     # openers and matches
     | OpenerSend | OpenerList | OpenerSent | OpenerIgnore | MatchList | MatchUnmatch
+    # suggestions
+    | MatchSuggest | MatchPass | MatchHistory
     # part E: blocks and reports
     | Block | Unblock | BlockList | Report | ReportList | ReportClose
     # contacts, follows and posts
@@ -561,6 +573,10 @@ RESULTS: dict[type[Command], type[Struct]] = {
     OpenerIgnore: Done,
     MatchList: Matches,
     MatchUnmatch: Done,
+    # suggestions
+    MatchSuggest: Suggestions,
+    MatchPass: Done,
+    MatchHistory: AnswerHistory,
     # part E: blocks and reports
     Block: Done,
     Unblock: Done,

@@ -315,6 +315,9 @@ ERRORS: Final[dict[type[frames.Command], tuple[type[errors.KonnectError], ...]]]
     frames.OpenerIgnore: (errors.KeyReused,),
     frames.MatchList: (errors.BadCursor,),
     frames.MatchUnmatch: (errors.UnknownMatch, errors.KeyReused),
+    frames.MatchSuggest: (errors.BadCursor,),
+    frames.MatchPass: (errors.KeyReused,),
+    frames.MatchHistory: (errors.BadCursor,),
     # part E: blocks and reports
     frames.Block: (errors.UnknownUser, errors.TooManyOfOnesOwn, errors.KeyReused),
     frames.Unblock: (errors.KeyReused,),

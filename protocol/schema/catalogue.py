@@ -49,6 +49,9 @@ RECORDS: Final[tuple[type[Struct], ...]] = (
     frames.Hit,
     # people to meet
     frames.Met,
+    frames.Suggestion,
+    frames.Reason,
+    frames.PastAnswer,
     frames.ProfileFilter,
     # profiles
     frames.Profile,

@@ -287,6 +287,10 @@ COMMANDS: Final[dict[type[frames.Command], dict[str, Any]]] = {
     frames.OpenerIgnore: {"t": "opener.ignore", "id": 143, "key": "o-77c1d1", "opener": str(OPENER)},
     frames.MatchList: {"t": "match.list", "id": 144, "limit": 20},
     frames.MatchUnmatch: {"t": "match.unmatch", "id": 145, "key": "o-77c1d2", "match": str(MATCH)},
+    # suggestions
+    frames.MatchSuggest: {"t": "match.suggest", "id": 146, "filter": {"age_from": 25, "within_km": 50}, "limit": 10},
+    frames.MatchPass: {"t": "match.pass", "id": 147, "key": "o-77c1d3", "user": str(CLEO)},
+    frames.MatchHistory: {"t": "match.history", "id": 148, "limit": 20},
     # part E: blocks and reports
     frames.Block: {"t": "block", "id": 201, "key": "b-1", "user": str(CLEO)},
     frames.Unblock: {"t": "unblock", "id": 202, "key": "b-2", "user": str(CLEO)},
@@ -361,6 +365,11 @@ _PROFILE: Final = frames.Profile(
     experience=[_EXPERIENCE], prompts=[_PROMPT], photos=[_PROFILE_PHOTO],
 )  # fmt: skip
 _MET: Final = frames.Met(_PROFILE, ["hiking"], True)
+_REASONS: Final = [
+    frames.Reason("interests", ["hiking"]), frames.Reason("near", city="Vienna"), frames.Reason("answers"),
+]
+_SUGGESTION: Final = frames.Suggestion(_PROFILE, ["hiking"], score=0.21, why=_REASONS)
+_PAST_ANSWER: Final = frames.PastAnswer(BOB, "pending", AT_MS, 0.21)
 _VISIBILITY: Final = frames.Visibility(
     last_name="contacts", photos="everyone", bio="everyone", birthday="contacts", gender="everyone", city="everyone",
     distance="everyone", interests="everyone", skills="everyone", goals="everyone", languages="everyone",
@@ -459,6 +468,9 @@ RESULTS: Final[dict[type[Struct], Struct]] = {
     frames.Openers: frames.Openers([_LISTED_OPENER], 3, CURSOR),
     frames.SentOpeners: frames.SentOpeners([_OWN_OPENER], 4),
     frames.Matches: frames.Matches([_LISTED_MATCH]),
+    # suggestions
+    frames.Suggestions: frames.Suggestions([_SUGGESTION], CURSOR),
+    frames.AnswerHistory: frames.AnswerHistory([_PAST_ANSWER, frames.PastAnswer(CLEO, "rejected", AT_MS)]),
     # part E: blocks and reports
     frames.Blocks: frames.Blocks([_BLOCK]),
     frames.Reported: frames.Reported(REPORT),
@@ -539,6 +551,9 @@ RECORDS: Final[dict[type[Struct], Struct]] = {
     frames.PersonPresence: frames.PersonPresence(CLEO, "offline", AT_MS),
     # people to meet
     frames.Met: _MET,
+    frames.Reason: _REASONS[1],
+    frames.Suggestion: _SUGGESTION,
+    frames.PastAnswer: _PAST_ANSWER,
     frames.ProfileFilter: frames.ProfileFilter(25, 40, 50, interests=["hiking"], languages=["de", "en"], online=True),
     # profiles
     frames.Profile: _PROFILE,

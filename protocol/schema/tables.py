@@ -383,6 +383,7 @@ _LIMITS: Final[dict[str, str]] = {
     "WITHIN_KM": "The widest distance that a filter may ask for, in km: half of the way round.",
     "FILTERED": "Values of one condition of a filter.",
     "FEED_PAGE": "People on one page of `feed.list` and `profile.search`.",
+    "SUGGEST_PAGE": "People on one page of `match.suggest` and `match.history`.",
     "OPENER_CHARS": "Code points of a first message.",
     "OPENERS": "First messages that one person is shown at once; more wait until some are put away.",
     "OPENERS_PAGE": "First messages on one page of `opener.list` and `opener.sent`.",

@@ -207,6 +207,7 @@ CASES: Final[dict[str, Case]] = {
     # profiles
     "profile.get": Case(lambda s: {"user": str(s.other)}, shows=True, names=True),
     "feed.list": Case(plain(), shows=True, names=True),
+    "match.suggest": Case(plain(), shows=True, names=True),
     "profile.search": Case(plain(query="about"), shows=True, names=True),
     "profile.update": Case(keyed(plain(bio="one's own"))),
     # leaving
@@ -248,6 +249,8 @@ CASES: Final[dict[str, Case]] = {
     "opener.ignore": Case(keyed(plain(opener=NOBODY))),
     "match.list": Case(plain(), names=True),
     "match.unmatch": Case(keyed(plain(match=NOBODY))),
+    "match.pass": Case(keyed(lambda s: {"user": str(s.other)})),
+    "match.history": Case(plain(), names=True),
     "member.ban": Case(keyed(about()), names=True),
     "conversation.remove": Case(keyed(about())),
     "room.leave": Case(keyed(lambda s: {"conversation": s.hall})),

@@ -290,6 +290,10 @@ async def openers_and_matches(
     assert (match["user"], match["conversation"]) == (str(bob), talk)
     assert await result("match.unmatch", "no more", match=match["match"]) == {}
     assert (await result("match.list"))["matches"][0]["by_me"]
+    assert await result("match.suggest", limit=5) == {"people": []}, "nobody's profile is complete"
+    assert await result("match.pass", "not for me", user=str(cid)) == {}
+    past = (await result("match.history"))["people"]
+    assert [(one["user"], one["status"]) for one in past] == [(str(cid), "rejected"), (str(bob), "rejected")]
 
     command = OpenerSend(id=1, key="third", user=ann.id, text="Who am I?")
     await openers.send_opener(world.database, cid.id, command, Terms(), uuid7(), uuid7())
@@ -548,6 +552,7 @@ async def test_a_repeat_is_answered_as_the_first_was_at_either_door(house: House
             ("opener.send", {"user": str(bob), "text": "hi"}),
             ("opener.ignore", {"opener": str(ann)}),
             ("match.unmatch", {"match": match}),
+            ("match.pass", {"user": str(bob)}),
             ("block", {"user": str(dan)}),
             ("unblock", {"user": str(dan)}),
             ("report", {"what": {"user": str(dan)}, "reason": "spam"}),
@@ -589,7 +594,7 @@ async def test_a_repeat_is_answered_as_the_first_was_at_either_door(house: House
     # One's own; of threads; what is sent later; of the room; the other group; of links.
     elsewhere = 10 + 2 + 3 + 1 + 2 + 1 + 4
     elsewhere += 1  # profiles
-    elsewhere += 3  # openers and matches
+    elsewhere += 4  # openers, matches and suggestions
     elsewhere += 4  # blocks and reports
     elsewhere += 13  # contacts, follows and posts
     elsewhere += 3  # leaving
@@ -886,6 +891,12 @@ async def test_both_doors_refuse_with_the_same_code(house: House, world: World) 
             ("opener.ignore", {"key": "n", "opener": "x"}, "invalid"),
             ("match.list", {"cursor": "nonsense"}, "bad_cursor"),
             ("match.unmatch", {"key": "n", "match": nobody}, "unknown_match"),
+            ("match.suggest", {"cursor": "nonsense"}, "bad_cursor"),
+            ("match.suggest", {"limit": 31}, "invalid"),
+            ("match.suggest", {"filter": {"age_from": 30, "age_to": 20}}, "invalid"),
+            ("match.pass", {"key": "n", "user": str(ann)}, "invalid"),
+            ("match.pass", {"key": "n", "user": "x"}, "invalid"),
+            ("match.history", {"cursor": "nonsense"}, "bad_cursor"),
             # leaving
             ("account.pause", {"key": "n", "on": "perhaps"}, "invalid"),
             ("account.export", {"key": ""}, "invalid"),

@@ -36,6 +36,8 @@ ERASED = {
     "follow.person", "follow_told.followed", "follow_told.person", "one_time_code.person", "opener.author",
     "post.author", "post_reaction.person", "post_reaction_told.person", "profile.person", "profile_photo.person",
     "report.closed_by", "report.reporter",
+    "exposure.other", "impression.other", "impression.person", "passed_over.other", "passed_over.person",
+    "suggest_key.person", "suggest_key_1.person",
 }  # fmt: skip
 KEPT = {
     "ban.author",  # whom the person barred stays barred; the reason goes
@@ -415,6 +417,7 @@ FILES = {
     "follow.person": "contacts/following", "follow.followed": "contacts/followers",
     "post.author": "posts/posts", "comment.author": "posts/comments", "post_reaction.person": "posts/reactions",
     "opener.author": "openers/openers_sent",
+    "impression.person": "suggestions/shown", "passed_over.person": "suggestions/passed_over",
 }  # fmt: skip
 # Of others' making, or how the server does its work.
 ELSEWHERE = {
@@ -431,6 +434,8 @@ ELSEWHERE = {
     "report.about", "report.closed_by",  # others' words, and an office
     "contact_asked.person", "follow_told.followed", "follow_told.person", "one_time_code.person",
     "post_reaction_told.person",  # bookkeeping
+    "impression.other", "passed_over.other",  # others'
+    "exposure.other", "suggest_key.person", "suggest_key_1.person",  # made of the profile and of what others answered
 }  # fmt: skip
 
 

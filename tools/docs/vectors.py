@@ -123,6 +123,15 @@ def _client() -> Iterator[Vector]:
         },
         "opener.list: next page": {"t": "opener.list", "id": 211, "cursor": "p2", "limit": 1},
         "opener.sent: next page": {"t": "opener.sent", "id": 212, "cursor": "p2", "limit": 1},
+        "match.suggest: every condition, next page": {
+            "t": "match.suggest", "id": 215, "cursor": "p2", "limit": limits.SUGGEST_PAGE,
+            "filter": {
+                "age_from": 18, "age_to": 99, "within_km": 5, "interests": ["Tee"], "skills": ["x"],
+                "languages": ["de"], "genders": ["woman"], "online": True,
+            },
+        },
+        "match.pass: taken back": {"t": "match.pass", "id": 216, "key": "s", "user": str(BOB), "on": False},
+        "match.history: next page": {"t": "match.history", "id": 217, "cursor": "p2", "limit": 1},
         "match.list: next page": {"t": "match.list", "id": 214, "cursor": "p2", "limit": 1},
         "search: photos of anybody": {"t": "search", "id": 60, "kind": "photo"},
         "message.reactions: next page of one emoji": {
