@@ -133,7 +133,7 @@ class Walk:
         self._targets: dict[UUID, _Target] = {}
         self._told = None if cursor is None else cursor.number  # the same on the way there; None: a first start
         self._rows = 0 if cursor is None else cursor.rows  # the same of the rows of table personal
-        self._afresh = self._rows == 0  # of these nothing is known: what is gone need not be told
+        self._afresh = cursor is None  # nothing was ever told of these: what is gone need not be
         self._reopened = False  # the person sees how far others have read, and did not before
         self._unseen: frozenset[UUID] = frozenset()  # the same of who is not seen
         self._heeded: Privacy | None = None  # the switches by which this walk went last

@@ -577,6 +577,7 @@ FOUND = {
     20212: "receipts of a group that one had joined and left again before it was told",
     32438: "removed, added and removed while a page was read: the page went over the absence",
     32580: "a removal below what a fresh process ever delivered: live in a group that one had left",
+    1734: "a scheduled message that went out was for ever shown as waiting: told before the first cursor was, and lost",
     1352: "heads of a group that a restore had undone: nothing was said of it",
 }
 

@@ -187,3 +187,23 @@ async def test_many_devices_of_many_people_come_back_at_once(house: House, world
             for number in range(1, 40):
                 nursery.start_soon(comes, number)
         assert len(done) == 39
+
+
+async def test_a_row_that_came_before_a_cut_and_is_gone_since_is_told_as_gone(house: House, world: World) -> None:
+    """The first start was cut between the rows and the cursor that counts them: the client has the rows, and the cursor
+    that was told before the first of them."""
+    ann, bob = await world.people("Ann", "Bob")
+    async with house.phone(ann, "tablet") as tablet:
+        club = await create_group(tablet, bob)
+        await tablet.result("draft.set", conversation=club, key="d", text="Mo")
+        async with house.phone(ann) as phone:
+            [draft] = [state for state in phone.of("state") if state["what"] == "draft"]
+            assert draft["draft"]["text"] == "Mo"
+            kinds = [frame["t"] for frame in phone.frames]
+            assert kinds.index("progress") < kinds.index("state")
+            first = phone.of("progress")[0]["cursor"]
+        await tablet.result("draft.clear", conversation=club, key="c")
+    async with house.phone(ann, heads={club: 1}, cursor=first) as phone:
+        assert [state for state in phone.of("state") if state["what"] == "draft"] == [
+            {"t": "state", "what": "draft", "subject": club}
+        ]
