@@ -13,9 +13,9 @@ PLANTS = re.findall(r"planted: `(\w+)`", TEXT)
 
 
 def test_every_hazard_has_its_row() -> None:
-    """A1 to A12 lose or reorder, B1 to B13 hang or stall, the rest were found while building."""
-    assert ROWS[:12] == [f"A{n}" for n in range(1, 13)]
-    assert ROWS[12:25] == [f"B{n}" for n in range(1, 14)]
+    """A1 to A13 lose or reorder, B1 to B13 hang or stall, the rest were found while building."""
+    assert ROWS[:13] == [f"A{n}" for n in range(1, 14)]
+    assert ROWS[13:26] == [f"B{n}" for n in range(1, 14)]
 
 
 @pytest.mark.parametrize("row", [line for line in TEXT.splitlines() if re.match(r"\| [ABC]\d", line)])
