@@ -24,6 +24,7 @@ from konnect_server.actions.media_sweep import sweep_media
 from konnect_server.actions.office import Office
 from konnect_server.actions.passwords import HashCost, Passwords
 from konnect_server.actions.sign_in_sweep import sweep_sign_ins
+from konnect_server.actions.suggest_sweep import sweep_suggestions
 from konnect_server.collector import Collector
 from konnect_server.config import Config
 from konnect_server.core import Core, World, open_core
@@ -262,6 +263,7 @@ async def open_server(config: Config, announce: Announce, *, dev: bool = False) 
             nursery.start_soon(_rotate_keys, tokens)
             nursery.start_soon(sweep_media, media)
             nursery.start_soon(sweep_keys, database)
+            nursery.start_soon(sweep_suggestions, database)
             nursery.start_soon(sweep_sign_ins, database, _ending(tokens, core), config.access_s)
             nursery.start_soon(jobs.run)
             nursery.start_soon(slow_jobs.run)

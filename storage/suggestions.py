@@ -15,6 +15,7 @@ from storage.database import Queries
 AUDIENCE: Final = 30  # to fewer people somebody is new
 KEPT_DAYS: Final = 90  # impressions
 FORGOTTEN: Final = 5_000  # impressions at a time
+RENEWED: Final = 200  # people at a time
 
 
 class Candidate(Struct, frozen=True):
@@ -113,13 +114,34 @@ async def history(db: Queries, person: UUID, command: MatchHistory) -> AnswerHis
     return AnswerHistory(page, page_cursor.ANSWERS.text_of((page[-1].at_ms, page[-1].user)) if more else None)
 
 
-_DAY: Final[LiteralString] = "select suggest_day(%s, %s)"
-_DAY_S: Final = 600.0  # it may have to touch a row of everybody who is met
+_DAY: Final[LiteralString] = "select suggest_day()"
 
 
-async def begin_day(db: Queries) -> int:
-    """What is done once a day, by whoever comes first; and forget some old impressions: how many."""
-    row = await db.fetch_one(_DAY, KEPT_DAYS, FORGOTTEN, timeout_s=_DAY_S)
+async def begin_day(db: Queries) -> list[int]:
+    """What is done once a day, by whoever comes first: these versions of the recommender are to hear of new answers."""
+    row = await db.fetch_one(_DAY)
+    assert row is not None
+    versions: list[int] = row[0]
+    return versions
+
+
+_STANDINGS: Final[LiteralString] = "select suggest_standings(%s, %s, %s)"
+
+
+async def renew(db: Queries, version: int, after: UUID) -> UUID | None:
+    """Make known anew how some people are answered, those whose ids follow *after*; the last of them, None: no more."""
+    row = await db.fetch_one(_STANDINGS, version, after, RENEWED)
+    assert row is not None
+    last: UUID | None = row[0]
+    return last
+
+
+_FORGET: Final[LiteralString] = "select forget_impressions(%s, %s)"
+
+
+async def forget(db: Queries) -> int:
+    """Forget some impressions that are old; how many, :data:`FORGOTTEN` at most."""
+    row = await db.fetch_one(_FORGET, KEPT_DAYS, FORGOTTEN)
     assert row is not None
     gone: int = row[0]
     return gone

@@ -32,7 +32,7 @@ create table recommender_tag (
 -- Somebody as others' suggestions know them: by what everyone may see. For each version a part of its own, with its own index.
 create table suggest_key (
     version    integer    not null,
-    person     uuid       not null references account,
+    person     uuid       not null,                           -- made of the profile, so it refers to nobody by itself
     being      vector(16) not null,                           -- what the person is
     wants      vector(16) not null,                           -- what the person wants, by the profile alone
     popular    real       not null default 0,                 -- how many say yes: so much more or less than of others (log odds)
@@ -183,7 +183,7 @@ create type suggest_weights as (
     mean double precision, shrink double precision,           -- of answers: the share of yes, and how strong it is
     bias double precision, interests double precision, languages double precision, near double precision,
     age double precision, taste double precision, drift double precision, selective double precision, popular double precision,
-    back_bias double precision, back_interests double precision, back_languages double precision, back_near double precision,
+    back_mean double precision, back_bias double precision, back_interests double precision, back_languages double precision, back_near double precision,
     back_age double precision, back_taste double precision, back_responsive double precision
 );
 
@@ -274,62 +274,71 @@ $$;
 
 -- --- What is known of others, for each version ---
 
--- A version's part of suggest_key, empty, with its index.
-create function make_suggest_part(p_version integer) returns void language plpgsql volatile as $$
+-- It is not needed any more. Its row stays, for the impressions that name it.
+create function drop_suggest_part(p_version integer) returns void language plpgsql volatile as $$
 begin
-    execute format('create table if not exists %I partition of suggest_key for values in (%s)',
-                   'suggest_key_' || p_version, p_version);
+    execute format('drop table if exists %I', 'suggest_key_' || p_version);
 end $$;
 
-create function index_suggest_part(p_version integer) returns void language plpgsql volatile as $$
-begin
-    execute format('create index if not exists %I on %I using hnsw (key vector_ip_ops)',
-                   'suggest_key_' || p_version || '_near', 'suggest_key_' || p_version);
-end $$;
+-- How many say yes to somebody, and how many of these yes are mutual, as far as the two know: a first message counts once its
+-- receiver was shown it, a match once it is there.
+create function suggest_standing(p_version integer, p_person uuid, out popular real, out responsive real) language sql stable
+set enable_seqscan = off
+as $$
+    select odds_off(l.yes, greatest(s.people, l.yes), w.mean, w.shrink)::real,
+           odds_off(l.mutual, l.yes, w.back_mean, w.shrink)::real
+    from weights_of(p_version) w,
+        (select count(distinct person) as people from impression where other = p_person) s,
+        (select count(*) as yes, count(*) filter (where state = 'matched') as mutual
+         from opener where receiver = p_person and state in ('released', 'ignored', 'matched')) l
+$$;
 
 create function suggest_row(p_version integer, w profile) returns suggest_key language sql stable
 set enable_seqscan = off
-return (select (p_version, w.person, t.being, t.wants, 0, 0, t.being || t.wants || array_fill(0::real, array[2])::vector)::suggest_key
-        from taste_of(p_version, profile_tags(w)) t);
+as $$
+    select (p_version, w.person, t.being, t.wants, f.popular, f.responsive,
+            t.being || t.wants || array[f.popular, f.responsive]::vector)::suggest_key
+    from taste_of(p_version, profile_tags(w)) t
+    cross join lateral suggest_standing(p_version, w.person) f
+$$;
 
--- How many say yes to each, and of how many it was mutual, as far as those two know: a first message counts once its receiver
--- was shown it, a match once it is there. p_version's columns, and the keys that hold them.
-create function suggest_standings(p_version integer) returns void language plpgsql volatile as $$
+-- The same made anew for p_most people above p_after. What hardly changed stays as it is: the index takes a millisecond for each.
+--   Returns the last of them; null: there are no more.
+create function suggest_standings(p_version integer, p_after uuid, p_most integer) returns uuid language plpgsql volatile as $$
 declare
-    w suggest_weights := weights_of(p_version);
+    v_few uuid[] := array(select person from suggest_key where version = p_version and person > p_after order by person limit p_most);
 begin
-    with shown as (
-        select i.other, count(distinct i.person) as people from impression i group by i.other
-    ), liked as (
-        select receiver as other, count(*) as yes, count(*) filter (where state = 'matched') as mutual
-        from opener where state in ('released', 'ignored', 'matched') group by receiver
-    ), mean as (
-        select greatest(0.02, least(0.98, coalesce(sum(mutual) / nullif(sum(yes), 0), 0.1))) as mutual from liked
-    ), now as (
-        select k.person,
-               odds_off(least(coalesce(l.yes, 0), greatest(coalesce(s.people, 0), coalesce(l.yes, 0))),
-                        greatest(coalesce(s.people, 0), coalesce(l.yes, 0)), w.mean, w.shrink)::real as popular,
-               odds_off(coalesce(l.mutual, 0), coalesce(l.yes, 0), m.mutual, w.shrink)::real as responsive
-        from suggest_key k cross join mean m left join shown s on s.other = k.person left join liked l on l.other = k.person
-        where k.version = p_version
-    )
     update suggest_key k set popular = n.popular, responsive = n.responsive,
            key = k.being || k.wants || array[n.popular, n.responsive]::vector
-    from now n where k.version = p_version and k.person = n.person
-        and (k.popular, k.responsive) is distinct from (n.popular, n.responsive);
+    from unnest(v_few) f(person) cross join lateral suggest_standing(p_version, f.person) n
+    where k.version = p_version and k.person = f.person
+        and (abs(k.popular - n.popular) > 0.05 or abs(k.responsive - n.responsive) > 0.05);
+    return v_few[p_most];
 end $$;
 
--- Everybody who is met, in a version that is new: rows, standings, index, in this order.
-create function suggest_fill(p_version integer) returns integer language plpgsql volatile as $$
+-- Everybody who is met, in a part of suggest_key for a version that is new; or, for one that has such a part, those who came or
+-- changed. The part is joined to the others when it is full, for that is what nobody else may look at them meanwhile.
+create function suggest_fill(p_version integer) returns void language plpgsql volatile as $$
 declare
-    v_count integer;
+    v_part text := 'suggest_key_' || p_version;
+    v_new boolean := to_regclass(v_part) is null;
 begin
-    perform make_suggest_part(p_version);
-    insert into suggest_key select (suggest_row(p_version, p)).* from profile p where p.met on conflict do nothing;
-    get diagnostics v_count = row_count;
-    perform suggest_standings(p_version);
-    perform index_suggest_part(p_version);
-    return v_count;
+    if v_new then
+        execute format('create table %I (like suggest_key including all, check (version = %s))', v_part, p_version);
+    end if;
+    execute format('insert into %I select (suggest_row(%s, p)).* from profile p where p.met on conflict do nothing', v_part, p_version);
+    if v_new then
+        execute format('create index on %I using hnsw (key vector_ip_ops)', v_part);
+        execute format('analyze %I', v_part);
+        execute format('alter table suggest_key attach partition %I for values in (%s)', v_part, p_version);
+    else
+        update suggest_key k
+            set being = r.being, wants = r.wants, key = r.being || r.wants || array[k.popular, k.responsive]::vector
+            from profile p cross join lateral suggest_row(p_version, p) r
+            where k.version = p_version and p.person = k.person and (k.being, k.wants) is distinct from (r.being, r.wants);
+        delete from suggest_key k where k.version = p_version
+            and not exists (select from profile where person = k.person and met);
+    end if;
 end $$;
 
 -- A profile was made, changed, or is not met any more: so are its keys. What is known of the answers stays.
@@ -691,25 +700,29 @@ $$;
 
 -- --- Once a day ---
 
--- What is known of answers is made anew for all versions in use; nobody is suggested more than five times as often as people
--- are on average; what is older than p_days is forgotten. Returns how many impressions were.
-create function suggest_day(p_days integer, p_most integer) returns integer language plpgsql volatile as $$
+-- Whoever calls it first on a day (UTC) makes known anew what is known of answers: of all versions in use, which are returned.
+-- Nobody is suggested more than five times as often as people were on average on the day before.
+create function suggest_day() returns integer[] language plpgsql volatile as $$
 declare
-    v_version integer;
     v_today date := (now() at time zone 'utc')::date;
+begin
+    insert into house_rule values ('suggest_day', v_today::text)
+        on conflict (name) do update set value = excluded.value where house_rule.value <> excluded.value;
+    if not found then return '{}'; end if;
+    perform set_house_rule('exposure_cap', greatest(20, ceil(5.0 * (
+        select coalesce(sum(shown), 0) from exposure where day = v_today - 1)
+        / greatest(1, (select count(*) from profile where met))))::integer::text);
+    delete from exposure where day < v_today - 7;
+    return array(select version from recommender where state in ('standing', 'trial') order by version);
+end $$;
+
+-- Forget impressions that are older than p_days; how many, p_most at most.
+create function forget_impressions(p_days integer, p_most integer) returns integer language plpgsql volatile
+set enable_seqscan = off
+as $$
+declare
     v_gone integer;
 begin
-    perform pg_advisory_xact_lock(hashtext('suggest_day'));
-    if not exists (select from house_rule where name = 'suggest_day' and value = v_today::text) then
-        for v_version in select version from recommender where state in ('standing', 'trial') order by 1 loop
-            perform suggest_standings(v_version);
-        end loop;
-        perform set_house_rule('exposure_cap', greatest(20, ceil(5.0 * (
-            select coalesce(sum(shown), 0) from exposure where day = v_today - 1)
-            / greatest(1, (select count(*) from profile where met))))::integer::text);
-        perform set_house_rule('suggest_day', v_today::text);
-        delete from exposure where day < v_today - 7;
-    end if;
     delete from impression where ctid = any (array(
         select ctid from impression where at_ms < now_ms() - p_days * 86400000::bigint limit p_most));
     get diagnostics v_gone = row_count;
@@ -766,7 +779,7 @@ $$;
 insert into recommender (state, weights, made_of) values ('standing', '{
     "mean": 0.12, "shrink": 10,
     "bias": -2.6, "interests": 1.0, "languages": 0.4, "near": 1.0, "age": 0.8, "taste": 0.6, "drift": 2.0, "selective": 0.7,
-    "popular": 0.8, "back_bias": -2.6, "back_interests": 1.0, "back_languages": 0.4, "back_near": 1.0, "back_age": 0.8,
+    "popular": 0.8, "back_mean": 0.1, "back_bias": -2.6, "back_interests": 1.0, "back_languages": 0.4, "back_near": 1.0, "back_age": 0.8,
     "back_taste": 0.6, "back_responsive": 0.5}', '{"by": "the simulator"}');
 select suggest_fill(version) from recommender;
 

@@ -37,7 +37,6 @@ ERASED = {
     "post.author", "post_reaction.person", "post_reaction_told.person", "profile.person", "profile_photo.person",
     "report.closed_by", "report.reporter",
     "exposure.other", "impression.other", "impression.person", "passed_over.other", "passed_over.person",
-    "suggest_key.person", "suggest_key_1.person",
 }  # fmt: skip
 KEPT = {
     "ban.author",  # whom the person barred stays barred; the reason goes
@@ -435,7 +434,7 @@ ELSEWHERE = {
     "contact_asked.person", "follow_told.followed", "follow_told.person", "one_time_code.person",
     "post_reaction_told.person",  # bookkeeping
     "impression.other", "passed_over.other",  # others'
-    "exposure.other", "suggest_key.person", "suggest_key_1.person",  # made of the profile and of what others answered
+    "exposure.other",  # made of the profile and of what others answered
 }  # fmt: skip
 
 
