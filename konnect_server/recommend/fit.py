@@ -1,0 +1,178 @@
+"""Learning a model from answers: the earlier ones make the state, the later ones the weights.
+
+An answer never sees itself: what is known of people and tastes comes from the answers before a moment, and the weights
+are those that foretell the answers since. At the end tastes and spreads are learned once more, from all.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+from sklearn.linear_model import LogisticRegression
+from sklearn.utils.extmath import randomized_svd
+
+from konnect_server.recommend.answers import Answers, Floats, Ints
+from konnect_server.recommend.model import DIMS, Model
+from konnect_server.recommend.people import People
+from konnect_server.recommend.state import SHRINK, Effects, drift, effects, responsive
+
+EARLIER = 0.6  # of the answers make the state
+CHUNK = 200_000  # rows at once
+ROWS = 1_000_000  # that weights are learned of, at most; drawn with a seed
+TASTE_SHRINK = 20.0  # information's worth of nothing, of each pair of tags
+RIDGE = 1.0  # precision of a weight
+
+Pair = Callable[[Ints, Ints], Floats]
+Progress = Callable[[str, float], None]
+
+
+@dataclass(frozen=True)
+class _Known:
+    """What a stretch of answers tells."""
+
+    effects: Effects
+    leaning: tuple[Floats, Floats]  # (T,) each
+    wants: Floats
+    is_: Floats
+
+
+def fit(
+    people: People,
+    answers: Answers,
+    pair: Pair,
+    names: Sequence[str],
+    progress: Progress = lambda part, share: None,
+    *,
+    circles: Ints | None = None,
+    split: int | None = None,
+    seed: int = 0,
+) -> Model:
+    """Learn a model.
+
+    Args:
+        people: All who answered or were judged, n.
+        answers: Of m rows, in any order.
+        pair: Gives the (k, F) features of k pairs, each 0 to 1, from rows of *people*; asked in chunks.
+        names: What the F features are called.
+        progress: Told the name of the part at hand, and the share of all that is done, 0 to 1.
+        circles: (m,), which event each answer was given in, if levels differ: see :func:`state.effects`.
+        split: The moment between earlier and later; if None, such that 60 % are earlier.
+        seed: Of the rows drawn, where there are more than a million.
+
+    Raises:
+        ValueError: The later answers are not of both kinds: there is nothing to learn.
+    """
+    moment = split if split is not None else int(np.quantile(answers.at, EARLIER)) if len(answers) else 0
+    early = answers.at < moment
+    earlier, later = answers.take(early), answers.take(~early)
+    if len(np.unique(later.yes > 0.5)) < 2:
+        raise ValueError("the later answers are all alike, or there are none")
+    of = (lambda rows: None) if circles is None else (lambda rows: circles[rows])
+    n = len(people)
+    progress("what people did before", 0.0)
+    known = _learn(people, earlier, of(early))
+    own = _drift(people, earlier, of(early), known)
+    reply, mean_responsive = responsive(earlier, n)
+    rows = np.flatnonzero(~early)
+    if len(rows) > ROWS:
+        rows = np.sort(np.random.default_rng(seed).choice(rows, ROWS, replace=False))
+    progress("features", 0.35)
+    table, back = _features(people, answers.take(rows), of(rows), pair, known, own, reply)
+    yes = answers.yes[rows] > 0.5
+    progress("weights", 0.5)
+    count = len(names)
+    bias, weights = _logistic(table, yes)
+    bias_back, weights_back = _logistic(back, yes)
+    progress("what people did in all", 0.65)
+    whole = _learn(people, answers, circles)
+    progress("done", 1.0)
+    return Model(
+        names=tuple(names),
+        weights=tuple(weights[:count]),
+        bias=bias,
+        w_taste=weights[count],
+        w_drift=weights[count + 1],
+        w_selectivity=weights[count + 2],
+        w_popularity=weights[count + 3],
+        weights_back=tuple(weights_back[:count]),
+        bias_back=bias_back,
+        w_taste_back=weights_back[count],
+        w_responsive=weights_back[count + 1],
+        mean=answers.mean(),
+        mean_responsive=mean_responsive,
+        shrink=SHRINK,
+        spread_said=whole.effects.spreads.said,
+        spread_got=whole.effects.spreads.got,
+        spread_level=whole.effects.spreads.level,
+        level_bias=whole.effects.bias,
+        tags=tuple(people.names),
+        wants=whole.wants,
+        is_=whole.is_,
+        said=whole.leaning[0],
+        got=whole.leaning[1],
+    )
+
+
+def _learn(people: People, answers: Answers, circles: Ints | None) -> _Known:
+    found = effects(answers, len(people), learn=True, circles=circles)
+    wants, is_ = taste(people, answers, found.expected(answers, circles))
+    nothing = np.zeros(len(people.names))
+    return _Known(found, (nothing, nothing), wants, is_)
+
+
+def _drift(people: People, answers: Answers, circles: Ints | None, known: _Known) -> Floats:
+    return drift(answers, np.asarray(people.tags @ known.is_, float), known.effects.expected(answers, circles))
+
+
+def taste(people: People, answers: Answers, expected: Floats, shrink: float = TASTE_SHRINK) -> tuple[Floats, Floats]:
+    """Which tags want which, in DIMS dimensions: one shrunk Newton step from *expected*, cut to its first directions.
+
+    Returns:
+        wants and is, (T, DIMS) each; M (T, T) ~ wants is', and tags_a M tags_b is what a feels for b beyond *expected*.
+    """
+    n, tags = len(people), people.tags
+    squares = tags.multiply(tags).tocsr()
+    size = len(people.names)
+    pull, held = np.zeros((size, size)), np.zeros((size, size))
+    for start in range(0, len(answers), CHUNK):
+        part = slice(start, start + CHUNK)
+        at = (answers.who[part], answers.whom[part])
+        surprise: Any = sparse.csr_matrix((answers.yes[part] - expected[part], at), shape=(n, n))
+        weight: Any = sparse.csr_matrix((expected[part] * (1 - expected[part]), at), shape=(n, n))
+        pull += (tags.T @ (surprise @ tags)).toarray()
+        held += (squares.T @ (weight @ squares)).toarray()
+    both = pull / (held + shrink)
+    dims = min(DIMS, size)
+    wants, is_ = np.zeros((size, DIMS)), np.zeros((size, DIMS))
+    if dims and both.any():
+        left, values, right = randomized_svd(both, dims, random_state=0)
+        wants[:, :dims], is_[:, :dims] = left * np.sqrt(values), right.T * np.sqrt(values)
+    return wants, is_
+
+
+def _features(
+    people: People, rows: Answers, circles: Ints | None, pair: Pair, known: _Known, own: Floats, reply: Floats
+) -> tuple[Floats, Floats]:
+    wants, is_ = np.asarray(people.tags @ known.wants, float), np.asarray(people.tags @ known.is_, float)
+    tables: list[Floats] = []
+    backs: list[Floats] = []
+    for start in range(0, len(rows), CHUNK):
+        part = slice(start, start + CHUNK)
+        who, whom = rows.who[part], rows.whom[part]
+        given = pair(who, whom)
+        liking = np.einsum("md,md->m", wants[who], is_[whom])
+        drawn = np.einsum("md,md->m", own[who], is_[whom])
+        easy = known.effects.selectivity[who]
+        if circles is not None:
+            easy = easy + known.effects.level[circles[part]]
+        tables.append(np.column_stack([given, liking, drawn, easy, known.effects.popularity[whom]]))
+        backs.append(np.column_stack([given, liking, reply[who]]))
+    return np.concatenate(tables), np.concatenate(backs)
+
+
+def _logistic(table: Floats, yes: np.ndarray[Any, np.dtype[np.bool_]]) -> tuple[float, list[float]]:
+    learner = LogisticRegression(C=1 / RIDGE, max_iter=300)
+    learner.fit(table, yes)
+    return float(learner.intercept_[0]), [float(weight) for weight in learner.coef_[0]]
