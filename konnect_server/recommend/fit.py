@@ -14,6 +14,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.utils.extmath import randomized_svd
 
 from konnect_server.recommend.answers import Answers, Floats, Ints
+from konnect_server.recommend.leaning import lean
 from konnect_server.recommend.model import DIMS, Model
 from konnect_server.recommend.people import People
 from konnect_server.recommend.state import SHRINK, Effects, drift, effects, responsive
@@ -70,9 +71,10 @@ def fit(
     if len(np.unique(later.yes > 0.5)) < 2:
         raise ValueError("the later answers are all alike, or there are none")
     of = (lambda rows: None) if circles is None else (lambda rows: circles[rows])
+    circle_count = int(circles.max()) + 1 if circles is not None and len(circles) else 0
     n = len(people)
     progress("what people did before", 0.0)
-    known = _learn(people, earlier, of(early))
+    known = _learn(people, earlier, of(early), circle_count)
     own = _drift(people, earlier, of(early), known)
     reply, mean_responsive = responsive(earlier, n)
     rows = np.flatnonzero(~early)
@@ -86,7 +88,7 @@ def fit(
     bias, weights = _logistic(table, yes)
     bias_back, weights_back = _logistic(back, yes)
     progress("what people did in all", 0.65)
-    whole = _learn(people, answers, circles)
+    whole = _learn(people, answers, circles, circle_count)
     progress("done", 1.0)
     return Model(
         names=tuple(names),
@@ -115,11 +117,17 @@ def fit(
     )
 
 
-def _learn(people: People, answers: Answers, circles: Ints | None) -> _Known:
-    found = effects(answers, len(people), learn=True, circles=circles)
+def _learn(people: People, answers: Answers, circles: Ints | None, count: int) -> _Known:
+    tags, n = people.tags, len(people)
+    found = effects(answers, n, learn=True, circles=circles, circle_count=count)
+    none = np.zeros(n)
+    said = lean(tags, found.selectivity, found.said_weight, found.spreads.said, none)
+    got = lean(tags, found.popularity, found.got_weight, found.spreads.got, none)
+    if said.any() or got.any():
+        leaning = (np.asarray(tags @ said, float), np.asarray(tags @ got, float))
+        found = effects(answers, n, found.spreads, learn=True, circles=circles, circle_count=count, leaning=leaning)
     wants, is_ = taste(people, answers, found.expected(answers, circles))
-    nothing = np.zeros(len(people.names))
-    return _Known(found, (nothing, nothing), wants, is_)
+    return _Known(found, (said, got), wants, is_)
 
 
 def _drift(people: People, answers: Answers, circles: Ints | None, known: _Known) -> Floats:

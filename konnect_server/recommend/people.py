@@ -1,5 +1,6 @@
 """People as their tags: what a profile says, one text a thing."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -39,7 +40,7 @@ class People:
         for tags in lists:
             known = sorted({number[tag] for tag in tags if tag in number})
             indices += known
-            values += [len(known) ** -0.5] * len(known)
+            values += [1 / math.sqrt(len(known))] * len(known) if known else []
             starts.append(len(indices))
         shape = (len(lists), len(columns))
         return People(

@@ -118,6 +118,7 @@ def effects(
     learn: bool = False,
     bias: float | None = None,
     circles: Ints | None = None,
+    circle_count: int = 0,
     leaning: tuple[Floats, Floats] | None = None,
     offset: Floats | None = None,
 ) -> Effects:
@@ -131,6 +132,7 @@ def effects(
         bias: The logit of an average answer; if None, it is learned.
         circles: (m,), which circle (an event, a town) each answer was given in: each has a level of its own. None is
             one circle, whose level is the bias.
+        circle_count: How many circles there are, if more than occur.
         leaning: (n,) and (n,): what selectivity and popularity are shrunk to, such as the profile tells. None is 0.
         offset: (m,), what is known of each answer besides, in logits.
     """
@@ -138,7 +140,8 @@ def effects(
     lean_said, lean_got = leaning if leaning is not None else (np.zeros(people), np.zeros(people))
     said, got = lean_said.copy(), lean_got.copy()
     where = circles if circles is not None else np.zeros(len(answers), np.int64)
-    level = np.zeros(int(where.max()) + 1 if len(where) else 1)
+    level = np.zeros(max(circle_count, int(where.max()) + 1 if len(where) else 1))
+    met = np.bincount(where, minlength=len(level)) > 0
     base = float(logit(min(max(answers.mean(), 0.001), 0.999))) if bias is None else bias
     known = np.zeros(len(answers)) if offset is None else offset
     v_said, v_got, v_level = spreads.said, spreads.got, spreads.level
@@ -162,7 +165,7 @@ def effects(
             v_said = _spread(said - lean_said, weight_said, v_said, judges)
             v_got = _spread(got - lean_got, weight_got, v_got, judged)
             if circles is not None and len(level) > 1:
-                v_level = _spread(level, _sums(where, w, len(level)), v_level, np.ones(len(level), bool))
+                v_level = _spread(level, _sums(where, w, len(level)), v_level, met)
     return Effects(base, level, said, got, Spreads(v_said, v_got, v_level), weight_said, weight_got)
 
 
