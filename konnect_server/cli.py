@@ -5,8 +5,8 @@ Nothing heavy is imported before it is needed: ``konnect --help`` answers at onc
 
 import os
 import sys
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn, TypeVar, get_args, get_origin
 
@@ -292,6 +292,178 @@ def role(who: str, role: "Role", as_json: bool, **flags: Any) -> None:
     _say_account(account, as_json, f"{account.email} is {account.role}.")
 
 
+@cli.group()
+def recommend() -> None:
+    """Suggestions, for the operator: train, evaluate, explain, versions, stand, trial.
+
+    Works on the database itself, beside the servers that run on it; they go by what is decided here at once.
+
+    \b
+    Examples:
+      konnect recommend train
+      konnect recommend evaluate --days 14
+      konnect recommend explain ann@example.com bob@example.com
+    """
+
+
+@recommend.command(cls=Configured)
+@click.option("--candidate", is_flag=True, help="Keep it for a trial; let nobody's suggestions go by it yet.")
+@_as_json
+def train(candidate: bool, as_json: bool, **flags: Any) -> None:
+    """Learn from what people did, and let suggestions go by it, unless the version that stands does better.
+
+    Both are judged by how well they foretell the answers of the last day, of which the new one has not learned then.
+
+    \b
+    Example:
+      konnect recommend train
+    """
+    from konnect_server.recommend import training
+    from konnect_server.recommend.learning import TooLittle
+
+    with _progress(as_json) as told:
+        made = _on_database(flags, lambda database: training.train(database, told, stand=not candidate), TooLittle)
+    if as_json:
+        _print_json({
+            "version": made.version, "standing": made.standing, "refused": made.refused, **made.made_of,
+            "judged": made.judged.told(), "before": made.before.told(),
+        })  # fmt: skip
+    else:
+        became = "refused" if made.refused else "suggestions go by it" if made.standing else "a candidate"
+        click.echo(
+            f"version {made.version}: {became}; AUC {made.judged.auc:.3f} on {made.judged.answers:,} answers, "
+            f"the version that stood: {made.before.auc:.3f}; learned from {made.made_of['answers']:,} answers "
+            f"in {made.made_of['seconds']:g} s"
+        )
+    if made.refused:
+        raise Failed("the version that stands foretells the last day better")
+
+
+@recommend.command(cls=Configured)
+@click.option("--days", type=click.IntRange(1), default=7, show_default=True, help="Of the results.")
+@_as_json
+def evaluate(days: int, as_json: bool, **flags: Any) -> None:
+    """Say how well the versions in use foretell the last day's answers, and what came of what they showed.
+
+    \b
+    Example:
+      konnect recommend evaluate --days 14
+    """
+    from konnect_server.recommend import training
+    from konnect_server.recommend.learning import Judged, TooLittle
+    from storage import recommender
+
+    async def work(database: "Database") -> tuple[dict[int, Judged], list[recommender.Result]]:
+        return await training.evaluate(database, told), await recommender.results(database, days)
+
+    with _progress(as_json) as told:
+        judged, results = _on_database(flags, work, TooLittle)
+    if as_json:
+        _print_json({"judged": {str(one): found.told() for one, found in judged.items()}, "results": results})
+        return
+    for one, found in judged.items():
+        auc = f"AUC {found.auc:.3f} of a yes, {found.auc_both:.3f} of two"
+        click.echo(f"version {one}: {auc}; {found.answers:,} answers")
+    for result in results:
+        click.echo(
+            f"version {result.version}, {result.source}: {result.impressions:,} shown, {result.openers:,} written to, "
+            f"{result.matches:,} matches, {result.replies:,} with replies"
+        )
+
+
+@recommend.command(cls=Configured)
+@click.argument("who")
+@click.argument("whom")
+@_as_json
+def explain(who: str, whom: str, as_json: bool, **flags: Any) -> None:
+    """Say how WHOM is suggested to WHO: what both share, how likely each says yes to the other, and the reasons told.
+
+    \b
+    Example:
+      konnect recommend explain ann@example.com bob@example.com
+    """
+    from konnect_server.actions.operator import NotDone, Operator
+    from konnect_server.ids import uuid7
+    from storage import recommender
+
+    async def work(database: "Database") -> dict[str, Any] | None:
+        operator = Operator(database, uuid7)
+        one, other = await operator.find(who), await operator.find(whom)
+        return await recommender.explain(database, one.id, other.id)
+
+    found = _on_database(flags, work, NotDone)
+    if found is None:
+        raise Failed(f"{whom} has no profile")
+    if as_json:
+        _print_json(found)
+        return
+    pair = found["pair"]
+    click.echo(f"by version {found['version']}: {found['score']:.4f} that both say yes")
+    click.echo(f"  {who} to {whom}: {pair['forth']:.3f}; {whom} to {who}: {pair['back']:.3f}")
+    for name in ("interests", "languages", "near", "age", "back_taste", "responsive"):
+        click.echo(f"  {name}: {pair[name]:.3f}")
+    click.echo("  told: " + ("; ".join(_reason(one) for one in found["why"]) or "nothing"))
+
+
+@recommend.command(cls=Configured)
+@_as_json
+def versions(as_json: bool, **flags: Any) -> None:
+    """List what was learned, when, and what became of it.
+
+    \b
+    Example:
+      konnect recommend versions
+    """
+    from storage import recommender
+
+    found = _on_database(flags, recommender.versions)
+    if as_json:
+        _print_json(found)
+        return
+    for one in found:
+        share = f" for {one.share} %" if one.state == "trial" else ""
+        auc = "" if one.judged is None else f", AUC {one.judged['auc']:.3f}"
+        click.echo(f"{one.version}: {one.state}{share}{auc}")
+
+
+@recommend.command(cls=Configured)
+@click.argument("number", type=int)
+def stand(number: int, **flags: Any) -> None:
+    """Let everybody's suggestions go by version NUMBER, at once and in all processes.
+
+    \b
+    Example:
+      konnect recommend stand 3
+    """
+    from storage import recommender
+
+    if not _on_database(flags, lambda database: recommender.stand(database, number)):
+        raise Failed(f"there is no version {number}, or it was refused")
+    click.echo(f"suggestions go by version {number}")
+
+
+@recommend.command(cls=Configured)
+@click.argument("number", type=int)
+@click.option("--share", type=click.IntRange(0, 100), required=True, help="Percent of all people; 0 ends the trial.")
+def trial(number: int, share: int, **flags: Any) -> None:
+    """Let the suggestions of a SHARE of all people go by version NUMBER: always the same people.
+
+    \b
+    Examples:
+      konnect recommend trial 4 --share 20
+      konnect recommend trial 4 --share 0
+    """
+    from storage import recommender
+
+    if share == 0:
+        _on_database(flags, recommender.end_trial)
+        click.echo("nobody's suggestions are on trial")
+    elif _on_database(flags, lambda database: recommender.try_out(database, number, share)):
+        click.echo(f"the suggestions of {share} % go by version {number}")
+    else:
+        raise Failed(f"there is no version {number}, or it was refused, or it stands")
+
+
 @cli.command()
 @click.option("--json", "as_json", is_flag=True, help="Answer as one JSON object.")
 def version(as_json: bool) -> None:
@@ -380,12 +552,20 @@ async def _with_database(config: Config, work: "Callable[[Database], Awaitable[T
 
 
 def _operate(flags: dict[str, Any], work: "Callable[[Operator], Awaitable[T]]") -> T:
-    """*work* of the operator, on a database whose schema is up to date."""
-    config = _load(flags).config
-    from konnect_server import telemetry
+    """*work* of the operator."""
     from konnect_server.actions.operator import NotDone, Operator
     from konnect_server.ids import uuid7
     from protocol.errors import EmailTaken
+
+    return _on_database(flags, lambda database: work(Operator(database, uuid7)), NotDone, EmailTaken)
+
+
+def _on_database(
+    flags: dict[str, Any], work: "Callable[[Database], Awaitable[T]]", *refusals: type[Exception]
+) -> T:
+    """*work* on a database whose schema is up to date; what it raises of *refusals* is one sentence."""
+    config = _load(flags).config
+    from konnect_server import telemetry
     from storage.migrate import pending
 
     telemetry.set_up_logs(config.log_level, config.log_format)  # beside what is answered, not in it
@@ -394,14 +574,29 @@ def _operate(flags: dict[str, Any], work: "Callable[[Operator], Awaitable[T]]") 
         if missing := await pending(database):
             return Failed(f"the database's schema lacks {len(missing)} migrations: run `konnect migrate` first")
         try:
-            return await work(Operator(database, uuid7))
-        except (NotDone, EmailTaken) as problem:
+            return await work(database)
+        except refusals as problem:
             return Failed(str(problem))  # raised outside of everything that has to be closed first
 
     done = _run(partial(_with_database, config, on))
     if isinstance(done, Failed):
         raise done
     return done
+
+
+@contextmanager
+def _progress(quiet: bool) -> Iterator[Callable[[str, float], None]]:
+    """A bar on standard error, of what is told: the name of the part at hand, and how far it is."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True, disable=quiet) as shown:
+        task = shown.add_task("", total=1.0)
+        yield lambda part, share: shown.update(task, description=part, completed=share)
+
+
+def _reason(told: dict[str, Any]) -> str:
+    return " ".join([told["kind"], *told.get("values", []), *([told["city"]] if "city" in told else [])])
 
 
 def _server_secret(config: Config) -> bytes:

@@ -171,7 +171,7 @@ async def _become(database: Database, version: int, state: State, share: int) ->
     async with database.transaction(timeout_s=LEARN_S) as tx:
         await tx.execute("lock table recommender in share row exclusive mode")
         row = await tx.fetch_one("select state from recommender where version = %s", version)
-        if row is None or row[0] == "refused":
+        if row is None or row[0] == "refused" or (row[0], state) == ("standing", "trial"):
             return False
         await _fill(tx, version)  # who came or changed since it was made, or since it last stood
         await tx.execute(

@@ -17,8 +17,8 @@ _log = structlog.get_logger("konnect.suggest")
 
 
 async def sweep_suggestions(database: Database, every_s: float = EVERY_S) -> None:
-    """Look now and then, for ever, whether a new day has begun; of several processes one does the day's work. Where it is
-    killed the rest waits for the next day."""
+    """Look now and then, for ever, whether a new day has begun; of several processes one does the day's work. Where it
+    is killed the rest waits for the next day."""
     while True:
         try:
             for version in await suggestions.begin_day(database):

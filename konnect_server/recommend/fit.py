@@ -5,7 +5,7 @@ are those that foretell the answers since. At the end tastes and spreads are lea
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from konnect_server.recommend.answers import Answers, Floats, Ints
 from konnect_server.recommend.leaning import lean
 from konnect_server.recommend.model import DIMS, Model
 from konnect_server.recommend.people import People
-from konnect_server.recommend.state import SHRINK, Effects, drift, effects, responsive
+from konnect_server.recommend.state import SHRINK, Effects, drift, effects, popularity, responsive, selectivity
 
 EARLIER = 0.6  # of the answers make the state
 CHUNK = 200_000  # rows at once
@@ -49,6 +49,7 @@ def fit(
     circles: Ints | None = None,
     split: int | None = None,
     seed: int = 0,
+    plain: bool = False,
 ) -> Model:
     """Learn a model.
 
@@ -61,6 +62,8 @@ def fit(
         circles: (m,), which event each answer was given in, if levels differ: see :func:`state.effects`.
         split: The moment between earlier and later; if None, such that 60 % are earlier.
         seed: Of the rows drawn, where there are more than a million.
+        plain: Learn weights for selectivities and popularities that are plain shrunk rates, as the database counts
+            them, one person at a time; else for :func:`state.effects`.
 
     Raises:
         ValueError: The later answers are not of both kinds: there is nothing to learn.
@@ -76,6 +79,11 @@ def fit(
     progress("what people did before", 0.0)
     known = _learn(people, earlier, of(early), circle_count)
     own = _drift(people, earlier, of(early), known)
+    if plain:
+        mean = answers.mean()
+        rates = selectivity(earlier, n, mean), popularity(earlier, n, mean)
+        known = replace(known, effects=replace(known.effects, selectivity=rates[0], popularity=rates[1]))
+        own = drift(earlier, np.asarray(people.tags @ known.is_, float), mean)
     reply, mean_responsive = responsive(earlier, n)
     rows = np.flatnonzero(~early)
     if len(rows) > ROWS:

@@ -98,14 +98,14 @@ return p_vector * array_fill(p_by::real, array[16])::vector(16);
 create function no_taste() returns vector language sql immutable
 return array_fill(0::real, array[16])::vector(16);
 
--- What tags say in a version: the sum of what each says, divided by the root of how many there are. A version that has learned
+-- What tags say in a version: the sum of what each says, divided by the root of how many say something. A version that has learned
 -- no tags at all (the first) goes by the names alone.
 create function taste_of(p_version integer, p_tags text[], out wants vector, out being vector) language plpgsql stable
 set enable_seqscan = off
 as $$
 begin
     if exists (select from recommender_tag where version = p_version) then
-        select scaled(sum(t.wants), 1 / sqrt(cardinality(p_tags))), scaled(sum(t.being), 1 / sqrt(cardinality(p_tags)))
+        select scaled(sum(t.wants), 1 / sqrt(count(*))), scaled(sum(t.being), 1 / sqrt(count(*)))
             into wants, being from recommender_tag t where version = p_version and tag = any (p_tags);
     elsif cardinality(p_tags) > 0 then
         select scaled(sum(tag_axis(t)), 1 / sqrt(cardinality(p_tags))) into wants from unnest(p_tags) t;
