@@ -38,12 +38,20 @@ class Lesson:
     answers: Answers
     now_ms: int
 
-    @property
-    def moment(self) -> int:
-        """From when on answers are not learned from, but judged by."""
-        day = self.now_ms - DAY_MS
-        if int((self.answers.at >= day).sum()) >= JUDGED or not len(self.answers):
+    def moment(self, seen_ms: int = 0) -> int:
+        """From when on answers are not learned from, but judged by: of the last day, and later than *seen_ms*, up to
+        when a version that is judged has learned.
+
+        Raises:
+            TooLittle: There are too few.
+        """
+        day = max(self.now_ms - DAY_MS, seen_ms + 1)
+        new = int((self.answers.at >= day).sum())
+        if new >= JUDGED:
             return day
+        if seen_ms:
+            raise TooLittle(f"{new:,} answers are newer than what the version that stands has learned from; "
+                            f"{JUDGED} are needed to judge by")  # fmt: skip
         return int(np.quantile(self.answers.at, 0.95))
 
 
@@ -94,9 +102,9 @@ def learn(lesson: Lesson, answers: Answers, progress: Progress) -> Version:
     return Version.learned(model)
 
 
-def judge(version: Version, lesson: Lesson) -> Judged:
-    """How well *version* foretells the answers since :attr:`Lesson.moment`, of those before."""
-    past, later = lesson.answers.before(lesson.moment), lesson.answers.since(lesson.moment)
+def judge(version: Version, lesson: Lesson, moment: int) -> Judged:
+    """How well *version* foretells the answers since *moment*, of those before."""
+    past, later = lesson.answers.before(moment), lesson.answers.since(moment)
     scores = version.scores(lesson.tags, lesson.pairs, past, later.who, later.whom)
     yes = (later.yes > 0.5).astype(float)
     return Judged(auc(scores, yes), auc(scores, yes * _returned(lesson.answers, later.who, later.whom)), len(later))
@@ -109,7 +117,6 @@ def _returned(answers: Answers, who: Ints, whom: Ints) -> Any:
     return np.isin(whom * n + who, answers.who[said] * n + answers.whom[said]).astype(float)
 
 
-async def kept(database: Database, version: int) -> Version:
-    """*version* out of the database."""
-    [found] = [one for one in await recommender.versions(database) if one.version == version]
-    return Version.kept(found.weights, await recommender.tags(database, version))
+async def kept(database: Database, version: recommender.Version) -> Version:
+    """*version* with what each tag says."""
+    return Version.kept(version.weights, await recommender.tags(database, version.version))

@@ -51,22 +51,22 @@ async def train(database: Database, progress: Progress, *, stand: bool = True) -
     """
     began = time.monotonic()
     material = await lesson(database, progress)
-    past = material.answers.before(material.moment)
-    tried = learn(material, past, progress)
+    [stood] = [one for one in await recommender.versions(database) if one.state == "standing"]
+    moment = material.moment(stood.made_of.get("until_ms", 0))
+    tried = learn(material, material.answers.before(moment), progress)
     progress("judging", 0.0)
-    judged = judge(tried, material)
-    stood = await standing(database)
-    before = judge(await kept(database, stood), material)
+    judged = judge(tried, material, moment)
+    before = judge(await kept(database, stood), material, moment)
     refused = bool(np.isnan(judged.auc) or judged.auc < before.auc - WORSE)
     version = tried if refused else learn(material, material.answers, progress)
     made_of = {
         "answers": len(material.answers), "people": len(material.tags), "tags": len(version.tags),
-        "seconds": round(time.monotonic() - began, 1),
+        "until_ms": material.now_ms, "seconds": round(time.monotonic() - began, 1),
     }  # fmt: skip
     progress("writing", 0.0)
     number = await recommender.write(
         database, "refused" if refused else "candidate", version.weights, made_of,
-        {**judged.told(), "beside": stood, "its_auc": round(before.auc, 4)},
+        {**judged.told(), "beside": stood.version, "its_auc": round(before.auc, 4)},
         [
             (tag, wants.tolist(), being.tolist())
             for tag, wants, being in zip(version.tags, version.wants, version.being, strict=True)
@@ -77,17 +77,13 @@ async def train(database: Database, progress: Progress, *, stand: bool = True) -
     return Trained(number, stand and not refused, refused, judged, before, made_of)
 
 
-async def standing(database: Database) -> int:
-    """The version that stands."""
-    return next(one.version for one in await recommender.versions(database) if one.state == "standing")
-
-
 async def evaluate(database: Database, progress: Progress) -> dict[int, Judged]:
-    """How well the versions in use foretell the answers of the last day.
+    """How well the versions in use foretell the answers of the last day that none of them has learned from.
 
     Raises:
         TooLittle
     """
     material = await lesson(database, progress)
-    used = [one.version for one in await recommender.versions(database) if one.state in ("standing", "trial")]
-    return {version: judge(await kept(database, version), material) for version in used}
+    used = [one for one in await recommender.versions(database) if one.state in ("standing", "trial")]
+    moment = material.moment(max(one.made_of.get("until_ms", 0) for one in used))
+    return {one.version: judge(await kept(database, one), material, moment) for one in used}
