@@ -87,7 +87,7 @@ def run_all(common: Common, quick: bool) -> None:
     slow = replace(common, seconds=2.0, payload=8000) if quick else fanout.slow_options(common)
     town = mixed.Town(users=60, groups=6, rate=20.0) if quick else mixed.Town()
     while_in_town = replace(common, seconds=2.0 if quick else TOWN_S)
-    outbox_bytes = 262_144 if quick else 1 << 20
+    outbox_bytes = 524_288 if quick else 1 << 20
     measures: list[tuple[Common, Measure]] = [
         (common, functools.partial(roundtrip.measure, common)),
         (common, functools.partial(direct.measure, common, pairs=20 if quick else 100)),

@@ -147,7 +147,9 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     # Limits
     frame_bytes: Annotated[int, among(1024, 1 << 24), doc("A client's largest message.")] = limits.FRAME_BYTES
-    outbox_bytes: Annotated[int, among(65_536, 1 << 30), doc("What may wait for a client before `slow`.")] = 1 << 20
+    outbox_bytes: Annotated[
+        int, among(2 * limits.PAGE_BYTES, 1 << 30), doc("What may wait for a client before `slow`; two pages at least.")
+    ] = 1 << 20
     messages_per_s: Annotated[float, above(0, 1e6), doc("Messages a second; who sends faster is read slower.")] = 50.0
     messages_burst: Annotated[int, among(1, 1_000_000), doc("Messages a rested connection may send at once.")] = 100
     commands_per_s: Annotated[float, above(0, 1e6), doc("Other commands a second, before `rate_limited`.")] = 50.0

@@ -75,7 +75,7 @@ SAMPLES: dict[str, tuple[Any, str]] = {  # key -> a value that is not the defaul
     "file_bytes": (2051, "2051"),
     "media_quota_bytes": (0, "0"),
     "frame_bytes": (2048, "2048"),
-    "outbox_bytes": (70_000, "70000"),
+    "outbox_bytes": (700_000, "700000"),
     "messages_per_s": (1.5, "1.5"),
     "messages_burst": (2, "2"),
     "commands_per_s": (3.0, "3"),

@@ -8,11 +8,12 @@ from typing import Any, Final
 import msgspec
 
 from konnect_server import bus, commands, connection, conversation, receipts, session, walk, writer
+from protocol import limits
 
 CRASH: Final = "a simulated crash"
 
 SMALL: Final[tuple[tuple[Any, str, object], ...]] = (  # module, name, small value
-    (walk, "PAGE_BYTES", 4_096), (walk, "PAGE_ENTRIES", 5), (walk, "PAGE_ROWS", 2),
+    (limits, "PAGE_BYTES", 8_192), (walk, "PAGE_BYTES", 4_096), (walk, "PAGE_ENTRIES", 5), (walk, "PAGE_ROWS", 2),
     (walk, "STATES_AT_ONCE", 2), (walk, "HELD_BYTES", 600),
     (walk, "RECEIPTS_AT_ONCE", 2), (walk, "GIVE_UP_S", 2.0),
     (conversation, "INBOX_LIMIT", 4), (conversation, "BATCH_LIMIT", 3),
