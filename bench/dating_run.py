@@ -1,0 +1,201 @@
+"""The dating experiment, event by event: each is foretold by what was learned of all the others."""
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy.special import expit
+
+from bench.dating import PAIR, Dating, Pairs
+from konnect_server.recommend.answers import Answers, Floats, Ints
+from konnect_server.recommend.fit import TERMS, fit
+from konnect_server.recommend.measure import auc, bootstrap, ndcg_at
+from konnect_server.recommend.model import Model, both
+from konnect_server.recommend.state import SHRINK, Effects, Spreads, drift, effects, logit, popularity, selectivity
+
+ALL_TERMS = (*PAIR, *TERMS)
+FIRST = 5  # places of a list that count
+BASELINES = ("similarity", "popularity", "reciprocal")
+
+
+@dataclass(frozen=True)
+class Judged:
+    """AUC and NDCG@5 of one score, with intervals of 95 %; NaN where an interval was not asked for."""
+
+    auc: float
+    ndcg: float
+    auc_interval: tuple[float, float] = (float("nan"), float("nan"))
+    ndcg_interval: tuple[float, float] = (float("nan"), float("nan"))
+
+
+class Judge:
+    """Knows the second halves, and how good a score of them is.
+
+    AUC is over all dates of all second halves. For NDCG@5 a group is one person's dates of the second half, women's and
+    men's alike, so that each date is in two; who has no match there is in no mean.
+    """
+
+    def __init__(self, dating: Dating) -> None:
+        self.rows = np.flatnonzero(dating.future)
+        self.truth = dating.match[self.rows]
+        self.wave = dating.wave[self.rows]
+        self.woman, self.man = dating.woman[self.rows], dating.man[self.rows]
+
+    def judge(self, score: Floats, rounds: int = 0) -> Judged:
+        """*score*: (m,), one a date, of which only the second halves count. *rounds* of the bootstrap draw events."""
+        kept = score[self.rows]
+
+        def area(rows: Ints) -> float:
+            return auc(kept[rows], self.truth[rows])
+
+        everything = np.arange(len(kept))
+        found = Judged(area(everything), self._ndcg(kept, everything))
+        if not rounds:
+            return found
+        return replace(
+            found,
+            auc_interval=bootstrap(area, self.wave, rounds),
+            ndcg_interval=bootstrap(lambda rows: self._ndcg(kept, rows), self.wave, rounds),
+        )
+
+    def difference(self, one: Floats, other: Floats, rounds: int) -> tuple[float, float]:
+        """The interval of the AUC of *one* minus that of *other*, on the same draws of events."""
+        a, b = one[self.rows], other[self.rows]
+        return bootstrap(
+            lambda rows: auc(a[rows], self.truth[rows]) - auc(b[rows], self.truth[rows]), self.wave, rounds
+        )
+
+    def of_each_wave(self, score: Floats) -> list[float]:
+        """AUC within each event; NaN where it has one kind only."""
+        kept = score[self.rows]
+        return [auc(kept[self.wave == wave], self.truth[self.wave == wave]) for wave in np.unique(self.wave)]
+
+    def _ndcg(self, score: Floats, rows: Ints) -> float:
+        # An event drawn twice holds the same lists twice: each copy of a row belongs to a list of its own.
+        copy = _copies(rows)
+        size = int(max(self.woman.max(), self.man.max())) + 1
+        groups = np.concatenate([self.woman[rows] + copy * size, self.man[rows] + copy * size])
+        twice = np.concatenate([rows, rows])
+        return ndcg_at(FIRST, groups, score[twice], self.truth[twice])
+
+
+def _copies(rows: Ints) -> Ints:
+    """Of each row how many like it came before: 0, 0, 1 for 7, 8, 7."""
+    order = np.argsort(rows, kind="stable")
+    _, first, counts = np.unique(rows[order], return_index=True, return_counts=True)
+    found = np.empty(len(rows), np.int64)
+    found[order] = np.arange(len(rows)) - np.repeat(first, counts)
+    return found
+
+
+def baselines(dating: Dating) -> dict[str, Floats]:
+    """The three of the data's README, a score for each date.
+
+    Similarity is the correlation of the 17 interests. The others are rates of yes in the history, shrunk by three
+    answers' worth of the mean of all histories, as logits; reciprocal adds selectivity and popularity for each way, and
+    multiplies the chances of both.
+    """
+    history, _ = dating.answers(~dating.future)
+    n, mean = len(dating.people), history.mean()
+    said, got = selectivity(history, n, mean, SHRINK), popularity(history, n, mean, SHRINK)
+    base = logit(mean)
+    return {
+        "similarity": Pairs(dating.profiles).similarity(dating.woman, dating.man),
+        "popularity": got[dating.man],
+        "reciprocal": both(
+            base + said[dating.woman] + got[dating.man], base + said[dating.man] + got[dating.woman]
+        ),
+    }  # fmt: skip
+
+
+def foretell(
+    dating: Dating, without: Collection[str] = (), done: Callable[[int], None] = lambda wave: None
+) -> tuple[Floats, list[Model]]:
+    """The model's score of each date of the second halves, and the model of each event, learned on all others.
+
+    Args:
+        dating: Of two events or more.
+        without: Terms to leave out, of ALL_TERMS.
+        done: Called with the number of each event that is done.
+    """
+    pairs = Pairs(dating.profiles)
+    score, models = np.full(len(dating.wave), np.nan), []
+    for wave in range(len(dating.waves)):
+        others, circles = dating.answers(dating.wave != wave)
+        model = fit(dating.people, others, pairs, PAIR, circles=circles, split=1, without=without)
+        rows = np.flatnonzero((dating.wave == wave) & dating.future)
+        score[rows] = score_wave(dating, pairs, model, wave, rows)
+        models.append(model)
+        done(wave)
+    return score, models
+
+
+def score_wave(dating: Dating, pairs: Pairs, model: Model, wave: int, rows: Ints) -> Floats:
+    """How likely both say yes on the dates *rows* of *wave*, given its first half and *model*."""
+    history, circles = dating.answers((dating.wave == wave) & ~dating.future)
+    stand = stand_of(dating, history, circles, model)
+    wants, is_ = model.taste(dating.people)
+    own = drift(history, is_, stand.expected(history, circles))
+
+    def way(who: Ints, whom: Ints, circle: int) -> Floats:
+        said = stand.selectivity[who] + stand.level[circle]
+        return model.forward(pairs(who, whom), wants[who], is_[whom], own[who], said, stand.popularity[whom])
+
+    woman, man = dating.woman[rows], dating.man[rows]
+    return both(way(woman, man, 2 * wave), way(man, woman, 2 * wave + 1))
+
+
+def stand_of(dating: Dating, history: Answers, circles: Ints, model: Model) -> Effects:
+    """Selectivity and popularity after *history*, shrunk as *model* learned it."""
+    return effects(
+        history,
+        len(dating.people),
+        Spreads(model.spread_said, model.spread_got, model.spread_level),
+        bias=model.level_bias,
+        circles=circles,
+        circle_count=2 * len(dating.waves),
+        leaning=model.leaning(dating.people),
+    )
+
+
+@dataclass(frozen=True)
+class Allowed:
+    """What could be reached if people were just selectivity and popularity: mean and deviation over made worlds."""
+
+    known: tuple[float, float]  # AUC of who knows everybody's true state, and only chance is left
+    learned: tuple[float, float]  # AUC of who must learn it from histories of this length
+    spreads: Spreads
+
+
+def allowed(dating: Dating, models: list[Model], rounds: int = 40, seed: int = 0) -> Allowed:
+    """Answers made anew for the same dates by the model's own spreads, foretold by one who knows them."""
+    chance = np.random.default_rng(seed)
+    n, sides = len(dating.people), 2 * len(dating.waves)
+    spreads = Spreads(
+        float(np.median([model.spread_said for model in models])),
+        float(np.median([model.spread_got for model in models])),
+        float(np.median([model.spread_level for model in models])),
+    )
+    bias = float(np.median([model.level_bias for model in models]))
+    history, circles = dating.answers(~dating.future)
+    past, late = ~dating.future, dating.future
+    known, learned = [], []
+
+    def ways(level: Floats, said: Floats, got: Floats) -> tuple[Floats, Floats]:
+        hers = bias + level[2 * dating.wave] + said[dating.woman] + got[dating.man]
+        return hers, bias + level[2 * dating.wave + 1] + said[dating.man] + got[dating.woman]
+
+    for _ in range(rounds):
+        level = chance.normal(0, spreads.level**0.5, sides)
+        hers, his = ways(level, chance.normal(0, spreads.said**0.5, n), chance.normal(0, spreads.got**0.5, n))
+        she, he = (chance.random(len(hers)) < expit(z) for z in (hers, his))
+        made = replace(history, yes=np.concatenate([she[past], he[past]]).astype(float))
+        found = effects(made, n, spreads, bias=bias, circles=circles, circle_count=sides)
+        truth = (she & he)[late].astype(float)
+        known.append(auc(both(hers, his)[late], truth))
+        learned.append(auc(both(*ways(found.level, found.selectivity, found.popularity))[late], truth))
+    return Allowed(_mean_and_deviation(known), _mean_and_deviation(learned), spreads)
+
+
+def _mean_and_deviation(values: list[float]) -> tuple[float, float]:
+    return float(np.nanmean(values)), float(np.nanstd(values))
