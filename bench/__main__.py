@@ -21,6 +21,7 @@ from bench import (
     listing,
     mixed,
     plot,
+    recommend,
     replay,
     roundtrip,
     search,
@@ -67,6 +68,7 @@ cli.add_command(search.main, "search")
 cli.add_command(feed.main, "feed")
 cli.add_command(listing.main, "listing")
 cli.add_command(actions.main, "actions")
+cli.add_command(recommend.main, "recommend")
 cli.add_command(compare.main, "compare")
 cli.add_command(plot.main, "plot")
 

@@ -160,7 +160,7 @@ def stand_of(dating: Dating, history: Answers, circles: Ints, model: Model) -> E
 
 @dataclass(frozen=True)
 class Allowed:
-    """What could be reached if people were just selectivity and popularity: mean and deviation over made worlds."""
+    """What could be reached if people were as the model takes them: mean and deviation over made worlds."""
 
     known: tuple[float, float]  # AUC of who knows everybody's true state, and only chance is left
     learned: tuple[float, float]  # AUC of who must learn it from histories of this length
@@ -168,7 +168,11 @@ class Allowed:
 
 
 def allowed(dating: Dating, models: list[Model], rounds: int = 40, seed: int = 0) -> Allowed:
-    """Answers made anew for the same dates by the model's own spreads, foretold by one who knows them."""
+    """Answers made anew for the same dates, by the model's own leanings and spreads, and foretold.
+
+    Who foretells them knows the leanings and the spreads exactly, and has but the states to learn: more than a model of
+    real people can hope for, if these differ by nothing else.
+    """
     chance = np.random.default_rng(seed)
     n, sides = len(dating.people), 2 * len(dating.waves)
     spreads = Spreads(
@@ -177,6 +181,8 @@ def allowed(dating: Dating, models: list[Model], rounds: int = 40, seed: int = 0
         float(np.median([model.spread_level for model in models])),
     )
     bias = float(np.median([model.level_bias for model in models]))
+    leanings = [model.leaning(dating.people) for model in models]
+    leaning = (np.mean([said for said, _ in leanings], axis=0), np.mean([got for _, got in leanings], axis=0))
     history, circles = dating.answers(~dating.future)
     past, late = ~dating.future, dating.future
     known, learned = [], []
@@ -187,10 +193,12 @@ def allowed(dating: Dating, models: list[Model], rounds: int = 40, seed: int = 0
 
     for _ in range(rounds):
         level = chance.normal(0, spreads.level**0.5, sides)
-        hers, his = ways(level, chance.normal(0, spreads.said**0.5, n), chance.normal(0, spreads.got**0.5, n))
+        hers, his = ways(
+            level, chance.normal(leaning[0], spreads.said**0.5), chance.normal(leaning[1], spreads.got**0.5)
+        )
         she, he = (chance.random(len(hers)) < expit(z) for z in (hers, his))
         made = replace(history, yes=np.concatenate([she[past], he[past]]).astype(float))
-        found = effects(made, n, spreads, bias=bias, circles=circles, circle_count=sides)
+        found = effects(made, n, spreads, bias=bias, circles=circles, circle_count=sides, leaning=leaning)
         truth = (she & he)[late].astype(float)
         known.append(auc(both(hers, his)[late], truth))
         learned.append(auc(both(*ways(found.level, found.selectivity, found.popularity))[late], truth))

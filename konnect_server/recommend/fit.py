@@ -24,8 +24,6 @@ CHUNK = 200_000  # rows at once
 ROWS = 1_000_000  # that weights are learned of, at most; drawn with a seed
 TASTE_SHRINK = 20.0  # information's worth of nothing, of each pair of tags
 RIDGE = 1.0  # precision of a weight
-FEW = 100_000  # answers; up to here the later ones also tell by how much the spreads are too small
-STRETCHES = (0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0)
 
 TERMS = ("taste", "drift", "selectivity", "popularity", "leaning")
 
@@ -85,10 +83,6 @@ def fit(
     progress("what people did before", 0.0)
     leans = "leaning" not in without
     known = _learn(people, earlier, of(early), circle_count, leans)
-    stretch = 1.0
-    if len(answers) <= FEW:
-        stretch = _stretch(n, earlier, of(early), later, of(~early), circle_count, known, people)
-        known = _learn(people, earlier, of(early), circle_count, leans, stretch)
     own = _drift(people, earlier, of(early), known)
     if plain:
         mean = answers.mean()
@@ -107,7 +101,7 @@ def fit(
     bias, weights = _logistic(table, yes, [name not in without for name in (*names, *TERMS[:4])])
     bias_back, weights_back = _logistic(back, yes, [name not in without for name in (*names, "taste", "responsive")])
     progress("what people did in all", 0.65)
-    whole = _learn(people, answers, circles, circle_count, leans, stretch)
+    whole = _learn(people, answers, circles, circle_count, leans)
     progress("done", 1.0)
     return Model(
         names=tuple(names),
@@ -136,9 +130,7 @@ def fit(
     )
 
 
-def _learn(
-    people: People, answers: Answers, circles: Ints | None, count: int, leans: bool, stretch: float = 1.0
-) -> _Known:
+def _learn(people: People, answers: Answers, circles: Ints | None, count: int, leans: bool) -> _Known:
     tags, n = people.tags, len(people)
     found = effects(answers, n, learn=True, circles=circles, circle_count=count)
     said, got = np.zeros(len(people.names)), np.zeros(len(people.names))
@@ -149,40 +141,12 @@ def _learn(
     leaning = (_of(people, said), _of(people, got))
     if said.any() or got.any():
         found = effects(answers, n, found.spreads, learn=True, circles=circles, circle_count=count, leaning=leaning)
-    if stretch != 1.0:
-        wide = found.spreads.times(stretch)
-        found = effects(answers, n, wide, circles=circles, circle_count=count, leaning=leaning)
     wants, is_ = taste(people, answers, found.expected(answers, circles))
     return _Known(found, (said, got), wants, is_)
 
 
 def _of(people: People, table: Floats) -> Floats:
     return np.asarray(people.tags @ table, float)
-
-
-def _stretch(
-    n: int,
-    earlier: Answers,
-    before: Ints | None,
-    later: Answers,
-    since: Ints | None,
-    count: int,
-    known: _Known,
-    people: People,
-) -> float:
-    """By how much to widen the spreads, for the later answers to be foretold best.
-
-    Empirical Bayes by Laplace's approximation finds too little spread where each has answered but a few times.
-    """
-    leaning = (_of(people, known.leaning[0]), _of(people, known.leaning[1]))
-
-    def surprise(stretch: float) -> float:
-        spreads = known.effects.spreads.times(stretch)
-        found = effects(earlier, n, spreads, circles=before, circle_count=count, leaning=leaning)
-        p = np.clip(found.expected(later, since), 1e-9, 1 - 1e-9)
-        return -float((later.yes * np.log(p) + (1 - later.yes) * np.log1p(-p)).sum())
-
-    return min(STRETCHES, key=surprise)
 
 
 def _drift(people: People, answers: Answers, circles: Ints | None, known: _Known) -> Floats:

@@ -91,10 +91,6 @@ class Spreads:
     got: float = 1.0
     level: float = 0.25
 
-    def times(self, factor: float) -> "Spreads":
-        """Selectivity and popularity so many times as spread; the level as it is."""
-        return Spreads(self.said * factor, self.got * factor, self.level)
-
 
 @dataclass(frozen=True)
 class Effects:
