@@ -235,9 +235,9 @@ begin
     return s;
 end $$;
 
--- How near two places are, 0 to 1, by the bands in which distances are told.
-create function nearness(p_km integer) returns double precision language sql immutable
-return case when p_km <= 10 then 1 when p_km <= 50 then 0.6666667 when p_km <= 200 then 0.3333333 else 0 end;
+-- How near two cells are that lie so far apart, 0 to 1: by the bands of 10, 50 and 200 km in which cells_km tells distances.
+create function nearness(p_apart double precision) returns double precision language sql immutable
+return case when p_apart <= 10.5 then 1 when p_apart <= 50.5 then 0.6666667 when p_apart <= 200.5 then 0.3333333 else 0 end;
 
 create function likeness_of_age(p_one date, p_other date) returns double precision language sql immutable
 return coalesce(exp(-abs(p_one - p_other) / 365.25 / 5), 0);
@@ -255,12 +255,13 @@ as $$
         select p.person, k.popular, k.responsive,
                least(4, (select count(*) from unnest(p.open_interests) i where i = any (s.interests))) / 4.0 as interests,
                (p.open_languages && s.languages)::integer::double precision as languages,
-               coalesce(nearness(cells_km(p.open_cell_lat, p.open_cell_lon, s.cell_lat, s.cell_lon)), 0) as near,
+               coalesce(nearness(apart.km), 0) as near,
                likeness_of_age(p.open_birthday, s.birthday) as age,
                -(coalesce(k.being, no_taste()) <#> s.wants) as taste,
                -(coalesce(k.being, no_taste()) <#> s.drift) as drift,
                -(coalesce(k.wants, no_taste()) <#> s.being) as back_taste
         from profile p left join suggest_key k on k.version = s.version and k.person = p.person
+        cross join lateral (select cells_apart(p.open_cell_lat, p.open_cell_lon, s.cell_lat, s.cell_lon) as km offset 0) apart
         where p.person = any (p_people)
     )
     select f.person, f.interests, f.languages, f.near, f.age, coalesce(f.responsive, 0), f.back_taste,
@@ -293,13 +294,12 @@ as $$
          from opener where receiver = p_person and state in ('released', 'ignored', 'matched')) l
 $$;
 
+-- A profile's row in a version, but for its standing.
 create function suggest_row(p_version integer, w profile) returns suggest_key language sql stable
 set enable_seqscan = off
 as $$
-    select (p_version, w.person, t.being, t.wants, f.popular, f.responsive,
-            t.being || t.wants || array[f.popular, f.responsive]::vector)::suggest_key
+    select (p_version, w.person, t.being, t.wants, 0, 0, t.being || t.wants || array[0, 0]::real[]::vector)::suggest_key
     from taste_of(p_version, profile_tags(w)) t
-    cross join lateral suggest_standing(p_version, w.person) f
 $$;
 
 -- The same made anew for p_most people above p_after. What hardly changed stays as it is: the index takes a millisecond for each.
@@ -317,28 +317,45 @@ begin
 end $$;
 
 -- Everybody who is met, in a part of suggest_key for a version that is new; or, for one that has such a part, those who came or
--- changed. The part is joined to the others when it is full, for that is what nobody else may look at them meanwhile.
+-- changed since. The part is joined to the others when it is full and indexed: nobody waits for it meanwhile.
 create function suggest_fill(p_version integer) returns void language plpgsql volatile as $$
 declare
     v_part text := 'suggest_key_' || p_version;
-    v_new boolean := to_regclass(v_part) is null;
+    w suggest_weights := weights_of(p_version);
 begin
-    if v_new then
+    if to_regclass(v_part) is null then
         execute format('create table %I (like suggest_key including all, check (version = %s))', v_part, p_version);
-    end if;
-    execute format('insert into %I select (suggest_row(%s, p)).* from profile p where p.met on conflict do nothing', v_part, p_version);
-    if v_new then
+        execute format(
+            'insert into %I (version, person, being, wants, popular, responsive, key)
+             with shown as (
+                 select other, count(distinct person) as people from impression group by other
+             ), liked as (
+                 select receiver as other, count(*) as yes, count(*) filter (where state = ''matched'') as mutual
+                 from opener where state in (''released'', ''ignored'', ''matched'') group by receiver
+             ), known as materialized (
+                 select p.person, t.being, t.wants,
+                        odds_off(coalesce(l.yes, 0), greatest(coalesce(s.people, 0), coalesce(l.yes, 0)), $1, $2)::real as popular,
+                        odds_off(coalesce(l.mutual, 0), coalesce(l.yes, 0), $3, $2)::real as responsive
+                 from profile p cross join lateral taste_of(%s, profile_tags(p)) t
+                 left join shown s on s.other = p.person left join liked l on l.other = p.person
+                 where p.met
+             )
+             select %s, person, being, wants, popular, responsive, being || wants || array[popular, responsive]::vector
+             from known', v_part, p_version, p_version) using w.mean, w.shrink, w.back_mean;
         execute format('create index on %I using hnsw (key vector_ip_ops)', v_part);
         execute format('analyze %I', v_part);
         execute format('alter table suggest_key attach partition %I for values in (%s)', v_part, p_version);
-    else
-        update suggest_key k
-            set being = r.being, wants = r.wants, key = r.being || r.wants || array[k.popular, k.responsive]::vector
-            from profile p cross join lateral suggest_row(p_version, p) r
-            where k.version = p_version and p.person = k.person and (k.being, k.wants) is distinct from (r.being, r.wants);
-        delete from suggest_key k where k.version = p_version
-            and not exists (select from profile where person = k.person and met);
+        return;
     end if;
+    delete from suggest_key k where k.version = p_version
+        and not exists (select from profile where person = k.person and met);
+    insert into suggest_key select (suggest_row(p_version, p)).* from profile p
+        where p.met and not exists (select from suggest_key where version = p_version and person = p.person);
+    update suggest_key k
+        set being = r.being, wants = r.wants, key = r.being || r.wants || array[k.popular, k.responsive]::vector
+        from profile p cross join lateral suggest_row(p_version, p) r
+        where k.version = p_version and p.person = k.person and (k.being, k.wants) is distinct from (r.being, r.wants)
+            and p.updated_at_ms >= (select made_at_ms - 3600000 from recommender where version = p_version);
 end $$;
 
 -- A profile was made, changed, or is not met any more: so are its keys. What is known of the answers stays.
