@@ -4,7 +4,6 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.special import expit
 
 from bench.dating import PAIR, Dating, Pairs
 from konnect_server.recommend.answers import Answers, Floats, Ints
@@ -156,54 +155,3 @@ def stand_of(dating: Dating, history: Answers, circles: Ints, model: Model) -> E
         circle_count=2 * len(dating.waves),
         leaning=model.leaning(dating.people),
     )
-
-
-@dataclass(frozen=True)
-class Allowed:
-    """What could be reached if people were as the model takes them: mean and deviation over made worlds."""
-
-    known: tuple[float, float]  # AUC of who knows everybody's true state, and only chance is left
-    learned: tuple[float, float]  # AUC of who must learn it from histories of this length
-    spreads: Spreads
-
-
-def allowed(dating: Dating, models: list[Model], rounds: int = 40, seed: int = 0) -> Allowed:
-    """Answers made anew for the same dates, by the model's own leanings and spreads, and foretold.
-
-    Who foretells them knows the leanings and the spreads exactly, and has but the states to learn: more than a model of
-    real people can hope for, if these differ by nothing else.
-    """
-    chance = np.random.default_rng(seed)
-    n, sides = len(dating.people), 2 * len(dating.waves)
-    spreads = Spreads(
-        float(np.median([model.spread_said for model in models])),
-        float(np.median([model.spread_got for model in models])),
-        float(np.median([model.spread_level for model in models])),
-    )
-    bias = float(np.median([model.level_bias for model in models]))
-    leanings = [model.leaning(dating.people) for model in models]
-    leaning = (np.mean([said for said, _ in leanings], axis=0), np.mean([got for _, got in leanings], axis=0))
-    history, circles = dating.answers(~dating.future)
-    past, late = ~dating.future, dating.future
-    known, learned = [], []
-
-    def ways(level: Floats, said: Floats, got: Floats) -> tuple[Floats, Floats]:
-        hers = bias + level[2 * dating.wave] + said[dating.woman] + got[dating.man]
-        return hers, bias + level[2 * dating.wave + 1] + said[dating.man] + got[dating.woman]
-
-    for _ in range(rounds):
-        level = chance.normal(0, spreads.level**0.5, sides)
-        hers, his = ways(
-            level, chance.normal(leaning[0], spreads.said**0.5), chance.normal(leaning[1], spreads.got**0.5)
-        )
-        she, he = (chance.random(len(hers)) < expit(z) for z in (hers, his))
-        made = replace(history, yes=np.concatenate([she[past], he[past]]).astype(float))
-        found = effects(made, n, spreads, bias=bias, circles=circles, circle_count=sides, leaning=leaning)
-        truth = (she & he)[late].astype(float)
-        known.append(auc(both(hers, his)[late], truth))
-        learned.append(auc(both(*ways(found.level, found.selectivity, found.popularity))[late], truth))
-    return Allowed(_mean_and_deviation(known), _mean_and_deviation(learned), spreads)
-
-
-def _mean_and_deviation(values: list[float]) -> tuple[float, float]:
-    return float(np.nanmean(values)), float(np.nanstd(values))

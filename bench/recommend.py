@@ -14,7 +14,8 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.dating import PAIR, Dating, NoDating, read_dating
-from bench.dating_run import ALL_TERMS, BASELINES, Allowed, Judge, Judged, allowed, baselines, foretell
+from bench.dating_allowed import Allowed, allowed
+from bench.dating_run import ALL_TERMS, BASELINES, Judge, Judged, baselines, foretell
 from bench.plot import DPI, HOW_TO_GET, NoMatplotlib
 from bench.plot_style import BLACK, GREY, PALE, STYLE
 from bench.progress import part
@@ -35,14 +36,14 @@ class Outcome:
         judge = Judge(dating)
         known = baselines(dating)
         part("each event by the others")
-        score, models = foretell(dating)
+        score, _ = foretell(dating)
         part("drawing events again")
         self.baselines = {name: judge.judge(known[name], rounds) for name in BASELINES}
         self.model = judge.judge(score, rounds)
         self.gain = judge.difference(score, known["reciprocal"], rounds)
         self.waves = dict(zip(dating.waves, judge.of_each_wave(score), strict=True))
         part("what the data allow")
-        self.allowed: Allowed = allowed(dating, models)
+        self.allowed: Allowed = allowed(dating)
         self.without: dict[str, Judged] = {}
         self.alone: dict[str, Judged] = {}
         for name, terms in {**{term: (term,) for term in ALL_TERMS}, **BUNDLES}.items():
@@ -67,6 +68,9 @@ class Outcome:
             "allowed": {
                 "auc_if_all_were_known": [_plain(value) for value in self.allowed.known],
                 "auc_if_learned": [_plain(value) for value in self.allowed.learned],
+                "spread_said": _plain(self.allowed.spreads.said),
+                "spread_got": _plain(self.allowed.spreads.got),
+                "correlation": _plain(self.allowed.correlation),
             },
         }
 
@@ -107,8 +111,8 @@ def show(outcome: Outcome, console: Console) -> None:
     console.print(table)
     known, learned = outcome.allowed.known, outcome.allowed.learned
     console.print(
-        f"What the data allow, were people as the model takes them: AUC {known[0]:.3f} ± {known[1]:.3f} if everybody's "
-        f"state was known, {learned[0]:.3f} ± {learned[1]:.3f} if it is learned from first halves like these."
+        f"What the data allow, were people but selectivity and popularity: AUC {known[0]:.3f} ± {known[1]:.3f} if "
+        f"all of it was known, {learned[0]:.3f} ± {learned[1]:.3f} if it is learned from first halves like these."
     )
     if outcome.model.auc < GOAL:
         console.print(f"The goal of {GOAL} is not reached.")
@@ -165,7 +169,7 @@ def _read(people: Path, dates: Path) -> Dating:
 
 @click.command()
 @click.option("--people", type=click.Path(exists=True, dir_okay=False, path_type=Path),
-              help="What each said before; with --dates. The experiment beside this project, if not given.")  # fmt: skip
+              help="What each said before; with --dates. If none is given, the data beside this project.")  # fmt: skip
 @click.option(
     "--dates", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Who met whom, and what they said."
 )
