@@ -111,8 +111,8 @@ def show(outcome: Outcome, console: Console) -> None:
     console.print(table)
     known, learned = outcome.allowed.known, outcome.allowed.learned
     console.print(
-        f"What the data allow, were people but selectivity and popularity: AUC {known[0]:.3f} ± {known[1]:.3f} if "
-        f"all of it was known, {learned[0]:.3f} ± {learned[1]:.3f} if it is learned from first halves like these."
+        f"What the data allow, were people but selectivity and popularity: AUC {known[0]:.3f} ± {known[1]:.3f} "
+        f"if all of it was known, {learned[0]:.3f} ± {learned[1]:.3f} if it is learned from first halves like these."
     )
     if outcome.model.auc < GOAL:
         console.print(f"The goal of {GOAL} is not reached.")
