@@ -10,9 +10,10 @@ from konnect_server.recommend.answers import Answers, Floats, Ints
 from konnect_server.recommend.fit import TERMS, fit
 from konnect_server.recommend.measure import auc, bootstrap, ndcg_at
 from konnect_server.recommend.model import Model, both
+from konnect_server.recommend.mutual import MORE, Mutual
 from konnect_server.recommend.state import SHRINK, Effects, Spreads, drift, effects, logit, popularity, selectivity
 
-ALL_TERMS = (*PAIR, *TERMS)
+ALL_TERMS = (*PAIR, *TERMS, *MORE)
 FIRST = 5  # places of a list that count
 BASELINES = ("similarity", "popularity", "reciprocal")
 
@@ -121,7 +122,7 @@ def foretell(
     score, models = np.full(len(dating.wave), np.nan), []
     for wave in range(len(dating.waves)):
         others, circles = dating.answers(dating.wave != wave)
-        model = fit(dating.people, others, pairs, PAIR, circles=circles, split=1, without=without)
+        model = fit(dating.people, others, pairs, PAIR, circles=circles, split=1, wide=True, without=without)
         rows = np.flatnonzero((dating.wave == wave) & dating.future)
         score[rows] = score_wave(dating, pairs, model, wave, rows)
         models.append(model)
@@ -134,11 +135,14 @@ def score_wave(dating: Dating, pairs: Pairs, model: Model, wave: int, rows: Ints
     history, circles = dating.answers((dating.wave == wave) & ~dating.future)
     stand = stand_of(dating, history, circles, model)
     wants, is_ = model.taste(dating.people)
+    more = Mutual(len(dating.people), history, stand, circles)
     own = drift(history, is_, stand.expected(history, circles))
 
     def way(who: Ints, whom: Ints, circle: int) -> Floats:
         said = stand.selectivity[who] + stand.level[circle]
-        return model.forward(pairs(who, whom), wants[who], is_[whom], own[who], said, stand.popularity[whom])
+        return model.forward(
+            pairs(who, whom), wants[who], is_[whom], own[who], said, stand.popularity[whom], more(who, whom)
+        )
 
     woman, man = dating.woman[rows], dating.man[rows]
     return both(way(woman, man, 2 * wave), way(man, woman, 2 * wave + 1))

@@ -20,13 +20,18 @@ from bench.plot import DPI, HOW_TO_GET, NoMatplotlib
 from bench.plot_style import BLACK, GREY, PALE, STYLE
 from bench.progress import part
 from konnect_server.recommend.answers import Floats
+from konnect_server.recommend.mutual import MORE
 
 BESIDE: Final = Path(__file__).parents[2] / "shared" / "data" / "speed-dating"
 GOAL: Final = 0.75  # of AUC
 BOOTSTRAP: Final = 1_000
 SMALL: Final = 2_000  # people of the made world, where the data are not
 # What is said of a term, and of what comes in bundles.
-BUNDLES: Final[dict[str, tuple[str, ...]]] = {"all of the pair": PAIR, "taste and drift": ("taste", "drift")}
+BUNDLES: Final[dict[str, tuple[str, ...]]] = {
+    "all of the pair": PAIR,
+    "taste and drift": ("taste", "drift"),
+    "all seen of both": MORE,
+}
 
 
 class Outcome:

@@ -16,6 +16,7 @@ from sklearn.utils.extmath import randomized_svd
 from konnect_server.recommend.answers import Answers, Floats, Ints, Mask
 from konnect_server.recommend.leaning import lean
 from konnect_server.recommend.model import DIMS, Model
+from konnect_server.recommend.mutual import MORE, Mutual
 from konnect_server.recommend.people import People
 from konnect_server.recommend.state import SHRINK, Effects, drift, effects, popularity, responsive, selectivity
 
@@ -23,7 +24,18 @@ EARLIER = 0.6  # of the answers make the state
 CHUNK = 200_000  # rows at once
 ROWS = 1_000_000  # that weights are learned of, at most; drawn with a seed
 TASTE_SHRINK = 20.0  # information's worth of nothing, of each pair of tags
-RIDGE = 1.0  # precision of a weight
+RIDGE = 1.0  # precision of a weight, where there are answers enough
+RIDGES = (
+    1.0,
+    10.0,
+    30.0,
+    100.0,
+    300.0,
+    1000.0,
+    3000.0,
+)  # of columns of deviation 1, to choose from where there are few
+FREE = 30.0  # times as large are the columns that are hardly to be shrunk: what they weigh is near 1 by themselves
+FOLDS = 5
 
 TERMS = ("taste", "drift", "selectivity", "popularity", "leaning")
 
@@ -50,6 +62,7 @@ def fit(
     *,
     circles: Ints | None = None,
     split: int | None = None,
+    wide: bool = False,
     without: Collection[str] = (),
     seed: int = 0,
     plain: bool = False,
@@ -64,7 +77,8 @@ def fit(
         progress: Told the name of the part at hand, and the share of all that is done, 0 to 1.
         circles: (m,), which event each answer was given in, if levels differ: see :func:`state.effects`.
         split: The moment between earlier and later; if None, such that 60 % are earlier.
-        without: Terms to leave out, to see what they add: of *names* and of TERMS.
+        wide: Whether to use what is known only where everybody's answers may be seen, mutual.MORE; for few people.
+        without: Terms to leave out, to see what they add: of *names*, of TERMS and of MORE.
         seed: Of the rows drawn, where there are more than a million.
         plain: Learn weights for selectivities and popularities that are plain shrunk rates, as the database counts
             them, one person at a time; else for :func:`state.effects`.
@@ -95,11 +109,21 @@ def fit(
         rows = np.sort(np.random.default_rng(seed).choice(rows, ROWS, replace=False))
     progress("features", 0.35)
     table, back = _features(people, answers.take(rows), of(rows), pair, known, own, reply)
+    more: tuple[str, ...] = ()
+    if wide:
+        more = MORE
+        table = np.column_stack(
+            [table, Mutual(n, earlier, known.effects, of(early))(answers.who[rows], answers.whom[rows])]
+        )
     yes = answers.yes[rows] > 0.5
     progress("weights", 0.5)
     count = len(names)
-    bias, weights = _logistic(table, yes, [name not in without for name in (*names, *TERMS[:4])])
-    bias_back, weights_back = _logistic(back, yes, [name not in without for name in (*names, "taste", "responsive")])
+    columns = (*names, *TERMS[:4], *more)
+    free = [name in ("selectivity", "popularity") for name in columns]
+    bias, weights = _logistic(table, yes, [name not in without for name in columns], free, of(rows))
+    bias_back, weights_back = _logistic(
+        back, yes, [name not in without for name in (*names, "taste", "responsive")], [False] * (count + 2), of(rows)
+    )
     progress("what people did in all", 0.65)
     whole = _learn(people, answers, circles, circle_count, leans)
     progress("done", 1.0)
@@ -127,6 +151,7 @@ def fit(
         is_=whole.is_,
         said=whole.leaning[0],
         got=whole.leaning[1],
+        more=tuple(weights[count + 4 :]),
     )
 
 
@@ -199,14 +224,46 @@ def _features(
     return np.concatenate(tables), np.concatenate(backs)
 
 
-def _logistic(table: Floats, yes: Mask, kept: Sequence[bool]) -> tuple[float, list[float]]:
-    """Bias and a weight for each column; 0 for those not *kept*."""
+def _logistic(
+    table: Floats, yes: Mask, kept: Sequence[bool], free: Sequence[bool], circles: Ints | None
+) -> tuple[float, list[float]]:
+    """Bias and a weight for each column; 0 for those not *kept*.
+
+    Where answers come from several *circles*, as from events with few people each, the ridge is the one that foretells
+    circles left out best, and those that are *free* are hardly shrunk.
+    """
     columns = np.flatnonzero(kept)
     weights = np.zeros(table.shape[1])
     share = float(yes.mean())
     if not len(columns):
         return float(np.log(share / (1 - share))), weights.tolist()
-    learner = LogisticRegression(C=1 / RIDGE, max_iter=300)
-    learner.fit(table[:, columns], yes)
-    weights[columns] = learner.coef_[0]
+    used, ridge = table[:, columns], RIDGE
+    scale = np.ones(len(columns))
+    if circles is not None:
+        scale = np.where(np.array(free)[columns], FREE, 1.0) / np.maximum(used.std(axis=0), 1e-9)
+        used = used * scale
+        ridge = _ridge(used, yes, circles)
+    learner = _learner(ridge).fit(used, yes)
+    weights[columns] = learner.coef_[0] * scale
     return float(learner.intercept_[0]), weights.tolist()
+
+
+def _learner(ridge: float) -> Any:
+    return LogisticRegression(C=1 / ridge, max_iter=300, solver="newton-cholesky")
+
+
+def _ridge(used: Floats, yes: Mask, circles: Ints) -> float:
+    kinds = np.unique(circles)
+    folds = [np.isin(circles, kinds[fold::FOLDS]) for fold in range(min(FOLDS, len(kinds)))]
+    folds = [left_out for left_out in folds if len(np.unique(yes[~left_out])) == 2]
+    if len(folds) < 2:
+        return RIDGES[len(RIDGES) // 2]
+
+    def surprise(ridge: float) -> float:
+        total = 0.0
+        for left_out in folds:
+            z = _learner(ridge).fit(used[~left_out], yes[~left_out]).decision_function(used[left_out])
+            total += float(np.logaddexp(0, np.where(yes[left_out], -z, z)).sum())
+        return total
+
+    return min(RIDGES, key=surprise)

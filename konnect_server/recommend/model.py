@@ -47,13 +47,35 @@ class Model:
     is_: Floats  # (T, DIMS)
     said: Floats  # (T,): the selectivity that a profile leans to
     got: Floats  # (T,): the popularity
+    more: tuple[float, ...] = ()  # weights of mutual.MORE; none where the others' answers are not to be seen
 
     def forward(
-        self, pair: Floats, wants: Floats, is_: Floats, drift: Floats, selectivity: Floats, popularity: Floats
+        self,
+        pair: Floats,
+        wants: Floats,
+        is_: Floats,
+        drift: Floats,
+        selectivity: Floats,
+        popularity: Floats,
+        more: Floats | None = None,
     ) -> Floats:
-        """z of m pairs, a's yes to b: *pair* (m, F); *wants* and *drift* of a, *is_* of b (m, DIMS); the rest (m,)."""
+        """z of m pairs, a's yes to b.
+
+        Args:
+            pair: (m, F).
+            wants: Of a, (m, DIMS).
+            is_: Of b, (m, DIMS).
+            drift: Of a, (m, DIMS).
+            selectivity: Of a, (m,).
+            popularity: Of b, (m,).
+            more: (m, 5), of a model that has weights for it: see :class:`mutual.Mutual`.
+        """
         own = self.w_taste * wants + self.w_drift * drift
         known = self.bias + pair @ np.array(self.weights, float) + np.einsum("md,md->m", own, is_)
+        if self.more:
+            if more is None:
+                raise ValueError("this model asks for what more is known: see mutual.Mutual")
+            known = known + more @ np.array(self.more, float)
         return np.asarray(known + self.w_selectivity * selectivity + self.w_popularity * popularity, float)
 
     def backward(self, pair: Floats, wants: Floats, is_: Floats, responsive: Floats) -> Floats:
@@ -95,7 +117,7 @@ class Model:
                 found[name] = np.array(found[name], float)
             for name in ("wants", "is_"):
                 found[name] = found[name].reshape(len(tags), -1) if tags else np.zeros((0, DIMS))
-            for name in ("names", "weights", "weights_back", "tags"):
+            for name in ("names", "weights", "weights_back", "tags", "more"):
                 found[name] = tuple(found[name])
             return Model(**found)
         except (KeyError, TypeError) as problem:

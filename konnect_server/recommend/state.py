@@ -20,7 +20,8 @@ from scipy.special import expit
 from konnect_server.recommend.answers import Answers, Floats, Ints, Mask
 
 SHRINK = 3.0  # answers' worth of the mean that a rate begins with
-PASSES = 40  # of Newton's steps; the last change of the hundred thousand is below 0.001
+PASSES = 60  # of Newton's steps, at most
+STILL = 0.002  # logits; when nobody's place changes by more, the steps end
 _LEAST = 0.01  # a spread below this is none, and would never grow again
 
 
@@ -149,6 +150,7 @@ def effects(
     weight_got: Floats = np.zeros(people)
     judges, judged = np.bincount(who, minlength=people) > 0, np.bincount(whom, minlength=people) > 0
     for _ in range(PASSES if len(answers) else 0):
+        said_before, got_before = said, got
         p, w = _chance(known + base + level[where] + said[who] + got[whom])
         if bias is None:
             base += float((yes - p).sum() / w.sum())
@@ -166,6 +168,8 @@ def effects(
             v_got = _spread(got - lean_got, weight_got, v_got, judged)
             if circles is not None and len(level) > 1:
                 v_level = _spread(level, _sums(where, w, len(level)), v_level, met)
+        if max(float(np.abs(said - said_before).max()), float(np.abs(got - got_before).max())) < STILL:
+            break
     return Effects(base, level, said, got, Spreads(v_said, v_got, v_level), weight_said, weight_got)
 
 
