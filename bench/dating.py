@@ -26,7 +26,7 @@ GRADES: Final = (
     "fun3_1", "intel3_1", "amb3_1",
 )  # fmt: skip
 PAIR: Final = ("interests", "age", "goal", "field")
-HISTORY, FUTURE = 0, 1
+FUTURE = 1  # the ``at`` of answers of second halves; those of first halves are 0
 
 
 class NoDating(Exception):

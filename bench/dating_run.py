@@ -1,14 +1,14 @@
 """The dating experiment, event by event: each is foretold by what was learned of all the others."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from bench.dating import PAIR, Dating, Pairs
+from bench.dating import FUTURE, PAIR, Dating, Pairs
 from konnect_server.recommend.answers import Answers, Floats, Ints
-from konnect_server.recommend.fit import TERMS, fit
-from konnect_server.recommend.measure import auc, bootstrap, ndcg_at
+from konnect_server.recommend.fit import TERMS, Prepared, prepare
+from konnect_server.recommend.measure import auc, bootstrap, ndcg_each
 from konnect_server.recommend.model import Model, both
 from konnect_server.recommend.mutual import MORE, Mutual
 from konnect_server.recommend.state import SHRINK, Effects, Spreads, drift, effects, logit, popularity, selectivity
@@ -39,23 +39,28 @@ class Judge:
         self.rows = np.flatnonzero(dating.future)
         self.truth = dating.match[self.rows]
         self.wave = dating.wave[self.rows]
-        self.woman, self.man = dating.woman[self.rows], dating.man[self.rows]
+        self.groups = np.concatenate([dating.woman[self.rows], dating.man[self.rows]])
+        _, first = np.unique(self.groups, return_index=True)
+        self.wave_of_group = np.concatenate([self.wave, self.wave])[first]
 
     def judge(self, score: Floats, rounds: int = 0) -> Judged:
         """*score*: (m,), one a date, of which only the second halves count. *rounds* of the bootstrap draw events."""
         kept = score[self.rows]
+        twice = np.concatenate([kept, kept])
+        lists = ndcg_each(FIRST, self.groups, twice, np.concatenate([self.truth, self.truth]))
+        there = ~np.isnan(lists)
 
         def area(rows: Ints) -> float:
             return auc(kept[rows], self.truth[rows])
 
-        everything = np.arange(len(kept))
-        found = Judged(area(everything), self._ndcg(kept, everything))
+        found = Judged(area(np.arange(len(kept))), float(lists[there].mean()) if there.any() else float("nan"))
         if not rounds:
             return found
+        lists, events = lists[there], self.wave_of_group[there]
         return replace(
             found,
             auc_interval=bootstrap(area, self.wave, rounds),
-            ndcg_interval=bootstrap(lambda rows: self._ndcg(kept, rows), self.wave, rounds),
+            ndcg_interval=bootstrap(lambda rows: float(lists[rows].mean()), events, rounds),
         )
 
     def difference(self, one: Floats, other: Floats, rounds: int) -> tuple[float, float]:
@@ -69,23 +74,6 @@ class Judge:
         """AUC within each event; NaN where it has one kind only."""
         kept = score[self.rows]
         return [auc(kept[self.wave == wave], self.truth[self.wave == wave]) for wave in np.unique(self.wave)]
-
-    def _ndcg(self, score: Floats, rows: Ints) -> float:
-        # An event drawn twice holds the same lists twice: each copy of a row belongs to a list of its own.
-        copy = _copies(rows)
-        size = int(max(self.woman.max(), self.man.max())) + 1
-        groups = np.concatenate([self.woman[rows] + copy * size, self.man[rows] + copy * size])
-        twice = np.concatenate([rows, rows])
-        return ndcg_at(FIRST, groups, score[twice], self.truth[twice])
-
-
-def _copies(rows: Ints) -> Ints:
-    """Of each row how many like it came before: 0, 0, 1 for 7, 8, 7."""
-    order = np.argsort(rows, kind="stable")
-    _, first, counts = np.unique(rows[order], return_index=True, return_counts=True)
-    found = np.empty(len(rows), np.int64)
-    found[order] = np.arange(len(rows)) - np.repeat(first, counts)
-    return found
 
 
 def baselines(dating: Dating) -> dict[str, Floats]:
@@ -108,26 +96,37 @@ def baselines(dating: Dating) -> dict[str, Floats]:
     }  # fmt: skip
 
 
-def foretell(
-    dating: Dating, without: Collection[str] = (), done: Callable[[int], None] = lambda wave: None
-) -> tuple[Floats, list[Model]]:
-    """The model's score of each date of the second halves, and the model of each event, learned on all others.
+class Course:
+    """Each event foretold by what was learned of all others.
 
     Args:
         dating: Of two events or more.
-        without: Terms to leave out, of ALL_TERMS.
-        done: Called with the number of each event that is done.
     """
-    pairs = Pairs(dating.profiles)
-    score, models = np.full(len(dating.wave), np.nan), []
-    for wave in range(len(dating.waves)):
-        others, circles = dating.answers(dating.wave != wave)
-        model = fit(dating.people, others, pairs, PAIR, circles=circles, split=1, wide=True, without=without)
-        rows = np.flatnonzero((dating.wave == wave) & dating.future)
-        score[rows] = score_wave(dating, pairs, model, wave, rows)
-        models.append(model)
-        done(wave)
-    return score, models
+
+    def __init__(self, dating: Dating) -> None:
+        self.dating = dating
+        self._pairs = Pairs(dating.profiles)
+        self._prepared: dict[bool, list[Prepared]] = {}
+
+    def foretell(self, without: Collection[str] = ()) -> Floats:
+        """The model's score of each date of the second halves, *without* some of ALL_TERMS; NaN in the first halves."""
+        dating = self.dating
+        score = np.full(len(dating.wave), np.nan)
+        for wave, prepared in enumerate(self._learned("leaning" not in without)):
+            rows = np.flatnonzero((dating.wave == wave) & dating.future)
+            score[rows] = score_wave(dating, self._pairs, prepared.weigh(without), wave, rows)
+        return score
+
+    def _learned(self, leans: bool) -> list[Prepared]:
+        if leans not in self._prepared:
+            self._prepared[leans] = [self._of_others(wave, leans) for wave in range(len(self.dating.waves))]
+        return self._prepared[leans]
+
+    def _of_others(self, wave: int, leans: bool) -> Prepared:
+        answers, circles = self.dating.answers(self.dating.wave != wave)
+        return prepare(
+            self.dating.people, answers, self._pairs, PAIR, circles=circles, split=FUTURE, wide=True, leans=leans
+        )
 
 
 def score_wave(dating: Dating, pairs: Pairs, model: Model, wave: int, rows: Ints) -> Floats:

@@ -15,7 +15,7 @@ from rich.table import Table
 
 from bench.dating import PAIR, Dating, NoDating, read_dating
 from bench.dating_allowed import Allowed, allowed
-from bench.dating_run import ALL_TERMS, BASELINES, Judge, Judged, baselines, foretell
+from bench.dating_run import ALL_TERMS, BASELINES, Course, Judge, Judged, baselines
 from bench.plot import DPI, HOW_TO_GET, NoMatplotlib
 from bench.plot_style import BLACK, GREY, PALE, STYLE
 from bench.progress import part
@@ -41,7 +41,8 @@ class Outcome:
         judge = Judge(dating)
         known = baselines(dating)
         part("each event by the others")
-        score, _ = foretell(dating)
+        course = Course(dating)
+        score = course.foretell()
         part("drawing events again")
         self.baselines = {name: judge.judge(known[name], rounds) for name in BASELINES}
         self.model = judge.judge(score, rounds)
@@ -53,10 +54,10 @@ class Outcome:
         self.alone: dict[str, Judged] = {}
         for name, terms in {**{term: (term,) for term in ALL_TERMS}, **BUNDLES}.items():
             part(f"without {name}")
-            self.without[name] = judge.judge(foretell(dating, terms)[0])
+            self.without[name] = judge.judge(course.foretell(terms))
             if name != "leaning":  # it is a start of selectivity and popularity, nothing by itself
                 rest = [term for term in ALL_TERMS if term not in terms]
-                self.alone[name] = judge.judge(foretell(dating, rest)[0])
+                self.alone[name] = judge.judge(course.foretell(rest))
         self.dates, self.events = len(judge.rows), len(dating.waves)
 
     def told(self) -> dict[str, Any]:
@@ -114,6 +115,10 @@ def show(outcome: Outcome, console: Console) -> None:
         table.add_row(name, f"{judged.auc:.4f}", f"{outcome.model.auc - judged.auc:+.4f}", f"{judged.ndcg:.4f}",
                       "" if alone is None else f"{alone.auc:.3f}")  # fmt: skip
     console.print(table)
+    console.print(
+        "Alone, what knows nothing of an event's level may be below 0.5: its weights come of the other events, and "
+        "where those match often, this one does so less."
+    )
     known, learned = outcome.allowed.known, outcome.allowed.learned
     console.print(
         f"What the data allow, were people but selectivity and popularity: AUC {known[0]:.3f} ± {known[1]:.3f} "
@@ -162,7 +167,7 @@ def draw(outcome: Outcome, path: Path) -> None:
 def scores_of(people: Path, dates: Path) -> tuple[Dating, Floats]:
     """The experiment in these files, and the model's score of each of its dates; NaN in first halves."""
     dating = _read(people, dates)
-    return dating, foretell(dating)[0]
+    return dating, Course(dating).foretell()
 
 
 def _read(people: Path, dates: Path) -> Dating:

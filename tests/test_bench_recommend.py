@@ -2,6 +2,7 @@
 
 import csv
 import importlib
+import importlib.util
 import json
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -14,7 +15,7 @@ from click.testing import CliRunner
 from bench import recommend
 from bench.dating import INTERESTS, Dating, NoDating, Pairs, read_dating
 from bench.dating_allowed import allowed
-from bench.dating_run import Judge, baselines, foretell
+from bench.dating_run import Course, Judge, baselines
 
 PEOPLE = ("wave", "iid", "gender", "age", "goal", "field_cd", "attr3_1", *INTERESTS)
 DATES = ("wave", "woman", "man", "order", "woman_says_yes", "man_says_yes", "match")
@@ -79,7 +80,7 @@ def test_a_score_owes_nothing_to_the_second_half_of_its_own_event(tmp_path: Path
     turned = Dating(dating.people, dating.profiles, dating.wave, dating.waves, dating.woman, dating.man,
                     np.where(last, 1 - dating.woman_yes, dating.woman_yes),
                     np.where(last, 1 - dating.man_yes, dating.man_yes), dating.future)  # fmt: skip
-    before, after = foretell(dating)[0], foretell(turned)[0]
+    before, after = Course(dating).foretell(), Course(turned).foretell()
     assert np.array_equal(before[last], after[last])
     assert not np.allclose(before[dating.future & ~last], after[dating.future & ~last])  # of these it is another event
     assert np.isnan(before[~dating.future]).all()
@@ -91,7 +92,7 @@ def test_a_score_owes_nothing_to_the_second_half_of_its_own_event(tmp_path: Path
 def test_the_model_is_better_than_chance_and_than_similarity(tmp_path: Path) -> None:
     dating = read_dating(*make(tmp_path, waves=4, each=12))
     judge = Judge(dating)
-    model = judge.judge(foretell(dating)[0], rounds=20)
+    model = judge.judge(Course(dating).foretell(), rounds=20)
     assert model.auc > 0.65
     assert model.auc > judge.judge(baselines(dating)["similarity"]).auc
     assert model.auc_interval[0] < model.auc < model.auc_interval[1] + 0.01
@@ -116,12 +117,11 @@ def test_pairs_are_symmetrical_within_0_and_1_and_in_the_middle_where_nothing_is
     assert set(there[dating.woman == 0, 1]) == {0.5}  # who did not tell her age
 
 
-def test_an_event_drawn_twice_counts_twice_and_changes_no_list(dating: Dating) -> None:
+def test_a_group_is_one_persons_list_and_lies_in_one_event(dating: Dating) -> None:
     judge = Judge(dating)
-    score = baselines(dating)["reciprocal"]
-    once = np.arange(len(judge.rows))
-    kept = score[judge.rows]
-    assert np.isclose(judge._ndcg(kept, np.concatenate([once, once])), judge._ndcg(kept, once))
+    people = np.unique(judge.groups)
+    assert len(people) == len(judge.wave_of_group) == 48
+    assert judge.wave_of_group.tolist() == [int(dating.profiles[row]["wave"]) - 1 for row in people]
 
 
 def test_what_the_data_allow_is_more_for_who_knows_all(dating: Dating) -> None:
@@ -133,9 +133,11 @@ def run(*arguments: str) -> Any:
     return CliRunner().invoke(recommend.main, arguments)
 
 
-def test_the_last_line_is_one_object(tmp_path: Path) -> None:
+def test_the_last_line_is_one_object_and_a_picture_is_drawn_if_there_is_matplotlib(tmp_path: Path) -> None:
     people, dates = make(tmp_path, waves=2, each=6)
-    result = run("--people", str(people), "--dates", str(dates), "--json", "--bootstrap", "5")
+    out = tmp_path / "picture.svg"
+    picture = ["--plot", str(out)] if importlib.util.find_spec("matplotlib") else []
+    result = run("--people", str(people), "--dates", str(dates), "--json", "--bootstrap", "5", *picture)
     assert result.exit_code == 0, result.output
     told = json.loads(result.stdout.splitlines()[-1])
     assert set(told["baselines"]) == {"similarity", "popularity", "reciprocal"}
@@ -144,14 +146,7 @@ def test_the_last_line_is_one_object(tmp_path: Path) -> None:
         assert 0 <= one["ndcg_at_5"] <= 1
         assert len(one["auc_interval"]) == 2
     assert set(told["without"]) >= {"selectivity", "popularity", "leaning", "interests"}
-
-
-def test_a_picture_is_drawn_if_there_is_matplotlib(tmp_path: Path) -> None:
-    pytest.importorskip("matplotlib")
-    people, dates = make(tmp_path, waves=2, each=6)
-    out = tmp_path / "picture.svg"
-    assert run("--people", str(people), "--dates", str(dates), "--plot", str(out), "--bootstrap", "3").exit_code == 0
-    assert "<svg" in out.read_text()
+    assert not picture or "<svg" in out.read_text()
 
 
 def test_without_the_data_it_says_so_and_asks_the_simulator(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

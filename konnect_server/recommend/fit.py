@@ -53,6 +53,63 @@ class _Known:
     is_: Floats
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """All but the weights: what was learned of people and tastes, and the later answers with what was known of them."""
+
+    people: People
+    names: tuple[str, ...]
+    more: tuple[str, ...]
+    table: Floats  # (k, F + 4 + more) of the way there
+    back: Floats  # (k, F + 2) of the way back
+    yes: Mask  # (k,)
+    circles: Ints | None  # (k,)
+    whole: _Known
+    mean: float
+    mean_responsive: float
+
+    def weigh(self, without: Collection[str] = ()) -> Model:
+        """The model whose weights foretell the later answers best, *without* some terms: of names, TERMS and MORE."""
+        count = len(self.names)
+        columns = (*self.names, *TERMS[:4], *self.more)
+        free = [name in ("selectivity", "popularity") for name in columns]
+        kept = [name not in without for name in columns]
+        kept_back = [name not in without for name in (*self.names, "taste", "responsive")]
+        ridge = None
+        if self.circles is not None:
+            scaled = self.table * _scales(self.table, kept, free)
+            ridge = _ridge(scaled, self.yes, self.circles)
+        bias, weights = _logistic(self.table, self.yes, kept, free, ridge)
+        bias_back, weights_back = _logistic(self.back, self.yes, kept_back, [False] * (count + 2), ridge)
+        known = self.whole
+        return Model(
+            names=self.names,
+            weights=tuple(weights[:count]),
+            bias=bias,
+            w_taste=weights[count],
+            w_drift=weights[count + 1],
+            w_selectivity=weights[count + 2],
+            w_popularity=weights[count + 3],
+            weights_back=tuple(weights_back[:count]),
+            bias_back=bias_back,
+            w_taste_back=weights_back[count],
+            w_responsive=weights_back[count + 1],
+            mean=self.mean,
+            mean_responsive=self.mean_responsive,
+            shrink=SHRINK,
+            spread_said=known.effects.spreads.said,
+            spread_got=known.effects.spreads.got,
+            spread_level=known.effects.spreads.level,
+            level_bias=known.effects.bias,
+            tags=tuple(self.people.names),
+            wants=known.wants,
+            is_=known.is_,
+            said=known.leaning[0],
+            got=known.leaning[1],
+            more=tuple(weights[count + 4 :]),
+        )
+
+
 def fit(
     people: People,
     answers: Answers,
@@ -86,73 +143,56 @@ def fit(
     Raises:
         ValueError: The later answers are not of both kinds: there is nothing to learn.
     """
+    leans = "leaning" not in without
+    prepared = prepare(
+        people, answers, pair, names, progress, circles=circles, split=split, wide=wide, leans=leans, seed=seed
+    )
+    progress("weights", 0.9)
+    model = prepared.weigh(without)
+    progress("done", 1.0)
+    return model
+
+
+def prepare(
+    people: People,
+    answers: Answers,
+    pair: Pair,
+    names: Sequence[str],
+    progress: Progress = lambda part, share: None,
+    *,
+    circles: Ints | None = None,
+    split: int | None = None,
+    wide: bool = False,
+    leans: bool = True,
+    seed: int = 0,
+) -> Prepared:
+    """What :func:`fit` does before it weighs; without *leans*, profiles tell nothing of selectivity and popularity."""
     moment = split if split is not None else int(np.quantile(answers.at, EARLIER)) if len(answers) else 0
     early = answers.at < moment
-    earlier, later = answers.take(early), answers.take(~early)
-    if len(np.unique(later.yes > 0.5)) < 2:
-        raise ValueError("the later answers are all alike, or there are none")
-    of = (lambda rows: None) if circles is None else (lambda rows: circles[rows])
-    circle_count = int(circles.max()) + 1 if circles is not None and len(circles) else 0
-    n = len(people)
-    progress("what people did before", 0.0)
-    leans = "leaning" not in without
-    known = _learn(people, earlier, of(early), circle_count, leans)
-    own = _drift(people, earlier, of(early), known)
-    if plain:
-        mean = answers.mean()
-        rates = selectivity(earlier, n, mean), popularity(earlier, n, mean)
-        known = replace(known, effects=replace(known.effects, selectivity=rates[0], popularity=rates[1]))
-        own = drift(earlier, np.asarray(people.tags @ known.is_, float), mean)
-    reply, mean_responsive = responsive(earlier, n)
+    earlier = answers.take(early)
     rows = np.flatnonzero(~early)
     if len(rows) > ROWS:
         rows = np.sort(np.random.default_rng(seed).choice(rows, ROWS, replace=False))
-    progress("features", 0.35)
-    table, back = _features(people, answers.take(rows), of(rows), pair, known, own, reply)
-    more: tuple[str, ...] = ()
-    if wide:
-        more = MORE
-        table = np.column_stack(
-            [table, Mutual(n, earlier, known.effects, of(early))(answers.who[rows], answers.whom[rows])]
-        )
     yes = answers.yes[rows] > 0.5
-    progress("weights", 0.5)
-    count = len(names)
-    columns = (*names, *TERMS[:4], *more)
-    free = [name in ("selectivity", "popularity") for name in columns]
-    bias, weights = _logistic(table, yes, [name not in without for name in columns], free, of(rows))
-    bias_back, weights_back = _logistic(
-        back, yes, [name not in without for name in (*names, "taste", "responsive")], [False] * (count + 2), of(rows)
-    )
-    progress("what people did in all", 0.65)
+    if len(np.unique(yes)) < 2:
+        raise ValueError("the later answers are all alike, or there are none")
+    before, since = (None, None) if circles is None else (circles[early], circles[rows])
+    circle_count = int(circles.max()) + 1 if circles is not None else 0
+    n = len(people)
+    progress("what people did before", 0.0)
+    known = _learn(people, earlier, before, circle_count, leans)
+    own = _drift(people, earlier, before, known)
+    reply, mean_responsive = responsive(earlier, n)
+    progress("features", 0.3)
+    table, back = _features(people, answers.take(rows), since, pair, known, own, reply)
+    if wide:
+        mutual = Mutual(n, earlier, known.effects, before)
+        table = np.column_stack([table, mutual(answers.who[rows], answers.whom[rows])])
+    progress("what people did in all", 0.4)
     whole = _learn(people, answers, circles, circle_count, leans)
-    progress("done", 1.0)
-    return Model(
-        names=tuple(names),
-        weights=tuple(weights[:count]),
-        bias=bias,
-        w_taste=weights[count],
-        w_drift=weights[count + 1],
-        w_selectivity=weights[count + 2],
-        w_popularity=weights[count + 3],
-        weights_back=tuple(weights_back[:count]),
-        bias_back=bias_back,
-        w_taste_back=weights_back[count],
-        w_responsive=weights_back[count + 1],
-        mean=answers.mean(),
-        mean_responsive=mean_responsive,
-        shrink=SHRINK,
-        spread_said=whole.effects.spreads.said,
-        spread_got=whole.effects.spreads.got,
-        spread_level=whole.effects.spreads.level,
-        level_bias=whole.effects.bias,
-        tags=tuple(people.names),
-        wants=whole.wants,
-        is_=whole.is_,
-        said=whole.leaning[0],
-        got=whole.leaning[1],
-        more=tuple(weights[count + 4 :]),
-    )
+    more = MORE if wide else ()
+    mean = answers.mean()
+    return Prepared(people, tuple(names), more, table, back, yes, since, whole, mean, mean_responsive)
 
 
 def _learn(people: People, answers: Answers, circles: Ints | None, count: int, leans: bool) -> _Known:
@@ -225,27 +265,23 @@ def _features(
 
 
 def _logistic(
-    table: Floats, yes: Mask, kept: Sequence[bool], free: Sequence[bool], circles: Ints | None
+    table: Floats, yes: Mask, kept: Sequence[bool], free: Sequence[bool], ridge: float | None
 ) -> tuple[float, list[float]]:
     """Bias and a weight for each column; 0 for those not *kept*.
 
-    Where answers come from several *circles*, as from events with few people each, the ridge is the one that foretells
-    circles left out best, and those that are *free* are hardly shrunk.
+    With a *ridge*, as where there are few answers, it is of columns of deviation 1; those that are *free* are hardly
+    shrunk. With None it is RIDGE, of columns as they are.
     """
-    columns = np.flatnonzero(kept)
-    weights = np.zeros(table.shape[1])
-    share = float(yes.mean())
-    if not len(columns):
-        return float(np.log(share / (1 - share))), weights.tolist()
-    used, ridge = table[:, columns], RIDGE
-    scale = np.ones(len(columns))
-    if circles is not None:
-        scale = np.where(np.array(free)[columns], FREE, 1.0) / np.maximum(used.std(axis=0), 1e-9)
-        used = used * scale
-        ridge = _ridge(used, yes, circles)
-    learner = _learner(ridge).fit(used, yes)
-    weights[columns] = learner.coef_[0] * scale
-    return float(learner.intercept_[0]), weights.tolist()
+    scales = np.array(kept, float) if ridge is None else _scales(table, kept, free)
+    learner = _learner(RIDGE if ridge is None else ridge).fit(table * scales, yes)
+    return float(learner.intercept_[0]), (learner.coef_[0] * scales).tolist()
+
+
+def _scales(table: Floats, kept: Sequence[bool], free: Sequence[bool]) -> Floats:
+    """What to multiply columns by; 0 for those that are not *kept*, or are the same for all and tell nothing."""
+    spread = table.std(axis=0)
+    told = np.array(kept) & (spread > 1e-9)
+    return np.asarray(np.where(np.array(free), FREE, 1.0) * told / np.where(told, spread, 1.0), float)
 
 
 def _learner(ridge: float) -> Any:
@@ -253,6 +289,7 @@ def _learner(ridge: float) -> Any:
 
 
 def _ridge(used: Floats, yes: Mask, circles: Ints) -> float:
+    """The one that foretells circles left out best, as where answers come from events with few people each."""
     kinds = np.unique(circles)
     folds = [np.isin(circles, kinds[fold::FOLDS]) for fold in range(min(FOLDS, len(kinds)))]
     folds = [left_out for left_out in folds if len(np.unique(yes[~left_out])) == 2]
