@@ -123,10 +123,15 @@ class Course:
         return self._prepared[leans]
 
     def _of_others(self, wave: int, leans: bool) -> Prepared:
+        """Of the other events both halves are known, so each half is foretold by the other: twice the rows."""
         answers, circles = self.dating.answers(self.dating.wave != wave)
-        return prepare(
-            self.dating.people, answers, self._pairs, PAIR, circles=circles, split=FUTURE, wide=True, leans=leans
-        )
+
+        def learned(answers: Answers) -> Prepared:
+            return prepare(
+                self.dating.people, answers, self._pairs, PAIR, circles=circles, split=FUTURE, wide=True, leans=leans
+            )
+
+        return learned(answers).joined(learned(replace(answers, at=FUTURE - answers.at)))
 
 
 def score_wave(dating: Dating, pairs: Pairs, model: Model, wave: int, rows: Ints) -> Floats:

@@ -19,7 +19,6 @@ from bench.dating_run import ALL_TERMS, BASELINES, Course, Judge, Judged, baseli
 from bench.plot import DPI, HOW_TO_GET, NoMatplotlib
 from bench.plot_style import BLACK, GREY, PALE, STYLE
 from bench.progress import part
-from konnect_server.recommend.answers import Floats
 from konnect_server.recommend.mutual import MORE
 
 BESIDE: Final = Path(__file__).parents[2] / "shared" / "data" / "speed-dating"
@@ -162,12 +161,6 @@ def draw(outcome: Outcome, path: Path) -> None:
         lower.axvline(0, color=BLACK, linewidth=0.8)
         lower.set_title("What each feature adds to it: the model minus the model without")
         figure.savefig(path, dpi=DPI)
-
-
-def scores_of(people: Path, dates: Path) -> tuple[Dating, Floats]:
-    """The experiment in these files, and the model's score of each of its dates; NaN in first halves."""
-    dating = _read(people, dates)
-    return dating, Course(dating).foretell()
 
 
 def _read(people: Path, dates: Path) -> Dating:

@@ -7,10 +7,11 @@ import pytest
 from scipy.special import expit
 
 from konnect_server.recommend.answers import Answers, Floats, Ints
-from konnect_server.recommend.fit import fit
+from konnect_server.recommend.fit import fit, prepare
 from konnect_server.recommend.leaning import lean
 from konnect_server.recommend.measure import auc, bootstrap, gini, ndcg_at
 from konnect_server.recommend.model import Model, both
+from konnect_server.recommend.mutual import MORE, Mutual
 from konnect_server.recommend.people import People
 from konnect_server.recommend.state import drift, effects, popularity, responsive, selectivity
 
@@ -209,6 +210,41 @@ def test_a_term_left_out_has_no_weight(world: World) -> None:
     assert found.weights[1] == found.w_taste == found.weights_back[1] == found.w_taste_back == 0
     assert not found.said.any()
     assert not found.got.any()
+
+
+def test_what_is_seen_of_both_is_used_where_it_may_be(world: World) -> None:
+    """People of this world who are choosy are liked no better for it, nor are those whom many like choosier."""
+    found = fit(
+        world.people, world.answers, near_and_noise, ["near", "noise"], wide=True, circles=world.answers.who % 4
+    )
+    assert len(found.more) == len(MORE)
+    assert np.abs(found.more[:3]).max() < 0.25
+    again = Model.from_json(found.to_json())
+    assert again.more == found.more
+    one, dims = np.zeros(1), np.zeros((1, 16))
+    pair = near_and_noise(np.array([0]), np.array([1]))
+    with pytest.raises(ValueError, match="what more is known"):
+        again.forward(pair, dims, dims, dims, one, one)
+    assert again.forward(pair, dims, dims, dims, one, one, np.ones((1, len(MORE)))).shape == (1,)
+
+
+def test_neighbours_say_what_those_said_who_judge_alike() -> None:
+    """0 and 1 agree on three and 2 disagrees; 1 likes the fourth, so 0 is expected to, and 2 is not."""
+    who = np.array([0, 0, 0, 1, 1, 1, 1, 2, 2, 2])
+    whom = np.array([3, 4, 5, 3, 4, 5, 6, 3, 4, 5])
+    answers = Answers(who, whom, np.array([1.0, 0, 1, 1, 0, 1, 1, 0, 1, 0]), np.arange(10))
+    mutual = Mutual(7, answers, effects(answers, 7), None)
+    raters = mutual(np.array([0, 2]), np.array([6, 6]))[:, MORE.index("raters")]
+    assert raters[0] > 0 > raters[1]
+    with pytest.raises(ValueError, match="at most"):
+        Mutual(100_000, answers, effects(answers, 7), None)
+
+
+def test_what_is_prepared_twice_weighs_by_the_answers_of_both(world: World) -> None:
+    prepared = prepare(world.people, world.answers, near_and_noise, ["near", "noise"])
+    twice = prepared.joined(prepared)
+    assert len(twice.yes) == 2 * len(prepared.yes)
+    assert np.allclose(twice.weigh().weights, prepared.weigh().weights, atol=0.01)
 
 
 def test_answers_all_alike_teach_nothing() -> None:

@@ -4,12 +4,14 @@ An answer never sees itself: what is known of people and tastes comes from the a
 are those that foretell the answers since. At the end tastes and spreads are learned once more, from all.
 """
 
+import warnings
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from scipy import sparse
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.utils.extmath import randomized_svd
 
@@ -67,6 +69,19 @@ class Prepared:
     whole: _Known
     mean: float
     mean_responsive: float
+
+    def joined(self, other: "Prepared") -> "Prepared":
+        """This, to be weighed by the later answers of *other*, too: of the same people and terms, split otherwise."""
+        circles = None
+        if self.circles is not None and other.circles is not None:
+            circles = np.concatenate([self.circles, other.circles])
+        return replace(
+            self,
+            table=np.concatenate([self.table, other.table]),
+            back=np.concatenate([self.back, other.back]),
+            yes=np.concatenate([self.yes, other.yes]),
+            circles=circles,
+        )
 
     def weigh(self, without: Collection[str] = ()) -> Model:
         """The model whose weights foretell the later answers best, *without* some terms: of names, TERMS and MORE."""
@@ -273,7 +288,7 @@ def _logistic(
     shrunk. With None it is RIDGE, of columns as they are.
     """
     scales = np.array(kept, float) if ridge is None else _scales(table, kept, free)
-    learner = _learner(RIDGE if ridge is None else ridge).fit(table * scales, yes)
+    learner = _learned(table * scales, yes, RIDGE if ridge is None else ridge)
     return float(learner.intercept_[0]), (learner.coef_[0] * scales).tolist()
 
 
@@ -284,8 +299,12 @@ def _scales(table: Floats, kept: Sequence[bool], free: Sequence[bool]) -> Floats
     return np.asarray(np.where(np.array(free), FREE, 1.0) * told / np.where(told, spread, 1.0), float)
 
 
-def _learner(ridge: float) -> Any:
-    return LogisticRegression(C=1 / ridge, max_iter=300, solver="newton-cholesky")
+def _learned(table: Floats, yes: Mask, ridge: float) -> Any:
+    learner = LogisticRegression(C=1 / ridge, max_iter=300, solver="newton-cholesky")
+    with warnings.catch_warnings():
+        # Where a line search fails, it goes the slower way by itself, and says so.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return learner.fit(table, yes)
 
 
 def _ridge(used: Floats, yes: Mask, circles: Ints) -> float:
@@ -299,7 +318,7 @@ def _ridge(used: Floats, yes: Mask, circles: Ints) -> float:
     def surprise(ridge: float) -> float:
         total = 0.0
         for left_out in folds:
-            z = _learner(ridge).fit(used[~left_out], yes[~left_out]).decision_function(used[left_out])
+            z = _learned(used[~left_out], yes[~left_out], ridge).decision_function(used[left_out])
             total += float(np.logaddexp(0, np.where(yes[left_out], -z, z)).sum())
         return total
 
