@@ -236,6 +236,8 @@ def _drift(people: People, answers: Answers, circles: Ints | None, known: _Known
 def taste(people: People, answers: Answers, expected: Floats, shrink: float = TASTE_SHRINK) -> tuple[Floats, Floats]:
     """Which tags want which, in DIMS dimensions: one shrunk Newton step from *expected*, cut to its first directions.
 
+    One step, since tags overlap and each is taken by itself: a second and third one diverge.
+
     Returns:
         wants and is, (T, DIMS) each; M (T, T) ~ wants is', and tags_a M tags_b is what a feels for b beyond *expected*.
     """

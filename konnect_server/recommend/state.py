@@ -8,8 +8,9 @@ judged: who met three beauties looks generous. :func:`effects` untangles them, a
     level ~ N(0, spread.level), selectivity ~ N(leaning_said, spread.said), popularity ~ N(leaning_got, spread.got)
 
 by Newton's steps in turn, with the spreads learned by empirical Bayes (Laplace: the mean of square plus variance): what
-the people differ by decides how much one answer counts for. This is Rasch's model of 1960 with normal priors, known of
-dyads as the social relations model (Kenny and La Voie, 1984).
+the people differ by decides how much one answer counts for. Spreads learned so are too low where each has answered but
+a few times (half of the truth at ten answers each); the weights of a model make up for most of it. This is the model of
+Rasch (1960) with normal priors, known of dyads as the social relations model (Kenny and La Voie, 1984).
 """
 
 from dataclasses import dataclass, replace
