@@ -160,8 +160,9 @@ def fit(
     """
     leans = "leaning" not in without
     prepared = prepare(
-        people, answers, pair, names, progress, circles=circles, split=split, wide=wide, leans=leans, seed=seed
-    )
+        people, answers, pair, names, progress, circles=circles, split=split, wide=wide, leans=leans, seed=seed,
+        plain=plain,
+    )  # fmt: skip
     progress("weights", 0.9)
     model = prepared.weigh(without)
     progress("done", 1.0)
@@ -180,6 +181,7 @@ def prepare(
     wide: bool = False,
     leans: bool = True,
     seed: int = 0,
+    plain: bool = False,
 ) -> Prepared:
     """What :func:`fit` does before it weighs; without *leans*, profiles tell nothing of selectivity and popularity."""
     moment = split if split is not None else int(np.quantile(answers.at, EARLIER)) if len(answers) else 0
@@ -197,6 +199,11 @@ def prepare(
     progress("what people did before", 0.0)
     known = _learn(people, earlier, before, circle_count, leans)
     own = _drift(people, earlier, before, known)
+    if plain:
+        mean = answers.mean()
+        rates = selectivity(earlier, n, mean), popularity(earlier, n, mean)
+        known = replace(known, effects=replace(known.effects, selectivity=rates[0], popularity=rates[1]))
+        own = drift(earlier, np.asarray(people.tags @ known.is_, float), mean)
     reply, mean_responsive = responsive(earlier, n)
     progress("features", 0.3)
     table, back = _features(people, answers.take(rows), since, pair, known, own, reply)
