@@ -80,6 +80,7 @@ async def _run(size: int) -> dict[str, Any]:
         "bench": "recommend", "size": size, "answers": len(made.answers),
         "yes": round(float(made.answers.yes.mean()), 4), "training": trained, "suggest": asked, "shown": shown,
         "matches_per_impression": judged, **machine(),
+        "weights": {name: round(one, 4) for name, one in version.weights.items()},
     }  # fmt: skip
 
 

@@ -524,7 +524,7 @@ end $$;
 create function suggest_candidates(
     p_person uuid, s suggest_self, f profile_filter, p_start bigint, p_near integer, p_new integer
 ) returns uuid[] language plpgsql stable
-set enable_seqscan = off set hnsw.ef_search = 200 set hnsw.iterative_scan = relaxed_order set hnsw.max_scan_tuples = 5000
+set enable_seqscan = off set hnsw.ef_search = 120 set hnsw.iterative_scan = relaxed_order set hnsw.max_scan_tuples = 3000
 as $$
 declare
     w suggest_weights := weights_of(s.version);
@@ -623,7 +623,7 @@ declare
     v_people uuid[];
 begin
     if exists (select from account where id = p_person and standing = 'active') then
-        v_people := suggest_candidates(p_person, s, f, p_start, 200, 40);
+        v_people := suggest_candidates(p_person, s, f, p_start, 120, 30);
     end if;
     return json_build_object('version', s.version, 'found', (
         select coalesce(json_agg(json_build_object(
