@@ -105,7 +105,7 @@ set enable_seqscan = off
 as $$
 begin
     if exists (select from recommender_tag where version = p_version) then
-        select scaled(sum(t.wants), 1 / sqrt(count(*))), scaled(sum(t.being), 1 / sqrt(count(*)))
+        select scaled(sum(t.wants), 1 / sqrt(greatest(count(*), 1))), scaled(sum(t.being), 1 / sqrt(greatest(count(*), 1)))
             into wants, being from recommender_tag t where version = p_version and tag = any (p_tags);
     elsif cardinality(p_tags) > 0 then
         select scaled(sum(tag_axis(t)), 1 / sqrt(cardinality(p_tags))) into wants from unnest(p_tags) t;
@@ -750,7 +750,7 @@ end $$;
 -- --- How versions do ---
 
 -- For each version, source and day (UTC) of the impressions: how many people were shown, how many of these were written to
--- within a week, how many of those match by now, and in how many matches both have said something since.
+-- within a week, how many of those match by now, and in how many matches both have said something since, the first messages apart.
 create view recommender_result as
     select i.version, i.source, i.explored, (to_timestamp(i.at_ms / 1000) at time zone 'utc')::date as day,
            count(*) as impressions, count(distinct i.person) as readers, count(o.receiver) as openers,
@@ -761,7 +761,7 @@ create view recommender_result as
     left join matched m on o.match = m.id
     left join lateral (
         select count(distinct author) = 2 as both from entry
-        where conversation = m.conversation and kind = 'message' and at_ms > m.at_ms) r on m.id is not null
+        where conversation = m.conversation and kind = 'message' and at_ms >= m.at_ms and key not like 'opener:%') r on m.id is not null
     group by 1, 2, 3, 4;
 
 
