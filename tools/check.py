@@ -30,7 +30,9 @@ SECOND_PYTHONS: Final = ROOT / ".test-pythons"
 _TOOLS: Final = (
     "--ignore-glob=tests/test_bench*", "--ignore=tests/test_replay.py", "--ignore=tests/test_simulate.py",
     "--ignore-glob=tests/test_store_*",  # PostgreSQL at work, not Python
-    *(f"--ignore=tests/test_{one}.py" for one in ("feed", "profiles", "posts", "contacts", "opener_leaks", "by_mail")),
+    *(f"--ignore=tests/test_{one}.py" for one in (
+        "feed", "profiles", "posts", "contacts", "opener_leaks", "by_mail", "suggestions", "recommend_training",
+    )),
 )  # fmt: skip
 _SCENES: Final = ("test_talk.py", "test_coming_back.py")
 
