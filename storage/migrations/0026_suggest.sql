@@ -605,7 +605,7 @@ as $$
     )
     select coalesce(json_agg(json_strip_nulls(json_build_object(
         'kind', kind, 'values', case when shared <> '{}' then to_json(shared) end, 'city', city)) order by weight desc, kind), '[]')
-    from (select * from reason where weight > 0 or kind = 'new' order by weight desc, kind limit 4) r
+    from (select * from reason where weight > 0 or kind <> 'answers' order by weight desc, kind limit 4) r
 $$;
 
 -- Who might be suggested to somebody now, but for whom was since p_since: {"version", "found": [{"other", "score": how likely
