@@ -1,7 +1,7 @@
 -- What everything about people stands on: how an account stands, who is what to whom, who may see whom, and how somebody is
 -- told of something that no conversation says.
 --
--- 0017 to 0025 came together; a function may name what a later one makes, for PL/pgSQL looks that up when it runs.
+-- 0017 to 0026 came together; a function may name what a later one makes, for PL/pgSQL looks that up when it runs.
 
 -- How an account stands. active; paused: by the person, who meets nobody new until it is over; suspended: by the operator,
 -- nobody signs in; leaving: the person left and may return until the day of erasure; deleted: erased, the row stays for those

@@ -163,7 +163,7 @@ begin
 end $$;
 
 -- Whom a feed leaves out, apart from who is not met at all: oneself, blocks of either side, contacts, and whom one has
--- answered. Nothing that only the other side knows leaves anybody out but a block.
+-- answered or passed over. Nothing that only the other side knows leaves anybody out but a block.
 create function left_out(p_person uuid) returns uuid[] language plpgsql stable
 set enable_seqscan = off
 as $$
@@ -177,22 +177,12 @@ begin
         union select high from matched where low = p_person
         union select low from matched where high = p_person
         union select other from contact_request where person = p_person and not withdrawn
-        union select person from contact_request where other = p_person and ignored);
+        union select person from contact_request where other = p_person and ignored
+        union select other from passed_over where person = p_person);   -- 0026
 end $$;
 
 
--- How well a profile suits somebody: what a page of the feed is ordered by, and nothing but what everyone may see of it.
--- The seam for another order: it is asked of the few that a walk has found.
---   p_interests, p_languages, p_lat, p_lon  the asker's
-create function suits(w profile, p_interests text[], p_languages text[], p_lat integer, p_lon integer) returns integer
-language sql stable
-return 3 * least(4, cardinality(array(select unnest(w.open_interests) intersect select unnest(p_interests))))
-    + case when cells_km(w.open_cell_lat, w.open_cell_lon, p_lat, p_lon) <= 10 then 3
-           when cells_km(w.open_cell_lat, w.open_cell_lon, p_lat, p_lon) <= 50 then 2
-           when cells_km(w.open_cell_lat, w.open_cell_lon, p_lat, p_lon) <= 200 then 1 else 0 end
-    + case when w.open_languages && p_languages then 1 else 0 end;
-
--- The next p_most on the circle that fit, behind p_after: places, the one that suits best first. It looks at p_look profiles
+-- The next p_most on the circle that fit, behind p_after: places, those first where both are likeliest to say yes. It looks at p_look profiles
 -- at most, or at all where one condition leaves few.
 --   p_start  where the walk began; p_after null: nothing was looked at yet
 --   Returns {"places": [...], "after": the last place that was looked at, "round": it is past the end of the circle,
@@ -214,8 +204,6 @@ declare
     v_count integer;
     v_last bigint;
     v_to bigint;
-    v_self profile;
-    v_interests text[];
 begin
     while not v_over and cardinality(v_places) < p_most and v_looked < p_look loop
         v_to := case when v_round then p_start else 4611686018427387904 end;
@@ -256,12 +244,11 @@ begin
         v_step := least(4 * v_step, 4096);
     end loop;
 
-    select * into v_self from profile where person = p_person;
-    v_interests := tags_of(v_self.interests);
-    select coalesce(array_agg(w.place order by
-               suits(w, v_interests, v_self.languages, v_self.open_cell_lat, v_self.open_cell_lon) desc,
-               array_position(v_places, w.place)), '{}')
-        into v_places from profile w where w.met and w.place = any (v_places) and may_see(p_person, w.person);
+    select coalesce(array_agg(w.place order by c.forth * c.back desc, array_position(v_places, w.place)), '{}')
+        into v_places
+        from suggest_scores(suggest_self(p_person, recommender_of(p_person)), array(        -- 0026
+            select person from profile w where w.met and w.place = any (v_places) and may_see(p_person, w.person))) c
+        join profile w on w.person = c.other;
     return json_build_object('places', v_places, 'after', v_after, 'round', v_round, 'over', v_over);
 end $$;
 

@@ -385,96 +385,7 @@ create trigger profile_unsuggested after update on profile for each row
     when (old.met and not new.met) execute function suggest_refresh();
 
 
--- --- What changes in other rooms ---
-
--- As in 0020; new: whom one has passed over.
-create or replace function left_out(p_person uuid) returns uuid[] language plpgsql stable
-set enable_seqscan = off
-as $$
-begin
-    return array(
-        select p_person
-        union select blocked from block where person = p_person
-        union select person from block where blocked = p_person
-        union select other from contact where person = p_person
-        union select receiver from opener where author = p_person
-        union select high from matched where low = p_person
-        union select low from matched where high = p_person
-        union select other from contact_request where person = p_person and not withdrawn
-        union select person from contact_request where other = p_person and ignored
-        union select other from passed_over where person = p_person);
-end $$;
-
-
--- As in 0020; new: in the order of how likely both say yes.
-create or replace function feed_block(
-    p_person uuid, f profile_filter, p_out uuid[], p_start bigint, p_after bigint, p_round boolean, p_most integer, p_look integer
-) returns json language plpgsql stable
-set enable_seqscan = off
-as $$
-declare
-    v_few uuid[] := few_that_fit(f, 2000);
-    v_places bigint[] := '{}';
-    v_found bigint[];
-    v_after bigint := coalesce(p_after, p_start - 1);
-    v_round boolean := p_round;
-    v_over boolean := f.impossible;
-    v_step integer := 2 * p_most;
-    v_looked integer := 0;
-    v_count integer;
-    v_last bigint;
-    v_to bigint;
-    s suggest_self;
-begin
-    while not v_over and cardinality(v_places) < p_most and v_looked < p_look loop
-        v_to := case when v_round then p_start else 4611686018427387904 end;
-        if v_few is not null then
-            select array_agg(place order by place) into v_found from (
-                select w.place from profile w
-                where w.person = any (v_few) and w.met and w.place > v_after and w.place < v_to and fits(w, f)
-                    and not exists (select from unnest(p_out) x where x = w.person)
-                    and (not f.online or is_online(w.person))
-                order by w.place limit p_most - cardinality(v_places)) page;
-            v_count := case when coalesce(cardinality(v_found), 0) < p_most - cardinality(v_places) then 0 else v_step end;
-            v_last := v_found[cardinality(v_found)];
-        else
-            select count(*), max(place) into v_count, v_last from (
-                select place from profile where met and place > v_after and place < v_to order by place limit v_step) looked;
-            select array_agg(place order by place) into v_found from (
-                select w.place from profile w
-                where w.met and w.place > v_after and w.place <= v_last and fits(w, f)
-                    and not exists (select from unnest(p_out) x where x = w.person)
-                    and (not f.online or is_online(w.person))
-                order by w.place limit p_most - cardinality(v_places)) fitting;
-            if coalesce(cardinality(v_found), 0) = p_most - cardinality(v_places) then
-                v_last := v_found[cardinality(v_found)];      -- what was looked at behind it is looked at again
-                v_count := v_step;
-            end if;
-        end if;
-        v_places := v_places || coalesce(v_found, '{}');
-        v_looked := v_looked + v_step;
-        v_after := coalesce(v_last, v_after);
-        if v_count < v_step then                              -- the end of this part of the circle
-            if v_round then
-                v_over := true;
-            else
-                v_round := true;
-                v_after := -1;
-            end if;
-        end if;
-        v_step := least(4 * v_step, 4096);
-    end loop;
-
-    s := suggest_self(p_person, recommender_of(p_person));
-    select coalesce(array_agg(w.place order by c.forth * c.back desc, array_position(v_places, w.place)), '{}')
-        into v_places
-        from suggest_scores(s, array(select person from profile w where w.met and w.place = any (v_places)
-                                         and may_see(p_person, w.person))) c
-        join profile w on w.person = c.other;
-    return json_build_object('places', v_places, 'after', v_after, 'round', v_round, 'over', v_over);
-end $$;
-
-drop function suits(profile, text[], text[], integer, integer);
+-- --- What is remembered ---
 
 -- Remember who was shown to whom. Exposures in the order of their keys, so that no two readers wait for each other.
 --   p_shown [{"other", "place", "explored", "score"}, ...]
@@ -572,7 +483,7 @@ begin
 end $$;
 
 -- Why somebody is suggested, the weightiest first: what everyone may see of both, and what answers have told already.
---   c       a row of suggest_scores; *p_new*: few were shown this person so far
+--   p_interests to p_back_taste  as suggest_scores gave them;  p_new  few were shown this person so far
 --   Returns [{"kind": 'interests', 'languages', 'near', 'age', 'answers' or 'new', "values": [...], "city"}, ...].
 create function suggest_reasons(
     s suggest_self, p_other uuid, p_interests double precision, p_languages double precision, p_near double precision,
