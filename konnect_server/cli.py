@@ -422,8 +422,8 @@ def versions(as_json: bool, **flags: Any) -> None:
         return
     for one in found:
         share = f" for {one.share} %" if one.state == "trial" else ""
-        auc = "" if one.judged is None else f", AUC {one.judged['auc']:.3f}"
-        click.echo(f"{one.version}: {one.state}{share}{auc}")
+        auc = None if one.judged is None else one.judged.get("auc")
+        click.echo(f"{one.version}: {one.state}{share}" + ("" if auc is None else f", AUC {auc:.3f}"))
 
 
 @recommend.command(cls=Configured)

@@ -65,10 +65,7 @@ class Judged:
 
     def told(self) -> dict[str, Any]:
         """As it is kept."""
-        return {
-            "auc": round(self.auc, 4), "auc_both": None if np.isnan(self.auc_both) else round(self.auc_both, 4),
-            "answers": self.answers,
-        }  # fmt: skip
+        return {"auc": _plain(self.auc), "auc_both": _plain(self.auc_both), "answers": self.answers}
 
 
 def lesson_of(material: Material) -> Lesson:
@@ -108,6 +105,11 @@ def judge(version: Version, lesson: Lesson, moment: int) -> Judged:
     scores = version.scores(lesson.tags, lesson.pairs, past, later.who, later.whom)
     yes = (later.yes > 0.5).astype(float)
     return Judged(auc(scores, yes), auc(scores, yes * _returned(lesson.answers, later.who, later.whom)), len(later))
+
+
+def _plain(value: float) -> float | None:
+    """None: it cannot be said, for all answers were alike."""
+    return None if np.isnan(value) else round(value, 4)
 
 
 def _returned(answers: Answers, who: Ints, whom: Ints) -> Any:

@@ -182,8 +182,8 @@ begin
 end $$;
 
 
--- The next p_most on the circle that fit, behind p_after: places, those first where both are likeliest to say yes. It looks at p_look profiles
--- at most, or at all where one condition leaves few.
+-- The next p_most on the circle that fit, behind p_after: places, those first where both are likeliest to say yes (0026). It
+-- looks at p_look profiles at most, or at all where one condition leaves few.
 --   p_start  where the walk began; p_after null: nothing was looked at yet
 --   Returns {"places": [...], "after": the last place that was looked at, "round": it is past the end of the circle,
 --            "over": it has come round}.
