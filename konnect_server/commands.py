@@ -19,7 +19,7 @@ from konnect_server.people.rules import RULES
 from konnect_server.presence import Presence
 from konnect_server.receipts import Receipts
 from konnect_server.registry import Registry
-from protocol import codec, frames
+from protocol import frames
 from protocol.errors import Invalid, Unavailable
 from protocol.frames.content import NOTHING, needs_a_look
 from protocol.limits import TYPING_MEMBERS
@@ -415,15 +415,9 @@ def _people(asker: Asker, command: frames.Command) -> None:
             desk.registry.joined(conversation, person)
         for person in outcome.changed:
             desk.registry.changed(person)
-        own = [one for one in outcome.ended if one[0] == asker.sign_in]
         for sign_in, person in outcome.ended:
-            if sign_in != asker.sign_in:
-                desk.signed_out(sign_in, person)
+            desk.signed_out(sign_in, person)
         await asker.told_up_to(outcome.number)
-        if own:  # the answer goes before the socket that it is to come by
-            asker.push(codec.ok(command.id, outcome.result))
-            for sign_in, person in own:
-                desk.signed_out(sign_in, person)
         if outcome.jobs and desk.office is not None:
             desk.office.there_is_a_job()
         return outcome.result

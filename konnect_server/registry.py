@@ -191,7 +191,7 @@ class Registry:
         found = self.users.get(user)
         for device in list(found.devices.values()) if found is not None else []:
             if device.sign_in == sign_in:
-                device.close(closing.SIGNED_OUT)
+                device.sign_out()
         self._flush()
 
     # --- what passes by ---

@@ -51,6 +51,7 @@ READS_WAITING: Final = 32  # commands that wait for one of these; beyond it the 
 ANSWERS_WAITING: Final = 256  # answers that wait for the end of a walk; beyond it the socket is not read
 REFUSALS_PER_S: Final = 10.0  # frames that cannot be accepted, before the connection is closed for a flood
 REFUSALS_BURST: Final = 100
+FAREWELL_S: Final = 5.0  # the longest wait for the answer to a command that ended the own sign-in
 
 CLOSED: Final = counter("konnect_sockets_closed_total", "Sockets that ended, by why.", ("reason",))
 _WHY: Final = {
@@ -60,7 +61,8 @@ _WHY: Final = {
 }
 _BY_CLIENT: Final = CLOSED.labels("client")
 
-_Read: TypeAlias = tuple[int, Ask, Then | None, bool]  # the last: in order
+_Read: TypeAlias = tuple[frames.Command, Ask, Then | None, bool]  # the last: in order
+_ENDING: Final = (frames.SessionRevoke, frames.AccountDelete, frames.AccountReturn)  # may end the sign-in they come by
 _IN_ORDER: Final = get_args(frames.AnyPersonal)  # what of a session is carried out in the order of coming
 _UNKNOWN: Final = frames.Privacy(False, "nobody", False)  # in doubt, everything is hidden
 _NOBODY: Final = UUID(int=0)
@@ -160,6 +162,8 @@ class Session:
         self._reading: dict[int, trio.CancelScope] = {}
         self._ordered = False  # one of those that go in order is under way
         self._read_count = 0
+        self._farewells = 0  # commands without an answer that may end our own sign-in
+        self._signed_out = False  # it has ended, and the socket closes with their answers
         self._watched: list[UUID] = []
         self._room: trio.Event | None = None
         # For the hello; from then on for the token's end.
@@ -415,15 +419,16 @@ class Session:
 
     def read(self, command: frames.Command, ask: Ask, then: Then | None = None) -> None:
         """Answer *command* with what *ask* finds, put through *then*."""
-        self._read(command.id, ask, then, False)
+        self._read(command, ask, then, False)
 
     def read_in_order(self, command: frames.Command, ask: Ask, then: Then | None = None) -> None:
         """The same, after all that came so before it; without an answer from storage the connection ends, and the
         client repeats all of them in order."""
-        self._read(command.id, ask, then, True)
+        self._read(command, ask, then, True)
 
-    def _read(self, command_id: int, ask: Ask, then: Then | None, in_order: bool) -> None:
-        self._reads.append((command_id, ask, then, in_order))
+    def _read(self, command: frames.Command, ask: Ask, then: Then | None, in_order: bool) -> None:
+        self._reads.append((command, ask, then, in_order))
+        self._farewells += isinstance(command, _ENDING)
         if len(self._reads) >= READS_WAITING:
             self._pause(_READS)
         self._start_reads()
@@ -441,22 +446,43 @@ class Session:
         if len(self._reads) < READS_WAITING:
             self._go_on(_READS)
 
-    async def _run_read(self, number: int, command_id: int, ask: Ask, then: Then | None, in_order: bool) -> None:
+    async def _run_read(
+        self, number: int, command: frames.Command, ask: Ask, then: Then | None, in_order: bool
+    ) -> None:  # fmt: skip
         try:
             found = await insist(ask, self._desk.now)
             await trio.lowlevel.checkpoint_if_cancelled()  # else one that is gone would begin to follow, or to walk
-            data = codec.ok(command_id, found if then is None else await then(found))
+            data = codec.ok(command.id, found if then is None else await then(found))
         except KonnectError as problem:
             if in_order and isinstance(problem, Unavailable):
                 self.close(closing.UNAVAILABLE)  # nothing after it begins
                 return
-            data = codec.error(command_id, problem)
+            data = codec.error(command.id, problem)
         await self.room()  # an answer may be a page: several at once would make an honest client "slow"
         self.push(data)
+        self._farewells -= isinstance(command, _ENDING)
+        if self._signed_out and not self._farewells:
+            self.close(closing.SIGNED_OUT)
         del self._reading[number]
         if in_order:
             self._ordered = False
         self._start_reads()
+
+    def sign_out(self) -> None:
+        """The sign-in that this connection came by has ended, and so does the connection.
+
+        Who ended it by a command that came by this very socket gets the answer first: others in this process, the sweep
+        of sign-ins above all, learn of it as soon as it is stored.
+        """
+        if not self._farewells:
+            self.close(closing.SIGNED_OUT)
+        elif not self._signed_out:
+            self._signed_out = True
+            self._desk.wheel.add(self._desk.now() + FAREWELL_S, self._farewell_overdue)
+
+    def _farewell_overdue(self) -> None:
+        self.close(closing.SIGNED_OUT)
+        self._desk.flush()
 
     # --- reading the socket, or not ---
 

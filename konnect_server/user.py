@@ -30,6 +30,9 @@ class Device(Protocol):
     def tell_cursor(self) -> None:
         """The server has a new lineage: send a cursor that names it."""
 
+    def sign_out(self) -> None:
+        """The sign-in that it came by has ended: close, after the answer to a command that ended it."""
+
     def close(self, close: closing.Close) -> None:
         """End the connection."""
 

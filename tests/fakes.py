@@ -120,6 +120,9 @@ class FakeReader:
     def tell_cursor(self) -> None:
         self.cursors += 1
 
+    def sign_out(self) -> None:
+        self.close(closing.SIGNED_OUT)
+
     def close(self, close: closing.Close) -> None:
         self.ended = self.ended or close
 

@@ -17,7 +17,7 @@ from konnect_server.outbox import LOW_WATER_BYTES
 from konnect_server.people.rules import RULES
 from konnect_server.presence import Presence
 from konnect_server.receipts import Receipts, Spread
-from konnect_server.session import Desk, Session
+from konnect_server.session import FAREWELL_S, Desk, Session
 from konnect_server.telemetry import REGISTRY
 from konnect_server.wheel import TICK_S, Wheel
 from protocol import closing, frames, limits
@@ -374,6 +374,42 @@ async def test_the_socket_ends_with_its_token(autojump_clock: MockClock) -> None
         assert ann.open
         await until(lambda: ann.ended)
         assert ann.ended == closing.TOKEN_EXPIRED[:2]
+
+
+async def test_who_ends_the_own_sign_in_is_answered_before_the_socket_ends(autojump_clock: MockClock) -> None:
+    """Others in the process learn of the end as soon as it is stored; a socket of it that asked for nothing goes."""
+    async with open_stage() as stage:
+        phone, tablet = await stage.phone(ANN), await stage.phone(ANN, "tablet")
+        stored = trio.Event()
+
+        async def ask() -> frames.Done:
+            stage.deck.registry.sign_out(SIGN_IN, ANN)
+            stage.deck.registry.sign_out(SIGN_IN, ANN)
+            await stored.wait()
+            return frames.Done()
+
+        phone.session.read(frames.SessionRevoke(id=90, session=SIGN_IN), ask)
+        phone.session.read(frames.AccountDelete(id=91, key="d"), ask)
+        await until(lambda: tablet.ended)
+        assert tablet.ended == (4502, "signed_out")
+        await trio.sleep(FAREWELL_S - 1)
+        assert phone.open
+        stored.set()
+        await until(lambda: phone.ended)
+        assert [phone.reply(number) for number in (90, 91)] == [
+            {"t": "ok", "id": number, "result": {}} for number in (90, 91)
+        ]
+        assert phone.ended == (4502, "signed_out")
+
+
+async def test_a_sign_in_that_ended_waits_for_no_answer_for_ever(autojump_clock: MockClock) -> None:
+    async with open_stage() as stage:
+        phone = await stage.phone(ANN)
+        phone.session.read(frames.AccountDelete(id=90, key="d"), trio.sleep_forever)
+        stage.deck.registry.sign_out(SIGN_IN, ANN)
+        await trio.sleep(FAREWELL_S + 2 * TICK_S)
+        assert phone.ended == (4502, "signed_out")
+        assert phone.reply(90) is None
 
 
 async def test_a_renewed_token_keeps_it_open(autojump_clock: MockClock) -> None:

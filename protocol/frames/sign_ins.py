@@ -16,7 +16,7 @@ class SessionList(Command, frozen=True, tag="session.list"):
 class SessionRevoke(Command, frozen=True, tag="session.revoke"):
     """End one of one's sign-ins: its tokens are refused, and its sockets closed with `signed_out`, within a second and
     wherever they are. It is no error when it has ended already, or is not one's own: then nothing happens. Who ends the
-    one that this command comes by may be closed before the answer. Answered with :class:`Done`."""
+    one that this command comes by gets the answer, and then the end. Answered with :class:`Done`."""
 
     session: Annotated[UUID, Meta(description="As `session.list` names it.")]
 

@@ -14,7 +14,9 @@ from msgspec import Raw
 
 from konnect_server.actions import erasure
 from konnect_server.ids import uuid7
-from protocol import closing
+from konnect_server.people.ground import Asked, Ground, Outcome
+from konnect_server.people.rules import RULES
+from protocol import closing, frames
 from protocol.calls import CALLS
 from storage import accounts, leaving
 from storage.database import Database, open_database
@@ -151,6 +153,25 @@ async def test_a_pause_is_told_to_all_devices_and_a_repeat_undoes_nothing(house:
         assert await hers.error("account.pause", key="p", on=False) == "key_reused"
         async with house.phone(ann, "new") as new:
             assert standing(new) == "active"
+
+
+async def test_the_answer_comes_before_the_end_whoever_is_faster(
+    house: House, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sweep of sign-ins finds the end between the commit and the answer."""
+    (ann,) = await world.people("Ann")
+    await sign_in(world, ann)
+    delete = RULES[frames.AccountDelete]
+    async with house.phone(ann) as hers, house.phone(ann, "tablet") as tablet:
+
+        async def slow(ground: Ground, asked: Asked, command: Any) -> Outcome:
+            outcome = await delete(ground, asked, command)
+            await tablet.end()  # which nobody but the sweep has closed
+            return outcome
+
+        monkeypatch.setitem(RULES, frames.AccountDelete, slow)  # type: ignore[misc]
+        assert await hers.result("account.delete", key="d") == {}
+        assert (await hers.end())[0] == closing.SIGNED_OUT.code
 
 
 async def test_who_leaves_is_hidden_and_signed_out_and_may_return(house: House, world: World) -> None:
