@@ -33,6 +33,7 @@ LIFTED: Final = {
     "sign_ins_burst": "1000000",
     "accept_backlog": "4096",
     "log_level": "warning",
+    "suggest_training_hour": "-1",
 }
 _START: Final = "from konnect_server.cli import main; main()"
 

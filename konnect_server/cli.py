@@ -308,21 +308,39 @@ def recommend() -> None:
 
 @recommend.command(cls=Configured)
 @click.option("--candidate", is_flag=True, help="Keep it for a trial; let nobody's suggestions go by it yet.")
+@click.option(
+    "--background", is_flag=True,
+    help="Give way to other processes; that there is nothing to learn from, or nothing better, is no failure.",
+)  # fmt: skip
 @_as_json
-def train(candidate: bool, as_json: bool, **flags: Any) -> None:
+def train(candidate: bool, background: bool, as_json: bool, **flags: Any) -> None:
     """Learn from what people did, and let suggestions go by it, unless the version that stands does better.
 
     Both are judged by how well they foretell the answers of the last day, of which the new one has not learned then.
+    The servers do the same once a day, with --background (suggest_training_hour).
 
     \b
     Example:
       konnect recommend train
     """
+    if background:
+        os.nice(10)
     from konnect_server.recommend import training
     from konnect_server.recommend.learning import TooLittle
 
-    with _progress(as_json) as told:
-        made = _on_database(flags, lambda database: training.train(database, told, stand=not candidate), TooLittle)
+    async def work(database: "Database") -> "training.Trained | TooLittle":
+        try:
+            return await training.train(database, told, stand=not candidate)
+        except TooLittle as problem:
+            if not background:
+                raise
+            return problem
+
+    with _progress(as_json or background) as told:
+        made = _on_database(flags, work, TooLittle)
+    if isinstance(made, TooLittle):
+        _print_json({"nothing": str(made)}) if as_json else click.echo(f"nothing was learned: {made}")
+        return
     if as_json:
         _print_json({
             "version": made.version, "standing": made.standing, "refused": made.refused, **made.made_of,
@@ -335,7 +353,7 @@ def train(candidate: bool, as_json: bool, **flags: Any) -> None:
             f"the version that stood: {made.before.auc:.3f}; learned from {made.made_of['answers']:,} answers "
             f"in {made.made_of['seconds']:g} s"
         )
-    if made.refused:
+    if made.refused and not background:
         raise Failed("the version that stands foretells the last day better")
 
 

@@ -192,6 +192,9 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         int, among(24, 720), doc("Of `random`: within how many hours; no fewer, or one could tell when they were sent.")
     ] = 24
     suggest_seed: Annotated[str, doc("By what the few are drawn who are suggested by chance; any text.")] = ""
+    suggest_training_hour: Annotated[
+        int, among(-1, 23), doc("From this hour (UTC) on one of the servers trains the recommender each day; -1: none.")
+    ] = 3
 
     # Times
     hello_timeout_s: Annotated[float, above(0, 600), doc("A socket without a hello is closed after it.")] = 10.0

@@ -57,11 +57,11 @@ class Jobs:
 
     def __init__(
         self, database: Database, handlers: Mapping[str, Handler], *, randomness: random.Random,
-        lease_s: float = LEASE_S, work_s: float = WORK_S,
+        lease_s: float = LEASE_S, work_s: float = WORK_S, poll_s: float = POLL_S,
     ) -> None:  # fmt: skip
         """*handlers*: of each kind that this process can do; other kinds wait for other processes."""
         self._database, self._handlers, self._random = database, dict(handlers), randomness
-        self._lease_s, self._work_s = lease_s, work_s
+        self._lease_s, self._work_s, self._poll_s = lease_s, work_s, poll_s
         self._awake = trio.Event()
         self._working = 0
 
@@ -88,7 +88,7 @@ class Jobs:
                     self._working += 1
                     nursery.start_soon(self._work, job)
                 if not claimed or self._working >= AT_ONCE:
-                    with trio.move_on_after(POLL_S):
+                    with trio.move_on_after(self._poll_s):
                         await self._awake.wait()
 
     async def _claim(self, at_most: int) -> list[Job]:

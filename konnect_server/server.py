@@ -7,6 +7,7 @@ import socket
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from typing import Final, cast
 from uuid import UUID
@@ -15,6 +16,7 @@ import structlog
 import trio
 
 from konnect_server import telemetry
+from konnect_server.actions import training
 from konnect_server.actions.accounts import Accounts
 from konnect_server.actions.erasure import Erasure
 from konnect_server.actions.export import LEASE_S as EXPORT_LEASE_S, WORK_S as EXPORT_WORK_S, Export
@@ -230,6 +232,11 @@ async def open_server(config: Config, announce: Announce, *, dev: bool = False) 
             work_s=EXPORT_WORK_S,
         )  # fmt: skip
 
+        trainings = Jobs(
+            database, {training.KIND: training.Trainer(dsn).train}, randomness=world.randomness,
+            lease_s=training.LEASE_S, work_s=training.WORK_S, poll_s=training.POLL_S,
+        )  # fmt: skip
+
         def wake() -> None:
             jobs.wake()
             slow_jobs.wake()
@@ -263,10 +270,14 @@ async def open_server(config: Config, announce: Announce, *, dev: bool = False) 
             nursery.start_soon(_rotate_keys, tokens)
             nursery.start_soon(sweep_media, media)
             nursery.start_soon(sweep_keys, database)
-            nursery.start_soon(sweep_suggestions, database)
+            nursery.start_soon(
+                sweep_suggestions, database, partial(training.add_training, trainings), config.suggest_training_hour
+            )
             nursery.start_soon(sweep_sign_ins, database, _ending(tokens, core), config.access_s)
             nursery.start_soon(jobs.run)
             nursery.start_soon(slow_jobs.run)
+            if config.suggest_training_hour >= 0:
+                nursery.start_soon(trainings.run)
             nursery.start_soon(gatherer.run)
             if config.search_index:
                 nursery.start_soon(indexer.run)

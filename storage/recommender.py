@@ -14,6 +14,8 @@ State = Literal["candidate", "standing", "trial", "refused", "retired"]
 
 LEARN_S: Final = 3_600.0  # the whole reading, or writing, of what was learned
 PEOPLE_AT_ONCE: Final = 2_000  # whose answers are read in one query
+LEAST: Final = 500  # answers to learn from
+KEPT_DAYS: Final = 90  # what a version learned that no suggestion goes by any more
 
 
 class Learner(Struct, frozen=True):
@@ -60,6 +62,23 @@ class Result(Struct, frozen=True):
 _json: Final = msgspec.json.Encoder().encode
 _versions: Final = msgspec.json.Decoder(list[Version]).decode
 _results: Final = msgspec.json.Decoder(list[Result]).decode
+
+_DUE: Final[LiteralString] = """
+select now_ms() / 86400000
+where extract(hour from now() at time zone 'utc') >= %s
+    and not exists (select from recommender
+                    where version > 1 and made_at_ms / 86400000 = now_ms() / 86400000 or state = 'trial')
+    and (select count(*) from (select from opener union all select from contact_request
+                               union all select from passed_over limit %s) given) >= %s
+"""
+
+
+async def due(db: Queries, hour: int) -> int | None:
+    """Today (UTC), in days since 1970, if a version is to be learned today: it is *hour* o'clock or later, none was
+    made today, enough was ever answered, and no version is on trial: beside what changes daily it would tell nothing."""
+    row = await db.fetch_one(_DUE, hour, LEAST, LEAST)
+    return None if row is None else int(row[0])
+
 
 _LEARNERS: Final[LiteralString] = """
 create temp table learner on commit drop as
@@ -167,11 +186,18 @@ async def try_out(database: Database, version: int, share: int) -> bool:
     return await _become(database, version, "trial", share)
 
 
+_ASKED: Final[LiteralString] = """
+select state, coalesce((made_of ->> 'tags')::integer, 0) > 0
+    and not exists (select from recommender_tag t where t.version = r.version)
+from recommender r where version = %s
+"""
+
+
 async def _become(database: Database, version: int, state: State, share: int) -> bool:
     async with database.transaction(timeout_s=LEARN_S) as tx:
         await tx.execute("lock table recommender in share row exclusive mode")
-        row = await tx.fetch_one("select state from recommender where version = %s", version)
-        if row is None or row[0] == "refused" or (row[0], state) == ("standing", "trial"):
+        row = await tx.fetch_one(_ASKED, version)
+        if row is None or row[0] == "refused" or (row[0], state) == ("standing", "trial") or row[1]:
             return False
         await _fill(tx, version)  # who came or changed since it was made, or since it last stood
         await tx.execute(
@@ -186,6 +212,18 @@ async def _become(database: Database, version: int, state: State, share: int) ->
         for (one,) in old:
             await tx.fetch_one("select drop_suggest_part(%s)", one)
     return True
+
+
+_FORGET: Final[LiteralString] = """
+delete from recommender_tag t using recommender r
+where r.version = t.version and r.state in ('candidate', 'retired') and r.made_at_ms < now_ms() - %s
+    and r.version < (select max(version) from recommender where state = 'standing')
+"""
+
+
+async def forget(db: Queries) -> None:
+    """Let go of what old versions learned that nothing goes by any more; they cannot stand again."""
+    await db.execute(_FORGET, KEPT_DAYS * 86_400_000)
 
 
 async def end_trial(database: Database) -> bool:

@@ -90,6 +90,7 @@ SAMPLES: dict[str, tuple[Any, str]] = {  # key -> a value that is not the defaul
     "opener_hour": (0, "0"),
     "opener_within_h": (48, "48"),
     "suggest_seed": ("a seed", "a seed"),
+    "suggest_training_hour": (-1, "-1"),
     "minimum_age": (21, "21"),
     "reserved_handles": (("konnect.team", "boss"), "konnect.team,boss"),
     "search_languages": (("german", "dutch"), "german,dutch"),

@@ -1,12 +1,14 @@
-"""Once a day, what is known of people's answers is made anew for suggestions; and old impressions are forgotten."""
+"""Once a day, what is known of people's answers is made anew for suggestions, and the recommender is trained; and old
+things are forgotten."""
 
+from collections.abc import Awaitable, Callable
 from typing import Final
 from uuid import UUID
 
 import structlog
 import trio
 
-from storage import suggestions
+from storage import recommender, suggestions
 from storage.database import Database
 from storage.errors import StorageError
 
@@ -16,9 +18,12 @@ REST: Final = 9.0  # times what a batch took, at least, is left to everybody els
 _log = structlog.get_logger("konnect.suggest")
 
 
-async def sweep_suggestions(database: Database, every_s: float = EVERY_S) -> None:
+async def sweep_suggestions(
+    database: Database, train: Callable[[int], Awaitable[None]], training_hour: int, every_s: float = EVERY_S
+) -> None:
     """Look now and then, for ever, whether a new day has begun; of several processes one does the day's work. Where it
-    is killed the rest waits for the next day."""
+    is killed the rest waits for the next day. *train* is called with the day (since 1970) when it is *training_hour*
+    (UTC; -1: never) and no version was made on that day; then also again."""
     while True:
         try:
             for version in await suggestions.begin_day(database):
@@ -28,6 +33,9 @@ async def sweep_suggestions(database: Database, every_s: float = EVERY_S) -> Non
                 began = trio.current_time()
                 gone = await suggestions.forget(database)
                 await trio.sleep(REST * (trio.current_time() - began))
+            await recommender.forget(database)
+            if training_hour >= 0 and (day := await recommender.due(database, training_hour)) is not None:
+                await train(day)
         except StorageError as problem:
             _log.warning("suggestions were not brought up to date", reason=str(problem))
         await trio.sleep(every_s)

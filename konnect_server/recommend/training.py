@@ -3,15 +3,13 @@ seconds in which nothing else of that process runs."""
 
 import time
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
 from konnect_server.recommend.learning import WORSE, Judged, Lesson, Progress, TooLittle, judge, kept, learn, lesson_of
 from storage import recommender
 from storage.database import Database
-
-LEAST: Final = 500  # answers to learn from
 
 
 @dataclass(frozen=True)
@@ -33,8 +31,8 @@ async def lesson(database: Database, progress: Progress) -> Lesson:
         TooLittle
     """
     found = lesson_of(await recommender.material(database, progress))
-    if len(found.answers) < LEAST:
-        raise TooLittle(f"there are {len(found.answers):,} answers; {LEAST} are needed")
+    if len(found.answers) < recommender.LEAST:
+        raise TooLittle(f"there are {len(found.answers):,} answers; {recommender.LEAST} are needed")
     return found
 
 
