@@ -1,6 +1,6 @@
 """The dating experiment, event by event: each is foretold by what was learned of all the others."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,7 +11,17 @@ from konnect_server.recommend.fit import TERMS, Prepared, prepare
 from konnect_server.recommend.measure import auc, bootstrap, ndcg_each
 from konnect_server.recommend.model import Model, both
 from konnect_server.recommend.mutual import MORE, Mutual
-from konnect_server.recommend.state import SHRINK, Effects, Spreads, drift, effects, logit, popularity, selectivity
+from konnect_server.recommend.state import (
+    SHRINK,
+    Effects,
+    Spreads,
+    drift,
+    effects,
+    logit,
+    popularity,
+    responsive,
+    selectivity,
+)
 
 ALL_TERMS = (*PAIR, *TERMS, *MORE)
 FIRST = 5  # places of a list that count
@@ -117,6 +127,28 @@ class Course:
             score[rows] = score_wave(dating, self._pairs, prepared.weigh(without), wave, rows)
         return score
 
+    def as_served(self) -> dict[str, Floats]:
+        """What a server could say of the same dates, who asks by who asks: it shows nobody what was answered in secret,
+        so it knows the asker's own answers, and of the other one plain rates that are nobody's secret.
+
+        Returns:
+            "her page" and "his page": a score for each date of the second halves; NaN in the first halves.
+        """
+        dating = self.dating
+        found = {name: np.full(len(dating.wave), np.nan) for name in ("her page", "his page")}
+        for wave in range(len(dating.waves)):
+            answers, _ = dating.answers(dating.wave != wave)
+
+            def learned(answers: Answers) -> Prepared:
+                return prepare(dating.people, answers, self._pairs, PAIR, split=FUTURE, leans=False, plain=True)
+
+            model = learned(answers).joined(learned(replace(answers, at=FUTURE - answers.at))).weigh()
+            rows = np.flatnonzero((dating.wave == wave) & dating.future)
+            page = _server(dating, self._pairs, model, wave)
+            found["her page"][rows] = page(dating.woman[rows], dating.man[rows])
+            found["his page"][rows] = page(dating.man[rows], dating.woman[rows])
+        return found
+
     def _learned(self, leans: bool) -> list[Prepared]:
         if leans not in self._prepared:
             self._prepared[leans] = [self._of_others(wave, leans) for wave in range(len(self.dating.waves))]
@@ -150,6 +182,25 @@ def score_wave(dating: Dating, pairs: Pairs, model: Model, wave: int, rows: Ints
 
     woman, man = dating.woman[rows], dating.man[rows]
     return both(way(woman, man, 2 * wave), way(man, woman, 2 * wave + 1))
+
+
+def _server(dating: Dating, pairs: Pairs, model: Model, wave: int) -> Callable[[Ints, Ints], Floats]:
+    """Scores as `suggest_scores` computes them (storage/migrations/0026), after the first half of *wave*."""
+    history, _ = dating.answers((dating.wave == wave) & ~dating.future)
+    n = len(dating.people)
+    wants, is_ = model.taste(dating.people)
+    own = drift(history, is_, model.mean)
+    easy, liked = selectivity(history, n, model.mean), popularity(history, n, model.mean)
+    mutual, _ = responsive(history, n, SHRINK, model.mean_responsive)
+
+    def scores(who: Ints, whom: Ints) -> Floats:
+        shared = pairs(who, whom)
+        return both(
+            model.forward(shared, wants[who], is_[whom], own[who], easy[who], liked[whom]),
+            model.backward(shared, wants[whom], is_[who], mutual[whom]),
+        )
+
+    return scores
 
 
 def stand_of(dating: Dating, history: Answers, circles: Ints, model: Model) -> Effects:

@@ -45,6 +45,8 @@ class Outcome:
         part("drawing events again")
         self.baselines = {name: judge.judge(known[name], rounds) for name in BASELINES}
         self.model = judge.judge(score, rounds)
+        part("as a server could say it")
+        self.served = {name: judge.judge(one, rounds) for name, one in course.as_served().items()}
         self.gain = judge.difference(score, known["reciprocal"], rounds)
         self.waves = dict(zip(dating.waves, judge.of_each_wave(score), strict=True))
         part("what the data allow")
@@ -67,6 +69,7 @@ class Outcome:
             "events": self.events,
             "baselines": {name: _told(judged) for name, judged in self.baselines.items()},
             "model": _told(self.model) | {"auc_above_reciprocal_interval": [_plain(end) for end in self.gain]},
+            "served": {name: _told(judged) for name, judged in self.served.items()},
             "without": {name: _told(judged, False) for name, judged in self.without.items()},
             "alone": {name: _told(judged, False) for name, judged in self.alone.items()},
             "waves": {name: _plain(value) for name, value in self.waves.items()},
@@ -97,7 +100,8 @@ def show(outcome: Outcome, console: Console) -> None:
     table = Table(title=f"Both say yes: {outcome.dates} dates, the second halves of {outcome.events} events")
     for heading in ("", "AUC", "95 %", "NDCG@5", "95 %"):
         table.add_column(heading, justify="left" if not heading else "right")
-    for name, judged in (*outcome.baselines.items(), ("the model", outcome.model)):
+    served = ((f"as a server could, {name}", judged) for name, judged in outcome.served.items())
+    for name, judged in (*outcome.baselines.items(), ("the model", outcome.model), *served):
         table.add_row(name, f"{judged.auc:.3f}", _range(judged.auc_interval), f"{judged.ndcg:.3f}",
                       _range(judged.ndcg_interval))  # fmt: skip
     console.print(table)

@@ -134,7 +134,7 @@ def _train(dsn: str) -> dict[str, Any]:
     command = [sys.executable, "-m", "konnect_server", "recommend", "train", "--json", "--database-url", dsn]
     began = time.monotonic()
     done = subprocess.run(command, check=False, capture_output=True, text=True)
-    if done.returncode:
+    if not done.stdout.strip():  # else it says what it learned, also where that was worse than what stood
         raise RuntimeError(f"the training failed: {done.stderr}")
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)  # of the largest child so far, and that is this one
     told: dict[str, Any] = json.loads(done.stdout)
@@ -236,7 +236,7 @@ def _show(told: dict[str, Any]) -> None:
     console.print(
         f"{told['size']:,} people, {told['answers']:,} answers, {told['yes']:.1%} of them yes. Training: "
         f"{training['seconds_in_all']:g} s, {training['memory_mib']:,} MiB, AUC {training['judged']['auc']:.3f} "
-        f"(before: {training['before']['auc']:.3f})."
+        f"(before: {training['before']['auc']:.3f}{'; refused' if training['refused'] else ''})."
     )
     console.print(f"A page of suggestions: p50 {suggest['p50_ms']:g} ms, p95 {suggest['p95_ms']:g} ms.")
     table = Table(title=f"Matches per impression: the best {PAGE} of {POOL:,}, by the truth")

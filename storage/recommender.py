@@ -75,7 +75,7 @@ where extract(hour from now() at time zone 'utc') >= %s
 
 async def due(db: Queries, hour: int) -> int | None:
     """Today (UTC), in days since 1970, if a version is to be learned today: it is *hour* o'clock or later, none was
-    made today, enough was ever answered, and no version is on trial: beside what changes daily it would tell nothing."""
+    made today, enough was ever answered, and none is on trial: beside what changes daily it would tell nothing."""
     row = await db.fetch_one(_DUE, hour, LEAST, LEAST)
     return None if row is None else int(row[0])
 

@@ -84,6 +84,9 @@ def test_a_score_owes_nothing_to_the_second_half_of_its_own_event(tmp_path: Path
     assert np.array_equal(before[last], after[last])
     assert not np.allclose(before[dating.future & ~last], after[dating.future & ~last])  # of these it is another event
     assert np.isnan(before[~dating.future]).all()
+    for hers, turned_hers in zip(Course(dating).as_served().values(), Course(turned).as_served().values(), strict=True):
+        assert np.array_equal(hers[last], turned_hers[last])
+        assert np.isnan(hers[~dating.future]).all()
     for name, score in baselines(dating).items():
         if name == "similarity":
             assert np.array_equal(score, baselines(turned)[name])
@@ -97,6 +100,19 @@ def test_the_model_is_better_than_chance_and_than_similarity(tmp_path: Path) -> 
     assert model.auc > judge.judge(baselines(dating)["similarity"]).auc
     assert model.auc_interval[0] < model.auc < model.auc_interval[1] + 0.01
     assert 0 < model.ndcg <= 1
+
+
+def test_a_page_owes_nothing_to_what_the_other_one_answered_but_for_mutual_yes(tmp_path: Path) -> None:
+    """What men said in the first half of the last event to women who said no is turned round: what women are shown
+    stays as it was."""
+    dating = read_dating(*make(tmp_path))
+    secret = (dating.wave == 2) & ~dating.future & (dating.woman_yes == 0)
+    turned = Dating(dating.people, dating.profiles, dating.wave, dating.waves, dating.woman, dating.man,
+                    dating.woman_yes, np.where(secret, 1 - dating.man_yes, dating.man_yes), dating.future)  # fmt: skip
+    rows = (dating.wave == 2) & dating.future
+    before, after = (Course(one).as_served() for one in (dating, turned))
+    assert np.array_equal(before["her page"][rows], after["her page"][rows])
+    assert not np.array_equal(before["his page"][rows], after["his page"][rows])
 
 
 def test_gender_and_race_are_no_tags(tmp_path: Path) -> None:
@@ -141,7 +157,8 @@ def test_the_last_line_is_one_object_and_a_picture_is_drawn_if_there_is_matplotl
     assert result.exit_code == 0, result.output
     told = json.loads(result.stdout.splitlines()[-1])
     assert set(told["baselines"]) == {"similarity", "popularity", "reciprocal"}
-    for one in (*told["baselines"].values(), told["model"]):
+    assert set(told["served"]) == {"her page", "his page"}
+    for one in (*told["baselines"].values(), told["model"], *told["served"].values()):
         assert 0 <= one["auc"] <= 1
         assert 0 <= one["ndcg_at_5"] <= 1
         assert len(one["auc_interval"]) == 2

@@ -48,8 +48,13 @@ def _rates(rows: Ints, yes: Floats, people: int, mean: float, shrink: float) -> 
     return logit((total + shrink * mean) / (count + shrink)) - logit(mean)
 
 
-def responsive(answers: Answers, people: int, shrink: float = SHRINK) -> tuple[Floats, float]:
+def responsive(
+    answers: Answers, people: int, shrink: float = SHRINK, mean: float | None = None
+) -> tuple[Floats, float]:  # fmt: skip
     """How often a yes to each of *people* was answered by theirs, as all matches tell: no refusal enters by itself.
+
+    Args:
+        mean: What it is shrunk to; if None, the mean of all.
 
     Returns:
         (n,) logits above that of the mean, and the mean.
@@ -62,7 +67,7 @@ def responsive(answers: Answers, people: int, shrink: float = SHRINK) -> tuple[F
     got = answers.yes > 0.5
     matched = answers.take(got)
     matched = replace(matched, yes=met[got].astype(float))
-    mean = min(max(matched.mean(), 0.01), 0.99)
+    mean = min(max(matched.mean(), 0.01), 0.99) if mean is None else mean
     return popularity(matched, people, mean, shrink), mean
 
 

@@ -64,7 +64,7 @@ class Version:
         own = drift(past, being, w["mean"], w["shrink"])
         easy = selectivity(past, n, w["mean"], w["shrink"])
         liked = popularity(past, n, w["mean"], w["shrink"])
-        mutual, _ = responsive(past, n, w["shrink"])
+        mutual, _ = responsive(past, n, w["shrink"], w["back_mean"])
         forth = np.array([w[name] for name in NAMES])
         back = np.array([w[f"back_{name}"] for name in NAMES])
         found = np.empty(len(who))
