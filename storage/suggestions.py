@@ -24,7 +24,7 @@ class Candidate(Struct, frozen=True):
     other: UUID
     score: float  # how likely both say yes
     times: int  # that the asker was shown this one
-    full: bool  # suggested as often today as the house allows
+    crowd: float  # how often shown to anybody today, as a part of what the house allows
     new: bool  # few were shown this one
 
 

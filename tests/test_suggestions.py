@@ -248,8 +248,8 @@ async def test_the_cap_follows_what_is_shown_on_average(database: Database) -> N
 
 def test_a_page_is_the_likeliest_and_each_fifth_by_chance_and_the_new_first() -> None:
     chance = random.Random(1)
-    old = [Candidate(uuid7(), chance.random(), 0, False, False) for _ in range(40)]
-    new = [Candidate(uuid7(), 0.0, 0, False, True) for _ in range(3)]
+    old = [Candidate(uuid7(), chance.random(), 0, 0.0, False) for _ in range(40)]
+    new = [Candidate(uuid7(), 0.0, 0, 0.0, True) for _ in range(3)]
     picks = compose([*old, *new], 15, "seed")
     assert [pick.explored for pick in picks] == [place % EXPLORE == 0 for place in range(1, 16)]
     assert {pick.other for pick in picks if pick.explored} == {one.other for one in new}, "newcomers get an audience"
@@ -259,11 +259,17 @@ def test_a_page_is_the_likeliest_and_each_fifth_by_chance_and_the_new_first() ->
     assert compose(old, 15, "seed") != compose(old, 15, "another")
 
 
-def test_who_was_shown_in_vain_comes_later_and_who_is_full_last() -> None:
-    seen, fresh, full = uuid7(), uuid7(), uuid7()
-    found = [Candidate(seen, 0.5, 3, False, False), Candidate(fresh, 0.3, 0, False, False)]
-    picks = compose([*found, Candidate(full, 0.9, 0, True, True)], 3, "")
-    assert [pick.other for pick in picks] == [fresh, seen, full]
+def test_who_was_shown_in_vain_or_to_many_comes_later_and_who_is_full_last() -> None:
+    seen, crowded, fresh, full = uuid7(), uuid7(), uuid7(), uuid7()
+    found = [
+        Candidate(seen, 0.5, 3, 0.0, False),
+        Candidate(crowded, 0.5, 0, 0.5, False),
+        Candidate(fresh, 0.3, 0, 0.0, False),
+    ]
+    picks = compose([*found, Candidate(full, 0.9, 0, 1.0, True)], 4, "")
+    assert [pick.other for pick in picks] == [fresh, seen, crowded, full]
+    alike = [Candidate(uuid7(), 0.5, 0, shown / 20, False) for shown in (3, 1, 0, 2)]
+    assert [pick.other for pick in compose(alike, 4, "")] == [alike[n].other for n in (2, 1, 3, 0)]
     assert compose([], 10, "") == []
 
 

@@ -17,6 +17,7 @@ from storage.suggestions import Candidate, Pick, Suggested
 
 EXPLORE: Final = 5  # every so-manieth on a page comes by chance
 AGAIN: Final = 0.7  # what the score is multiplied with for each time that somebody was shown and not answered
+CROWD: Final = 4.0  # so much is added to 1, and divides the score, of who was shown today as often as the house allows
 
 _DAY_MS: Final = 86_400_000
 
@@ -38,12 +39,13 @@ async def _suggest(ground: Ground, asked: Asked, command: MatchSuggest) -> Outco
 def compose(found: Sequence[Candidate], limit: int, seed: str) -> list[Pick]:
     """A page of at most *limit* of *found*.
 
-    The likeliest first, who was shown in vain before later than else; each fifth place is drawn, those whom few were
-    shown before others. The draw goes by *seed* alone, so that it can be repeated. Who was suggested as often today as
-    the house allows comes only when nobody else is left.
+    The likeliest first, who was shown in vain before later than else, and who was shown to many today later, too: of
+    two who are about as likely the one comes whom fewer have seen. Each fifth place is drawn, those whom few were shown
+    before others. The draw goes by *seed* alone, so that it can be repeated. Who was shown as often today as the house
+    allows comes only when nobody else is left.
     """
-    ranked = sorted(found, key=lambda one: (one.full, -one.score * AGAIN**one.times, one.other))
-    drawn = sorted(found, key=lambda one: (one.full, not one.new, one.times, _draw(seed, one)))
+    ranked = sorted(found, key=lambda one: (one.crowd >= 1, -_worth(one), one.other))
+    drawn = sorted(found, key=lambda one: (one.crowd >= 1, not one.new, one.times, _draw(seed, one)))
     page: list[Pick] = []
     taken = set()
     for place in range(1, min(limit, len(found)) + 1):
@@ -52,6 +54,10 @@ def compose(found: Sequence[Candidate], limit: int, seed: str) -> list[Pick]:
         taken.add(one.other)
         page.append(Pick(one.other, one.score, by_chance))
     return page
+
+
+def _worth(one: Candidate) -> float:
+    return one.score * AGAIN**one.times / (1 + CROWD * one.crowd)
 
 
 def _draw(seed: str, one: Candidate) -> bytes:

@@ -520,8 +520,9 @@ as $$
 $$;
 
 -- Who might be suggested to somebody now, but for whom was since p_since: {"version", "found": [{"other", "score": how likely
--- both say yes, "times": how often the person was shown this one, "full": suggested as often today as the house allows
--- ("exposure_cap", made anew each day: suggest_day), "new": fewer than p_audience people were shown this one}, ...]}.
+-- both say yes, "times": how often the person was shown this one, "crowd": how often this one was shown to anybody today, as a
+-- part of what the house allows ("exposure_cap", made anew each day: suggest_day), "new": fewer than p_audience people were shown
+-- this one}, ...]}.
 create function suggest_found(p_person uuid, p_filters json, p_since bigint, p_start bigint, p_audience integer) returns json
 language plpgsql stable
 set enable_seqscan = off
@@ -539,7 +540,7 @@ begin
     return json_build_object('version', s.version, 'found', (
         select coalesce(json_agg(json_build_object(
             'other', c.other, 'score', c.forth * c.back, 'times', i.times,
-            'full', coalesce((select e.shown from exposure e where e.day = v_day and e.other = c.other), 0) >= v_cap,
+            'crowd', coalesce((select e.shown from exposure e where e.day = v_day and e.other = c.other), 0) / v_cap::real,
             'new', (select count(*) from (select from impression where other = c.other limit p_audience) n) < p_audience)
             order by c.other), '[]')
         from suggest_scores(s, v_people) c
