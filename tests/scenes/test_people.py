@@ -57,6 +57,8 @@ async def _live(house: House, ann: SignedUp, bob: SignedUp) -> None:
             while not met.get("online"):  # which the server writes down about once a second
                 [met] = (await hers.result("feed.list", filter={"age_from": 20, "within_km": 30}))["people"]
         assert (met["profile"]["user"], met["common"]) == (str(bob), ["hiking"])
+        [him_too] = (await his.result("feed.list"))["people"]
+        assert (him_too["profile"]["user"], him_too["profile"]["name"]) == (str(ann), "Ann")
         async with httpx.AsyncClient(trust_env=False) as anybody:
             assert (await anybody.get(met["profile"]["photos"][0]["url"])).content == samples.png(2)
         [found] = (await his.result("profile.search", query="vienn"))["people"]
@@ -75,7 +77,8 @@ async def _live(house: House, ann: SignedUp, bob: SignedUp) -> None:
             assert [one.get("text") for one in phone.of("entry", pair)][-2:] == ["Do you climb?", "You look kind"]
         await hers.say(pair, "m", "Both true")
         await his.has(pair, 4)
-        assert (await hers.result("feed.list"))["people"] == []
+        for phone in (hers, his):
+            assert (await phone.result("feed.list"))["people"] == [], "they have met"
 
         # It ends, for both; what was said stays.
         await his.result("match.unmatch", key="u", match=matched["match"])
@@ -110,6 +113,8 @@ async def _live(house: House, ann: SignedUp, bob: SignedUp) -> None:
         assert await his.error("post.get", post=post["post"]) == "unknown_post"
         assert (await his.result("timeline"))["posts"] == []
         assert (await his.result("profile.search", query="vienn"))["people"] == []
+        assert (await his.result("feed.list"))["people"] == []
+        assert (await his.result("contact.list"))["contacts"] == []
         assert await fetch(house, bob, photo) == 404
         assert await his.error("message.send", conversation=pair, key="why", text="Why?") == "conversation_closed"
 
@@ -118,9 +123,11 @@ async def _live(house: House, ann: SignedUp, bob: SignedUp) -> None:
         await hers.until(lambda: any(one.get("notification", {}).get("medium") == export for one in hers.of("state")))
         content = await fetch(house, ann, export)
         assert isinstance(content, bytes)
-        names = zipfile.ZipFile(io.BytesIO(content)).namelist()
-        assert {"profile.json", "openers.json", "posts.json", "entries.json"} <= set(names)
-        assert any(name.startswith(f"media/{photo}/") for name in names)
+        copy = zipfile.ZipFile(io.BytesIO(content))
+        assert copy.testzip() is None
+        assert {"profile.json", "openers.json", "posts.json", "entries.json"} <= set(copy.namelist())
+        [peak] = [name for name in copy.namelist() if name.startswith(f"media/{photo}/")]
+        assert copy.read(peak) == samples.png(3)
         assert await hers.result("account.delete", key="d") == {}
         assert (await hers.end())[0] == closing.SIGNED_OUT.code
         page = await his.result("history", conversation=pair, limit=10)
