@@ -32,13 +32,15 @@ class Inbox:
         self.on_room: Callable[[], None] = _nothing
         self._events_limit, self._bytes_limit = events, size_bytes
         self._waiting: deque[tuple[AnyEvent, int]] = deque()
+        self._unshown = 0  # of these, what no application is shown
         self._size_bytes = 0
         self._given: AnyEvent | None = None
         self._closed = self._iterating = False
         self._came = trio.Event()
 
     def __len__(self) -> int:
-        return len(self._waiting)
+        """How many events the application may take without waiting."""
+        return len(self._waiting) - self._unshown
 
     @property
     def half_empty(self) -> bool:
@@ -60,6 +62,7 @@ class Inbox:
         """Queue *events*, which came in *size_bytes* bytes. Plain memory."""
         for event in events:
             self._waiting.append((event, size_bytes))
+            self._unshown += isinstance(event, CursorMoved)
             self._size_bytes += size_bytes
             size_bytes = 0  # one message's bytes are counted once
         if self._waiting:
@@ -112,6 +115,7 @@ class Inbox:
             if not isinstance(event, CursorMoved):
                 self._given = event
                 return event
+            self._unshown -= 1
             self.handled.note(event)
             self.on_handled()
 

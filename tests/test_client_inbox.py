@@ -33,6 +33,22 @@ async def test_an_event_counts_as_handled_when_the_next_is_asked_for() -> None:
     assert inbox.handled == Heads({ROOM: 2}, "a")
 
 
+async def test_what_is_not_shown_is_not_counted() -> None:
+    """Who stops when nothing more waits would else wait for ever behind a cursor."""
+    inbox = Inbox(Heads())
+    inbox.put((CursorMoved("a"), entry(1), CursorMoved("b"), Synced(), CursorMoved("c")), 100)
+    assert len(inbox) == 2
+    assert await anext(inbox) == entry(1)
+    assert len(inbox) == 1
+    assert await anext(inbox) == Synced()
+    assert len(inbox) == 0
+    inbox.put((entry(2),), 100)
+    assert len(inbox) == 1
+    assert await anext(inbox) == entry(2)
+    inbox.done()
+    assert (len(inbox), inbox.handled) == (0, Heads({ROOM: 2}, "c"))
+
+
 async def test_a_cancelled_wait_loses_nothing() -> None:
     inbox = Inbox(Heads())
     inbox.put((entry(1),), 100)
