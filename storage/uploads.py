@@ -112,15 +112,15 @@ where id = %s and state = 'ready' and (owner = %s or kind = 'profile_photo' or s
 ) or exists (
   select from conversation v where v.photo = u.id and (v.public or exists (
     select from span o where o.conversation = v.id and o.person = %s and o.until is null))
-))
+) or sees_in_report(%s, u.id))
 """
 
 
 async def visible_upload(db: Queries, upload: UUID, person: UUID) -> Upload | None:
     """*upload*, if it is ready and *person* may see it: everybody a profile photo, its owner anything, others what an
     entry names that they can see, in a conversation that they are members of now, and that conversation's photo, or a
-    public one's, and what a post names that they may see."""
-    row = await db.fetch_one(_VISIBLE, upload, person, person, person, person)
+    public one's, and what a post names that they may see; moderators what an open report holds."""
+    row = await db.fetch_one(_VISIBLE, upload, person, person, person, person, person)
     return None if row is None else Upload(*row)
 
 

@@ -70,7 +70,8 @@ class Reported(Struct, frozen=True):
 
 
 class Evidence(Struct, frozen=True, omit_defaults=True):
-    """A copy of what was reported, as the reporter saw it then."""
+    """A copy of what was reported, as the reporter saw it then. Its media are kept while it is open, and moderators may
+    fetch them."""
 
     entries: Annotated[list[Entry], Meta(description="The message; of a conversation its last entries.")] = (
         msgspec.field(default_factory=list)

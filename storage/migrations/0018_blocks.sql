@@ -889,6 +889,7 @@ declare
     v_conversation uuid := coalesce(p_what -> 'message' ->> 'conversation', p_what ->> 'conversation');
     v_user uuid := p_what ->> 'user';
     v_found json;
+    v_shown json;
     m entry;
 begin
     if p_what -> 'message' is not null then
@@ -898,25 +899,34 @@ begin
             'about', m.author, 'evidence', json_build_object(
                 'entries', json_build_array(entry_json(m)),
                 'versions', message_edits(p_person, v_conversation, m.seq, 0, 50, 262144) -> 'versions'),
-            'media', (select coalesce(json_agg(x -> 'id'), '[]') from json_array_elements(m.content -> 'media') x));
+            'media', ids_of(m.content -> 'media'));
     elsif v_user is not null then
         v_found := names_for(p_person, array[v_user]);
         if json_array_length(v_found) = 0 then return json_build_object('error', 'unknown_user'); end if;
+        v_shown := profile_evidence(p_person, v_user);
         return json_build_object(
             'about', v_user, 'evidence', json_build_object('shown', json_strip_nulls(json_build_object(
-                'name', v_found -> 0 -> 'name', 'profile', profile_evidence(p_person, v_user)))), 'media', '[]'::json);
+                'name', v_found -> 0 -> 'name', 'profile', v_shown))), 'media', ids_of(v_shown -> 'photos'));
     elsif v_conversation is not null then
         if not exists (select from span where conversation = v_conversation and person = p_person) then
             return json_build_object('error', 'not_a_member');
         end if;
+        v_found := history_page(p_person, v_conversation, 9223372036854775807, 20, 65536) -> 'entries';
         return (
-            select json_build_object('about', null, 'media', '[]'::json, 'evidence', json_build_object(
-                'shown', json_strip_nulls(json_build_object('kind', v.kind, 'title', v.title, 'topic', v.topic)),
-                'entries', history_page(p_person, v.id, 9223372036854775807, 20, 65536) -> 'entries'))
+            select json_build_object('about', null, 'evidence', json_build_object(
+                'shown', json_strip_nulls(json_build_object(
+                    'kind', v.kind, 'title', v.title, 'topic', v.topic, 'photo', v.photo)),
+                'entries', v_found),
+                'media', array_to_json(array_remove(v.photo || array(
+                    select (x ->> 'id')::uuid from json_array_elements(v_found) e
+                    cross join json_array_elements(coalesce(e -> 'content' -> 'media', '[]')) x), null)))
             from conversation v where v.id = v_conversation);
     end if;
     return post_evidence(p_person, p_what);
 end $$;
+
+create function ids_of(p_media json) returns json language sql immutable
+return (select coalesce(json_agg(x -> 'id'), '[]') from json_array_elements(coalesce(p_media, '[]')) x);
 
 -- A person's profile as somebody is shown it (0019).
 create function profile_evidence(p_person uuid, p_user uuid) returns json language plpgsql stable as $$
@@ -978,6 +988,13 @@ end $$;
 
 create function moderates(p_person uuid) returns boolean language sql stable
 return exists (select from account where id = p_person and role in ('moderator', 'admin'));
+
+-- Whether an open report holds this medium, and *p_person* is to judge it.
+create function sees_in_report(p_person uuid, p_upload uuid) returns boolean language sql stable
+set enable_seqscan = off
+as $$
+    select exists (select from report_medium where upload = p_upload) and moderates(p_person)
+$$;
 
 -- A page of the reports, the open ones oldest first, the closed ones last closed first; those after (*p_at*, *p_id*).
 --   Returns {"reports": [...], "more": bool} or {"error": "forbidden"}.

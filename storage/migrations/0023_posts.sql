@@ -516,7 +516,8 @@ begin
     end if;
     return json_build_object(
         'about', coalesce(c.author, p.author), 'evidence', json_build_object('shown', json_strip_nulls(json_build_object(
-            'text', coalesce(c.text, p.text), 'at_ms', coalesce(c.at_ms, p.at_ms), 'post', p.id, 'comment', c.id))),
+            'text', coalesce(c.text, p.text), 'at_ms', coalesce(c.at_ms, p.at_ms), 'post', p.id, 'comment', c.id,
+            'photos', case when c.id is null and p.photos <> '{}' then to_json(p.photos) end))),
         'media', case when c.id is null then to_json(p.photos) else '[]'::json end);
 end $$;
 

@@ -4,6 +4,8 @@ from typing import Any
 
 from konnect_server.people.reports import UNUSED_MS
 from protocol.limits import REPORTS_A_DAY
+from tests import samples
+from tests.leaving_kit import fetch, upload
 from tests.running import House, Person, Phone, World, create_group
 
 
@@ -48,6 +50,59 @@ async def test_what_was_reported_is_kept_whatever_becomes_of_it(house: House, wo
         assert [version["text"] for version in one["evidence"]["versions"]] == ["rude", "polite"]
         row = await world.database.fetch_one("select used_at_ms is not null from upload where id = %s", photo)
         assert row == (True,), "no sweep takes it"
+
+
+async def test_moderators_may_look_at_the_media_of_what_is_open_and_nobody_else(house: House, world: World) -> None:
+    """Of a message, a profile, a post and a conversation, also after they are gone; with the closing it ends."""
+    ann, bob, mod, admin = await world.people("Ann", "Bob", "Mod", "Admin")
+    await made_moderator(world, mod)
+    await world.database.execute("update account set role = 'admin' where id = %s", admin.id)
+    async with house.phone(ann) as hers, house.phone(bob) as his, house.phone(mod) as mods:
+        pictures = {name: samples.png(n) for n, name in enumerate(("message", "user", "post", "conversation", "icon"))}
+        media = {
+            name: await upload(house, bob, "profile_photo" if name == "user" else "photo", body, "image/png", "")
+            for name, body in pictures.items()
+        }
+        club = await create_group(his, ann)
+        await his.result("conversation.photo", conversation=club, key="p", photo=media["icon"])
+        for name in ("message", "conversation"):
+            shown = {"media": [{"id": media[name], "kind": "photo"}]}
+            await his.result("message.send", conversation=club, key=name, content=shown)
+        await his.result("profile.update", key="on", first_name="Bob", photos=[media["user"]])
+        posted = await his.result("post.create", key="post", text="", photos=[media["post"]], audience="everyone")
+        post = posted["post"]
+        await hers.has(club, 4)
+        targets: dict[str, dict[str, Any]] = {
+            "message": message(club, 3), "user": {"user": str(bob)}, "post": {"post": post},
+            "conversation": {"conversation": club},
+        }  # fmt: skip
+        made = {name: await report(hers, name, what) for name, what in targets.items()}
+        for seq in (3, 4):
+            await his.result("message.delete", conversation=club, key=f"d{seq}", seq=seq)
+        await his.result("conversation.photo", conversation=club, key="off", photo=None)
+        await his.result("profile.update", key="off", photos=[])
+        await his.result("post.delete", key="gone", post=post)
+
+        evidence = {one["what"]: one["evidence"] for one in (await mods.result("report.list"))["reports"]}
+        assert evidence["message"]["entries"][0]["content"]["media"][0]["id"] == media["message"]
+        assert [one["id"] for one in evidence["user"]["shown"]["profile"]["photos"]] == [media["user"]]
+        assert evidence["post"]["shown"]["photos"] == [media["post"]]
+        assert evidence["conversation"]["shown"]["photo"] == media["icon"]
+        said = [one["content"]["media"][0]["id"] for one in evidence["conversation"]["entries"] if "content" in one]
+        assert set(said) == {media["message"], media["conversation"]}
+        await world.database.execute("update upload set due_at_ms = 0 where used_at_ms is null")
+        for name, body in pictures.items():
+            for judge in (mod, admin):
+                assert await fetch(house, judge, media[name]) == body, name
+            if name not in ("user", "icon"):  # everybody sees photos of profiles, and members what entries name
+                assert await fetch(house, ann, media[name]) == 404, name
+        await mods.result("report.close", key="c", report=made["message"], verdict="removed")
+        assert await fetch(house, mod, media["message"]) == pictures["message"], "another report holds it, too"
+        await mods.result("report.close", key="d", report=made["conversation"], verdict="removed")
+        for name in ("message", "conversation", "icon"):
+            assert await fetch(house, mod, media[name]) == 404
+        for name in ("user", "post"):
+            assert await fetch(house, mod, media[name]) == pictures[name]
 
 
 async def test_with_the_closing_the_copy_goes(house: House, world: World) -> None:
