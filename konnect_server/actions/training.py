@@ -1,7 +1,7 @@
 """Trains the recommender once a day, as a job: in a process of its own, so that the server computes nothing meanwhile.
 
-The process is ``konnect recommend train --background``, which gives way to all others. What it learns is one commit:
-when it is killed, or this server is, nothing has happened, and the job is done again.
+The process is ``konnect recommend train --background``, which gives way to all others. It commits a version as a whole,
+and then that it stands: when it is killed, or this server is, the job is done again, and a version more does no harm.
 """
 
 import os
