@@ -45,7 +45,7 @@ async def test_an_append_on_a_young_database_does_not_read_the_tables(database: 
             assert all(answer.new for answer in appended.answers[:40])
     # Statistics of a backend are told when it is idle or gone; the lane's is gone now.
     fetched = 0
-    with trio.fail_after(10):
+    with trio.fail_after(60):
         while True:
             row = await database.fetch_one(
                 "select coalesce(sum(n_tup_ins), 0)::bigint, coalesce(sum(idx_tup_fetch + seq_tup_read), 0)::bigint"

@@ -167,7 +167,7 @@ class FakeBench:
         return commit
 
     async def until_waiting(self, count: int = 1) -> None:
-        with trio.fail_after(10):
+        with trio.fail_after(60):
             while self.database.waiting < count:
                 await trio.lowlevel.checkpoint()
 
@@ -240,7 +240,7 @@ class PostgresBench:
         waiting = (
             "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
         )
-        with trio.fail_after(10):
+        with trio.fail_after(60):
             while (row := self.control.execute(waiting).fetchone()) is not None and row[0] < count:
                 await trio.sleep(0.005)
 

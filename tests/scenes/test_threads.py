@@ -157,7 +157,7 @@ async def test_cid_answers_in_a_thread_and_bob_hears_of_it_when_he_comes_back(ds
         await ann.until(lambda event: isinstance(event, StateChanged) and event.what == "thread")
         async with cast.client(ann.account, device="laptop") as laptop:
             await laptop.wait_synced()
-            with trio.fail_after(10):
+            with trio.fail_after(60):
                 async for _ in laptop.events:
                     if laptop.personal.thread(room, root.seq) == OwnThread(None, second.seq):
                         break
