@@ -339,7 +339,10 @@ def train(candidate: bool, background: bool, as_json: bool, **flags: Any) -> Non
     with _progress(as_json or background) as told:
         made = _on_database(flags, work, TooLittle)
     if isinstance(made, TooLittle):
-        _print_json({"nothing": str(made)}) if as_json else click.echo(f"nothing was learned: {made}")
+        if as_json:
+            _print_json({"nothing": str(made)})
+        else:
+            click.echo(f"nothing was learned: {made}")
         return
     if as_json:
         _print_json({

@@ -66,7 +66,7 @@ _ENDING: Final = (frames.SessionRevoke, frames.AccountDelete, frames.AccountRetu
 _IN_ORDER: Final = get_args(frames.AnyPersonal)  # what of a session is carried out in the order of coming
 _UNKNOWN: Final = frames.Privacy(False, "nobody", False)  # in doubt, everything is hidden
 _NOBODY: Final = UUID(int=0)
-_INBOX, _RATE, _READS, _ANSWERS = 1, 2, 4, 8  # why the socket is not read
+_INBOX, _RATE, _READS, _ANSWERS, _ENDED = 1, 2, 4, 8, 16  # why the socket is not read
 
 
 class Claims(Protocol):
@@ -478,6 +478,7 @@ class Session:
             self.close(closing.SIGNED_OUT)
         elif not self._signed_out:
             self._signed_out = True
+            self._pause(_ENDED)  # else more of them could put off the end
             self._desk.wheel.add(self._desk.now() + FAREWELL_S, self._farewell_overdue)
 
     def _farewell_overdue(self) -> None:

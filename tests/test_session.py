@@ -392,6 +392,7 @@ async def test_who_ends_the_own_sign_in_is_answered_before_the_socket_ends(autoj
         phone.session.read(frames.AccountDelete(id=91, key="d"), ask)
         await until(lambda: tablet.ended)
         assert tablet.ended == (4502, "signed_out")
+        more = phone.send("session.revoke", session=uid(8001))
         await trio.sleep(FAREWELL_S - 1)
         assert phone.open
         stored.set()
@@ -399,6 +400,7 @@ async def test_who_ends_the_own_sign_in_is_answered_before_the_socket_ends(autoj
         assert [phone.reply(number) for number in (90, 91)] == [
             {"t": "ok", "id": number, "result": {}} for number in (90, 91)
         ]
+        assert phone.reply(more) is None, "nothing new is read, or it could put off the end"
         assert phone.ended == (4502, "signed_out")
 
 
