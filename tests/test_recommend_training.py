@@ -47,29 +47,32 @@ async def answer(database: Database, people: list[UUID], likes: dict[UUID, set[U
     await database.execute(WROTE, age_ms, [one[0] for one in said], [one[1] for one in said])
 
 
+async def opposites(database: Database) -> tuple[list[UUID], list[UUID], dict[UUID, set[UUID]]]:
+    """Thirty chess players, thirty who hike, and whom each likes: all of the others, against all likeness."""
+    chess = [one.id for one in await crowd(database, 30, interests=["Chess"])]
+    hiking = [one.id for one in await crowd(database, 30, interests=["Hiking"])]
+    return chess, hiking, {one: set(hiking) for one in chess} | {one: set(chess) for one in hiking}
+
+
 async def test_a_version_learns_stands_and_one_that_does_worse_is_refused(database: Database) -> None:
-    """Chess players like those who hike, and nobody else: against all likeness."""
     with pytest.raises(TooLittle):
         await training.train(database, silent)
-    chess = await crowd(database, 30, interests=["Chess"])
-    hiking = await crowd(database, 30, interests=["Hiking"])
-    people = [one.id for one in (*chess, *hiking)]
-    both = {one.id: {other.id for other in hiking} for one in chess}
-    both |= {one.id: {other.id for other in chess} for one in hiking}
+    chess, hiking, both = await opposites(database)
+    people = [*chess, *hiking]
     for days in (40, 20, 10):
         await answer(database, people, both, days * DAY_MS, days)
     await answer(database, people, both, 0, 1)
     asker = plain(interests=["Chess"])
     await store(database, asker)
     before = await scores(database, asker.id)
-    assert max(before, key=lambda one: before[one]) in {one.id for one in chess}
+    assert max(before, key=lambda one: before[one]) in chess
 
     made = await training.train(database, silent)
     assert (made.standing, made.refused) == (True, False)
     assert made.judged.auc > 0.9 > made.before.auc
     after = await scores(database, asker.id)
-    assert min(after[one.id] for one in hiking) > max(after[one.id] for one in chess), "learned, and in force at once"
-    assert {one.profile.user for one in await page(database, asker.id, 4)} <= {one.id for one in hiking}
+    assert min(after[one] for one in hiking) > max(after[one] for one in chess), "learned, and in force at once"
+    assert {one.profile.user for one in await page(database, asker.id, 4)} <= set(hiking)
     with pytest.raises(TooLittle, match="newer"):
         await training.train(database, silent)  # it would be judged by what the standing one has learned from
 

@@ -1,5 +1,5 @@
-"""Once a day, what is known of people's answers is made anew for suggestions, and the recommender is trained; and old
-things are forgotten."""
+"""The upkeep of suggestions: each day what is known of people's answers is made anew, a training is asked for, and what
+is old is forgotten."""
 
 from collections.abc import Awaitable, Callable
 from typing import Final
@@ -26,14 +26,15 @@ async def sweep_suggestions(
     (UTC; -1: never) and no version was made on that day; then also again."""
     while True:
         try:
-            for version in await suggestions.begin_day(database):
-                await _renew(database, version)
+            if versions := await suggestions.begin_day(database):
+                for version in versions:
+                    await _renew(database, version)
+                await recommender.forget(database)
             gone = suggestions.FORGOTTEN
             while gone >= suggestions.FORGOTTEN:
                 began = trio.current_time()
                 gone = await suggestions.forget(database)
                 await trio.sleep(REST * (trio.current_time() - began))
-            await recommender.forget(database)
             if training_hour >= 0 and (day := await recommender.due(database, training_hour)) is not None:
                 await train(day)
         except StorageError as problem:

@@ -11,22 +11,18 @@ from konnect_server.actions.training import KIND, Trainer
 from storage import recommender
 from storage.database import Database
 from tests.running import LIMIT_S, Person, World, open_house
-from tests.test_recommend_training import DAY_MS, answer
-from tests.test_suggestions import crowd
+from tests.test_recommend_training import DAY_MS, answer, opposites
 
 JOBS: LiteralString = "select state, attempts from job where kind = %s"
 NOTHING = Raw(b"{}")
 
 
-async def opposites(database: Database) -> UUID:
-    """Chess players who like those who hike, and the other way round, and some weeks of it; one of them."""
-    chess = await crowd(database, 30, interests=["Chess"])
-    hiking = await crowd(database, 30, interests=["Hiking"])
-    likes: dict[UUID, set[UUID]] = {one.id: {other.id for other in hiking} for one in chess}
-    likes |= {one.id: {other.id for other in chess} for one in hiking}
+async def weeks(database: Database) -> UUID:
+    """Chess players who like those who hike, and the other way round, and some weeks of it; one of the first."""
+    chess, _, likes = await opposites(database)
     for days in (40, 20, 10, 0):
         await answer(database, list(likes), likes, days * DAY_MS, days)
-    return chess[0].id
+    return chess[0]
 
 
 async def states(database: Database) -> dict[int, str]:
@@ -35,7 +31,7 @@ async def states(database: Database) -> dict[int, str]:
 
 async def test_one_of_two_servers_trains_and_both_go_by_it(world: World) -> None:
     ann = Person(world.tokens, "Ann")
-    ann.id = await opposites(world.database)
+    ann.id = await weeks(world.database)
     async with (
         open_house(world, suggest_training_hour=0) as house, open_house(world, suggest_training_hour=0) as other,
         house.phone(ann) as phone, other.phone(ann, "tablet") as tablet,
@@ -55,7 +51,7 @@ async def test_one_of_two_servers_trains_and_both_go_by_it(world: World) -> None
 
 async def test_nobody_trains_before_the_hour_nor_without_answers(database: Database) -> None:
     assert await recommender.due(database, 0) is None
-    await opposites(database)
+    await weeks(database)
     [(today,)] = await database.fetch_all("select now_ms() / 86400000")
     assert await recommender.due(database, 0) == today
     assert await recommender.due(database, 24) is None
@@ -68,7 +64,7 @@ async def test_nobody_trains_before_the_hour_nor_without_answers(database: Datab
 
 
 async def test_a_server_that_is_not_to_train_does_not(world: World) -> None:
-    await opposites(world.database)
+    await weeks(world.database)
     async with open_house(world, suggest_training_hour=-1):
         await trio.sleep(1.0)
         assert await world.database.fetch_all(JOBS, KIND) == []
@@ -81,7 +77,7 @@ async def test_that_there_is_nothing_to_learn_is_no_failure_but_a_database_that_
 
 
 async def test_a_training_that_is_cut_off_leaves_no_process_and_nothing_half(world: World) -> None:
-    await opposites(world.database)
+    await weeks(world.database)
     asking: LiteralString = (
         "select from pg_stat_activity where datname = current_database() and application_name = 'konnect'"
     )
